@@ -1,0 +1,222 @@
+"""Plugins: how they are written, found and loaded. The built-in checks are one of them."""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from envdoctor.facts import Fact, Known
+from envdoctor.findings import Code, Finding
+from envdoctor.record import Record
+from envdoctor.signature import Need, needs_of
+
+ENTRY_POINT_GROUP = "envdoctor.plugins"
+Findings = Iterable[Finding]
+CheckFunction = Callable[..., Findings]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A pure function over facts and knowledge that yields findings of its codes."""
+
+    name: str
+    topic: str
+    codes: tuple[Code, ...]
+    needs: tuple[Need, ...]
+    fn: CheckFunction
+
+
+def check(*codes: Code) -> Callable[[CheckFunction], Check]:
+    """Make a check of a function; its parameters are its needs, its module is its topic."""
+
+    def decorate(function: CheckFunction) -> Check:
+        return Check(
+            name=function.__name__.replace("_", "-"),
+            topic=function.__module__.rpartition(".")[2],
+            codes=codes,
+            needs=needs_of(function),
+            fn=function,
+        )
+
+    return decorate
+
+
+class Where(enum.Enum):
+    """Where a probe runs: in a child of the target interpreter, or on the machine by the doctor."""
+
+    TARGET = "target"
+    HOST = "host"
+
+
+class Cost(enum.Enum):
+    """FAST: files. SLOW: may wait for a disk, a driver or an import. LOAD: uses the machine."""
+
+    FAST = "fast"
+    SLOW = "slow"
+    LOAD = "load"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What a stage in the target's child gave: `state` is ok, exception, signal, exit, hang or
+    not-reached; `data` is what it wrote."""
+
+    stage: str
+    state: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    detail: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+    output_tail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A source of facts.
+
+    HOST: `decode` is called with the facts named by its parameters and returns facts by their
+    types. TARGET: `stages` are run in the target's child, in the order of their danger, and
+    `decode` is called with the mapping of their results. `slow_because` is shown while one waits.
+    """
+
+    name: str
+    where: Where
+    provides: tuple[type[Fact], ...]
+    decode: Callable[..., Mapping[type[Fact], Known]]
+    timeout_s: float = 20.0
+    cost: Cost = Cost.FAST
+    stages: tuple[str, ...] = ()
+    static: bool = False
+    slow_because: str = ""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The facts that a HOST probe reads first."""
+        return needs_of(self.decode) if self.where is Where.HOST else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation:
+    """A pure function from facts to one more fact."""
+
+    name: str
+    provides: type[Fact]
+    needs: tuple[Need, ...]
+    fn: Callable[..., Fact | None]
+
+
+_D = TypeVar("_D", bound=Fact)
+
+
+def derive(provides: type[_D]) -> Callable[[Callable[..., _D | None]], Derivation]:
+    """Make a derivation of a function; returning None means that the fact does not apply."""
+
+    def decorate(function: Callable[..., _D | None]) -> Derivation:
+        return Derivation(
+            name=function.__name__.replace("_", "-"),
+            provides=provides,
+            needs=needs_of(function),
+            fn=function,
+        )
+
+    return decorate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A set of probes, derived facts, checks and pages. `facts` are types that it adds."""
+
+    name: str
+    version: str
+    probes: tuple[Probe, ...] = ()
+    derive: tuple[Derivation, ...] = ()
+    checks: tuple[Check, ...] = ()
+    facts: tuple[type[Fact], ...] = ()
+    pages: Path | None = None
+
+
+class PluginFailure(Record):
+    """A plugin that is installed and could not be loaded."""
+
+    name: str
+    entry_point: str
+    distribution: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The plugins of this installation, and those that failed to load."""
+
+    plugins: tuple[Plugin, ...]
+    failures: tuple[PluginFailure, ...] = ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of all plugins."""
+        return tuple(check for plugin in self.plugins for check in plugin.checks)
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """The codes of all checks, by their ids, each once."""
+        codes = {code.id: code for check in self.checks for code in check.codes}
+        return tuple(codes[key] for key in sorted(codes))
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The probes of all plugins."""
+        return tuple(probe for plugin in self.plugins for probe in plugin.probes)
+
+    @property
+    def derivations(self) -> tuple[Derivation, ...]:
+        """The derivations of all plugins, in their order."""
+        return tuple(step for plugin in self.plugins for step in plugin.derive)
+
+    @property
+    def fact_types(self) -> tuple[type[Fact], ...]:
+        """Every type of fact that a plugin provides, derives or declares."""
+        provided = [kind for probe in self.probes for kind in probe.provides]
+        derived = [step.provides for step in self.derivations]
+        declared = [kind for plugin in self.plugins for kind in plugin.facts]
+        return tuple(dict.fromkeys([*provided, *derived, *declared]))
+
+
+def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
+    """Load the plugins that are installed beside the doctor, except those named in `blocked`.
+
+    A plugin that raises while it is imported, or that is not a Plugin, becomes a PluginFailure.
+    """
+    plugins: list[Plugin] = []
+    failures: list[PluginFailure] = []
+    names = set(blocked)
+    for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=_builtin_first):
+        if entry.name in names:
+            continue
+        loaded = _load(entry)
+        if isinstance(loaded, Plugin):
+            plugins.append(loaded)
+        else:
+            failures.append(loaded)
+    return Loaded(tuple(plugins), tuple(failures))
+
+
+def _builtin_first(entry: metadata.EntryPoint) -> tuple[bool, str]:
+    return entry.name != "builtin", entry.name
+
+
+def _load(entry: metadata.EntryPoint) -> Plugin | PluginFailure:
+    try:
+        plugin = entry.load()
+    except (Exception, SystemExit) as error:
+        return _failure(entry, f"{type(error).__name__}: {error}")
+    if isinstance(plugin, Plugin):
+        return plugin
+    return _failure(entry, f"`{entry.value}` is a {type(plugin).__name__}, not a Plugin")
+
+
+def _failure(entry: metadata.EntryPoint, error: str) -> PluginFailure:
+    name = entry.dist.name if entry.dist else "unknown distribution"
+    return PluginFailure(name=entry.name, entry_point=entry.value, distribution=name, error=error)
