@@ -1,5 +1,6 @@
 """What authors of plugins import: checks, findings, probes, plugins and the core facts."""
 
+from envdoctor import core_facts
 from envdoctor.core_facts import *  # noqa: F403
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.findings import Code, Confidence, Evidence, Finding, Fix, Safety, Severity
@@ -41,3 +42,5 @@ __all__ = [
     "check",
     "derive",
 ]
+
+__all__ += core_facts.__all__

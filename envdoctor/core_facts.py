@@ -3,6 +3,44 @@
 from envdoctor.facts import Fact
 from envdoctor.record import Record
 
+__all__ = [
+    "Candidate",
+    "Companion",
+    "ComponentVersion",
+    "Container",
+    "CudaComponents",
+    "CudaInit",
+    "DamagedDistribution",
+    "DamagedFile",
+    "Distribution",
+    "Distributions",
+    "Driver",
+    "Environment",
+    "Expectation",
+    "FirstUse",
+    "Frame",
+    "Gpu",
+    "Gpus",
+    "Host",
+    "InstalledFiles",
+    "Installer",
+    "Interpreter",
+    "Limits",
+    "LoadedLibraries",
+    "Nvml",
+    "PciDevice",
+    "PciGpus",
+    "Target",
+    "Toolkit",
+    "Toolkits",
+    "TorchAbsent",
+    "TorchBuild",
+    "TorchDevice",
+    "TorchFirstUse",
+    "TorchImport",
+    "TorchRuntime",
+]
+
 # --- the target ---
 
 
@@ -355,7 +393,7 @@ class Driver(Fact):
 
 
 class Nvml(Fact):
-    """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_DRIVER_NOT_LOADED`)."""
+    """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_...`)."""
 
     status: str
     message: str = ""
