@@ -1,0 +1,204 @@
+"""Runs a child process safely: own group, stdin closed, time limit, capped output, no orphans."""
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+OUTPUT_CAP_BYTES = 64 * 1024
+"""How much of each stream is kept: the first and the last half of this."""
+
+_TICK_S = 0.05
+_DRAIN_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildResult:
+    """How a child ended. `exit_code` is null if a signal ended it; `signal` is its name."""
+
+    exit_code: int | None
+    signal: str | None
+    timed_out: bool
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the child exited with 0 in time."""
+        return self.exit_code == 0 and not self.timed_out
+
+
+class Children:
+    """The process groups that are running now, so that none survives the doctor."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: set[int] = set()
+        self._closed = False
+
+    def start(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
+        """Start a child in a group of its own. Raises OSError if it cannot be started, and
+        RuntimeError after `kill_all`."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the doctor is stopping")
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, start_new_session=True, **options
+            )  # type: ignore[call-overload]
+            self._groups.add(process.pid)
+            return process
+
+    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+        """End a child and all that it started."""
+        _kill_group(process.pid)
+
+    def forget(self, process: "subprocess.Popen[bytes]") -> None:
+        """End what a finished child left behind, and stop tracking it."""
+        _kill_group(process.pid)
+        with self._lock:
+            self._groups.discard(process.pid)
+
+    def kill_all(self) -> None:
+        """End every child, and start none any more."""
+        with self._lock:
+            self._closed = True
+            for group in self._groups:
+                _kill_group(group)
+            self._groups.clear()
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+class _Capped:
+    """The first and the last part of a stream."""
+
+    def __init__(self, cap_bytes: int) -> None:
+        self._half = cap_bytes // 2
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def add(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        excess = len(self._tail) - self._half
+        if excess > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+
+    def text(self) -> str:
+        gap = b"" if not self._dropped else b"\n[... %d bytes left out ...]\n" % self._dropped
+        return bytes(self._head + gap + self._tail).decode("utf-8", "replace")
+
+
+def run_child(
+    argv: Sequence[str],
+    *,
+    children: Children,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    pass_fds: Sequence[int] = (),
+    cap_bytes: int = OUTPUT_CAP_BYTES,
+    still_allowed: Callable[[], bool] = lambda: True,
+) -> ChildResult:
+    """Run a command to its end, its time limit, or until `still_allowed` says no.
+
+    `still_allowed` is asked every 50 ms, so that a caller can set a limit for each stage of the
+    child. Raises OSError if the command cannot be started.
+    """
+    started = time.monotonic()
+    process = children.start(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=None if env is None else dict(env),
+        cwd=cwd,
+        pass_fds=tuple(pass_fds),
+    )
+    outputs = {"stdout": _Capped(cap_bytes), "stderr": _Capped(cap_bytes)}
+    try:
+        timed_out = _pump(process, outputs, started + timeout_s, still_allowed)
+        if timed_out:
+            children.kill(process)
+        code = process.wait()
+    finally:
+        children.forget(process)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    return ChildResult(
+        exit_code=code if code >= 0 else None,
+        signal=_signal_name(-code) if code < 0 and not timed_out else None,
+        timed_out=timed_out,
+        stdout=outputs["stdout"].text(),
+        stderr=outputs["stderr"].text(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _pump(
+    process: "subprocess.Popen[bytes]",
+    outputs: Mapping[str, _Capped],
+    deadline: float,
+    still_allowed: Callable[[], bool],
+) -> bool:
+    """Read both streams until the child has ended; True if it ran out of time first."""
+    with selectors.DefaultSelector() as selector:
+        for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_READ, name)
+        ended_at: float | None = None
+        while selector.get_map():
+            for key, _ in selector.select(_TICK_S):
+                _read(selector, key.fileobj, outputs[key.data])  # type: ignore[arg-type]
+            now = time.monotonic()
+            if ended_at is None and process.poll() is not None:
+                ended_at = now
+            if ended_at is not None and now - ended_at > _DRAIN_S:
+                return False
+            if ended_at is None and (now > deadline or not still_allowed()):
+                return True
+    return _wait(process, deadline, still_allowed)
+
+
+def _read(selector: selectors.BaseSelector, stream: IO[bytes], output: _Capped) -> None:
+    try:
+        data = os.read(stream.fileno(), 65536)
+    except BlockingIOError:
+        return
+    if data:
+        output.add(data)
+    else:
+        selector.unregister(stream)
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", deadline: float, still_allowed: Callable[[], bool]
+) -> bool:
+    """Wait for a child that closed its output; True if it ran out of time."""
+    while process.poll() is None:
+        if time.monotonic() > deadline or not still_allowed():
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
