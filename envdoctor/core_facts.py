@@ -86,7 +86,6 @@ class Interpreter(Fact):
     user_site_enabled: bool
     safe_path: bool
     stdlib: str
-    stdlib_module_names: tuple[str, ...]
     cwd: str
     conda_prefix: str | None = None
     externally_managed: bool = False
