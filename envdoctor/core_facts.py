@@ -211,6 +211,7 @@ class TorchImport(Fact):
     version: str | None = None
     exception: str | None = None
     message: str = ""
+    cause: str = ""
     frames: tuple[Frame, ...] = ()
     signal: str | None = None
     exit_code: int | None = None

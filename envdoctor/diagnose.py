@@ -1,0 +1,78 @@
+"""From a snapshot to a report: derive, check, rank, judge. The same for live and recorded facts."""
+
+import datetime
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from envdoctor.core_facts import Target
+from envdoctor.engine import CORE_CODES, Outcome, derive_facts, failure_findings, rank, run_checks
+from envdoctor.facts import Snapshot, facts_to_builtins
+from envdoctor.findings import Severity, exit_code_of, verdict_of
+from envdoctor.plugins import Check, Loaded
+from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
+
+
+def now_utc() -> str:
+    """The present moment in UTC, to the second, as ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def diagnose(
+    snapshot: Snapshot,
+    loaded: Loaded,
+    services: Mapping[type, object],
+    *,
+    fail_on: Severity = Severity.ERROR,
+    wanted: Callable[[Check], bool] = lambda check: True,
+    created_at: str | None = None,
+) -> Report:
+    """Run all checks over a snapshot and judge; `fail_on` changes only the exit code."""
+    snapshot = derive_facts(loaded.derivations, snapshot, services)
+    outcomes = run_checks(loaded.checks, snapshot, services, wanted)
+    found = [finding for outcome in outcomes for finding in outcome.findings]
+    found += failure_findings(loaded.failures)
+    findings = rank(found, (*loaded.codes, *CORE_CODES))
+    incomplete = not loaded.plugins or any(outcome.blind for outcome in outcomes)
+    return Report(
+        created_at=created_at or now_utc(),
+        target=_target(snapshot),
+        stack=stack_of(snapshot),
+        verdict=verdict_of(findings, incomplete=incomplete),
+        exit_code=exit_code_of(findings, incomplete=incomplete, fail_on=fail_on),
+        findings=findings,
+        checks=tuple(_record(outcome) for outcome in outcomes),
+        calibration=_calibration(snapshot),
+        facts=facts_to_builtins(snapshot),
+    )
+
+
+def _target(snapshot: Snapshot) -> ExaminedTarget | None:
+    target = snapshot.value(Target)
+    if target is None:
+        return None
+    return ExaminedTarget(
+        path=target.path,
+        chosen_because=target.chosen_because,
+        problem=target.problem,
+        passed_over=target.passed_over,
+    )
+
+
+def _record(outcome: Outcome) -> CheckRecord:
+    return CheckRecord(
+        name=outcome.check,
+        topic=outcome.topic,
+        status=outcome.status,
+        codes=outcome.codes,
+        reason=outcome.reason,
+        seconds=round(outcome.seconds, 6),
+    )
+
+
+def _calibration(snapshot: Snapshot) -> object:
+    for kind, _ in snapshot.items():
+        if kind.__name__ == "Calibration":
+            value = snapshot.value(kind)
+            return None if value is None else msgspec.to_builtins(value)
+    return None

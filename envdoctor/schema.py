@@ -1,0 +1,54 @@
+"""The JSON Schema of the report, generated from the types. It ships as report.schema.json."""
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from envdoctor.facts import Fact, Observed, Unknown
+from envdoctor.report import Report, ReportSet
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
+    """The schema of a report (or a set of them) whose facts are of these types.
+
+    Facts of other types, those of plugins, are allowed; their values must be tagged objects.
+    """
+    kinds = sorted(kinds, key=lambda kind: kind.__name__)
+    roots: list[Any] = [Report, ReportSet, Unknown, *(Observed[kind] for kind in kinds)]  # type: ignore[valid-type]
+    refs, definitions = msgspec.json.schema_components(roots, ref_template="#/$defs/{name}")
+    unknown = refs[2]
+    facts = {
+        kind.__name__: {"anyOf": [ref, unknown]} for kind, ref in zip(kinds, refs[3:], strict=True)
+    }
+    definitions["Report"]["properties"]["facts"] = {
+        "type": "object",
+        "properties": facts,
+        "additionalProperties": {"anyOf": [_OTHER_FACT, unknown]},
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "envdoctor report",
+        "anyOf": [refs[0], refs[1]],
+        "$defs": definitions,
+    }
+
+
+_OTHER_FACT = {
+    "type": "object",
+    "properties": {
+        "type": {"const": "Observed"},
+        "value": {"type": "object", "required": ["type"]},
+        "source": {"type": "string"},
+        "seconds": {"type": "number"},
+    },
+    "required": ["type", "value", "source"],
+}
+
+
+def shipped_schema() -> str:
+    """The text of the schema that ships with this version."""
+    return resources.files("envdoctor").joinpath("report.schema.json").read_text(encoding="utf-8")
