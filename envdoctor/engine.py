@@ -152,7 +152,11 @@ def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, .
     """
     pool = tuple(findings)
     explains = {code.id: frozenset(code.explains) for code in codes}
-    causes = {id(finding): _root(finding, pool, explains) for finding in pool}
+    causes: dict[int, Finding] = {}
+    for finding in pool:
+        root = _root(finding, pool, explains)
+        # Two codes that explain each other (of two plugins, say): the later one is the root.
+        causes[id(finding)] = finding if causes.get(id(root)) is finding else root
     groups: dict[str, list[Finding]] = {}
     for finding in pool:
         root = causes[id(finding)]

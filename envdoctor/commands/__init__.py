@@ -1,0 +1,1 @@
+"""One command a file: its options, and which parts of envdoctor it calls."""

@@ -1,0 +1,29 @@
+"""`envdoctor collect`: record the facts of a machine, to be diagnosed anywhere."""
+
+from typing import Any
+
+import click
+
+from envdoctor.commands.check import options_for, target_options
+from envdoctor.commands.errors import BadInput
+from envdoctor.commands.session import Session, emit, user_redactor
+from envdoctor.documents import facts_document
+from envdoctor.render.json import render_json
+
+
+@click.command()
+@target_options
+@click.option("-o", "--output", metavar="FILE", help="Write the facts to a file.")
+def command(**options: Any) -> None:
+    """Record the facts of this machine; `envdoctor check --facts FILE` diagnoses them anywhere.
+
+    \b
+    envdoctor collect -o facts.json
+    """
+    if len(options["pythons"]) > 1:
+        raise BadInput("a facts file holds one target; give --python once")
+    session = Session()
+    python = next(iter(options["pythons"]), None)
+    snapshot = session.observe(options_for(python, options))
+    text = render_json(facts_document(snapshot), user_redactor())
+    emit(text, options["output"], "facts recorded")

@@ -1,0 +1,31 @@
+"""`envdoctor rule`: the page of one disease."""
+
+import click
+
+from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.engine import CORE_CODES
+from envdoctor.pages import find_page
+from envdoctor.plugins import load_plugins
+
+
+@click.command()
+@click.argument("disease", metavar="CODE|NAME")
+def command(disease: str) -> None:
+    """Show the page of one disease: what it means, how it is recognised, how it is repaired.
+
+    \b
+    envdoctor rule ED201
+    envdoctor rule driver-too-old
+    """
+    loaded = load_plugins()
+    codes = (*CORE_CODES, *loaded.codes)
+    wanted = disease.lower()
+    code = next((one for one in codes if wanted in (one.id.lower(), one.name)), None)
+    if code is None:
+        names = [label for one in codes for label in (one.id, one.name)]
+        offer = nearest(disease, names) or "`envdoctor rules` lists them"
+        raise BadInput(f"`{disease}` is no disease; {offer}")
+    page = find_page(code.id, loaded)
+    if page is None:
+        raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")
+    click.echo(page.body, nl=False)

@@ -1,0 +1,95 @@
+"""What every command that diagnoses has in common: plugins, knowledge, children, output."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import click
+
+from envdoctor.collect import Options, collect
+from envdoctor.commands.errors import BadInput
+from envdoctor.documents import Unwritable, read_snapshot, write_text
+from envdoctor.facts import BadFacts, Snapshot
+from envdoctor.knowledge import Knowledge, load
+from envdoctor.plugins import Check, Loaded, load_plugins
+from envdoctor.probes.run import Children
+from envdoctor.progress import Progress
+from envdoctor.redact import redactor
+
+
+@dataclass(frozen=True)
+class Session:
+    """The plugins and the knowledge of one run of the program."""
+
+    loaded: Loaded = field(default_factory=load_plugins)
+    knowledge: Knowledge = field(default_factory=load)
+
+    @property
+    def services(self) -> dict[type, object]:
+        """What checks and probes may ask for beside facts."""
+        return {Knowledge: self.knowledge}
+
+    def observe(self, options: Options) -> Snapshot:
+        """Examine the machine, with progress on standard error and no child left behind."""
+        children = Children()
+        try:
+            with Progress(sys.stderr) as progress:
+                return collect(
+                    options,
+                    self.loaded,
+                    children=children,
+                    services=self.services,
+                    on_event=progress.event,
+                )
+        finally:
+            children.kill_all()
+
+    def read(self, path: str) -> Snapshot:
+        """The snapshot in a facts file or report. Raises BadInput."""
+        try:
+            return read_snapshot(path, self.loaded.fact_types)
+        except BadFacts as error:
+            raise BadInput(str(error)) from error
+
+    def selection(self, only: Sequence[str], skip: Sequence[str]) -> Callable[[Check], bool]:
+        """Which checks are wanted, by code, name or topic. Raises BadInput for an unknown one."""
+        known = {label for check in self.loaded.checks for label in labels_of(check)}
+        for label in (*only, *skip):
+            if label not in known:
+                offer = nearest(label, known) or "`envdoctor rules` lists them"
+                raise BadInput(f"`{label}` is no code, name or topic of a check; {offer}")
+        return lambda check: (
+            (not only or not labels_of(check).isdisjoint(only))
+            and labels_of(check).isdisjoint(skip)
+        )
+
+
+def labels_of(check: Check) -> frozenset[str]:
+    """All that a check can be called by: its name, its topic, its codes and their names."""
+    codes = {label for code in check.codes for label in (code.id, code.name)}
+    return frozenset({check.name, check.topic, *codes})
+
+
+def user_redactor() -> Callable[[str], str]:
+    """The redaction for everything that this user writes."""
+    return redactor(os.path.expanduser("~"))
+
+
+def emit(text: str, output: str | None, summary: str) -> None:
+    """Print a document, or write it to a file and say so on standard error. Raises BadInput."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_text(output, text)
+    except Unwritable as error:
+        raise BadInput(str(error)) from error
+    click.echo(f"envdoctor: {summary}, written to {output}", err=True)
+
+
+def use_colour() -> bool:
+    """Whether standard output takes colour: a terminal, and neither NO_COLOR nor TERM=dumb."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stdout.isatty()

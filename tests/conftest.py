@@ -1,0 +1,47 @@
+"""Shared fixtures: real children, real interpreters, no mocks."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envdoctor.probes.run import Children
+
+ON_CI = os.environ.get("CI") == "true"
+
+
+def require(condition: bool, what: str) -> None:
+    """Skip a test whose tool is missing; on CI that is a failure."""
+    if condition:
+        return
+    if ON_CI:
+        pytest.fail(f"CI needs {what}")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    """A registry of children that leaves none behind."""
+    registry = Children()
+    yield registry
+    registry.kill_all()
+
+
+@pytest.fixture(scope="session")
+def compiler() -> str:
+    """A C compiler."""
+    path = shutil.which("gcc") or shutil.which("cc")
+    require(path is not None, "a C compiler")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The project's data of real failures and vendor facts; tests without it are skipped."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "cases" / "cases.jsonl").is_file():
+        pytest.skip("the shared data is not here")
+    return folder
