@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from graphlib import TopologicalSorter
 from typing import Any
 
 import msgspec
@@ -46,8 +47,12 @@ class Outcome(Record):
 def derive_facts(
     steps: Iterable[Derivation], snapshot: Snapshot, services: Mapping[type, object]
 ) -> Snapshot:
-    """The snapshot with the derived facts, computed in order; recorded ones are computed anew."""
-    for step in steps:
+    """The snapshot with the derived facts, each after those it needs; recorded ones are made anew."""
+    by_kind = {step.provides: step for step in steps}
+    order = TopologicalSorter(
+        {kind: {need.kind for need in step.needs} for kind, step in by_kind.items()}
+    ).static_order()
+    for step in (by_kind[kind] for kind in order if kind in by_kind):
         snapshot = snapshot.with_facts({step.provides: _derived(step, snapshot, services)})
     return snapshot
 

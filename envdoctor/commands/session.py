@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import click
 
 from envdoctor.collect import Options, collect
-from envdoctor.commands.errors import BadInput
+from envdoctor.commands.errors import BadInput, nearest
 from envdoctor.documents import Unwritable, read_snapshot, write_text
 from envdoctor.facts import BadFacts, Snapshot
 from envdoctor.knowledge import Knowledge, load
