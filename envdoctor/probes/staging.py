@@ -6,7 +6,6 @@ a fresh child resumes after that stage.
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from envdoctor.plugins import StageResult
+from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.run import Children, ChildResult, run_child
 
 TARGET_SCRIPT = Path(__file__).with_name("target.py")
@@ -113,7 +113,7 @@ def _run_child(
     timeout_s: Mapping[str, float],
     on_stage: OnStage,
 ) -> tuple[_Protocol, ChildResult]:
-    with _anonymous_file() as fd:
+    with anonymous_file() as fd:
         protocol = _Protocol(fd=fd, began_at=time.monotonic())
 
         def still_allowed() -> bool:
@@ -130,22 +130,6 @@ def _run_child(
         )
         protocol.read(on_stage)
     return protocol, child
-
-
-class _anonymous_file:
-    """A descriptor without a name: in memory where the system has that, so that a full or
-    read-only disk does not matter."""
-
-    def __enter__(self) -> int:
-        if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create("envdoctor")
-        else:
-            with tempfile.TemporaryFile() as file:
-                self._fd = os.dup(file.fileno())
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
 
 
 def _finished(stage: str, record: Mapping[str, Any], child: ChildResult) -> StageResult:
