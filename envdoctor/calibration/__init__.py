@@ -1,0 +1,1 @@
+"""Measures how fast the target trains, and says how fast it should be."""

@@ -1,0 +1,277 @@
+"""What a calibration yields: a fact, so that it is recorded, replayed and compared."""
+
+from envdoctor.facts import Fact
+from envdoctor.record import Record
+
+__all__ = [
+    "BatchAdvice",
+    "Calibration",
+    "CalibrationRun",
+    "Ceiling",
+    "Conditions",
+    "DecodeRate",
+    "Epoch",
+    "ExpectedRate",
+    "FeedRate",
+    "InputPipeline",
+    "LeftOut",
+    "Settings",
+    "Speedup",
+    "Spread",
+    "Telemetry",
+]
+
+
+class Spread(Record):
+    """A measured or predicted figure: its median and the interval from `low` to `high`.
+
+    For a measured rate the interval is meant to hold the median of the next run as well.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+class Settings(Record):
+    """What is asked of a calibration.
+
+    `devices` and `precisions` empty: all that the target has. `budget_s` null: 20 s for the CPU
+    in all and 10 s for each precision of each GPU. `usable_cpus` null: the worker measures it.
+    `batch_size` null: chosen by measurement. `what_if` are the GPUs to predict, `data` a folder
+    of images to read, `loopback_processes` the number of CPU processes in the all-reduce.
+    """
+
+    devices: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    batch_size: int | None = None
+    compile: bool = False
+    budget_s: float | None = None
+    usable_cpus: float | None = None
+    memory_limit_bytes: int | None = None
+    ceilings: bool = True
+    pipeline: bool = True
+    what_if: tuple[str, ...] = ()
+    data: str | None = None
+
+
+class Conditions(Record):
+    """Under which conditions was measured. Null is unknown.
+
+    `threads` is what torch used, `default_threads` what it would have used by itself;
+    `noise_pct` is the spread of a fixed small kernel on this machine, in per cent of its median.
+    """
+
+    started_at: str
+    torch_version: str | None = None
+    python_version: str | None = None
+    cuda: str | None = None
+    hip: str | None = None
+    cpu_name: str | None = None
+    threads: int | None = None
+    default_threads: int | None = None
+    usable_cpus: float | None = None
+    noise_pct: float | None = None
+    load_average: float | None = None
+    seconds: float = 0.0
+
+
+class Telemetry(Record):
+    """What NVML said while a run was timed. Clocks in MHz, power in W, temperatures in °C.
+
+    `throttle_reasons` are those that were active in at least one sample, by NVML's names in
+    kebab-case; `other_process_bytes` is GPU memory held by processes that are not ours.
+    """
+
+    samples: int
+    sm_clock_mhz: Spread | None = None
+    max_sm_clock_mhz: int | None = None
+    power_w: Spread | None = None
+    power_limit_w: float | None = None
+    power_default_limit_w: float | None = None
+    temperature_c: int | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    pcie_generation: int | None = None
+    pcie_max_generation: int | None = None
+    pcie_width: int | None = None
+    pcie_max_width: int | None = None
+    other_process_bytes: int | None = None
+    other_processes: int | None = None
+    utilization_pct: int | None = None
+    ecc_mode: bool | None = None
+    mig_mode: bool | None = None
+    bar1_total_bytes: int | None = None
+
+
+class CalibrationRun(Record):
+    """One ResNet-50 training run: forward, backward, SGD step on synthetic 224x224 images.
+
+    `device` is torch's name (`cpu`, `cuda:0`), `precision` one of fp32, tf32, bf16, fp16.
+    `ms_per_step` is the median; `peak_memory_bytes` is resident memory of the process on a CPU
+    and memory reserved by the allocator on a GPU. `stable` says that the confidence interval of
+    the median was within 3 %. `gradient_accumulation` runs are none of these.
+    """
+
+    device: str
+    device_name: str
+    precision: str
+    memory_format: str
+    compiled: bool
+    batch_size: int
+    steps: int
+    images_per_s: Spread
+    ms_per_step: float
+    peak_memory_bytes: int | None
+    tflops: float
+    stable: bool
+    warmup_steps: int = 0
+    telemetry: Telemetry | None = None
+    note: str = ""
+
+
+class LeftOut(Record):
+    """A run or measurement that was not made, or not finished, and why.
+
+    `failed` is false for what the device does not offer or the user did not want.
+    """
+
+    device: str
+    what: str
+    reason: str
+    failed: bool
+
+
+class BatchAdvice(Record):
+    """Which batch fits into a GPU, predicted linearly from two small ones; sizes in images."""
+
+    device: str
+    precision: str
+    bytes_per_image: int
+    bytes_fixed: int
+    free_bytes: int
+    chosen: int
+    largest_safe: int
+    advice: str = ""
+
+
+class Ceiling(Record):
+    """A limit of the hardware as measured. `unit` is TFLOP/s, GB/s or µs; 1 GB is 10**9 bytes."""
+
+    device: str
+    name: str
+    value: Spread
+    unit: str
+    detail: str = ""
+
+
+class DecodeRate(Record):
+    """Images per second that `workers` processes decode and augment together."""
+
+    workers: int
+    images_per_s: Spread
+
+
+class FeedRate(Record):
+    """What a device eats against what the pipeline feeds, both in images per second."""
+
+    device: str
+    precision: str
+    wanted_images_per_s: float
+    fed_images_per_s: float
+    waits: bool
+    sentence: str
+
+
+class InputPipeline(Record):
+    """The input pipeline: JPEG decode, random-resized crop, flip, normalise.
+
+    `decoder` is what the target has (`pillow`, `torchvision.io`), null if nothing, then
+    `missing` says what to install. Reads in bytes per second of `data`, if that was given.
+    """
+
+    decoder: str | None
+    missing: str = ""
+    rates: tuple[DecodeRate, ...] = ()
+    recommended_workers: int | None = None
+    image_source: str = ""
+    mean_image_bytes: int | None = None
+    pin_memory_ratio: Spread | None = None
+    data: str | None = None
+    data_read_bytes_per_s: float | None = None
+    data_files_read: int | None = None
+    checkpoint_bytes: int | None = None
+    checkpoint_write_s: float | None = None
+    feeds: tuple[FeedRate, ...] = ()
+
+    @property
+    def best_rate(self) -> float | None:
+        """The highest median rate over the numbers of workers; None if none was measured."""
+        return max((rate.images_per_s.median for rate in self.rates), default=None)
+
+
+class ExpectedRate(Record):
+    """The rate that a device should reach, and whether it does.
+
+    `basis` says from what: published rates with their source, or the roofline. `verdict`: as
+    expected, slower, faster, not-measured (a prediction) or unknown.
+    """
+
+    device: str
+    device_name: str
+    precision: str
+    images_per_s: Spread
+    basis: str
+    measured_over_expected: float | None
+    verdict: str
+
+
+class Speedup(Record):
+    """How much faster `of` is than `against`, in three forms that agree.
+
+    `ratio` 1.5 is 33.3 % less time and +50 % throughput. `kind`: measured or predicted.
+    """
+
+    of: str
+    against: str
+    kind: str
+    ratio: Spread
+    time_saved_pct: float
+    throughput_gain_pct: float
+    sentence: str
+
+
+class Epoch(Record):
+    """The projected time of one ImageNet-1k epoch (1,281,167 images), in seconds.
+
+    `pipeline_bound_s` is null where the pipeline was not measured; the real epoch is the longer
+    of the two.
+    """
+
+    device: str
+    precision: str
+    kind: str
+    compute_bound_s: float
+    pipeline_bound_s: float | None
+    sentence: str
+
+
+class Calibration(Fact):
+    """The training speed of this machine with this target.
+
+    `complete` is false when the user interrupted (`interrupted`), the worker died or ran out of
+    time; what was measured until then is kept and `incomplete_because` gives the reason.
+    """
+
+    runs: tuple[CalibrationRun, ...]
+    settings: Settings
+    conditions: Conditions
+    complete: bool
+    incomplete_because: str = ""
+    interrupted: bool = False
+    left_out: tuple[LeftOut, ...] = ()
+    batches: tuple[BatchAdvice, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    pipeline: InputPipeline | None = None
+    expected: tuple[ExpectedRate, ...] = ()
+    speedups: tuple[Speedup, ...] = ()
+    epochs: tuple[Epoch, ...] = ()

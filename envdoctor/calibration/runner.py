@@ -1,0 +1,203 @@
+"""Runs the calibration worker in the target interpreter, and makes a fact of what it says."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from envdoctor.calibration.results import (
+    BatchAdvice,
+    Calibration,
+    CalibrationRun,
+    Ceiling,
+    Conditions,
+    InputPipeline,
+    LeftOut,
+    Settings,
+)
+from envdoctor.diagnose import now_utc
+from envdoctor.facts import Observed, Reason, Unknown
+from envdoctor.probes.channel import anonymous_file
+from envdoctor.probes.run import Children, ChildResult, run_child
+from envdoctor.record import Record
+
+WORKER = Path(__file__).with_name("worker.py")
+SILENCE_LIMIT_S = 300.0
+"""A worker that says nothing for so long is ended: longer than a cold import, a slow first step
+or a compilation takes."""
+
+TOTAL_LIMIT_S = 3600.0
+
+_OUTPUT_TAIL = 2000
+
+
+class Progress(Record, tag="CalibrationProgress"):
+    """What is being measured now. `phase`: starting, warm-up, timing, ceilings, pipeline.
+
+    `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
+    precision; `message` is one line for a human.
+    """
+
+    device: str = ""
+    precision: str = ""
+    phase: str
+    step: int = 0
+    images_per_s: float | None = None
+    seconds: float = 0.0
+    budget_s: float = 0.0
+    message: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def calibrate(
+    python: str,
+    settings: Settings,
+    *,
+    children: Children,
+    on_progress: OnProgress = lambda progress: None,
+) -> Observed[Calibration] | Unknown:
+    """Measure a ResNet-50 training step with the torch of the interpreter `python`.
+
+    Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
+    interrupted. Unknown if nothing could be measured: no torch, or a torch that does not start.
+    """
+    started = time.monotonic()
+    with anonymous_file() as fd:
+        heard = _Heard(fd=fd, on_progress=on_progress)
+        ended = _run(python, settings, heard, children)
+        heard.listen()
+    reason = heard.fatal or ended.reason
+    if not heard.runs and not ended.interrupted and reason:
+        return Unknown(reason=ended.kind, detail=reason)
+    seconds = time.monotonic() - started
+    calibration = heard.calibration(settings, ended, seconds)
+    return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """How the worker ended. `reason` is empty if it did all that was asked."""
+
+    reason: str = ""
+    kind: Reason = Reason.CRASHED
+    interrupted: bool = False
+
+
+def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -> _Ended:
+    request = msgspec.json.encode(settings).decode()
+    try:
+        child = run_child(
+            [python, "-B", str(WORKER), str(heard.fd), request],
+            children=children,
+            timeout_s=TOTAL_LIMIT_S,
+            pass_fds=(heard.fd,),
+            still_allowed=heard.still_talks,
+        )
+    except KeyboardInterrupt:
+        return _Ended(reason="interrupted by the user", interrupted=True)
+    except OSError as error:
+        return _Ended(reason=f"`{python}` cannot be started: {error}")
+    heard.listen()
+    return _how_it_ended(child, heard)
+
+
+def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
+    where = f" during {heard.last.message or heard.last.phase}" if heard.last else ""
+    if child.timed_out:
+        reason = f"no sign of life within {SILENCE_LIMIT_S:.0f} s{where}"
+        return _Ended(reason=reason, kind=Reason.TIMED_OUT)
+    if child.signal == "SIGKILL":
+        return _Ended(reason=f"killed by the system{where}, which it does when memory runs out")
+    if child.signal is not None:
+        return _Ended(reason=f"the worker was ended by {child.signal}{where}")
+    if heard.finished:
+        return _Ended()
+    tail = (child.stdout + child.stderr)[-_OUTPUT_TAIL:].strip()
+    last_line = tail.splitlines()[-1] if tail else "it said nothing"
+    return _Ended(reason=f"the worker exited with code {child.exit_code}{where}: {last_line}")
+
+
+@dataclass(kw_only=True)
+class _Heard:
+    """What the worker has written so far, one JSON object a line: an event and its data."""
+
+    fd: int
+    on_progress: OnProgress
+    offset: int = 0
+    rest: bytes = b""
+    spoke_at: float = field(default_factory=time.monotonic)
+    last: Progress | None = None
+    fatal: str = ""
+    finished: bool = False
+    conditions: dict[str, Any] = field(default_factory=dict)
+    runs: dict[tuple[object, ...], CalibrationRun] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    batches: list[BatchAdvice] = field(default_factory=list)
+    ceilings: list[Ceiling] = field(default_factory=list)
+    pipeline: InputPipeline | None = None
+
+    def still_talks(self) -> bool:
+        """Take in what is new; False if the worker has been silent for too long."""
+        self.listen()
+        return time.monotonic() - self.spoke_at <= SILENCE_LIMIT_S
+
+    def listen(self) -> None:
+        """Take in what is new."""
+        while chunk := os.pread(self.fd, 65536, self.offset):
+            self.offset += len(chunk)
+            self.rest += chunk
+            self.spoke_at = time.monotonic()
+        *lines, self.rest = self.rest.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            self._take(message["event"], message["data"])
+
+    def _take(self, event: str, data: dict[str, Any]) -> None:
+        if event == "progress":
+            self.last = _convert(data, Progress)
+            self.on_progress(self.last)
+        elif event == "run":
+            run = _convert(data, CalibrationRun)
+            self.runs[run.device, run.precision, run.memory_format, run.compiled] = run
+        elif event == "left_out":
+            self.left_out.append(_convert(data, LeftOut))
+        elif event == "batch":
+            self.batches.append(_convert(data, BatchAdvice))
+        elif event == "ceiling":
+            self.ceilings.append(_convert(data, Ceiling))
+        elif event == "pipeline":
+            self.pipeline = _convert(data, InputPipeline)
+        elif event == "conditions":
+            self.conditions.update(data)
+        elif event == "fatal":
+            self.fatal = data["reason"]
+        elif event == "end":
+            self.finished = True
+
+    def calibration(self, settings: Settings, ended: _Ended, seconds: float) -> Calibration:
+        """All that was heard, as the fact."""
+        conditions = {"started_at": now_utc(), **self.conditions, "seconds": round(seconds, 3)}
+        return Calibration(
+            runs=tuple(self.runs.values()),
+            settings=settings,
+            conditions=_convert(conditions, Conditions),
+            complete=not ended.reason and not self.fatal,
+            incomplete_because=self.fatal or ended.reason,
+            interrupted=ended.interrupted,
+            left_out=tuple(self.left_out),
+            batches=tuple(self.batches),
+            ceilings=tuple(self.ceilings),
+            pipeline=self.pipeline,
+        )
+
+
+def _convert(data: dict[str, Any], kind: type[Any]) -> Any:
+    tag = kind.__struct_config__.tag
+    return msgspec.convert({**data, "type": tag}, kind)

@@ -1,0 +1,30 @@
+"""The calibration that runs in the target interpreter: `TARGET -B worker.py FD SETTINGS`.
+
+FD takes one JSON object a line, SETTINGS is JSON. Needs Python 3.8, torch, and nothing else.
+"""
+
+import importlib.util
+import os
+import sys
+
+
+def _load_siblings():
+    """The package `target` beside this file, whatever else the user has of that name."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    # What `python -c` would have: the script's own folder must not hide the user's modules.
+    if sys.path and os.path.abspath(sys.path[0]) == here:
+        sys.path[0] = ""
+    folder = os.path.join(here, "target")
+    spec = importlib.util.spec_from_file_location(
+        "envdoctor_calibration",
+        os.path.join(folder, "__init__.py"),
+        submodule_search_locations=[folder],
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = package
+    spec.loader.exec_module(package)
+    return importlib.import_module("envdoctor_calibration.main")
+
+
+if __name__ == "__main__":
+    _load_siblings().main(int(sys.argv[1]), sys.argv[2])
