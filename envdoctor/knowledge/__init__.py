@@ -1,0 +1,34 @@
+"""What vendors publish about torch, CUDA, drivers and GPUs, with sources and dates."""
+
+from envdoctor.knowledge.base import Knowledge, load
+from envdoctor.knowledge.records import (
+    Companions,
+    CpuReference,
+    DriverBranch,
+    DriverFloor,
+    DriverLimit,
+    ExtensionRelease,
+    GpuModel,
+    MlperfReference,
+    ResnetModel,
+    ResnetReference,
+    TorchRelease,
+    Variant,
+)
+
+__all__ = [
+    "Companions",
+    "CpuReference",
+    "DriverBranch",
+    "DriverFloor",
+    "DriverLimit",
+    "ExtensionRelease",
+    "GpuModel",
+    "Knowledge",
+    "MlperfReference",
+    "ResnetModel",
+    "ResnetReference",
+    "TorchRelease",
+    "Variant",
+    "load",
+]

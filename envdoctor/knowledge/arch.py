@@ -1,0 +1,90 @@
+"""Which GPUs the compiled code of a torch build runs on.
+
+Source of the rules: `torch.cuda.DEVICE_REQUIREMENT` and `_CompatInterval` in torch/cuda/__init__.py
+of the PyPI wheels of torch 2.11 to 2.15, and the CUDA programming guide (binary and PTX
+compatibility): a cubin for X.Y runs on X.Z with Z >= Y; one with an `a` suffix on X.Y alone, one
+with an `f` suffix within its family; PTX runs on every newer compute capability by compilation.
+"""
+
+import re
+from collections.abc import Iterable
+
+from packaging.version import Version
+
+_FLAG = re.compile(r"(sm|compute)_(\d+)([af]?)")
+_ONLY = {
+    (5, 3): {(5, 3)},
+    (6, 2): {(6, 2)},
+    (7, 2): {(7, 2)},
+    (8, 7): {(8, 7)},
+    (10, 1): {(10, 1), (11, 0)},
+}
+"""Targets for systems on a chip: they run there and nowhere else (10.1 was renamed 11.0)."""
+_ON_CHIP = {(5, 3), (6, 2), (7, 2), (8, 7), (10, 1)}
+"""Devices whose majors' other cubins torch does not count as running on them."""
+_UNIFIED_FROM = (Version("2.14"), Version("13.2"))
+"""Torch and CUDA from which 7.2 and 8.7 run the code of their majors (Jetson unification)."""
+_UNIFIED = {(7, 2), (8, 7)}
+_THOR_ALIAS_FROM = Version("2.14")
+
+
+def covers(
+    arch_flags: Iterable[str],
+    compute_capability: str,
+    *,
+    torch: str | None = None,
+    cuda: str | None = None,
+) -> bool:
+    """Whether code compiled for these targets ("sm_80", "compute_90") runs on that GPU ("8.6").
+
+    `torch` and `cuda` are the versions of the build: Jetson GPUs run more code from torch 2.14
+    with CUDA 13.2 on. Raises ValueError for a compute capability that is not major.minor.
+    """
+    device = _device(compute_capability)
+    return any(
+        _runs(flag, device, unified=_unified(torch, cuda), thor=_thor_alias(torch))
+        for flag in arch_flags
+    )
+
+
+def capability_of(flag: str) -> tuple[int, int] | None:
+    """The compute capability in a target's name: sm_86 is (8, 6), sm_120a is (12, 0)."""
+    match = _FLAG.fullmatch(flag)
+    return None if match is None else divmod(int(match[2]), 10)
+
+
+def _runs(flag: str, device: tuple[int, int], *, unified: bool, thor: bool) -> bool:
+    match = _FLAG.fullmatch(flag)
+    if match is None:
+        return False
+    kind, suffix = match[1], match[3]
+    target = divmod(int(match[2]), 10)
+    if suffix == "a":
+        return device == target
+    if kind == "compute":
+        return device >= target
+    if target == (11, 0) and thor and device == (10, 1):
+        return True
+    if target in _ONLY:
+        return device in _ONLY[target]
+    if device in _ON_CHIP and not (unified and device in _UNIFIED):
+        return False
+    return device[0] == target[0] and device[1] >= target[1]
+
+
+def _device(compute_capability: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)\.(\d)", compute_capability)
+    if match is None:
+        raise ValueError(f"`{compute_capability}` is no compute capability such as 8.6")
+    return int(match[1]), int(match[2])
+
+
+def _unified(torch: str | None, cuda: str | None) -> bool:
+    if torch is None or cuda is None:
+        return False
+    first_torch, first_cuda = _UNIFIED_FROM
+    return Version(torch) >= first_torch and Version(cuda) >= first_cuda
+
+
+def _thor_alias(torch: str | None) -> bool:
+    return torch is not None and Version(torch) >= _THOR_ALIAS_FROM

@@ -1,0 +1,200 @@
+"""The knowledge base: typed JSON files, each read when it is first asked for."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from envdoctor.knowledge.names import best_match
+from envdoctor.knowledge.records import (
+    Companions,
+    CompanionsFile,
+    CpuReference,
+    DriverBranch,
+    DriverFloor,
+    DriverLimit,
+    DriversFile,
+    ExtensionRelease,
+    GpuModel,
+    GpusFile,
+    MlperfReference,
+    ReferencesFile,
+    ResnetModel,
+    ResnetReference,
+    TorchFile,
+    TorchRelease,
+    Variant,
+)
+
+FOLDER = Path(__file__).parent
+_File = TypeVar("_File")
+
+
+class Knowledge:
+    """What vendors publish, as dated data. Nothing here was observed on this machine."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self.folder = folder
+
+    def _read(self, name: str, kind: type[_File]) -> _File:
+        return msgspec.json.decode((self.folder / name).read_bytes(), type=kind)
+
+    # --- torch ---
+
+    @cached_property
+    def torch(self) -> TorchFile:
+        """All that is known of torch builds."""
+        return self._read("torch.json", TorchFile)
+
+    @cached_property
+    def _releases(self) -> dict[Version, TorchRelease]:
+        return {Version(release.version): release for release in self.torch.releases}
+
+    @property
+    def as_of(self) -> str:
+        """When the data was gathered: an ISO 8601 month or day."""
+        return self.torch.as_of
+
+    @property
+    def releases(self) -> tuple[TorchRelease, ...]:
+        """All stable releases of torch, oldest first."""
+        return self.torch.releases
+
+    def release(self, version: str) -> TorchRelease | None:
+        """The release of that version; its local part (`+cu124`) is left out of account.
+
+        None for a version that is not in the data, and for nightlies and source builds.
+        """
+        parsed = _parse(version)
+        return None if parsed is None else self._releases.get(Version(parsed.public))
+
+    def variant(self, version: str, tag: str, machine: str = "x86_64") -> Variant | None:
+        """That Linux build of that release, if it was ever published."""
+        release = self.release(version)
+        if release is None:
+            return None
+        return next((one for one in release.builds(machine) if one.tag == tag), None)
+
+    @property
+    def newest_torch(self) -> str:
+        """The newest release in the data."""
+        return str(max(self._releases))
+
+    def is_newer_than_data(self, version: str) -> bool:
+        """Whether that torch is newer than the data, so that nothing about it is known here."""
+        parsed = _parse(version)
+        return parsed is not None and Version(parsed.public) > Version(self.newest_torch)
+
+    # --- drivers ---
+
+    @cached_property
+    def drivers(self) -> DriversFile:
+        """All that is known of drivers."""
+        return self._read("drivers.json", DriversFile)
+
+    def driver_floor(self, cuda: str) -> DriverFloor | None:
+        """The oldest driver that runs builds made with that CUDA ("12.6").
+
+        From CUDA 11.1 on it is that of the major (minor-version compatibility), before that each
+        CUDA has its own. None for a CUDA that is not in the data.
+        """
+        floors = {floor.cuda_major: floor for floor in self.drivers.floors}
+        major_minor = ".".join(cuda.split(".")[:2])
+        return floors.get(major_minor) or floors.get(cuda.split(".", maxsplit=1)[0])
+
+    def driver_branch(self, release: str) -> DriverBranch | None:
+        """The branch of a driver release ("535.183.01" is of branch 535)."""
+        number = release.split(".", maxsplit=1)[0]
+        return next((one for one in self.drivers.branches if one.branch == number), None)
+
+    def max_driver_branch(self, compute_capability: str) -> DriverLimit | None:
+        """The last driver branch for GPUs of that compute capability; None if no end is known."""
+        return next(
+            (one for one in self.drivers.limits if compute_capability in one.compute_capabilities),
+            None,
+        )
+
+    # --- GPUs ---
+
+    @cached_property
+    def gpus(self) -> tuple[GpuModel, ...]:
+        """All GPU models in the data."""
+        return self._read("gpus.json", GpusFile).gpus
+
+    def gpu(self, name: str, memory_bytes: int | None = None) -> GpuModel | None:
+        """The model behind a name as nvidia-smi prints it ("NVIDIA A100-SXM4-40GB").
+
+        `memory_bytes` tells models of one name apart. None where the name is unknown or ambiguous:
+        a laptop GPU or a MIG slice is never taken for the card of the same number.
+        """
+        return best_match(name, memory_bytes, self.gpus)
+
+    # --- companions ---
+
+    @cached_property
+    def companions_file(self) -> CompanionsFile:
+        """All that is known of packages that go with torch."""
+        return self._read("companions.json", CompanionsFile)
+
+    def companions(self, torch_version: str) -> Companions | None:
+        """What pairs with that torch; None for a version that is not in the data."""
+        release = self.release(torch_version)
+        if release is None:
+            return None
+        pairs = self.companions_file.pairs
+        return next((one for one in pairs if one.torch == release.version), None)
+
+    def extension(self, name: str, version: str) -> ExtensionRelease | None:
+        """That release of a package that extends torch (xformers, vllm ...)."""
+        parsed = _parse(version)
+        if parsed is None:
+            return None
+        return next(
+            (
+                one
+                for one in self.companions_file.extensions
+                if one.name == name and Version(one.version) == Version(parsed.public)
+            ),
+            None,
+        )
+
+    # --- ResNet-50 ---
+
+    @cached_property
+    def references(self) -> ReferencesFile:
+        """All published rates."""
+        return self._read("references.json", ReferencesFile)
+
+    @property
+    def resnet50(self) -> ResnetModel:
+        """What ResNet-50 costs."""
+        return self.references.resnet50
+
+    @property
+    def resnet50_references(self) -> tuple[ResnetReference, ...]:
+        """Published training rates of single GPUs with PyTorch."""
+        return self.references.training
+
+    @property
+    def mlperf_references(self) -> tuple[MlperfReference, ...]:
+        """MLPerf rates per GPU."""
+        return self.references.mlperf
+
+    @property
+    def cpu_references(self) -> tuple[CpuReference, ...]:
+        """Published rates of CPUs."""
+        return self.references.cpu
+
+
+def load(folder: Path = FOLDER) -> Knowledge:
+    """The knowledge base in a folder, by default the one that ships with the doctor."""
+    return Knowledge(folder)
+
+
+def _parse(version: str) -> Version | None:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None

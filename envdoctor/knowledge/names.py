@@ -1,0 +1,43 @@
+"""Which GPU model a name as nvidia-smi prints it stands for."""
+
+import re
+from collections.abc import Sequence
+
+from envdoctor.knowledge.records import GpuModel
+
+_BRANDS = frozenset({"nvidia", "tesla"})
+_MEMORY = re.compile(r"\b(\d+)\s*gb?\b")
+_TOLERANCE = 0.15
+"""How far the memory that a driver reports may be from the data sheet: ECC and reserved memory
+take several per cent, and data sheets mix GB with GiB."""
+
+
+def best_match(name: str, memory_bytes: int | None, models: Sequence[GpuModel]) -> GpuModel | None:
+    """The only model that the name can mean, or None."""
+    wanted = _normal(name)
+    exact = [one for one in models if wanted in map(_normal, (one.model, *one.match))]
+    if len(exact) == 1 and _fits(exact[0], memory_bytes):
+        return exact[0]
+    bare = _MEMORY.sub("", wanted).split()
+    named = [one for one in models if bare in [_bare(label) for label in (one.model, *one.match)]]
+    stated = _MEMORY.search(wanted)
+    if stated:
+        named = [one for one in named if one.memory_gb == float(stated[1])]
+    named = [one for one in named if _fits(one, memory_bytes)]
+    return named[0] if len(named) == 1 else None
+
+
+def _normal(name: str) -> str:
+    words = re.sub(r"[-_/()]", " ", name.lower())
+    words = _MEMORY.sub(r"\1gb", words)
+    return " ".join(word for word in words.split() if word not in _BRANDS)
+
+
+def _bare(name: str) -> list[str]:
+    return _MEMORY.sub("", _normal(name)).split()
+
+
+def _fits(model: GpuModel, memory_bytes: int | None) -> bool:
+    if memory_bytes is None or model.memory_gb is None:
+        return True
+    return abs(memory_bytes / 1e9 - model.memory_gb) <= _TOLERANCE * model.memory_gb

@@ -1,0 +1,352 @@
+"""The records of the knowledge base. Every one says where it was read and when.
+
+`None` means that no source was found; it is never to be read as "no".
+"""
+
+import msgspec
+
+from envdoctor.record import Record
+
+# --- torch builds ---
+
+
+class Variant(Record):
+    """One official build of a torch release.
+
+    `tag` is that of the index it is published on ("cu124", "cpu"); `cuda` the CUDA that it was
+    built with. `requires` are version specifiers of wheels that it pins, by their names.
+    `arch_flags` are the compiled targets ("sm_80", "compute_90"), None where no source lists them;
+    `ptx_known` says whether the source would list PTX. `glibc` is the floor of the wheel's platform
+    tag. `verified` marks facts read from the real wheel rather than from release documents.
+    """
+
+    tag: str
+    cuda: str | None
+    machine: str
+    source: str
+    verified: bool
+    cuda_release: str | None = None
+    status: str | None = None
+    cudnn: str | None = None
+    nccl: str | None = None
+    nvjitlink: str | None = None
+    triton: str | None = None
+    glibc: str | None = None
+    cxx11_abi: bool | None = None
+    requires: dict[str, str] = msgspec.field(default_factory=dict)
+    arch_flags: tuple[str, ...] | None = None
+    arch_source: str = ""
+    arch_verified: bool = False
+    ptx_known: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether this build has no GPU support."""
+        return self.cuda is None
+
+
+class TorchRelease(Record):
+    """A stable release of torch. `variants` are the Linux x86_64 builds, `aarch64` those for Arm.
+
+    `pypi_variant` is what `pip install torch` gives on Linux x86_64 and `pypi_variant_aarch64` on
+    Arm; the PyPI wheels for Windows and macOS have no CUDA. `pythons` are those with a wheel.
+    """
+
+    version: str
+    date: str
+    requires_python: str
+    pythons: tuple[str, ...]
+    platforms: tuple[str, ...]
+    pypi_variant: str
+    variants: tuple[Variant, ...]
+    source: str
+    retrieved: str
+    aarch64: tuple[Variant, ...] = ()
+    pypi_variant_aarch64: str | None = None
+    free_threaded: tuple[str, ...] = ()
+    rocm: tuple[str, ...] = ()
+    rocm_source: str | None = None
+
+    def builds(self, machine: str = "x86_64") -> tuple[Variant, ...]:
+        """The Linux builds for a machine as `uname -m` names it; empty where there are none."""
+        return {"x86_64": self.variants, "aarch64": self.aarch64}.get(machine, ())
+
+
+class Milestone(Record):
+    """A change in what torch builds contain."""
+
+    event: str
+    detail: str
+    source: str
+    retrieved: str
+
+
+class TorchFile(Record):
+    """torch.json."""
+
+    as_of: str
+    releases: tuple[TorchRelease, ...]
+    milestones: tuple[Milestone, ...]
+
+
+# --- drivers ---
+
+
+class DriverFloor(Record):
+    """The oldest driver that runs builds of a CUDA major (or of one CUDA before 11.1)."""
+
+    cuda_major: str
+    min_release_linux: str
+    min_release_windows: str
+    source: str
+    retrieved: str
+
+
+class DriverBranch(Record):
+    """A driver branch. `kind`: LTSB, PB, NFB. `cuda` is the CUDA that its nvidia-smi prints."""
+
+    branch: str
+    cuda: str | None
+    source: str
+    retrieved: str
+    kind: str | None = None
+    status: str | None = None
+    end_of_life: str | None = None
+    min_compute_capability: str | None = None
+    note: str | None = None
+
+
+class DriverLimit(Record):
+    """The last driver branch that supports an architecture."""
+
+    architecture: str
+    compute_capabilities: tuple[str, ...]
+    branch: str
+    source: str
+    retrieved: str
+
+
+class ToolkitDriver(Record):
+    """The driver bundled with a toolkit: for all its features, not for running its programs."""
+
+    name: str
+    min_release_linux: str | None
+    min_release_windows: str | None
+    source: str
+    retrieved: str
+
+
+class ForwardCompatibility(Record):
+    """A rule of the cuda-compat packages."""
+
+    rule: str
+    source: str
+    retrieved: str
+    applies_to: str | None = None
+
+
+class LibraryFloor(Record):
+    """The oldest driver for cuDNN of a CUDA major."""
+
+    cuda_major: str
+    min_release_linux: str
+    source: str
+    retrieved: str
+
+
+class DriversFile(Record):
+    """drivers.json."""
+
+    as_of: str
+    floors: tuple[DriverFloor, ...]
+    branches: tuple[DriverBranch, ...]
+    limits: tuple[DriverLimit, ...]
+    toolkits: tuple[ToolkitDriver, ...]
+    forward_compat: tuple[ForwardCompatibility, ...]
+    cudnn_floors: tuple[LibraryFloor, ...]
+
+
+# --- companions ---
+
+
+class Companions(Record):
+    """The releases that pair with one torch; empty where none was published for it.
+
+    `triton` holds the requirement as torch states it: "3.2.0" is exact, "~=3.8.0" a range.
+    """
+
+    torch: str
+    torchvision: tuple[str, ...]
+    torchaudio: tuple[str, ...]
+    torchtext: tuple[str, ...]
+    triton: tuple[str, ...]
+    notes: tuple[str, ...]
+    source: str
+    retrieved: str
+
+
+class ExtensionRelease(Record):
+    """A release of a package that extends torch.
+
+    `requires_torch` is its own requirement; `built_for_torch` the torch that its binaries were
+    made for, where it declares none.
+    """
+
+    name: str
+    version: str
+    date: str
+    source: str
+    retrieved: str
+    requires_torch: str | None = None
+    requires: tuple[str, ...] = ()
+    requires_python: str | None = None
+    built_for_torch: str | None = None
+
+
+class NumpyRule(Record):
+    """Whether torch releases work with numpy 2; `os` None means all systems."""
+
+    torch: str
+    os: str | None
+    fits_numpy_2: bool
+    source: str
+    retrieved: str
+
+
+class BrokenPin(Record):
+    """A release whose own requirement cannot be met from PyPI."""
+
+    name: str
+    version: str
+    requirement: str
+    fixed_by: str
+    source: str
+    retrieved: str
+
+
+class CompanionsFile(Record):
+    """companions.json."""
+
+    as_of: str
+    pairs: tuple[Companions, ...]
+    extensions: tuple[ExtensionRelease, ...]
+    numpy: tuple[NumpyRule, ...]
+    broken_pins: tuple[BrokenPin, ...]
+
+
+# --- GPUs ---
+
+
+class GpuModel(Record):
+    """A GPU model: GB, GB/s, TFLOPS (tensor rates dense, without sparsity), W, MHz.
+
+    `provenance` names the source of each field.
+    """
+
+    model: str
+    match: tuple[str, ...]
+    kind: str
+    compute_capability: str | None
+    architecture: str | None
+    memory_gb: float | None
+    memory_bandwidth_gb_s: float | None
+    fp32_tflops: float | None
+    tf32_tensor_tflops: float | None
+    bf16_tensor_tflops: float | None
+    fp16_tensor_tflops: float | None
+    fp16_accumulate: str | None
+    tdp_w: float | None
+    source: str
+    retrieved: str
+    sm_count: int | None = None
+    boost_mhz: float | None = None
+    has_tensor_cores: bool | None = None
+    tf32: bool | None = None
+    bf16: bool | None = None
+    fp8: bool | None = None
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class GpusFile(Record):
+    """gpus.json."""
+
+    as_of: str
+    gpus: tuple[GpuModel, ...]
+
+
+# --- ResNet-50 ---
+
+
+class ResnetModel(Record):
+    """What ResNet-50 v1.5 costs at 224 x 224: parameters, 10^9 multiply-adds, 10^9 operations."""
+
+    parameters: int
+    forward_macs_g: float
+    train_step_gflop_per_image: float
+    source: str
+    retrieved: str
+
+
+class ResnetReference(Record):
+    """A published ResNet-50 training rate of one GPU, images per second.
+
+    `gpu` is the model in gpus.json where it is one of those, `system` what the source calls it.
+    `tier` says how good a reference it is. `date` is that of the measurement, None where unsaid.
+    """
+
+    gpu: str
+    system: str
+    precision: str
+    images_per_s_per_gpu: float
+    tier: str
+    source: str
+    retrieved: str
+    framework: str | None = None
+    memory_format: str | None = None
+    batch: str | None = None
+    dataset: str | None = None
+    date: str | None = None
+    runs: tuple[float, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class MlperfReference(Record):
+    """A single-node MLPerf training submission, per GPU. Mostly MXNet, so an upper bound."""
+
+    gpu: str
+    system: str
+    gpus: int
+    images_per_s_per_gpu: float
+    includes_evaluation: bool
+    round: str
+    framework: str
+    source: str
+    retrieved: str
+    precision: str | None = None
+
+
+class CpuReference(Record):
+    """A published ResNet-50 rate of a CPU machine. `kind`: training or inference."""
+
+    cpu: str
+    kind: str
+    precision: str | None
+    images_per_s: float
+    batch: int
+    source: str
+    retrieved: str
+    notes: tuple[str, ...] = ()
+
+
+class ReferencesFile(Record):
+    """references.json."""
+
+    as_of: str
+    resnet50: ResnetModel
+    training: tuple[ResnetReference, ...]
+    mlperf: tuple[MlperfReference, ...]
+    cpu: tuple[CpuReference, ...]
