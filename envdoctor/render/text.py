@@ -22,12 +22,13 @@ _VERDICT_COLOURS = {
 }
 _PLAIN = "\x1b[0m"
 
-_VERDICTS = {
+VERDICTS = {
     Verdict.BROKEN: "torch cannot do what it was installed for",
     Verdict.INCOMPLETE: "no error was found, but something could not be looked at",
     Verdict.DEGRADED: "torch works, but slower or at risk",
     Verdict.HEALTHY: "no problem was found",
 }
+"""What each verdict means, in one sentence."""
 
 
 def render_text(report: Report, *, colour: bool = False) -> str:
@@ -48,7 +49,7 @@ def _painter(colour: bool) -> Callable[[str, str], str]:
 
 def _verdict(report: Report, paint: Callable[[str, str], str]) -> str:
     word = paint(report.verdict.value, _VERDICT_COLOURS[report.verdict])
-    return f"verdict: {word} - {_VERDICTS[report.verdict]}"
+    return f"verdict: {word} - {VERDICTS[report.verdict]}"
 
 
 def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> Iterator[str]:
