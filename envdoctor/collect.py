@@ -11,25 +11,13 @@ from typing import Any
 
 from envdoctor.core_facts import Expectation, Interpreter
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
+from envdoctor.options import Options
 from envdoctor.plugins import Loaded, Probe, StageResult, Where
 from envdoctor.probes.choose import choose_target
 from envdoctor.probes.run import Children
 from envdoctor.probes.staging import run_stages
 from envdoctor.probes.torch_stages import ISOLATED_IMPORT
 from envdoctor.signature import Missing, arguments_for
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user wants of an examination. `static` executes nothing of the target's packages;
-    `deep` hashes every installed file; `timeout_s` bounds the whole."""
-
-    python: str | None = None
-    static: bool = False
-    deep: bool = False
-    expect: str | None = None
-    timeout_s: float = 300.0
-    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ class Outcome(Record):
 def derive_facts(
     steps: Iterable[Derivation], snapshot: Snapshot, services: Mapping[type, object]
 ) -> Snapshot:
-    """The snapshot with the derived facts, each after those it needs; recorded ones are made anew."""
+    """The snapshot with the derived facts, each after those it needs; none is kept as recorded."""
     by_kind = {step.provides: step for step in steps}
     order = TopologicalSorter(
         {kind: {need.kind for need in step.needs} for kind, step in by_kind.items()}

@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from envdoctor.collect import Options
 from envdoctor.commands.errors import BadInput
 from envdoctor.commands.session import Session, emit, use_colour, user_redactor
 from envdoctor.core_facts import Expectation
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.findings import Severity
+from envdoctor.options import Options
 from envdoctor.render.json import render_json
 from envdoctor.render.text import render_text
 from envdoctor.report import Report, ReportSet

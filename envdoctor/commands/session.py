@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import click
 
-from envdoctor.collect import Options, collect
+from envdoctor.collect import collect
 from envdoctor.commands.errors import BadInput, nearest
 from envdoctor.documents import Unwritable, read_snapshot, write_text
 from envdoctor.facts import BadFacts, Snapshot
 from envdoctor.knowledge import Knowledge, load
+from envdoctor.options import Options
 from envdoctor.plugins import Check, Loaded, load_plugins
 from envdoctor.probes.run import Children
 from envdoctor.progress import Progress

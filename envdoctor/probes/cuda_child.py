@@ -1,0 +1,58 @@
+"""Tries cuInit by ctypes, without torch; run as `python -I cuda_child.py FD`."""
+
+import ctypes
+import json
+import os
+import sys
+from typing import Any
+
+
+def main(fd: int) -> None:
+    """Write one JSON object, its fields as in core_facts.CudaInit."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        answer: dict[str, Any] = {"status": "libcuda-missing", "message": str(error)}
+    else:
+        answer = {**initialise(driver), "library": mapped_library()}
+    os.write(fd, json.dumps(answer).encode())
+
+
+def initialise(driver: Any) -> dict[str, Any]:
+    """What cuInit answers, and the version and the number of devices where it succeeds."""
+    code = driver.cuInit(0)
+    version = integer_from(driver.cuDriverGetVersion)
+    answer = {
+        "status": "ok" if code == 0 else text_from(driver, "cuGetErrorName", code) or str(code),
+        "code": code,
+        "message": "" if code == 0 else text_from(driver, "cuGetErrorString", code) or "",
+        "driver_cuda": f"{version // 1000}.{version % 1000 // 10}" if version else None,
+    }
+    if code == 0:
+        answer["device_count"] = integer_from(driver.cuDeviceGetCount)
+    return answer
+
+
+def integer_from(function: Any) -> int | None:
+    """The integer that a function writes; None if it fails."""
+    value = ctypes.c_int(0)
+    return value.value if function(ctypes.byref(value)) == 0 else None
+
+
+def text_from(driver: Any, function: str, code: int) -> str | None:
+    """The text that cuGetErrorName or cuGetErrorString gives for a code."""
+    text = ctypes.c_char_p()
+    if getattr(driver, function)(code, ctypes.byref(text)) != 0 or text.value is None:
+        return None
+    return text.value.decode("ascii", "replace")
+
+
+def mapped_library() -> str | None:
+    """The file of libcuda that is loaded into this process."""
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        paths = (line.split(None, 5)[-1].strip() for line in maps if "libcuda.so" in line)
+        return next(paths, None)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,111 @@
+"""The probes that read the target's files; nothing of it is executed."""
+
+from pathlib import Path
+
+from envdoctor.core_facts import (
+    CudaComponents,
+    Distributions,
+    InstalledFiles,
+    Installer,
+    Interpreter,
+    Target,
+    TorchAbsent,
+    TorchBuild,
+)
+from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.options import Options
+from envdoctor.plugins import Probe, Where
+from envdoctor.probes.components import read_components
+from envdoctor.probes.distributions import read_distributions, search_path
+from envdoctor.probes.installer import read_installer
+from envdoctor.probes.record_files import read_installed_files
+from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
+
+_METADATA = "*.dist-info"
+
+
+def decode_distributions(
+    target: Target, interpreter: Interpreter | None, options: Options
+) -> dict[type[Fact], Known]:
+    """The distributions, and what installed them. A target that does not run is read as well."""
+    folders = _folders(target, interpreter)
+    found = read_distributions(folders)
+    prefix = interpreter.prefix if interpreter else str(Path(target.path).parent.parent)
+    installer = read_installer(prefix, found, options.env)
+    return {
+        Distributions: Observed(value=found, source=_METADATA),
+        Installer: Observed(value=installer, source=installer.evidence or "INSTALLER"),
+    }
+
+
+def decode_installed_files(
+    distributions: Distributions, options: Options
+) -> dict[type[Fact], Known]:
+    """Which installed files differ from their RECORD."""
+    found = read_installed_files(distributions, deep=options.deep)
+    return {InstalledFiles: Observed(value=found, source="RECORD of every distribution")}
+
+
+def decode_torch_build(
+    target: Target, interpreter: Interpreter | None, distributions: Distributions
+) -> dict[type[Fact], Known]:
+    """The torch on disk, or that there is none."""
+    folders = _folders(target, interpreter)
+    package = find_torch(folders)
+    build = read_torch_build(package, distributions)
+    absent = read_torch_absent(folders, package, distributions)
+    known: Known = Unknown(reason=Reason.NOT_APPLICABLE, detail="no torch on disk")
+    if build is not None:
+        known = Observed(value=build, source=build.version_source or build.path)
+    return {TorchBuild: known, TorchAbsent: Observed(value=absent, source="sys.path")}
+
+
+def decode_components(
+    target: Target,
+    interpreter: Interpreter | None,
+    distributions: Distributions,
+    installed: InstalledFiles | None,
+) -> dict[type[Fact], Known]:
+    """The versions of cuDNN, NCCL, nvJitLink, cudart and cuBLAS on disk."""
+    found = read_components(_folders(target, interpreter), distributions, installed)
+    return {CudaComponents: Observed(value=found, source="site-packages/nvidia")}
+
+
+def _folders(target: Target, interpreter: Interpreter | None) -> tuple[Path, ...]:
+    if interpreter is None:
+        return search_path(target.site_packages, "")
+    return search_path(interpreter.sys_path, interpreter.cwd)
+
+
+DISK_PROBES = (
+    Probe(
+        name="distributions",
+        where=Where.HOST,
+        provides=(Distributions, Installer),
+        decode=decode_distributions,
+        static=True,
+    ),
+    Probe(
+        name="installed files",
+        where=Where.HOST,
+        provides=(InstalledFiles,),
+        decode=decode_installed_files,
+        timeout_s=120.0,
+        static=True,
+        slow_because="every installed file is compared with its RECORD",
+    ),
+    Probe(
+        name="torch on disk",
+        where=Where.HOST,
+        provides=(TorchBuild, TorchAbsent),
+        decode=decode_torch_build,
+        static=True,
+    ),
+    Probe(
+        name="CUDA components",
+        where=Where.HOST,
+        provides=(CudaComponents,),
+        decode=decode_components,
+        static=True,
+    ),
+)

@@ -1,0 +1,91 @@
+"""The installed distributions, read from their metadata folders; pip is not asked."""
+
+import email.parser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from envdoctor.core_facts import Distribution, Distributions
+from envdoctor.probes.files import read_text
+
+_SUFFIXES = (".dist-info", ".egg-info")
+
+
+def search_path(sys_path: Sequence[str], cwd: str) -> tuple[Path, ...]:
+    """The folders of a module path, each once; an empty entry is the current directory."""
+    folders = (Path(entry or cwd) for entry in sys_path)
+    return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
+
+
+def read_distributions(folders: Sequence[Path]) -> Distributions:
+    """Every distribution in these folders, in path order. A damaged one is named as unreadable."""
+    items: list[Distribution] = []
+    unreadable: list[str] = []
+    for metadata in _metadata_folders(folders):
+        distribution = _read(metadata)
+        if distribution is None:
+            unreadable.append(str(metadata))
+        else:
+            items.append(distribution)
+    return Distributions(items=tuple(items), unreadable=tuple(unreadable))
+
+
+def _metadata_folders(folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in folders:
+        try:
+            names = sorted(entry.name for entry in folder.iterdir())
+        except OSError:
+            continue
+        yield from (folder / name for name in names if name.endswith(_SUFFIXES))
+
+
+def _read(metadata: Path) -> Distribution | None:
+    """A distribution; its folder's name stands in where METADATA is gone. None if nothing tells."""
+    text = next((text for text in _texts(metadata) if text), "")
+    header = email.parser.HeaderParser().parsestr(text.partition("\n\n")[0])
+    stem_name, _, stem_version = metadata.name.rpartition(".")[0].partition("-")
+    name, version = header["Name"] or stem_name, header["Version"] or stem_version.split("-")[0]
+    if not name or not version:
+        return None
+    return Distribution(
+        name=canonicalize_name(str(name)),
+        version=str(version).strip(),
+        location=str(metadata.parent),
+        metadata_path=str(metadata),
+        installer=(read_text(metadata / "INSTALLER") or "").strip() or None,
+        tags=_tags(metadata),
+        requires=tuple(str(line) for line in header.get_all("Requires-Dist") or ()),
+        requires_python=header["Requires-Python"],
+        editable=_is_editable(metadata),
+        has_record=(metadata / "RECORD").is_file(),
+    )
+
+
+def _texts(metadata: Path) -> Iterator[str | None]:
+    yield from (read_text(metadata / name) for name in ("METADATA", "PKG-INFO"))
+    if metadata.is_file():
+        yield read_text(metadata)
+
+
+def _tags(metadata: Path) -> tuple[str, ...]:
+    lines = (read_text(metadata / "WHEEL") or "").splitlines()
+    return tuple(line[5:].strip() for line in lines if line.startswith("Tag: "))
+
+
+class _DirInfo(msgspec.Struct):
+    editable: bool = False
+
+
+class _DirectUrl(msgspec.Struct):
+    dir_info: _DirInfo | None = None
+
+
+def _is_editable(metadata: Path) -> bool:
+    """From direct_url.json (PEP 610). Its URL is not kept: it may hold credentials."""
+    try:
+        data = msgspec.json.decode(read_text(metadata / "direct_url.json") or "{}", type=_DirectUrl)
+    except msgspec.MsgspecError:
+        return False
+    return data.dir_info is not None and data.dir_info.editable

@@ -1,0 +1,245 @@
+"""The machine itself: operating system, CPU, memory, what this process may use of it, container.
+
+Every reader takes the root of a file system, so that a recorded tree can stand for a machine.
+"""
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from envdoctor.core_facts import Container, Environment, Host, Limits
+from envdoctor.facts import Fact, Known, Observed
+from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
+from envdoctor.probes.files import read_text
+
+ROOT = Path("/")
+
+_TRAINING_FLAGS = frozenset(
+    [
+        "avx2",
+        "avx512f",
+        "avx512_bf16",
+        "avx512_vnni",
+        "amx_bf16",
+        "amx_int8",
+        "amx_tile",
+        "f16c",
+        "fma",
+        "asimd",
+        "bf16",
+        "sve",
+    ]
+)
+"""CPU features that decide which kernels torch uses (as named in /proc/cpuinfo)."""
+
+WATCHED_VARIABLES = (
+    "CONDA_DEFAULT_ENV",
+    "CONDA_PREFIX",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_CACHE_DISABLE",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_HOME",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUDA_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDNN_LOGDEST_DBG",
+    "GOMP_CPU_AFFINITY",
+    "HIP_VISIBLE_DEVICES",
+    "HSA_OVERRIDE_GFX_VERSION",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "KMP_DUPLICATE_LIB_OK",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "MKL_NUM_THREADS",
+    "NCCL_DEBUG",
+    "NCCL_IB_DISABLE",
+    "NCCL_P2P_DISABLE",
+    "NCCL_SOCKET_IFNAME",
+    "NUMEXPR_NUM_THREADS",
+    "NVIDIA_DISABLE_REQUIRE",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_REQUIRE_CUDA",
+    "NVIDIA_TF32_OVERRIDE",
+    "NVIDIA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONHOME",
+    "PYTHONNOUSERSITE",
+    "PYTHONPATH",
+    "PYTHONSAFEPATH",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "ROCR_VISIBLE_DEVICES",
+    "TF32_OVERRIDE",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDA_ARCH_LIST",
+    "TORCH_CUDNN_V8_API_DISABLED",
+    "TORCH_DISTRIBUTED_DEBUG",
+    "TORCH_LOGS",
+    "TORCH_SHOW_CPP_STACKTRACES",
+    "TORCH_USE_CUDA_DSA",
+    "TRITON_LIBCUDA_PATH",
+    "TRITON_PTXAS_PATH",
+    "VIRTUAL_ENV",
+)
+"""The only variables whose values are read; none of them carries a secret."""
+
+
+def read_host(root: Path = ROOT) -> Host:
+    """Operating system and hardware."""
+    release = os_release(root)
+    name, flags = cpu(root)
+    memory = psutil.virtual_memory()
+    return Host(
+        os=release.get("PRETTY_NAME", platform.system()),
+        os_id=release.get("ID", platform.system().lower()),
+        os_version=release.get("VERSION_ID", ""),
+        kernel=platform.release(),
+        machine=platform.machine(),
+        glibc=glibc_version(),
+        cpu_name=name,
+        cpu_flags=flags,
+        logical_cpus=os.cpu_count() or 1,
+        physical_cpus=psutil.cpu_count(logical=False),
+        memory_bytes=memory.total,
+        memory_available_bytes=memory.available,
+    )
+
+
+def os_release(root: Path) -> dict[str, str]:
+    """The fields of os-release (freedesktop.org, os-release(5)); empty where there is none."""
+    text = read_text(root / "etc/os-release") or read_text(root / "usr/lib/os-release") or ""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+
+
+def cpu(root: Path) -> tuple[str, tuple[str, ...]]:
+    """The name of the CPU and those of its features that matter for training."""
+    text = read_text(root / "proc/cpuinfo") or ""
+    first = text.partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    name = fields.get("model name") or fields.get("Hardware") or platform.processor()
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return name or "unknown", tuple(sorted(flags & _TRAINING_FLAGS))
+
+
+def glibc_version() -> str | None:
+    """The version of the C library that this process runs on; null where it is not glibc."""
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, OSError):
+        return None
+    return text.rpartition(" ")[2] if text else None
+
+
+def read_limits(root: Path = ROOT) -> Limits:
+    """What this process may really use of the machine."""
+    affinity = len(os.sched_getaffinity(0))
+    quota = cpu_quota(root)
+    shm = _space(root / "dev/shm")
+    disk = _space(Path.cwd())
+    return Limits(
+        usable_cpus=min(float(affinity), quota) if quota else float(affinity),
+        affinity_cpus=affinity,
+        cgroup_cpu_quota=quota,
+        cgroup_memory_bytes=memory_limit_bytes(root),
+        shm_bytes=shm[0] if shm else None,
+        shm_free_bytes=shm[1] if shm else None,
+        disk_free_bytes=disk[1] if disk else None,
+        open_files=_open_files(),
+    )
+
+
+def _space(folder: Path) -> tuple[int, int] | None:
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return None
+    return space.f_frsize * space.f_blocks, space.f_frsize * space.f_bavail
+
+
+def _open_files() -> int | None:
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def read_container(root: Path = ROOT, env: Mapping[str, str] = os.environ) -> Container:
+    """Whether this is a container or WSL, and whether it was given GPUs."""
+    kind, evidence = _container_kind(root, env)
+    gpu_paths = ("proc/driver/nvidia/version", "dev/nvidiactl", "dev/dxg")
+    return Container(
+        kind=kind,
+        evidence=evidence,
+        wsl=_wsl(root),
+        nvidia_runtime=any((root / path).exists() for path in gpu_paths),
+        nvidia_visible_devices=env.get("NVIDIA_VISIBLE_DEVICES"),
+    )
+
+
+_MARKERS = (
+    ("KUBERNETES_SERVICE_HOST", "kubernetes"),
+    ("APPTAINER_CONTAINER", "apptainer"),
+    ("SINGULARITY_CONTAINER", "singularity"),
+)
+_FILES = (
+    (".dockerenv", "docker"),
+    ("run/.containerenv", "podman"),
+    (".singularity.d", "apptainer"),
+)
+_CGROUPS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
+
+
+def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
+    for variable, kind in _MARKERS:
+        if variable in env:
+            return kind, variable
+    for file, kind in _FILES:
+        if (root / file).exists():
+            return kind, f"/{file}"
+    manager = (read_text(root / "run/systemd/container") or "").strip()
+    if manager:
+        return manager, "/run/systemd/container"
+    groups = read_text(root / "proc/self/cgroup") or ""
+    for word, kind in _CGROUPS:
+        if f"/{word}" in groups:
+            return kind, "/proc/self/cgroup"
+    return "none", ""
+
+
+def _wsl(root: Path) -> int | None:
+    kernel = (read_text(root / "proc/sys/kernel/osrelease") or "").lower()
+    if "microsoft" not in kernel:
+        return None
+    return 2 if re.search(r"wsl2|microsoft-standard", kernel) else 1
+
+
+def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
+    """The watched variables that are set."""
+    return Environment(variables={name: env[name] for name in WATCHED_VARIABLES if name in env})
+
+
+def decode_host() -> dict[type[Fact], Known]:
+    """The facts about this machine."""
+    return {
+        Host: Observed(value=read_host(), source="/etc/os-release, /proc/cpuinfo, uname"),
+        Limits: Observed(
+            value=read_limits(), source="/proc/self/cgroup, sched_getaffinity, statvfs"
+        ),
+        Container: Observed(value=read_container(), source="/proc, environment"),
+        Environment: Observed(value=read_environment(), source="environment variables"),
+    }

@@ -1,0 +1,117 @@
+"""Whether installed files are those that the RECORD of their distribution lists (PEP 376, 627)."""
+
+import base64
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from envdoctor.core_facts import (
+    DamagedDistribution,
+    DamagedFile,
+    Distribution,
+    Distributions,
+    InstalledFiles,
+)
+
+MAX_NAMED = 50
+"""How many damaged files of one distribution are named; all are counted."""
+
+_REWRITTEN = (
+    "INSTALLER",
+    "REQUESTED",
+    "direct_url.json",
+    "RECORD",
+    "uv_cache.json",
+    "uv_build.json",
+)
+"""Files of the metadata folder that installers write or change after RECORD."""
+
+Row = tuple[str, str, str]
+
+
+def read_installed_files(distributions: Distributions, *, deep: bool = False) -> InstalledFiles:
+    """Compare presence and size, with `deep` also the hash, of every recorded file."""
+    damaged: list[DamagedDistribution] = []
+    checked = 0
+    for item in distributions.items:
+        if not item.has_record or not item.metadata_path.endswith(".dist-info"):
+            continue
+        rows = list(recorded(Path(item.metadata_path) / "RECORD"))
+        checked += len(rows)
+        files = [file for row in rows if (file := _difference(item.location, row, deep))]
+        if files:
+            damaged.append(_damaged(item, files))
+    return InstalledFiles(damaged=tuple(damaged), checked_files=checked, hashed=deep)
+
+
+def recorded(record: Path) -> Iterator[Row]:
+    """The rows path, hash, size of a RECORD that can be checked; paths are relative to its root."""
+    own = record.parent.name
+    try:
+        with record.open(encoding="utf-8", errors="replace", newline="") as file:
+            yield from (
+                (row[0], row[1], row[2])
+                for row in csv.reader(file)
+                if len(row) >= 3 and _is_checked(row[0], own)
+            )
+    except (OSError, csv.Error):
+        return
+
+
+def _is_checked(path: str, own: str) -> bool:
+    if path.startswith(("../", "/")) or path.endswith(".pyc"):
+        return False
+    folder, _, name = path.rpartition("/")
+    return not (folder == own and name in _REWRITTEN)
+
+
+def _difference(location: str, row: Row, deep: bool) -> DamagedFile | None:
+    relative, expected_hash, expected_size = row
+    path = f"{location}/{relative}"
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError):
+        return DamagedFile(path=relative, kind="missing", expected=expected_size)
+    if expected_size.isdigit() and size != int(expected_size):
+        return DamagedFile(path=relative, kind="size", expected=expected_size, actual=str(size))
+    if not deep or not expected_hash.startswith("sha256="):
+        return None
+    actual = _sha256(path)
+    if actual is None or f"sha256={actual}" == expected_hash:
+        return None
+    return DamagedFile(
+        path=relative, kind="hash", expected=expected_hash, actual=f"sha256={actual}"
+    )
+
+
+def _sha256(path: str) -> str | None:
+    """The digest as RECORD writes it: base64 for URLs, without padding."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+
+
+def _damaged(item: Distribution, files: Iterable[DamagedFile]) -> DamagedDistribution:
+    ordered = sorted(files, key=lambda file: (_importance(file.path), file.path))
+    return DamagedDistribution(
+        name=item.name,
+        version=item.version,
+        metadata_path=item.metadata_path,
+        files=tuple(ordered[:MAX_NAMED]),
+        damaged_count=len(ordered),
+    )
+
+
+def _importance(path: str) -> int:
+    """Libraries first, then code, then the rest: what is named is what breaks an import."""
+    name = path.rpartition("/")[2]
+    if ".so" in name:
+        return 0
+    return 1 if name.endswith((".py", ".pth")) else 2

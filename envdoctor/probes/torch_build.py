@@ -1,0 +1,145 @@
+"""The torch on disk, read without importing it."""
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from envdoctor.core_facts import Distributions, TorchAbsent, TorchBuild
+from envdoctor.probes.fatbin import common_targets
+from envdoctor.probes.files import read_text
+
+_PARTS = (
+    "__init__.py",
+    "version.py",
+    "lib/libc10.so",
+    "lib/libtorch_cpu.so",
+    "lib/libtorch_python.so",
+)
+_CUDA_PARTS = ("lib/libc10_cuda.so", "lib/libtorch_cuda.so")
+_TARGET = re.compile(r"code=\[?([\w,]+)")
+
+
+def find_torch(folders: Sequence[Path]) -> Path | None:
+    """The torch package that an import would find, whole or damaged."""
+    return next((folder / "torch" for folder in folders if _is_torch(folder / "torch")), None)
+
+
+def _is_torch(package: Path) -> bool:
+    """A folder is torch if something of it is there: a local folder of that name is not."""
+    return any((package / part).exists() for part in (*_PARTS[1:], "_C")) or (
+        (package / "__init__.py").is_file() and (package / "nn").is_dir()
+    )
+
+
+def read_torch_absent(
+    folders: Sequence[Path], package: Path | None, distributions: Distributions
+) -> TorchAbsent:
+    """Whether torch is nowhere on the path: neither its package nor its metadata."""
+    absent = package is None and distributions.first("torch") is None
+    return TorchAbsent(absent=absent, searched=tuple(str(folder) for folder in folders))
+
+
+def read_torch_build(package: Path | None, distributions: Distributions) -> TorchBuild | None:
+    """The build of that torch; None where there is none. Damaged parts are null, not guessed."""
+    distribution = distributions.first("torch")
+    if package is None:
+        if distribution is None:
+            return None
+        package = Path(distribution.location) / "torch"
+    said = _version_file(package / "version.py")
+    version = said.get("__version__") or (distribution.version if distribution else None)
+    cuda, hip = said.get("cuda"), said.get("hip")
+    variant = _variant(version, cuda, hip, bool(said), package)
+    flags = _compiled_flags(package)
+    return TorchBuild(
+        version=version,
+        cuda=cuda or _cuda_of(variant),
+        hip=hip,
+        path=str(package),
+        variant=variant,
+        version_source=_version_source(package, said, distribution is not None),
+        arch_flags=flags,
+        arch_source="include/ATen/cuda/CUDAConfig.h" if flags else "",
+        fatbin_arch_flags=common_targets(package / "lib" / "libtorch_cuda.so"),
+        git_version=said.get("git_version"),
+        debug=said.get("debug") is True,
+        cxx11_abi=_cxx11_abi(package),
+        missing_parts=tuple(_missing(package, variant)),
+    )
+
+
+def _version_file(path: Path) -> dict[str, Any]:
+    """The constants that torch/version.py assigns; empty where it is missing or cut."""
+    text = read_text(path)
+    if not text:
+        return {}
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return {}
+    return dict(_constants(tree.body))
+
+
+def _constants(statements: Iterable[ast.stmt]) -> Iterable[tuple[str, Any]]:
+    for statement in statements:
+        value = getattr(statement, "value", None)
+        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+        if isinstance(value, ast.Constant) and isinstance(targets[0], ast.Name):
+            yield targets[0].id, value.value
+
+
+def _variant(
+    version: str | None, cuda: str | None, hip: str | None, said: bool, package: Path
+) -> str:
+    """The tag of the build: cu126, rocm6.2, cpu; `unknown` where nothing tells."""
+    if cuda:
+        return "cu" + "".join(cuda.split(".")[:2])
+    if hip:
+        return "rocm" + ".".join(hip.split(".")[:2])
+    local = (version or "").partition("+")[2]
+    if re.match(r"(cpu|cu\d|rocm|xpu)", local):
+        return local.split(".")[0] if local.startswith("cu") else local
+    if said or (package / "lib/libtorch_cpu.so").exists():
+        return "unknown" if (package / "lib/libtorch_cuda.so").exists() else "cpu"
+    return "unknown"
+
+
+def _cuda_of(variant: str) -> str | None:
+    match = re.fullmatch(r"cu(\d+)(\d)", variant)
+    return f"{match[1]}.{match[2]}" if match else None
+
+
+def _version_source(package: Path, said: dict[str, Any], has_distribution: bool) -> str:
+    if said:
+        return str(package / "version.py")
+    return "METADATA of torch" if has_distribution else ""
+
+
+def _compiled_flags(package: Path) -> tuple[str, ...]:
+    """The targets in NVCC_FLAGS_EXTRA, which the build system writes into CUDAConfig.h."""
+    text = read_text(package / "include/ATen/cuda/CUDAConfig.h") or ""
+    lines = (line for line in text.splitlines() if "NVCC_FLAGS_EXTRA" in line)
+    found = [
+        target for line in lines for group in _TARGET.findall(line) for target in group.split(",")
+    ]
+    return tuple(sorted(set(found), key=_by_number))
+
+
+def _by_number(target: str) -> tuple[str, int, str]:
+    match = re.match(r"([a-z]+)_(\d+)(\w*)", target)
+    return (match[1], int(match[2]), match[3]) if match else (target, 0, "")
+
+
+def _cxx11_abi(package: Path) -> bool | None:
+    text = read_text(package / "share/cmake/Torch/TorchConfig.cmake") or ""
+    match = re.search(r"_GLIBCXX_USE_CXX11_ABI=([01])", text)
+    return match[1] == "1" if match else None
+
+
+def _missing(package: Path, variant: str) -> Iterable[str]:
+    parts = [*_PARTS, *(_CUDA_PARTS if variant.startswith("cu") else ())]
+    yield from (part for part in parts if not (package / part).exists())
+    if not any(package.glob("_C.*.so")) and not (package / "_C.so").exists():
+        yield "_C"
