@@ -219,7 +219,7 @@ def duplicate_distribution(
             ),
             fixes=(
                 Fix(
-                    summary=f"remove every {name}, as often as it is found, and install the wanted one",
+                    summary=f"remove every {name} that is found, then install the wanted one",
                     commands=(
                         f"{target.path if target else 'python3'} -m pip uninstall -y {name}",
                     ),
