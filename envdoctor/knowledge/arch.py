@@ -53,6 +53,11 @@ def capability_of(flag: str) -> tuple[int, int] | None:
     return None if match is None else divmod(int(match[2]), 10)
 
 
+def cubins(arch_flags: Iterable[str]) -> tuple[str, ...]:
+    """The targets that are machine code; those left out are PTX, which the driver compiles."""
+    return tuple(flag for flag in arch_flags if flag.startswith("sm_"))
+
+
 def _runs(flag: str, device: tuple[int, int], *, unified: bool, thor: bool) -> bool:
     match = _FLAG.fullmatch(flag)
     if match is None:
@@ -62,7 +67,7 @@ def _runs(flag: str, device: tuple[int, int], *, unified: bool, thor: bool) -> b
     if suffix == "a":
         return device == target
     if kind == "compute":
-        return device >= target
+        return device >= target and (suffix != "f" or device[0] == target[0])
     if target == (11, 0) and thor and device == (10, 1):
         return True
     if target in _ONLY:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envdoctor.knowledge.names import best_match
@@ -19,6 +20,7 @@ from envdoctor.knowledge.records import (
     ExtensionRelease,
     GpuModel,
     GpusFile,
+    HostCompilers,
     MlperfReference,
     ReferencesFile,
     ResnetModel,
@@ -116,6 +118,11 @@ class Knowledge:
             None,
         )
 
+    def host_compilers(self, cuda: str) -> HostCompilers | None:
+        """Which gcc the nvcc of that CUDA accepts; None where no source was found."""
+        major_minor = ".".join(cuda.split(".")[:2])
+        return next((one for one in self.drivers.host_compilers if one.cuda == major_minor), None)
+
     # --- GPUs ---
 
     @cached_property
@@ -145,6 +152,20 @@ class Knowledge:
             return None
         pairs = self.companions_file.pairs
         return next((one for one in pairs if one.torch == release.version), None)
+
+    def fits_numpy_2(self, torch_version: str, os: str = "linux") -> bool | None:
+        """Whether that torch works with numpy 2; None where no rule covers it."""
+        parsed = _parse(torch_version)
+        if parsed is None:
+            return None
+        for rule in self.companions_file.numpy:
+            if rule.os in (None, os) and Version(parsed.public) in SpecifierSet(rule.torch):
+                return rule.fits_numpy_2
+        return None
+
+    def extensions(self, name: str) -> tuple[ExtensionRelease, ...]:
+        """The known releases of a package that extends torch, oldest first."""
+        return tuple(one for one in self.companions_file.extensions if one.name == name)
 
     def extension(self, name: str, version: str) -> ExtensionRelease | None:
         """That release of a package that extends torch (xformers, vllm ...)."""

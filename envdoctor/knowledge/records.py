@@ -14,10 +14,13 @@ class Variant(Record):
     """One official build of a torch release.
 
     `tag` is that of the index it is published on ("cu124", "cpu"); `cuda` the CUDA that it was
-    built with. `requires` are version specifiers of wheels that it pins, by their names.
-    `arch_flags` are the compiled targets ("sm_80", "compute_90"), None where no source lists them;
-    `ptx_known` says whether the source would list PTX. `glibc` is the floor of the wheel's platform
-    tag. `verified` marks facts read from the real wheel rather than from release documents.
+    built with. `status` is "stable" or "experimental" where the release matrix says so,
+    "unverified" where no source confirms that it was published, "derived" where its targets were
+    inferred from a build script. `requires` are version specifiers of wheels that it pins, by
+    their names. `arch_flags` are the compiled targets ("sm_80", "compute_90"), None where no
+    source lists them; `ptx_known` says whether the source would list PTX. `glibc` is the floor of
+    the wheel's platform tag. `verified` marks facts read from the real wheel rather than from
+    release documents.
     """
 
     tag: str
@@ -146,6 +149,16 @@ class ForwardCompatibility(Record):
     applies_to: str | None = None
 
 
+class HostCompilers(Record):
+    """The major versions of gcc that the nvcc of a toolkit accepts."""
+
+    cuda: str
+    gcc_min: int
+    gcc_max: int
+    source: str
+    retrieved: str
+
+
 class LibraryFloor(Record):
     """The oldest driver for cuDNN of a CUDA major."""
 
@@ -164,6 +177,7 @@ class DriversFile(Record):
     limits: tuple[DriverLimit, ...]
     toolkits: tuple[ToolkitDriver, ...]
     forward_compat: tuple[ForwardCompatibility, ...]
+    host_compilers: tuple[HostCompilers, ...]
     cudnn_floors: tuple[LibraryFloor, ...]
 
 
