@@ -13,6 +13,15 @@ else:
         return lambda cls: cls
 
 
+class _KeywordOnly(msgspec.StructMeta):
+    """Makes the fields of every subclass keyword-only; msgspec's own option is not inherited."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
+    ) -> Any:
+        return super().__new__(mcs, name, bases, namespace, **{"kw_only": True, **options})
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Record(msgspec.Struct, frozen=True, tag=True, metaclass=_KeywordOnly):
     """An immutable, keyword-only value. In JSON its `type` is the name of its class."""

@@ -5,11 +5,10 @@ import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from envdoctor.probes.disk import DISK_PROBES
-from envdoctor.probes.machine import MACHINE_PROBES
-
 from envdoctor import __version__
 from envdoctor.plugins import Check, Derivation, Plugin
+from envdoctor.probes.disk import DISK_PROBES
+from envdoctor.probes.machine import MACHINE_PROBES
 from envdoctor.probes.torch_stages import TARGET_PROBES
 
 

@@ -135,7 +135,8 @@ def wsl_libcuda(container: Container, driver: Driver, init: CudaInit) -> Finding
             Fix(
                 summary="show WSL's libraries to the loader",
                 commands=(
-                    "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf && sudo ldconfig",
+                    "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf",
+                    "sudo ldconfig",
                 ),
                 safety=Safety.NEEDS_ROOT,
             ),

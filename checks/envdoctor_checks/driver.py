@@ -257,7 +257,8 @@ def nvml_driver_mismatch(nvml: Nvml, driver: Driver) -> Findings:
             Fix(
                 summary="restart the machine, or load the new kernel module",
                 commands=(
-                    "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia",
+                    "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia",
+                    "sudo modprobe nvidia",
                 ),
                 safety=Safety.NEEDS_ROOT,
             ),
