@@ -7,9 +7,11 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from envdoctor import __version__
 from envdoctor.commands.errors import BadInput, report_error
+from envdoctor.commands.options import report_options, target_options
 
 COMMANDS = {
     "check": "diagnose, without measuring",
@@ -48,13 +50,16 @@ class LazyGroup(click.Group):
     "3 something could not be looked at, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="envdoctor", message="%(prog)s %(version)s")
-@click.option("--plain", is_flag=True, help="Print the text report, also on a terminal.")
+@target_options
 @click.option("--no-calibrate", is_flag=True, help="Leave the measurement out.")
 @click.option(
-    "--python",
-    metavar="PATH",
-    help="The interpreter, venv folder or conda prefix to examine.",
+    "--budget",
+    "budget_s",
+    type=click.FloatRange(min=1.0),
+    metavar="SECONDS",
+    help="Time for the measurement: of the CPU in all, of a GPU for each precision.",
 )
+@report_options
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
     """Find out why PyTorch and CUDA do not work here, and whether they are as fast as they should.
@@ -68,10 +73,21 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     envdoctor collect -o facts.json   record here, and diagnose anywhere with
     envdoctor check --facts facts.json
     """
+    _refuse_lost_options(ctx)
     if ctx.invoked_subcommand is None:
         from envdoctor.commands.everything import everything
 
         ctx.exit(everything(**options))
+
+
+def _refuse_lost_options(ctx: click.Context) -> None:
+    """An option before a command would be lost without a word."""
+    command = ctx.invoked_subcommand
+    for parameter in ctx.command.params:
+        given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if command is not None and given:
+            option = parameter.opts[0]
+            raise click.UsageError(f"`{option}` stands before `{command}`; put it behind", ctx)
 
 
 def main() -> None:

@@ -1,21 +1,15 @@
 """From a snapshot to a report: derive, check, rank, judge. The same for live and recorded facts."""
 
-import datetime
 from collections.abc import Callable, Mapping
 
-import msgspec
-
+from envdoctor.calibration.results import Calibration
+from envdoctor.clock import now_utc
 from envdoctor.core_facts import Target
 from envdoctor.engine import CORE_CODES, Outcome, derive_facts, failure_findings, rank, run_checks
 from envdoctor.facts import Snapshot, facts_to_builtins
 from envdoctor.findings import Severity, exit_code_of, verdict_of
 from envdoctor.plugins import Check, Loaded
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
-
-
-def now_utc() -> str:
-    """The present moment in UTC, to the second, as ISO 8601."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def diagnose(
@@ -42,7 +36,7 @@ def diagnose(
         exit_code=exit_code_of(findings, incomplete=incomplete, fail_on=fail_on),
         findings=findings,
         checks=tuple(_record(outcome) for outcome in outcomes),
-        calibration=_calibration(snapshot),
+        calibration=snapshot.value(Calibration),
         facts=facts_to_builtins(snapshot),
     )
 
@@ -68,11 +62,3 @@ def _record(outcome: Outcome) -> CheckRecord:
         reason=outcome.reason,
         seconds=round(outcome.seconds, 6),
     )
-
-
-def _calibration(snapshot: Snapshot) -> object:
-    for kind, _ in snapshot.items():
-        if kind.__name__ == "Calibration":
-            value = snapshot.value(kind)
-            return None if value is None else msgspec.to_builtins(value)
-    return None

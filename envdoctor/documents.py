@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.diagnose import now_utc
+from envdoctor.clock import now_utc
 from envdoctor.facts import (
     SCHEMA_VERSION,
     BadFacts,

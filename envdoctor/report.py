@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from envdoctor.calibration.results import Calibration
 from envdoctor.core_facts import (
     Candidate,
     CudaComponents,
@@ -84,7 +85,7 @@ class Report(Record, tag="report"):
     exit_code: int
     findings: tuple[Finding, ...]
     checks: tuple[CheckRecord, ...]
-    calibration: Any = None
+    calibration: Calibration | None = None
     facts: dict[str, Any]
 
 

@@ -20,7 +20,7 @@ from envdoctor.calibration.results import (
     LeftOut,
     Settings,
 )
-from envdoctor.diagnose import now_utc
+from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.run import Children, ChildResult, run_child

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from envdoctor.commands.check import options_for, target_options
 from envdoctor.commands.errors import BadInput
+from envdoctor.commands.options import target_options
+from envdoctor.commands.reports import options_for
 from envdoctor.commands.session import Session, emit, user_redactor
 from envdoctor.documents import facts_document
 from envdoctor.render.json import render_json

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
+from envdoctor.calibration.text import render_calibration
 from envdoctor.findings import Evidence, Finding, Fix, Severity, Verdict
 from envdoctor.report import Report, Stack, StackGpu
 
@@ -38,6 +39,7 @@ def render_text(report: Report, *, colour: bool = False) -> str:
         _verdict(report, paint),
         *_findings(report.findings, paint),
         _stack(report.stack, report),
+        render_calibration(report.calibration).rstrip() if report.calibration else "",
         _unseen(report),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -137,7 +139,7 @@ def _stack(stack: Stack, report: Report) -> str:
         ("cuDNN", stack.cudnn),
         ("NCCL", stack.nccl),
         ("Python", _pair(stack.python, "installed by", stack.installer)),
-        ("system", _pair(stack.os, "", stack.glibc)),
+        ("system", _pair(stack.os, "glibc", stack.glibc)),
         ("target", target.path if target else None),
         ("because", target.chosen_because if target else None),
         *(
