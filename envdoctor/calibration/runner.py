@@ -23,6 +23,7 @@ from envdoctor.calibration.results import (
 from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.probes.channel import anonymous_file
+from envdoctor.probes.host import read_limits
 from envdoctor.probes.run import Children, ChildResult, run_child
 from envdoctor.record import Record
 
@@ -69,6 +70,7 @@ def calibrate(
     interrupted. Unknown if nothing could be measured: no torch, or a torch that does not start.
     """
     started = time.monotonic()
+    settings = _within_limits(settings)
     with anonymous_file() as fd:
         heard = _Heard(fd=fd, on_progress=on_progress)
         ended = _run(python, settings, heard, children)
@@ -79,6 +81,16 @@ def calibrate(
     seconds = time.monotonic() - started
     calibration = heard.calibration(settings, ended, seconds)
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
+
+
+def _within_limits(settings: Settings) -> Settings:
+    """The settings with what this process may use; the worker inherits affinity and cgroup."""
+    limits = read_limits()
+    return msgspec.structs.replace(
+        settings,
+        usable_cpus=settings.usable_cpus or limits.usable_cpus,
+        memory_limit_bytes=settings.memory_limit_bytes or limits.cgroup_memory_bytes,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +144,7 @@ class _Heard:
     on_progress: OnProgress
     offset: int = 0
     rest: bytes = b""
+    started_at: str = field(default_factory=now_utc)
     spoke_at: float = field(default_factory=time.monotonic)
     last: Progress | None = None
     fatal: str = ""
@@ -183,7 +196,12 @@ class _Heard:
 
     def calibration(self, settings: Settings, ended: _Ended, seconds: float) -> Calibration:
         """All that was heard, as the fact."""
-        conditions = {"started_at": now_utc(), **self.conditions, "seconds": round(seconds, 3)}
+        conditions = {
+            "started_at": self.started_at,
+            **self.conditions,
+            "usable_cpus": settings.usable_cpus,
+            "seconds": round(seconds, 3),
+        }
         return Calibration(
             runs=tuple(self.runs.values()),
             settings=settings,

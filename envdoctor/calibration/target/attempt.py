@@ -1,0 +1,60 @@
+"""Makes one run, and turns what goes wrong into a statement."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from .channel import Channel
+from .measure import Variant, measure
+from .training import training_step
+
+
+def attempt(channel: Channel, variant: Variant, action: Callable[[], Any]) -> Any:
+    """What `action` returns; None if it failed, which is then told with its reason."""
+    try:
+        return action()
+    except Exception as error:
+        channel.left_out(variant.device.name, _what(variant), reason_of(error), failed=True)
+        return None
+    finally:
+        gc.collect()
+        variant.device.tidy()
+
+
+def run_variant(channel: Channel, variant: Variant, budget_s: float) -> Any:
+    """Build and time one variant; None if that failed."""
+
+    def build_and_time() -> Any:
+        variant.device.reset_peak()
+        step = training_step(
+            variant.device,
+            variant.precision,
+            variant.batch_size,
+            memory_format=variant.memory_format,
+            compiled=variant.compiled,
+        )
+        if variant.compiled:
+            channel.progress(
+                device=variant.device.name,
+                precision=variant.precision.name,
+                phase="warm-up",
+                message="compiling the network, which can take minutes",
+            )
+            variant.device.time(step, 1)
+        return measure(variant, step, budget_s=budget_s, channel=channel)
+
+    return attempt(channel, variant, build_and_time)
+
+
+def reason_of(error: BaseException) -> str:
+    """One line on what went wrong; running out of memory is said in the same words everywhere."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text:
+        return "out of memory: " + text.splitlines()[0]
+    return f"{type(error).__name__}: {text.splitlines()[0]}"
+
+
+def _what(variant: Variant) -> str:
+    return variant.label[len(variant.device.name) + 1 :]

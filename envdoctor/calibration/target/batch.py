@@ -1,0 +1,72 @@
+"""Which batch size is measured: decided from memory and time, never found by crashing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CPU_SMALL, CPU_LARGE = 4, 8
+CPU_STEPS = 30
+"""The larger CPU batch is taken only if the budget holds so many of its steps: the twenty that
+are wanted, with room for the warm-up and for a slower moment."""
+
+PROBE_SIZES = (8, 16)
+SAFE_SHARE = 0.85
+"""Of the free memory; the rest is for fragmentation and for what cuDNN tries out."""
+
+GPU_LARGEST = 256
+"""Throughput is flat beyond: the batch of a GPU in the published runs."""
+
+GPU_STEP = 8
+"""Sizes are multiples of this, the granularity that tensor cores like."""
+
+USUAL_BATCH = 256
+
+
+class MemoryModel(NamedTuple):
+    """Memory of a training run: a fixed part and a part for each image, in bytes."""
+
+    fixed: int
+    per_image: int
+
+    def largest(self, free_bytes: int) -> int:
+        """The largest safe batch, a multiple of eight; 0 if none is safe."""
+        room = int(free_bytes * SAFE_SHARE) - self.fixed
+        return max(0, room // self.per_image // GPU_STEP * GPU_STEP)
+
+
+def memory_model(small: tuple[int, int], large: tuple[int, int]) -> MemoryModel:
+    """The line through two measured points (batch size, peak bytes).
+
+    Raises ValueError if memory does not grow with the batch.
+    """
+    per_image = (large[1] - small[1]) // (large[0] - small[0])
+    if per_image <= 0:
+        raise ValueError("memory does not grow with the batch")
+    return MemoryModel(fixed=max(0, small[1] - per_image * small[0]), per_image=per_image)
+
+
+def gpu_batch(largest_safe: int) -> int:
+    """The batch to measure: the largest power of two that is safe, 256 at most; 0 if none."""
+    size = GPU_LARGEST
+    while size > largest_safe:
+        size //= 2
+    return size if size >= 1 else 0
+
+
+def gpu_advice(largest_safe: int) -> str:
+    """What to do where the usual batch does not fit; empty where it does."""
+    if largest_safe >= USUAL_BATCH:
+        return ""
+    if largest_safe <= 0:
+        return "not even a batch of 8 fits safely; free memory on this GPU first"
+    steps = -(-USUAL_BATCH // largest_safe)
+    return (
+        f"for the usual batch of {USUAL_BATCH}, accumulate gradients over {steps} steps of "
+        f"{-(-USUAL_BATCH // steps)} images"
+    )
+
+
+def cpu_batch(seconds_for_small: float, budget_s: float) -> int:
+    """8 images where the budget holds enough steps of them, else 4."""
+    seconds_for_large = seconds_for_small * CPU_LARGE / CPU_SMALL
+    return CPU_LARGE if seconds_for_large * CPU_STEPS <= budget_s else CPU_SMALL

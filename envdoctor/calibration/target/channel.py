@@ -1,0 +1,38 @@
+"""What the worker says: one JSON object a line, an event and its data."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+_PROGRESS_EVERY_S = 0.1
+
+
+class Channel:
+    """Writes events to a file descriptor, whole lines only."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._told_at = -1.0
+        self._told: tuple[str, ...] = ()
+
+    def send(self, event: str, **data: Any) -> None:
+        """Write one event."""
+        line = json.dumps({"event": event, "data": data}).encode() + b"\n"
+        while line:
+            line = line[os.write(self._fd, line) :]
+
+    def progress(self, *, device: str = "", precision: str = "", phase: str, **data: Any) -> None:
+        """Tell what goes on: each new phase at once, the same one at most ten times a second."""
+        now = time.monotonic()
+        told = (device, precision, phase, data.get("message", ""))
+        if told == self._told and now - self._told_at < _PROGRESS_EVERY_S:
+            return
+        self._told, self._told_at = told, now
+        self.send("progress", device=device, precision=precision, phase=phase, **data)
+
+    def left_out(self, device: str, what: str, reason: str, *, failed: bool) -> None:
+        """Say what was not measured, and why."""
+        self.send("left_out", device=device, what=what, reason=reason, failed=failed)

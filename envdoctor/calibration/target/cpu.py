@@ -1,0 +1,113 @@
+"""The runs on the CPU: all precisions share one budget."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from .attempt import attempt, run_variant
+from .batch import CPU_SMALL, cpu_batch
+from .channel import Channel
+from .devices import Device, Precision, status_bytes
+from .measure import Variant, measure
+from .training import CONTIGUOUS, training_step
+
+BUDGET_S = 20.0
+COMPARISON_STEPS = 12
+"""Fewer steps left in the budget are not worth a comparison of memory formats."""
+
+FIXED_BYTES = 450_000_000
+BYTES_PER_IMAGE = 150_000_000
+"""Measured resident memory of an fp32 run, rounded up: weights, gradients, momentum and
+oneDNN's buffers; activations of one image."""
+
+
+def measure_cpu(
+    channel: Channel, device: Device, precisions: list[Precision], settings: dict[str, Any]
+) -> None:
+    """Measure the precisions in order; what one leaves of the budget the next may use."""
+    budget_s = settings.get("budget_s") or BUDGET_S
+    deadline = time.monotonic() + budget_s
+    batch_size = settings.get("batch_size")
+    problem = memory_problem(batch_size or CPU_SMALL, settings.get("memory_limit_bytes"), device)
+    if problem:
+        channel.left_out(device.name, "all precisions", problem, failed=True)
+        return
+    runs: list[dict[str, Any]] = []
+    for done, precision in enumerate(precisions):
+        share = (deadline - time.monotonic()) / (len(precisions) - done)
+        run = _run(channel, device, precision, batch_size, share)
+        if run is not None:
+            batch_size = run["batch_size"]
+            runs.append(run)
+    if runs:
+        _compare(channel, device, precisions, runs[0], deadline, compiled=settings.get("compile"))
+
+
+def _run(
+    channel: Channel, device: Device, precision: Precision, batch_size: int | None, budget_s: float
+) -> Any:
+    if batch_size is not None:
+        return run_variant(channel, Variant(device, precision, batch_size), budget_s)
+    small = Variant(device, precision, CPU_SMALL)
+    return attempt(channel, small, lambda: _choose_and_time(channel, small, budget_s))
+
+
+def _choose_and_time(channel: Channel, small: Variant, budget_s: float) -> Any:
+    """Two steps of the small batch say whether the larger one is affordable."""
+    began = time.monotonic()
+    device = small.device
+    device.reset_peak()
+    channel.progress(
+        device=device.name,
+        precision=small.precision.name,
+        phase="warm-up",
+        budget_s=budget_s,
+        message="choosing the batch size",
+    )
+    step = training_step(device, small.precision, small.batch_size)
+    device.time(step, 1)
+    size = cpu_batch(device.time(step, 1), budget_s)
+    warmed = 2
+    if size != small.batch_size:
+        step, warmed = training_step(device, small.precision, size), 0
+    variant = small._replace(batch_size=size)
+    left = budget_s - (time.monotonic() - began)
+    return measure(variant, step, budget_s=left, channel=channel, warmed=warmed)
+
+
+def _compare(
+    channel: Channel,
+    device: Device,
+    precisions: list[Precision],
+    first: dict[str, Any],
+    deadline: float,
+    *,
+    compiled: bool | None,
+) -> None:
+    """What the user asked for beyond the plain runs, then what the budget still holds."""
+    base = Variant(device, precisions[0], first["batch_size"])
+    if compiled and not hasattr(torch, "compile"):
+        channel.left_out(device.name, "compiled", "torch.compile came with 2.0", failed=False)
+    elif compiled:
+        run_variant(channel, base._replace(compiled=True), BUDGET_S / 2)
+    spare = deadline - time.monotonic()
+    if spare > COMPARISON_STEPS * first["ms_per_step"] / 1000:
+        run_variant(channel, base._replace(memory_format=CONTIGUOUS), spare)
+
+
+def memory_problem(batch_size: int, limit_bytes: int | None, device: Device) -> str:
+    """Why a batch would not fit into memory; empty if it does."""
+    needed = FIXED_BYTES + BYTES_PER_IMAGE * batch_size
+    rooms = [device.free_bytes()]
+    if limit_bytes is not None:
+        rooms.append(limit_bytes - (status_bytes("VmRSS") or 0))
+    free = min((room for room in rooms if room is not None), default=needed)
+    if free >= needed:
+        return ""
+    return (
+        f"a batch of {batch_size} needs about {needed / 1e9:.1f} GB of memory, "
+        f"{max(free, 0) / 1e9:.1f} GB are free"
+    )

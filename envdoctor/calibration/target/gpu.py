@@ -1,0 +1,103 @@
+"""The runs on one GPU: every precision at the batch that its memory allows, then comparisons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .attempt import attempt, run_variant
+from .batch import PROBE_SIZES, MemoryModel, gpu_advice, gpu_batch, memory_model
+from .channel import Channel
+from .devices import Device, Precision
+from .measure import Variant
+from .training import CONTIGUOUS, training_step
+
+BUDGET_S = 10.0
+COMPARISON_BUDGET_S = 5.0
+SMALL_BATCH_DIVISOR = 4
+DEFAULT_BATCH = 64
+"""Where the device does not say how much memory is free."""
+
+
+def measure_gpu(
+    channel: Channel, device: Device, precisions: list[Precision], settings: dict[str, Any]
+) -> None:
+    """Measure the precisions in order, each within its own budget."""
+    budget_s = settings.get("budget_s") or BUDGET_S
+    if device.kind == "cuda":
+        torch.cuda.set_device(device.index)
+    runs: dict[str, Variant] = {}
+    for precision in precisions:
+        size = settings.get("batch_size") or _batch_for(channel, device, precision)
+        if not size:
+            continue
+        variant = Variant(device, precision, size)
+        if run_variant(channel, variant, budget_s) is not None:
+            runs[precision.name] = variant
+        if settings.get("compile"):
+            _compiled(channel, variant, budget_s)
+    if runs:
+        _compare(channel, list(runs.values())[-1], budget_s)
+
+
+def _compiled(channel: Channel, variant: Variant, budget_s: float) -> None:
+    if hasattr(torch, "compile"):
+        run_variant(channel, variant._replace(compiled=True), budget_s)
+    else:
+        channel.left_out(variant.device.name, "compiled", "needs torch 2.0", failed=False)
+
+
+def _compare(channel: Channel, best: Variant, budget_s: float) -> None:
+    """The same run in the other memory format, and with a smaller batch."""
+    budget_s = min(COMPARISON_BUDGET_S, budget_s)
+    run_variant(channel, best._replace(memory_format=CONTIGUOUS), budget_s)
+    smaller = best.batch_size // SMALL_BATCH_DIVISOR
+    if smaller >= 1:
+        run_variant(channel, best._replace(batch_size=smaller), budget_s)
+
+
+def _batch_for(channel: Channel, device: Device, precision: Precision) -> int:
+    """The batch that fits, told with its reasons; 0 if none does or the probe failed."""
+    free = device.free_bytes()
+    if free is None:
+        return DEFAULT_BATCH
+    probe = Variant(device, precision, PROBE_SIZES[0])
+    model = attempt(channel, probe, lambda: probe_memory(channel, device, precision))
+    if model is None:
+        return 0
+    largest = model.largest(free)
+    chosen = gpu_batch(largest)
+    channel.send(
+        "batch",
+        device=device.name,
+        precision=precision.name,
+        bytes_per_image=model.per_image,
+        bytes_fixed=model.fixed,
+        free_bytes=free,
+        chosen=chosen,
+        largest_safe=largest,
+        advice=gpu_advice(largest),
+    )
+    if not chosen:
+        channel.left_out(device.name, precision.name, gpu_advice(largest), failed=True)
+    return chosen
+
+
+def probe_memory(channel: Channel, device: Device, precision: Precision) -> MemoryModel:
+    """Peak memory of two small batches, as a line. Raises ValueError if it does not grow."""
+    points = []
+    for size in PROBE_SIZES:
+        channel.progress(
+            device=device.name,
+            precision=precision.name,
+            phase="warm-up",
+            message=f"memory of a batch of {size}",
+        )
+        device.tidy()
+        device.reset_peak()
+        step = training_step(device, precision, size)
+        device.time(step, 2)
+        points.append((size, device.peak_bytes() or 0))
+        del step
+    return memory_model(points[0], points[1])

@@ -1,0 +1,114 @@
+"""Times training steps: warm-up until they are steady, then repeats until the figure is stable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from .channel import Channel
+from .devices import Device, Precision
+from .resnet50 import TRAIN_FLOP_PER_IMAGE
+from .stats import is_stable, is_steady, median, rate_spread
+from .training import CHANNELS_LAST
+
+MIN_TIMED_S = 2.0
+"""A figure that looks stable sooner has not yet seen the clocks that the load brings about."""
+
+WINDOW_S = 0.1
+"""On a device that works behind our back several steps are timed together, at least so long, so
+that waiting for the last of them costs nothing that can be seen."""
+
+MIN_TIMED_SAMPLES = 2
+MAX_WARMUP_SHARE = 0.4
+TIMED_SHARE = 0.5
+
+
+class Variant(NamedTuple):
+    """What distinguishes one run from the others."""
+
+    device: Device
+    precision: Precision
+    batch_size: int
+    memory_format: str = CHANNELS_LAST
+    compiled: bool = False
+
+    @property
+    def label(self) -> str:
+        """The variant in words."""
+        extra = ", compiled" if self.compiled else ""
+        name = f"{self.device.name} {self.precision.name}"
+        return f"{name} batch {self.batch_size} {self.memory_format}{extra}"
+
+
+def measure(
+    variant: Variant, step: Callable[[], Any], *, budget_s: float, channel: Channel, warmed: int = 0
+) -> dict[str, Any]:
+    """Time `step` within the budget, tell every sample, and return the run.
+
+    `warmed` steps were done before. However long the warm-up takes, half of the budget and at
+    least two samples are left for the timed steps; a slow machine exceeds the budget by that.
+    """
+    began = time.monotonic()
+
+    def spent() -> float:
+        return time.monotonic() - began
+
+    def tell(phase: str, done: int, rate: float | None) -> None:
+        channel.progress(
+            device=variant.device.name,
+            precision=variant.precision.name,
+            phase=phase,
+            step=done,
+            images_per_s=rate,
+            seconds=spent(),
+            budget_s=budget_s,
+            message=variant.label,
+        )
+
+    warm: list[float] = []
+    while not is_steady(warm) and (len(warm) < 2 or spent() < MAX_WARMUP_SHARE * budget_s):
+        tell("warm-up", warmed + len(warm), None)
+        warm.append(variant.device.time(step, 1))
+    together = _steps_together(variant.device, warm)
+    timed_from = spent()
+    until = max(budget_s, timed_from + TIMED_SHARE * budget_s)
+    samples: list[float] = []
+    while True:
+        samples.append(variant.device.time(step, together))
+        run = _run(variant, samples, together, warmed + len(warm))
+        run["window"] = [began + timed_from, time.monotonic()]
+        channel.send("run", **run)
+        tell("timing", len(samples) * together, run["images_per_s"]["median"])
+        enough = is_stable(samples) and spent() - timed_from >= MIN_TIMED_S
+        late = spent() + median(samples) * together > until
+        if enough or (late and len(samples) >= MIN_TIMED_SAMPLES):
+            return run
+
+
+def _steps_together(device: Device, warm: Sequence[float]) -> int:
+    if device.kind == "cpu":
+        return 1
+    return max(1, round(WINDOW_S / max(warm[-1], 1e-4)))
+
+
+def _run(
+    variant: Variant, samples: Sequence[float], together: int, warmup_steps: int
+) -> dict[str, Any]:
+    seconds = median(samples)
+    rate = variant.batch_size / seconds
+    return {
+        "device": variant.device.name,
+        "device_name": variant.device.model,
+        "precision": variant.precision.name,
+        "memory_format": variant.memory_format,
+        "compiled": variant.compiled,
+        "batch_size": variant.batch_size,
+        "steps": len(samples) * together,
+        "images_per_s": rate_spread(samples, variant.batch_size),
+        "ms_per_step": seconds * 1000,
+        "peak_memory_bytes": variant.device.peak_bytes(),
+        "tflops": rate * TRAIN_FLOP_PER_IMAGE / 1e12,
+        "stable": is_stable(samples),
+        "warmup_steps": warmup_steps,
+    }
