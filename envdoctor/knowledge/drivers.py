@@ -5,10 +5,14 @@ compatibility guide, and NVIDIA's page of supported drivers; each record carries
 """
 
 import re
+from collections.abc import Iterable
 
 from envdoctor.knowledge.base import Knowledge
+from envdoctor.knowledge.records import DriverBranch
 
 ReleaseKey = tuple[int, ...]
+_LAST = 10**6
+"""Above every second number of a release: the newest release of a branch."""
 
 
 def release_key(release: str) -> ReleaseKey | None:
@@ -34,7 +38,7 @@ def driver_runs(release: str, cuda: str, knowledge: Knowledge, *, os: str = "lin
 
 
 def driver_serves(release: str, compute_capability: str, knowledge: Knowledge) -> bool | None:
-    """Whether that driver branch still supports GPUs of that compute capability.
+    """Whether that driver still supports GPUs of that compute capability.
 
     False from branch 590 on for Maxwell, Pascal and Volta. None where the release cannot be read.
     """
@@ -42,14 +46,25 @@ def driver_serves(release: str, compute_capability: str, knowledge: Knowledge) -
     if have is None:
         return None
     limit = knowledge.max_driver_branch(compute_capability)
-    return limit is None or have[0] < _first_without(limit.branch, knowledge)
+    return limit is None or have[0] < int(limit.first_without)
 
 
-def _first_without(last_branch: str, knowledge: Knowledge) -> int:
-    """The first branch after `last_branch` that names a lowest compute capability."""
-    later = [
-        int(branch.branch)
+def advised_branch(
+    floors: Iterable[str], capabilities: Iterable[str], knowledge: Knowledge
+) -> DriverBranch | None:
+    """The driver branch to install: supported by NVIDIA for longest, at or above one of the
+    `floors` (releases), and serving GPUs of all those compute capabilities.
+
+    Where no supported branch serves them, the newest one that does; None if none reaches a floor.
+    """
+    needed = min((release_key(floor) or () for floor in floors), default=())
+    wanted = tuple(capabilities)
+    fitting = [
+        branch
         for branch in knowledge.drivers.branches
-        if branch.min_compute_capability and int(branch.branch) > int(last_branch)
+        if (int(branch.branch), _LAST) >= needed
+        and all(driver_serves(branch.branch, one, knowledge) for one in wanted)
     ]
-    return min(later, default=int(last_branch) + 1)
+    supported = [branch for branch in fitting if branch.status == "supported"]
+    long_term = [branch for branch in supported if branch.kind == "LTSB"]
+    return next((group[-1] for group in (long_term, supported, fitting) if group), None)

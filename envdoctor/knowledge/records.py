@@ -121,11 +121,15 @@ class DriverBranch(Record):
 
 
 class DriverLimit(Record):
-    """The last driver branch that supports an architecture."""
+    """The last driver branch that supports an architecture, and the first one that does not.
+
+    Windows numbers releases of branch 580 up to 582, so the two need not be neighbours.
+    """
 
     architecture: str
     compute_capabilities: tuple[str, ...]
     branch: str
+    first_without: str
     source: str
     retrieved: str
 

@@ -1,0 +1,59 @@
+"""The builds that would work here, as a fact that fixes can quote."""
+
+from envdoctor.api import (
+    Container,
+    Distributions,
+    Driver,
+    Expectation,
+    Gpus,
+    Host,
+    Installer,
+    Interpreter,
+    Nvml,
+    PciGpus,
+    Target,
+    TorchBuild,
+    derive,
+)
+from envdoctor.knowledge import Knowledge
+from envdoctor.prescribe import Prescription, machine_of, prescribe
+
+_KEPT = 3
+"""Builds kept in the report; `envdoctor prescribe` lists all."""
+
+
+@derive(Prescription)
+def builds_that_work(
+    known: Knowledge,
+    host: Host | None,
+    interpreter: Interpreter | None,
+    target: Target | None,
+    driver: Driver | None,
+    nvml: Nvml | None,
+    gpus: Gpus | None,
+    pci: PciGpus | None,
+    container: Container | None,
+    installer: Installer | None,
+    distributions: Distributions | None,
+    build: TorchBuild | None,
+    expectation: Expectation | None,
+) -> Prescription | None:
+    """What would work on this machine; not derived while even its Python is unknown."""
+    if interpreter is None:
+        return None
+    machine = machine_of(
+        known,
+        host=host,
+        interpreter=interpreter,
+        target=target,
+        driver=driver,
+        nvml=nvml,
+        gpus=gpus,
+        pci=pci,
+        container=container,
+        installer=installer,
+        distributions=distributions,
+        build=build,
+        expectation=expectation,
+    )
+    return prescribe(machine, known, limit=_KEPT)

@@ -1,0 +1,16 @@
+"""The torch builds that would work on a machine, and the commands that install them."""
+
+from envdoctor.prescribe.choose import UnknownTorch, prescribe
+from envdoctor.prescribe.machine import machine_in, machine_of
+from envdoctor.prescribe.records import Build, Machine, Prescription, SeenGpu
+
+__all__ = [
+    "Build",
+    "Machine",
+    "Prescription",
+    "SeenGpu",
+    "UnknownTorch",
+    "machine_in",
+    "machine_of",
+    "prescribe",
+]

@@ -1,0 +1,156 @@
+"""The machine as the prescriber needs it, from the facts."""
+
+import re
+
+from envdoctor.core_facts import (
+    Container,
+    Distributions,
+    Driver,
+    Expectation,
+    Gpus,
+    Host,
+    Installer,
+    Interpreter,
+    Nvml,
+    PciGpus,
+    Target,
+    TorchBuild,
+)
+from envdoctor.facts import Snapshot
+from envdoctor.knowledge import Knowledge
+from envdoctor.prescribe.records import Machine, SeenGpu
+
+RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")
+"""Distributions whose version decides commands, beside nvidia wheels and known extensions."""
+_AMD = "1002"
+
+
+def machine_of(
+    knowledge: Knowledge,
+    *,
+    host: Host | None = None,
+    interpreter: Interpreter | None = None,
+    target: Target | None = None,
+    driver: Driver | None = None,
+    nvml: Nvml | None = None,
+    gpus: Gpus | None = None,
+    pci: PciGpus | None = None,
+    container: Container | None = None,
+    installer: Installer | None = None,
+    distributions: Distributions | None = None,
+    build: TorchBuild | None = None,
+    expectation: Expectation | None = None,
+) -> Machine:
+    """The machine that these facts describe; every one may be unknown."""
+    release = (driver.release if driver else None) or (nvml.driver_release if nvml else None)
+    seen = tuple(
+        SeenGpu(
+            name=gpu.name,
+            compute_capability=gpu.compute_capability or _looked_up(gpu.name, knowledge),
+        )
+        for gpu in (gpus.devices if gpus else ())
+    )
+    torch = distributions.first("torch") if distributions else None
+    return Machine(
+        os=_system(host),
+        arch=_arch(host, interpreter),
+        glibc=(host.glibc if host else None) or (interpreter.glibc if interpreter else None),
+        python=_python(interpreter, target),
+        free_threaded=bool(interpreter and re.search(r"-3\d+t", interpreter.soabi or "")),
+        pypy=bool(interpreter and interpreter.implementation.lower() != "cpython"),
+        interpreter=_path(target, interpreter),
+        externally_managed=bool(interpreter and interpreter.externally_managed),
+        installer=installer.name if installer else "pip",
+        locked=bool(installer and installer.evidence.endswith(".lock")),
+        conda_prefix=_conda_prefix(installer, interpreter),
+        driver=release or None,
+        driver_loaded=driver.loaded if driver else None,
+        wsl=bool(container and container.wsl),
+        tegra=_is_tegra(host, seen),
+        gpus=seen,
+        nvidia_on_bus=bool(pci.nvidia) if pci else None,
+        amd_on_bus=any(device.vendor_id == _AMD for device in pci.devices) if pci else False,
+        wants_gpu=_wish(expectation),
+        torch=(build.version if build else None) or (torch.version if torch else None),
+        variant=build.variant if build else None,
+        torch_by_conda=bool(torch and torch.installer == "conda"),
+        installed=_installed(distributions, knowledge),
+    )
+
+
+def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
+    """The machine that a snapshot describes."""
+    return machine_of(
+        knowledge,
+        host=snapshot.value(Host),
+        interpreter=snapshot.value(Interpreter),
+        target=snapshot.value(Target),
+        driver=snapshot.value(Driver),
+        nvml=snapshot.value(Nvml),
+        gpus=snapshot.value(Gpus),
+        pci=snapshot.value(PciGpus),
+        container=snapshot.value(Container),
+        installer=snapshot.value(Installer),
+        distributions=snapshot.value(Distributions),
+        build=snapshot.value(TorchBuild),
+        expectation=snapshot.value(Expectation),
+    )
+
+
+def _looked_up(name: str, knowledge: Knowledge) -> str | None:
+    model = knowledge.gpu(name)
+    return model.compute_capability if model else None
+
+
+def _system(host: Host | None) -> str:
+    name = f"{host.os} {host.os_id}".lower() if host else ""
+    if "darwin" in name or "macos" in name:
+        return "macos"
+    return "windows" if "windows" in name else "linux"
+
+
+def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
+    said = (interpreter.machine if interpreter else "") or (host.machine if host else "")
+    said = said or "x86_64"
+    return {"AMD64": "x86_64", "amd64": "x86_64"}.get(said, said)
+
+
+def _python(interpreter: Interpreter | None, target: Target | None) -> str | None:
+    if interpreter:
+        return ".".join(map(str, interpreter.version_info[:2]))
+    if target and target.version:
+        return ".".join(target.version.split(".")[:2])
+    return None
+
+
+def _path(target: Target | None, interpreter: Interpreter | None) -> str:
+    return (target.path if target else "") or (interpreter.executable if interpreter else "python3")
+
+
+def _conda_prefix(installer: Installer | None, interpreter: Interpreter | None) -> str | None:
+    if interpreter and installer and installer.in_conda:
+        return interpreter.prefix
+    return None
+
+
+def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
+    names = " ".join(gpu.name for gpu in gpus)
+    kernel = host.kernel if host else ""
+    return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))
+
+
+def _wish(expectation: Expectation | None) -> bool | None:
+    if expectation is None or expectation.device is None:
+        return None
+    return expectation.device == "gpu"
+
+
+def _installed(distributions: Distributions | None, knowledge: Knowledge) -> dict[str, str]:
+    if distributions is None:
+        return {}
+    extensions = {one.name for one in knowledge.companions_file.extensions}
+    return {
+        item.name: item.version
+        for item in reversed(distributions.items)
+        if item.name in RELEVANT or item.name in extensions or item.name.startswith("nvidia-")
+    }

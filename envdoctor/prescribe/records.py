@@ -1,0 +1,74 @@
+"""What is asked of the prescriber, and what it answers."""
+
+import msgspec
+
+from envdoctor.facts import Fact
+from envdoctor.record import Record
+
+
+class SeenGpu(Record):
+    """A GPU of the machine; its compute capability is None where neither driver nor data say."""
+
+    name: str
+    compute_capability: str | None
+
+
+class Machine(Record):
+    """All that decides which torch builds work on a machine; None is unknown and not judged.
+
+    `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
+    torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
+    `locked` says that a lock file decides what the installer keeps.
+    `wants_gpu` is None where nobody said.
+    """
+
+    os: str = "linux"
+    arch: str = "x86_64"
+    glibc: str | None = None
+    python: str | None = None
+    free_threaded: bool = False
+    pypy: bool = False
+    interpreter: str = "python3"
+    externally_managed: bool = False
+    installer: str = "pip"
+    locked: bool = False
+    conda_prefix: str | None = None
+    driver: str | None = None
+    driver_loaded: bool | None = None
+    wsl: bool = False
+    tegra: bool = False
+    gpus: tuple[SeenGpu, ...] = ()
+    nvidia_on_bus: bool | None = None
+    amd_on_bus: bool = False
+    wants_gpu: bool | None = None
+    torch: str | None = None
+    variant: str | None = None
+    torch_by_conda: bool = False
+    installed: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Build(Record):
+    """One build that works, the commands that install it, and what they change.
+
+    `variant` is the tag of its index ("cu126", "cpu"), or `pypi` for the wheels of macOS and
+    Windows. `companions` are the versions that go with it, for those that are installed.
+    """
+
+    torch: str
+    variant: str
+    commands: tuple[str, ...]
+    changes: tuple[str, ...]
+    companions: dict[str, str]
+    why: str
+
+
+class Prescription(Fact):
+    """The builds that would work on this machine, best first; or why there is none."""
+
+    builds: tuple[Build, ...]
+    none_because: str | None = None
+
+    @property
+    def best(self) -> Build | None:
+        """The build that changes least."""
+        return next(iter(self.builds), None)
