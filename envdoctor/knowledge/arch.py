@@ -9,7 +9,7 @@ with an `f` suffix within its family; PTX runs on every newer compute capability
 import re
 from collections.abc import Iterable
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 _FLAG = re.compile(r"(sm|compute)_(\d+)([af]?)")
 _ONLY = {
@@ -85,11 +85,17 @@ def _device(compute_capability: str) -> tuple[int, int]:
 
 
 def _unified(torch: str | None, cuda: str | None) -> bool:
-    if torch is None or cuda is None:
-        return False
     first_torch, first_cuda = _UNIFIED_FROM
-    return Version(torch) >= first_torch and Version(cuda) >= first_cuda
+    return _at_least(torch, first_torch) and _at_least(cuda, first_cuda)
 
 
 def _thor_alias(torch: str | None) -> bool:
-    return torch is not None and Version(torch) >= _THOR_ALIAS_FROM
+    return _at_least(torch, _THOR_ALIAS_FROM)
+
+
+def _at_least(version: str | None, first: Version) -> bool:
+    """Whether that is a version, and not an older one; a build may call itself anything."""
+    try:
+        return version is not None and Version(version) >= first
+    except InvalidVersion:
+        return False
