@@ -35,6 +35,9 @@ OnEvent = Callable[[ProbeEvent], None]
 Facts = Mapping[type[Fact], Known]
 
 _ISOLATED_LIMIT_S = 30.0
+_MARGIN_S = 1.0
+_IMPORT_SHARE = 0.7
+"""Of the time that is left, so that a hanging import leaves some for a second look."""
 
 
 def collect(
@@ -197,7 +200,7 @@ class _Run:
     def _examine_torch(self) -> Facts:
         interpreter = self.snapshot.value(Interpreter)
         assert interpreter is not None
-        limits = {stage: probe.timeout_s for probe in self.target_probes for stage in probe.stages}
+        limits = self._stage_limits()
 
         def on_stage(stage: str, event: str) -> None:
             probe = next((one for one in self.target_probes if stage in one.stages), None)
@@ -211,12 +214,13 @@ class _Run:
         results = run_stages(
             python, list(limits), children=self.children, timeout_s=limits, on_stage=on_stage
         )
-        if _is_surprising(results["import"], interpreter):
+        limit_s = min(_ISOLATED_LIMIT_S, self.deadline - _MARGIN_S - time.monotonic())
+        if _is_surprising(results["import"], interpreter) and limit_s > 0:
             isolated = run_stages(
                 python,
                 ["import"],
                 children=self.children,
-                timeout_s={"import": min(limits["import"], _ISOLATED_LIMIT_S)},
+                timeout_s={"import": limit_s},
                 flags=("-I",),
             )
             results[ISOLATED_IMPORT] = isolated["import"]
@@ -224,6 +228,15 @@ class _Run:
         for probe in self.target_probes:
             facts.update(probe.decode(results))
         return facts
+
+    def _stage_limits(self) -> dict[str, float]:
+        """The limits of the target's stages, so that one that hangs is named before time is up."""
+        share_s = _IMPORT_SHARE * (self.deadline - time.monotonic())
+        return {
+            stage: min(probe.timeout_s, max(share_s, _MARGIN_S))
+            for probe in self.target_probes
+            for stage in probe.stages
+        }
 
 
 def _reader(probe: Probe, arguments: Mapping[str, Any]) -> Callable[[], Facts]:

@@ -52,3 +52,10 @@ _OTHER_FACT = {
 def shipped_schema() -> str:
     """The text of the schema that ships with this version."""
     return resources.files("envdoctor").joinpath("report.schema.json").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    from envdoctor.plugins import load_plugins
+
+    schema = report_schema(load_plugins().fact_types)
+    print(msgspec.json.format(msgspec.json.encode(schema), indent=1).decode())

@@ -248,14 +248,28 @@ def module_shadowing(
         where = f"`{build.path}`" if build else "site-packages"
         yield _shadowed("torch", imported.file or "", where, severity, cured, environment)
     elif cured and not imported.shadowed:
-        file = imported.frames[-1].file if imported.frames else "a folder on sys.path"
-        yield _shadowed("torch", file, "site-packages alone", Severity.ERROR, cured, environment)
+        file = _foreign_file(imported, interpreter)
+        module = _module_of(file) if file else "torch"
+        where = "where it is with python -I"
+        yield _shadowed(module, file or "sys.path", where, Severity.ERROR, cured, environment)
 
 
 def _hidden(imported: TorchImport) -> Iterator[tuple[str, str]]:
     for entry in imported.shadowed:
         module, _, file = entry.partition(" (")
         yield module, file.rstrip(")")
+
+
+def _foreign_file(imported: TorchImport, interpreter: Interpreter) -> str | None:
+    """The last file of the traceback that belongs neither to Python nor to site-packages."""
+    own = (interpreter.stdlib, *interpreter.site_packages)
+    foreign = [frame.file for frame in imported.frames if not frame.file.startswith(own)]
+    return foreign[-1] if foreign else None
+
+
+def _module_of(file: str) -> str:
+    folder, name = os.path.split(file)
+    return os.path.basename(folder) if name == "__init__.py" else name.partition(".")[0]
 
 
 def _is_elsewhere(

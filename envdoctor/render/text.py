@@ -62,14 +62,10 @@ def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> 
         consequences = [other for other in findings if other.because == finding.id]
         lines = [_headline(finding, paint), *_details(finding)]
         for other in consequences:
-            lines += _labelled("and so", f"{other.severity.value}[{other.code}] {other.name}: ")
-            lines[-1] = _join(lines[-1], other.message)
+            label = f"{other.severity.value}[{other.code}] {other.name}"
+            lines += _labelled("and so", f"{label}: {other.message}")
             lines += [f"  {line}" for line in _evidence(other.evidence)]
         yield "\n".join(lines)
-
-
-def _join(line: str, text: str) -> str:
-    return _wrap(line + text, indent=" " * _LABEL)
 
 
 def _headline(finding: Finding, paint: Callable[[str, str], str]) -> str:

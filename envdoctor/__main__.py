@@ -1,0 +1,26 @@
+"""The entry point: keeps what hides modules from the target away from the doctor itself."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", ""), os.getcwd())
+    from envdoctor.cli import main as run
+
+    run()
+
+
+def own_path(path: list[str], python_path: str, cwd: str) -> list[str]:
+    """The module path without the current folder and PYTHONPATH, but where the doctor lives.
+
+    A `random.py` there is a disease of the target that would also stop the doctor.
+    """
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    foreign = {"", cwd, *(os.path.abspath(entry) for entry in python_path.split(os.pathsep))}
+    return [entry for entry in path if entry not in foreign or os.path.abspath(entry) == home]
+
+
+if __name__ == "__main__":
+    main()
