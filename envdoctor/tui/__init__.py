@@ -1,0 +1,1 @@
+"""The TUI: shows a report and the progress of the work, and computes nothing."""

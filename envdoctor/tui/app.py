@@ -1,0 +1,215 @@
+"""The application: shows what the model tells, and hands the user's wishes to it."""
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.message import Message
+from textual.screen import Screen
+
+from envdoctor.documents import Unwritable, write_text
+from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from envdoctor.tui.contract import (
+    CalibrationEnded,
+    Event,
+    Failed,
+    Model,
+    ReportReady,
+    Saved,
+)
+from envdoctor.tui.grouping import gone
+from envdoctor.tui.screens.base import StateDialog, StateScreen
+from envdoctor.tui.screens.main import MainScreen
+from envdoctor.tui.state import State, after
+from envdoctor.tui.wishes import CopyWanted, DetailWanted, RerunWanted
+
+
+class Told(Message):
+    """An event of the model, on its way from the model's thread to the application's."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__()
+        self.event = event
+
+
+class DoctorApp(App[int]):
+    """envdoctor on a terminal. Its return value is the exit code."""
+
+    TITLE = "envdoctor"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Quit at once", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False),
+        Binding("t", "target", "Target"),
+        Binding("s", "save", "Save"),
+        Binding("o", "open", "Open", show=False),
+        Binding("d", "dark", "Dark/light", show=False),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q", "quit", "Quit"),
+    ]
+
+    def __init__(self, model: Model, *, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self._model = model
+        self._signals: list[int] = []
+        self.state = State()
+
+    def get_default_screen(self) -> Screen[None]:
+        return MainScreen(self.state)
+
+    def on_mount(self) -> None:
+        self.theme = "textual-dark"
+        # Movement costs bandwidth over ssh and tells nothing.
+        self.animation_level = "none"
+        if not self.is_headless:
+            self._end_on_signals()
+        # The model starts once the first screen is on the terminal, so that it costs no paint.
+        self.call_after_refresh(self._model.start, self._tell)
+
+    def _tell(self, event: Event) -> None:
+        if self.is_running:
+            self.post_message(Told(event))
+
+    def _end_on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._leave, 128 + number)
+
+    @on(Told)
+    def _told(self, message: Told) -> None:
+        event, before = message.event, self.state
+        self._set(after(before, event))
+        if isinstance(event, ReportReady):
+            self._say_what_is_gone(before, event)
+        elif isinstance(event, Saved):
+            self.notify(f"written to {event.path}", title="saved", markup=False)
+        elif isinstance(event, Failed):
+            self.notify(event.message, title="that did not work", severity="error", markup=False)
+        elif isinstance(event, CalibrationEnded) and event.reason:
+            self.notify(event.reason, title="calibration", severity="warning", markup=False)
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        for screen in self.screen_stack:
+            if isinstance(screen, StateScreen | StateDialog):
+                screen.state = state
+
+    def _say_what_is_gone(self, before: State, event: ReportReady) -> None:
+        if not event.final or before.report is None or before.source != event.source:
+            return
+        for finding in gone(before.report.findings, event.report.findings)[:3]:
+            self.notify(f"✓ {finding.code} {finding.name} is gone", markup=False)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that `--plain` would give for what is shown."""
+        if self.state.report is None:
+            return EXIT_INCOMPLETE
+        code = self.state.report.exit_code
+        return code if self.state.final or code else EXIT_INCOMPLETE
+
+    async def action_quit(self) -> None:
+        """Leave with the exit code of the report."""
+        self._leave(self.exit_code)
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C: leave now, whatever goes on."""
+        self._leave(EXIT_INTERRUPTED)
+
+    def _leave(self, code: int) -> None:
+        self._model.close()
+        self.exit(code)
+
+    def action_rerun(self) -> None:
+        """Look at everything again."""
+        self._model.rerun(None)
+
+    @on(RerunWanted)
+    def _rerun_check(self, message: RerunWanted) -> None:
+        if message.check is None:
+            self.notify("no check is chosen; choose one in the findings")
+            return
+        self._model.rerun((message.check,))
+
+    @on(CopyWanted)
+    def _copy(self, message: CopyWanted) -> None:
+        if message.text is None:
+            self.notify("there is no command to copy here")
+            return
+        self.copy_to_clipboard(message.text)
+        self.notify(message.text, title="copied", markup=False)
+
+    @on(DetailWanted)
+    def _detail(self, message: DetailWanted) -> None:
+        from envdoctor.tui.screens.detail import DetailScreen
+
+        self.push_screen(DetailScreen(self.state, message.finding, self._model.page))
+
+    def action_target(self) -> None:
+        """List the interpreters of this machine."""
+        from envdoctor.tui.screens.target import TargetScreen
+
+        self._model.find_targets()
+        self.push_screen(TargetScreen(self.state), self._switch)
+
+    def _switch(self, path: str | None) -> None:
+        if path is not None:
+            self._model.switch_target(path)
+
+    def action_save(self) -> None:
+        """Ask what to save, and where."""
+        from envdoctor.tui.screens.save import SaveScreen
+
+        self.push_screen(SaveScreen(), self._save)
+
+    def _save(self, choice: tuple[str, str] | None) -> None:
+        if choice is None:
+            return
+        kind, path = choice
+        if kind == "screenshot":
+            self.call_after_refresh(self._save_screenshot, path)
+        else:
+            self._model.save(kind, path)
+
+    def _save_screenshot(self, path: str) -> None:
+        try:
+            write_text(path, self.export_screenshot(title="envdoctor"))
+        except Unwritable as error:
+            self._tell(Failed(message=str(error)))
+        else:
+            self._tell(Saved(path=path))
+
+    def action_open(self) -> None:
+        """Ask which saved report to show."""
+        from envdoctor.tui.screens.open_file import OpenScreen, saved_files
+
+        self.push_screen(OpenScreen(saved_files(Path.cwd())), self._open)
+
+    def _open(self, path: str | None) -> None:
+        if path is not None:
+            self._model.open(path)
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        from envdoctor.tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen())
+
+    def action_dark(self) -> None:
+        """Change between dark and light."""
+        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand("Re-run", "look at everything again", self.action_rerun)
+        yield SystemCommand("Target", "examine another interpreter", self.action_target)
+        yield SystemCommand("Save", "JSON, Markdown, facts or a screenshot", self.action_save)
+        yield SystemCommand("Open", "a saved report or facts file", self.action_open)
+        yield SystemCommand("Dark or light", "change the colours", self.action_dark)
+        yield SystemCommand("Keys", "all keys on one page", self.action_help)
+        yield SystemCommand("Quit", "leave envdoctor", self.action_quit)

@@ -1,0 +1,156 @@
+"""Between the application and whatever does the work: requests down, events up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from envdoctor.calibration.results import Calibration
+from envdoctor.calibration.runner import Progress
+from envdoctor.collect import ProbeEvent
+from envdoctor.core_facts import Candidate
+from envdoctor.report import Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExaminationStarted:
+    """An examination begins. `what` is said to the user: "examining ~/venv/bin/python"."""
+
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeChanged:
+    """One probe began or ended."""
+
+    event: ProbeEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportReady:
+    """A report; `final` is false while facts are still missing. `source` is the file it was read
+    from, empty for this machine."""
+
+    report: Report
+    final: bool
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationStarted:
+    """A calibration begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationProgressed:
+    """What is measured now."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationEnded:
+    """The calibration is over; the report that holds it follows. `reason` where it has none."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetsFound:
+    """The interpreters of this machine, in the order in which they are considered."""
+
+    targets: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What another GPU would bring here; `calibration` holds only predictions."""
+
+    gpu: str
+    calibration: Calibration | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A file was written."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Something asked for could not be done; the message names it and the remedy."""
+
+    message: str
+
+
+Event = (
+    ExaminationStarted
+    | ProbeChanged
+    | ReportReady
+    | CalibrationStarted
+    | CalibrationProgressed
+    | CalibrationEnded
+    | TargetsFound
+    | Predicted
+    | Saved
+    | Failed
+)
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The page of a disease, in Markdown."""
+
+    title: str
+    markdown: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abilities:
+    """What a model can do beyond showing; the application greys out the rest."""
+
+    live: bool = True
+    gpus: tuple[str, ...] = field(default=())
+
+
+class Model(Protocol):
+    """Does the work. No method blocks or raises: what comes of it is told to the listener,
+    from any thread."""
+
+    def start(self, listener: Listener) -> None:
+        """Begin the first examination."""
+
+    def abilities(self) -> Abilities:
+        """What can be asked of this model."""
+
+    def rerun(self, checks: tuple[str, ...] | None = None) -> None:
+        """Look again: at everything, or at what these checks need."""
+
+    def switch_target(self, path: str) -> None:
+        """Examine another interpreter, venv folder or conda prefix."""
+
+    def find_targets(self) -> None:
+        """List the interpreters of this machine."""
+
+    def calibrate(self) -> None:
+        """Measure the training speed of the present target."""
+
+    def stop(self) -> None:
+        """End the calibration; what it has is kept."""
+
+    def predict(self, gpu: str) -> None:
+        """Predict what a GPU would bring here."""
+
+    def page(self, code: str) -> Page | None:
+        """The page of a disease; null if there is none."""
+
+    def open(self, path: str) -> None:
+        """Show a saved report or facts file."""
+
+    def save(self, kind: str, path: str) -> None:
+        """Write the report: `kind` is json, markdown or facts."""
+
+    def close(self) -> None:
+        """End every child, at once and for good."""

@@ -1,0 +1,123 @@
+"""What the findings list holds: findings by topic, then the checks that found nothing. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from envdoctor.findings import Finding, Severity
+from envdoctor.report import CheckRecord, Report
+
+OTHER_TOPIC = "doctor"
+"""The topic of findings that no check made: a plugin that does not load, say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The user's filter: the least severity, and words that must all occur."""
+
+    least: Severity = Severity.INFO
+    text: str = ""
+
+    def matches(self, *texts: str) -> bool:
+        """Whether every word of the filter occurs in one of these texts, in any case."""
+        haystack = "\n".join(texts).lower()
+        return all(word in haystack for word in self.text.lower().split())
+
+    def next_severity(self) -> "Wanted":
+        """The filter with the next severity: all, warnings and errors, errors only, all ..."""
+        order = list(Severity)
+        return replace(self, least=order[(order.index(self.least) + 1) % len(order)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """A root cause with its consequences below it."""
+
+    finding: Finding
+    consequences: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The root causes of one topic, the most severe first."""
+
+    topic: str
+    causes: tuple[Cause, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of the group, consequences after their causes."""
+        return tuple(one for cause in self.causes for one in (cause.finding, *cause.consequences))
+
+
+def group_findings(report: Report, wanted: Wanted) -> tuple[Group, ...]:
+    """The findings that match, by topic; the topic of the worst root cause comes first.
+
+    A cause stays if one of its consequences matches.
+    """
+    topics = topics_of(report)
+    groups: dict[str, list[Cause]] = {}
+    for finding in report.findings:
+        if finding.because is not None:
+            continue
+        topic = topics.get(finding.code, OTHER_TOPIC)
+        consequences = tuple(
+            other
+            for other in report.findings
+            if other.because == finding.id and _wanted(other, topics, wanted)
+        )
+        if consequences or _wanted(finding, topics, wanted):
+            groups.setdefault(topic, []).append(Cause(finding=finding, consequences=consequences))
+    return tuple(Group(topic=topic, causes=tuple(causes)) for topic, causes in groups.items())
+
+
+def _wanted(finding: Finding, topics: dict[str, str], wanted: Wanted) -> bool:
+    if finding.severity.rank < wanted.least.rank:
+        return False
+    return wanted.matches(
+        finding.id,
+        finding.name,
+        finding.family,
+        finding.message,
+        topics.get(finding.code, OTHER_TOPIC),
+        finding.severity.value,
+        *(fix.summary for fix in finding.fixes),
+    )
+
+
+def topics_of(report: Report) -> dict[str, str]:
+    """The topic of every code."""
+    return {code: check.topic for check in report.checks for code in check.codes}
+
+
+def passed_checks(report: Report, wanted: Wanted) -> tuple[CheckRecord, ...]:
+    """The checks that ran and found nothing."""
+    found = {finding.code for finding in report.findings}
+    return tuple(
+        check
+        for check in report.checks
+        if check.status == "ran" and found.isdisjoint(check.codes) and _check_wanted(check, wanted)
+    )
+
+
+def unrun_checks(report: Report, wanted: Wanted) -> dict[str, tuple[CheckRecord, ...]]:
+    """The checks that were skipped or crashed, by the reason."""
+    reasons: dict[str, list[CheckRecord]] = {}
+    for check in report.checks:
+        if check.status != "ran" and _check_wanted(check, wanted):
+            reasons.setdefault(f"{check.status}: {check.reason}", []).append(check)
+    return {reason: tuple(checks) for reason, checks in reasons.items()}
+
+
+def _check_wanted(check: CheckRecord, wanted: Wanted) -> bool:
+    return wanted.matches(check.name, check.topic, check.reason, check.status, *check.codes)
+
+
+def check_of(report: Report, code: str) -> str | None:
+    """The name of the check that yields a code."""
+    return next((check.name for check in report.checks if code in check.codes), None)
+
+
+def gone(before: Iterable[Finding], after: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings that were there before and are not any more."""
+    ids = {finding.id for finding in after}
+    return tuple(finding for finding in before if finding.id not in ids)

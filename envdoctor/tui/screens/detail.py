@@ -1,0 +1,183 @@
+"""All of one finding: message, evidence, fixes in boxes, relatives, and the disease's page."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.events import Click
+from textual.message import Message
+from textual.widgets import Footer, OptionList, Static
+from textual.widgets.option_list import Option
+
+from envdoctor.findings import Finding, Fix
+from envdoctor.report import Report
+from envdoctor.tui.contract import Page
+from envdoctor.tui.grouping import check_of
+from envdoctor.tui.screens.base import StateScreen
+from envdoctor.tui.state import State
+from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
+from envdoctor.tui.widgets.strip import StatusStrip
+from envdoctor.tui.wishes import CopyWanted, RerunWanted
+from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL
+
+PageOf = Callable[[str], Page | None]
+
+
+class FixBox(Static, can_focus=True):
+    """One fix with its commands in a box; Enter, `c` or a click copies them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "copy", "Copy", show=False)]
+
+    class Chosen(Message):
+        """These commands are wanted on the clipboard."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, fix: Fix, number: int) -> None:
+        self.commands = "\n".join(fix.commands)
+        body = Content.styled(self.commands, "bold") if fix.commands else Content("by hand")
+        super().__init__(body, classes="fix")
+        self.border_title = f"fix {number}: {SAFETY[fix.safety]}"
+        self.border_subtitle = "c copies" if fix.commands else ""
+
+    def action_copy(self) -> None:
+        self.post_message(self.Chosen(self.commands))
+
+    def on_click(self, event: Click) -> None:
+        event.stop()
+        self.action_copy()
+
+
+class DetailScreen(StateScreen):
+    """One finding at full width; `n` and `p` walk through the others."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "app.pop_screen", "Back"),
+        Binding("c", "copy", "Copy fix"),
+        Binding("n", "walk(1)", "Next"),
+        Binding("p", "walk(-1)", "Previous"),
+        Binding("R", "rerun_check", "Re-run this check"),
+    ]
+
+    def __init__(self, state: State, finding: Finding, page_of: PageOf) -> None:
+        super().__init__(state)
+        self.finding = finding
+        self._page_of = page_of
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="gone", markup=False)
+        yield VerticalScroll(id="detail")
+        yield StatusStrip(id="strip").data_bind(DetailScreen.state)
+        yield Footer(show_command_palette=False, compact=True)
+
+    async def on_mount(self) -> None:
+        await self._show(self.finding)
+
+    async def _show(self, finding: Finding) -> None:
+        self.finding = finding
+        body = self.query_one("#detail", VerticalScroll)
+        await body.remove_children()
+        await body.mount(*self._parts(finding))
+        body.scroll_home(animate=False)
+        body.focus()
+        self._say_whether_it_is_gone()
+        page = self._page_of(finding.code)
+        if page is not None:
+            from textual.widgets import Markdown
+
+            await body.mount(Markdown(page.markdown, id="page", open_links=False))
+
+    def _parts(self, finding: Finding) -> list[Static | OptionList]:
+        facts = [*headline(finding), *evidence_lines(finding.evidence)]
+        parts: list[Static | OptionList] = [Static(Content("\n").join(facts), id="facts")]
+        for number, fix in enumerate(finding.fixes, 1):
+            parts.append(
+                Static(Content.assemble(("fix: ", "bold"), fix.summary), classes="fix-text")
+            )
+            parts.append(FixBox(fix, number))
+        notes = list(note_lines(finding.notes))
+        if notes:
+            parts.append(Static(Content("\n").join(notes), id="notes"))
+        relatives = related(self.state.report, finding) if self.state.report else ()
+        if relatives:
+            options = (Option(_relative(one, finding), id=one.id) for one in relatives)
+            links = OptionList(*options, id="related", markup=False)
+            links.border_title = "related findings"
+            parts.append(links)
+        return parts
+
+    def watch_state(self, before: State, state: State) -> None:
+        if self.is_mounted and before.report is not state.report:
+            self._say_whether_it_is_gone()
+
+    def _say_whether_it_is_gone(self) -> None:
+        report = self.state.report
+        there = report is not None and any(one.id == self.finding.id for one in report.findings)
+        notice = self.query_one("#gone", Static)
+        notice.display = self.state.final and not there
+        notice.update(f"✓ {self.finding.code} {self.finding.name} is gone: not found any more")
+
+    async def action_walk(self, step: int) -> None:
+        """The next or the previous finding of the report."""
+        report = self.state.report
+        if report is None or not report.findings:
+            return
+        ids = [one.id for one in report.findings]
+        here = ids.index(self.finding.id) if self.finding.id in ids else -step
+        await self._show(report.findings[(here + step) % len(ids)])
+
+    def action_copy(self) -> None:
+        """Copy the focused fix, else the first one that has commands."""
+        boxes = [box for box in self.query(FixBox) if box.commands]
+        chosen = next((box for box in boxes if box.has_focus), next(iter(boxes), None))
+        self.app.post_message(CopyWanted(chosen.commands if chosen else None))
+
+    def action_rerun_check(self) -> None:
+        """Look again at what the check of this finding needs."""
+        report = self.state.report
+        name = check_of(report, self.finding.code) if report else None
+        self.app.post_message(RerunWanted(name))
+
+    @on(FixBox.Chosen)
+    def _fix_chosen(self, event: FixBox.Chosen) -> None:
+        self.app.post_message(CopyWanted(event.text or None))
+
+    @on(OptionList.OptionSelected, "#related")
+    async def _related_chosen(self, event: OptionList.OptionSelected) -> None:
+        report = self.state.report
+        wanted = event.option.id
+        found = next((one for one in report.findings if one.id == wanted), None) if report else None
+        if found is not None:
+            await self._show(found)
+
+
+def related(report: Report, finding: Finding) -> tuple[Finding, ...]:
+    """Its root cause, its consequences, and the other findings of the same family."""
+    return tuple(
+        other
+        for other in report.findings
+        if other.id != finding.id
+        and (
+            other.id == finding.because
+            or other.because == finding.id
+            or other.family == finding.family
+            or (finding.because is not None and other.because == finding.because)
+        )
+    )
+
+
+def _relative(other: Finding, finding: Finding) -> str:
+    if other.id == finding.because:
+        role = "because of"
+    elif other.because == finding.id:
+        role = "and so"
+    else:
+        role = "see also"
+    symbol = SEVERITY_SYMBOL[other.severity]
+    return f"{role} {symbol} {other.code} {other.name}: {other.message}"

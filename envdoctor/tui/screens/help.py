@@ -1,0 +1,77 @@
+"""The keys, on one page."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+KEYS = (
+    (
+        "everywhere",
+        (
+            ("1 2 3 4 5", "the tabs, from overview to what-if"),
+            ("Tab, arrows, Enter", "move, choose"),
+            ("r", "look at everything again"),
+            ("R", "run the chosen check again"),
+            ("t", "examine another interpreter"),
+            ("c", "copy the fix's command to the clipboard"),
+            ("s", "save JSON, Markdown, facts or a screenshot"),
+            ("o", "open a saved report or facts file"),
+            ("d", "dark or light"),
+            ("Ctrl-P", "command palette"),
+            ("q", "quit"),
+            ("Ctrl-C", "quit at once, also in the middle of work"),
+        ),
+    ),
+    (
+        "findings",
+        (
+            ("/", "filter by words; Esc clears"),
+            ("f", "all severities, warnings and errors, errors only"),
+            ("Enter", "all about a finding; opens and closes a group"),
+        ),
+    ),
+    (
+        "detail",
+        (
+            ("n p", "next and previous finding"),
+            ("Esc", "back"),
+        ),
+    ),
+    (
+        "calibration",
+        (
+            ("m", "measure, or measure again"),
+            ("x", "stop; what was measured is kept"),
+        ),
+    ),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    """A box with all keys; any of Esc, `?` and `q` closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "dismiss", "Close", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help", classes="dialog") as box:
+            box.border_title = "keys"
+            box.border_subtitle = "Esc closes"
+            yield Static(help_text(), markup=False)
+
+
+def help_text() -> Content:
+    """The table of keys."""
+    lines: list[Content] = []
+    for place, keys in KEYS:
+        lines.append(Content.styled(place, "bold"))
+        lines += [
+            Content.assemble((f"  {key:<20}", "bold $text-accent"), what) for key, what in keys
+        ]
+    return Content("\n").join(lines)

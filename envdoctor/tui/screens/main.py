@@ -1,0 +1,115 @@
+"""The main screen: five tabs between the machine's name and the status line."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.css.query import NoMatches
+from textual.widgets import Footer, TabbedContent, TabPane
+
+from envdoctor.findings import Finding
+from envdoctor.tui.grouping import check_of
+from envdoctor.tui.screens.base import StateScreen
+from envdoctor.tui.widgets.banner import Banner
+from envdoctor.tui.widgets.chain import ChainList
+from envdoctor.tui.widgets.findings import FindingsPane
+from envdoctor.tui.widgets.masthead import Masthead
+from envdoctor.tui.widgets.probes import ProbeList
+from envdoctor.tui.widgets.strip import StatusStrip
+from envdoctor.tui.wishes import CopyWanted, DetailWanted, RerunWanted
+
+TABS = ("overview", "findings", "libraries", "calibration", "what-if")
+_WIDTHS = [(0, "-narrow"), (110, "-wide")]
+_HEIGHTS = [(0, "-short"), (36, "-tall")]
+
+
+class MainScreen(StateScreen):
+    """Overview, findings, libraries, calibration, what-if."""
+
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
+            for number, name in enumerate(TABS, 1)
+        ),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("r", "app.rerun", "Re-run"),
+        Binding("R", "rerun_check", "Re-run check", show=False),
+        Binding("c", "copy", "Copy fix"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield Masthead(id="masthead").data_bind(MainScreen.state)
+        with TabbedContent(initial="overview"):
+            with TabPane("1 Overview", id="overview"), VerticalScroll(can_focus=False):
+                yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
+                yield ChainList().data_bind(MainScreen.state)
+                yield ProbeList(id="probes", markup=False).data_bind(MainScreen.state)
+            with TabPane("2 Findings", id="findings-tab"):
+                yield FindingsPane().data_bind(MainScreen.state)
+        yield StatusStrip(id="strip").data_bind(MainScreen.state)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(ChainList).focus()
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab and put the focus into it."""
+        pane_id = "findings-tab" if name == "findings" else name
+        self.query_one(TabbedContent).active = pane_id
+        self.call_after_refresh(self._focus_inside, pane_id)
+
+    def action_filter(self) -> None:
+        """The filter of the findings, from any tab."""
+        self.query_one(TabbedContent).active = "findings-tab"
+        self.call_after_refresh(self.query_one(FindingsPane).open_filter)
+
+    def _focus_inside(self, pane_id: str) -> None:
+        for widget in self.query_one(f"#{pane_id}").query("*"):
+            if widget.focusable and widget.display and widget.id != "filter":
+                widget.focus()
+                return
+
+    @property
+    def finding(self) -> Finding | None:
+        """The finding that the user looks at: in the list, else the root cause."""
+        try:
+            on_list = self.query_one(TabbedContent).active == "findings-tab"
+            chosen = self.query_one(FindingsPane).chosen if on_list else None
+        except NoMatches:
+            return None
+        if chosen is not None:
+            return chosen.finding
+        report = self.state.report
+        return report.findings[0] if report and report.findings else None
+
+    def action_copy(self) -> None:
+        """Copy the first command of the fix of the finding."""
+        commands = [
+            command
+            for fix in (self.finding.fixes if self.finding else ())
+            for command in fix.commands
+        ]
+        self.app.post_message(CopyWanted(commands[0] if commands else None))
+
+    def action_rerun_check(self) -> None:
+        """Look again at what the chosen check needs."""
+        report = self.state.report
+        chosen = self.query_one(FindingsPane).chosen
+        if report is None or chosen is None:
+            return
+        name = chosen.check.name if chosen.check else None
+        if chosen.finding is not None:
+            name = check_of(report, chosen.finding.code)
+        self.app.post_message(RerunWanted(name))
+
+    @on(ChainList.Chosen)
+    def _link_chosen(self, event: ChainList.Chosen) -> None:
+        self.app.post_message(DetailWanted(event.finding))
+
+    @on(FindingsPane.Opened)
+    def _finding_opened(self, event: FindingsPane.Opened) -> None:
+        self.app.post_message(DetailWanted(event.finding))

@@ -1,0 +1,59 @@
+"""Which interpreter to examine: those of this machine, or another path."""
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from envdoctor.core_facts import Candidate
+from envdoctor.tui.screens.base import CLOSE, StateDialog
+from envdoctor.tui.state import State
+
+
+class TargetScreen(StateDialog):
+    """Ends with a path, or with None."""
+
+    BINDINGS = CLOSE
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = "examine another interpreter"
+            box.border_subtitle = "Enter examines, Esc closes"
+            yield Static("looking for interpreters …", id="looking")
+            yield OptionList(id="targets", markup=False)
+            yield Static("or the path of an interpreter, venv folder or conda prefix")
+            yield Input(id="path", compact=True)
+
+    def on_mount(self) -> None:
+        self._fill(self.state)
+
+    def watch_state(self, before: State, state: State) -> None:
+        if self.is_mounted and before.targets is not state.targets:
+            self._fill(state)
+
+    def _fill(self, state: State) -> None:
+        targets = state.targets
+        self.query_one("#looking").display = targets is None
+        if targets is None:
+            return
+        listed = self.query_one(OptionList)
+        listed.set_options(Option(target_line(one), id=one.path) for one in targets)
+        (listed if targets else self.query_one(Input)).focus()
+        listed.highlighted = 0 if targets else None
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)
+
+    @on(Input.Submitted)
+    def _typed(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+
+def target_line(target: Candidate) -> str:
+    """`~/venv/bin/python  VIRTUAL_ENV, has a torch`."""
+    torch = {True: ", has a torch", False: ", no torch", None: ""}[target.torch_on_disk]
+    problem = f", {target.problem}" if target.problem else ""
+    return f"{target.path}  ({target.origin}{torch}{problem})"

@@ -1,0 +1,46 @@
+"""What stays in the shell after the TUI is left: the verdict, the root cause and its fix."""
+
+from envdoctor.findings import Severity
+from envdoctor.render.text import VERDICTS
+from envdoctor.report import Report
+from envdoctor.tui.state import calibration_of
+
+
+def summary(report: Report | None, *, final: bool) -> str:
+    """A few plain lines, ending with a line break."""
+    if report is None:
+        return "envdoctor: left before anything was found out\n"
+    verdict = report.verdict
+    if not final:
+        worst = "so far" if report.findings else "nothing found so far"
+        return f"envdoctor: left before the examination ended; {worst}\n" + _causes(report)
+    return f"envdoctor: {verdict.value} - {VERDICTS[verdict]}\n" + _causes(report) + _rates(report)
+
+
+def _causes(report: Report) -> str:
+    roots = [
+        finding
+        for finding in report.findings
+        if finding.because is None and finding.severity is not Severity.INFO
+    ]
+    lines = []
+    for finding in roots[:3]:
+        lines.append(
+            f"  {finding.severity.value}[{finding.code}] {finding.name}: {finding.message}"
+        )
+        for fix in finding.fixes[:1]:
+            lines.append(f"    help: {fix.summary}")
+            lines += [f"      {command}" for command in fix.commands]
+    if len(roots) > 3:
+        lines.append(f"  and {len(roots) - 3} more: `envdoctor check` prints them all")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _rates(report: Report) -> str:
+    calibration = calibration_of(report)
+    if calibration is None:
+        return ""
+    return "".join(
+        f"  {run.device} {run.precision}: {run.images_per_s.median:.1f} images/s of ResNet-50\n"
+        for run in calibration.runs
+    )

@@ -1,0 +1,51 @@
+"""What the terminal can do: whether the TUI fits it at all, and whether it shows Unicode.
+
+Imports nothing of Textual, so that every command may ask.
+"""
+
+import locale
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+SIMPLE_TERMINALS = frozenset({"linux", "vt100", "vt102", "vt220", "ansi", "cons25"})
+"""Values of TERM whose fonts hold little beyond ASCII; `linux` is the kernel's own console."""
+
+
+def can_show(
+    env: Mapping[str, str],
+    streams: tuple[TextIO, TextIO, TextIO] | None = None,
+) -> bool:
+    """Whether a full-screen program is wanted and possible here.
+
+    It needs a terminal on standard input, output and error (Textual draws on the last one), and
+    neither NO_COLOR nor TERM=dumb: whoever sets these asks for plain text.
+    """
+    if env.get("NO_COLOR") or env.get("TERM", "dumb") == "dumb":
+        return False
+    used = streams or (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in used)
+
+
+def shows_unicode(env: Mapping[str, str], encoding: str | None = None) -> bool:
+    """Whether the terminal shows more than ASCII, judged by TERM, the locale and the stream.
+
+    Python itself turns the C locale into UTF-8 (PEP 538, PEP 540), so the variables are asked
+    first. Where none is set, as in many containers, the terminal is nearly always UTF-8.
+    """
+    if env.get("TERM") in SIMPLE_TERMINALS:
+        return False
+    stream = encoding or sys.stderr.encoding or "ascii"
+    if not _is_utf8(stream):
+        return False
+    name = next((env[key] for key in ("LC_ALL", "LC_CTYPE", "LANG") if env.get(key)), None)
+    if name is None:
+        return True
+    _, dot, charset = name.partition(".")
+    if not dot:
+        return name not in ("C", "POSIX") and _is_utf8(locale.getpreferredencoding(False))
+    return _is_utf8(charset.partition("@")[0])
+
+
+def _is_utf8(name: str) -> bool:
+    return name.lower().replace("-", "").replace("_", "") == "utf8"

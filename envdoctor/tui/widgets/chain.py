@@ -1,0 +1,72 @@
+"""The chain from the GPU to PyTorch as a list; a link opens the finding behind it."""
+
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from envdoctor.findings import Finding
+from envdoctor.tui.chain import Link, LinkState, chain_of
+from envdoctor.tui.state import State
+from envdoctor.tui.words import LINK_STYLE, LINK_SYMBOL
+
+
+class ChainList(OptionList):
+    """One line for each link, drawn as a chain."""
+
+    state: reactive[State] = reactive(State())
+
+    class Chosen(Message):
+        """The user wants to see the finding behind a link."""
+
+        def __init__(self, finding: Finding) -> None:
+            super().__init__()
+            self.finding = finding
+
+    def __init__(self) -> None:
+        super().__init__(id="chain", markup=False)
+        self._links: tuple[Link, ...] = ()
+
+    def watch_state(self, before: State, state: State) -> None:
+        if before.report is state.report and before.final == state.final:
+            return
+        if state.report is None:
+            return
+        self._links = chain_of(state.report, final=state.final)
+        highlighted = self.highlighted
+        self.set_options(
+            Option(link_line(link, number, len(self._links)), id=link.name)
+            for number, link in enumerate(self._links)
+        )
+        self.highlighted = self._worst() if highlighted is None else highlighted
+
+    def _worst(self) -> int:
+        states = [link.state for link in self._links]
+        return states.index(LinkState.BROKEN) if LinkState.BROKEN in states else 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        finding = self._links[event.option_index].finding
+        if finding is not None:
+            self.post_message(self.Chosen(finding))
+
+
+def link_line(link: Link, number: int, of: int) -> Content:
+    """`╳ ✗ driver   BROKEN    470.82.01   ED201 driver-too-old`."""
+    joint = "╳" if link.state is LinkState.BROKEN else _joint(number, of)
+    style = LINK_STYLE[link.state]
+    finding = link.finding
+    behind = f"  {finding.code} {finding.name}" if finding else ""
+    return Content.assemble(
+        (f"{joint} ", "$text-muted" if joint != "╳" else style),
+        (f"{LINK_SYMBOL[link.state]} {link.name:<8} {link.state.value:<9}", style),
+        link.value,
+        (behind, style),
+    )
+
+
+def _joint(number: int, of: int) -> str:
+    if number == 0:
+        return "┌"
+    return "└" if number == of - 1 else "├"

@@ -1,0 +1,308 @@
+"""The list of findings, the filter above it, and the chosen one beside or below it."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, Static, Tree
+from textual.widgets.tree import TreeNode
+
+from envdoctor.findings import Finding, Severity
+from envdoctor.report import CheckRecord, Report
+from envdoctor.tui.grouping import (
+    Group,
+    Wanted,
+    group_findings,
+    passed_checks,
+    unrun_checks,
+)
+from envdoctor.tui.state import ProbeState, State
+from envdoctor.tui.widgets.finding_text import finding_text
+from envdoctor.tui.widgets.strip import TICK_S, probe_line
+from envdoctor.tui.words import SEVERITY_SYMBOL, plural
+
+_LEAST = {
+    Severity.INFO: "all severities",
+    Severity.WARNING: "warnings and errors",
+    Severity.ERROR: "errors only",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a line of the tree stands for; `key` is stable while the report changes."""
+
+    key: str
+    finding: Finding | None = None
+    check: CheckRecord | None = None
+    probe: ProbeState | None = None
+    note: str = ""
+
+
+Node = TreeNode[Row]
+
+
+class FindingsPane(Vertical):
+    """Findings by topic; below them the checks that passed, those that did not run, the probes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f", "severity", "Severity"),
+        Binding("escape", "unfilter", "Clear filter", show=False),
+    ]
+    state: reactive[State] = reactive(State())
+    wanted: reactive[Wanted] = reactive(Wanted())
+
+    class Opened(Message):
+        """The user wants to see all of a finding."""
+
+        def __init__(self, finding: Finding) -> None:
+            super().__init__()
+            self.finding = finding
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="words that must all occur; Esc clears", id="filter", compact=True)
+        yield Static(id="shown")
+        with Container(id="list-and-preview"):
+            tree: Tree[Row] = Tree("", id="findings")
+            tree.show_root = False
+            tree.guide_depth = 2
+            yield tree
+            with VerticalScroll(id="preview", can_focus=False):
+                yield Static(id="preview-text")
+
+    def on_mount(self) -> None:
+        self.query_one("#filter").display = False
+        self._timer = self.set_interval(TICK_S, self._tick, pause=True)
+        self._rebuild()
+
+    @property
+    def listed(self) -> Tree[Row]:
+        """The tree itself."""
+        return self.query_one("#findings", Tree)
+
+    @property
+    def chosen(self) -> Row | None:
+        """What the cursor is on."""
+        node = self.listed.cursor_node
+        return node.data if node is not None else None
+
+    def watch_state(self, before: State, state: State) -> None:
+        if not self.is_mounted:
+            return
+        if before.report is not state.report:
+            self._rebuild(keep_place=before.report is not None)
+        elif before.probes is not state.probes:
+            self._rebuild_probes()
+        if state.running:
+            self._timer.resume()
+        else:
+            self._timer.pause()
+
+    def watch_wanted(self) -> None:
+        if self.is_mounted:
+            self._rebuild()
+
+    def open_filter(self) -> None:
+        """Show the filter and put the focus into it."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    def action_unfilter(self) -> None:
+        """Show everything again."""
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        field.display = False
+        self.wanted = Wanted()
+        self.listed.focus()
+
+    def action_severity(self) -> None:
+        """The next least severity."""
+        self.wanted = self.wanted.next_severity()
+
+    @on(Input.Changed, "#filter")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        self.wanted = replace(self.wanted, text=event.value)
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.listed.focus()
+
+    @on(Tree.NodeHighlighted, "#findings")
+    def _highlighted(self, event: Tree.NodeHighlighted[Row]) -> None:
+        event.stop()
+        self._preview(event.node.data)
+
+    @on(Tree.NodeSelected, "#findings")
+    def _selected(self, event: Tree.NodeSelected[Row]) -> None:
+        event.stop()
+        row = event.node.data
+        if row is not None and row.finding is not None:
+            self.post_message(self.Opened(row.finding))
+
+    def _rebuild(self, *, keep_place: bool = True) -> None:
+        report = self.state.report
+        tree = self.listed
+        chosen = self.chosen if keep_place else None
+        opened = {node.data.key for node in _nodes(tree.root) if node.data and node.is_expanded}
+        tree.clear()
+        if report is None:
+            self.query_one("#shown", Static).update("nothing is known yet")
+        else:
+            groups = group_findings(report, self.wanted)
+            self._say_what_is_shown(report, groups)
+            for group in groups:
+                _add_group(tree.root, group)
+            _add_passed(tree.root, passed_checks(report, self.wanted), opened)
+            _add_unrun(tree.root, unrun_checks(report, self.wanted), opened)
+        self._probes_node = tree.root.add(
+            Text("probes"), data=Row(key="probes"), expand="probes" in opened or report is None
+        )
+        self._rebuild_probes()
+        self._return_to(chosen)
+
+    def _say_what_is_shown(self, report: Report, groups: tuple[Group, ...]) -> None:
+        shown = sum(len(group.findings) for group in groups)
+        text = f", with “{self.wanted.text}”" if self.wanted.text else ""
+        self.query_one("#shown", Static).update(
+            Content.styled(
+                f" {shown} of {plural(len(report.findings), 'finding')} · "
+                f"{_LEAST[self.wanted.least]}{text}",
+                "$text-muted",
+            )
+        )
+
+    def _return_to(self, chosen: Row | None) -> None:
+        nodes = list(_nodes(self.listed.root))
+        same = (node for node in nodes if chosen and node.data and node.data.key == chosen.key)
+        first = (node for node in nodes if node.data and node.data.finding)
+        node = next(same, None) or next(first, None) or next(iter(nodes), None)
+        if node is not None:
+            self.call_after_refresh(self.listed.move_cursor, node)
+            self._preview(node.data)
+
+    def _rebuild_probes(self) -> None:
+        probes = self.state.probes
+        done = sum(not probe.running for probe in probes)
+        self._probes_node.set_label(Text(f"· {done} of {plural(len(probes), 'probe')} done"))
+        present = {child.data.key: child for child in self._probes_node.children if child.data}
+        for probe in probes:
+            row = Row(key=f"probe {probe.name}", probe=probe)
+            node = present.pop(row.key, None)
+            if node is None:
+                self._probes_node.add_leaf(_probe_label(probe), data=row)
+            else:
+                node.data = row
+                node.set_label(_probe_label(probe))
+        for node in present.values():
+            node.remove()
+
+    def _tick(self) -> None:
+        if not self._probes_node.is_expanded:
+            return
+        for node in self._probes_node.children:
+            if node.data and node.data.probe and node.data.probe.running:
+                node.set_label(_probe_label(node.data.probe))
+
+    def _preview(self, row: Row | None) -> None:
+        self.query_one("#preview-text", Static).update(preview(row))
+        self.query_one("#preview").scroll_home(animate=False)
+
+
+def preview(row: Row | None) -> Content:
+    """What the pane says about the line under the cursor."""
+    if row is None:
+        return Content("")
+    if row.finding is not None:
+        return finding_text(row.finding)
+    if row.check is not None:
+        return _check_text(row.check)
+    if row.probe is not None:
+        slow = f"\nslow because: {row.probe.slow_because}" if row.probe.slow_because else ""
+        return Content(f"probe {row.probe.name}: {row.probe.detail or row.probe.state}{slow}")
+    return Content(row.note)
+
+
+def _check_text(check: CheckRecord) -> Content:
+    codes = ", ".join(check.codes)
+    outcome = f"{check.status}: {check.reason}" if check.reason else "ran and found nothing"
+    return Content.assemble(
+        (f"check {check.name}", "bold"),
+        f"  topic {check.topic}, codes {codes}\n{outcome}\n",
+        (f"{check.seconds * 1000:.1f} ms", "$text-muted"),
+    )
+
+
+def _add_group(root: Node, group: Group) -> None:
+    node = root.add(Text(group.topic, "bold"), data=Row(key=f"topic {group.topic}"), expand=True)
+    for cause in group.causes:
+        row = Row(key=cause.finding.id, finding=cause.finding)
+        label = finding_label(cause.finding)
+        if not cause.consequences:
+            node.add_leaf(label, data=row)
+            continue
+        below = node.add(label, data=row, expand=True)
+        for other in cause.consequences:
+            below.add_leaf(finding_label(other), data=Row(key=other.id, finding=other))
+
+
+def _add_passed(root: Node, checks: tuple[CheckRecord, ...], opened: set[str]) -> None:
+    if not checks:
+        return
+    node = root.add(
+        Text(f"✓ {plural(len(checks), 'check')} found nothing"),
+        data=Row(key="passed", note="these checks ran and found nothing"),
+        expand="passed" in opened,
+    )
+    for check in checks:
+        node.add_leaf(Text(f"✓ {check.topic}: {check.name}"), data=_check_row(check))
+
+
+def _add_unrun(root: Node, reasons: dict[str, tuple[CheckRecord, ...]], opened: set[str]) -> None:
+    if not reasons:
+        return
+    number = sum(len(checks) for checks in reasons.values())
+    node = root.add(
+        Text(f"– {plural(number, 'check')} did not run"),
+        data=Row(key="unrun", note="unknown is not healthy: below is why they could not look"),
+        expand="unrun" in opened,
+    )
+    for reason, checks in reasons.items():
+        key = f"reason {reason}"
+        below = node.add(Text(reason), data=Row(key=key, note=reason), expand=key in opened)
+        for check in checks:
+            below.add_leaf(Text(f"– {check.topic}: {check.name}"), data=_check_row(check))
+
+
+def _check_row(check: CheckRecord) -> Row:
+    return Row(key=f"check {check.name}", check=check)
+
+
+def finding_label(finding: Finding) -> Text:
+    """`✗ ED201 driver-too-old: driver 470.82 ...` for one line of the tree."""
+    colour = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+    symbol = "↳ " if finding.because else ""
+    return Text.assemble(
+        (f"{symbol}{SEVERITY_SYMBOL[finding.severity]} {finding.code} ", colour[finding.severity]),
+        (finding.name, "bold"),
+        f": {finding.message}",
+    )
+
+
+def _probe_label(probe: ProbeState) -> Text:
+    return Text(probe_line(probe, time.monotonic()).plain)
+
+
+def _nodes(node: Node) -> list[Node]:
+    found: list[Node] = []
+    for child in node.children:
+        found += [child, *_nodes(child)]
+    return found

@@ -1,0 +1,85 @@
+"""The line above the footer: what is going on now, on every tab."""
+
+import time
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from envdoctor.tui.state import ProbeState, State
+from envdoctor.tui.words import spinner
+
+TICK_S = 0.1
+"""How often something that turns is drawn anew."""
+
+EXPLAINED_AFTER_S = 1.0
+"""A probe that takes longer than this says why."""
+
+
+class StatusStrip(Static):
+    """Spinner, what runs, since when, and why it is slow."""
+
+    state: reactive[State] = reactive(State())
+
+    def on_mount(self) -> None:
+        self._timer = self.set_interval(TICK_S, self._draw, pause=True)
+        self._draw()
+
+    def watch_state(self, before: State, state: State) -> None:
+        if not self.is_mounted:
+            return
+        if state.examining or state.measuring:
+            self._timer.resume()
+        else:
+            self._timer.pause()
+        self._draw()
+
+    def _draw(self) -> None:
+        self.update(strip(self.state, time.monotonic()))
+
+
+def strip(state: State, now: float) -> Content:
+    """What is said at that moment of the monotonic clock."""
+    if state.examining:
+        done = sum(not probe.running for probe in state.probes)
+        total = f" · {done} of {len(state.probes)} probes done" if state.probes else ""
+        waiting = _slowest(state.running, now) or state.examining
+        return Content(f" {spinner(now)} {waiting}{total}")
+    if state.measuring:
+        news = state.measuring.now
+        return Content(f" {spinner(now)} measuring: {(news and news.message) or 'starting'}")
+    return Content.styled(f" {_idle(state)}", "$text-muted")
+
+
+def probe_line(probe: ProbeState, now: float) -> Content:
+    """One probe: symbol, name, seconds, and why it is slow or what became of it."""
+    if probe.running:
+        seconds = now - probe.since
+        why = f"  {probe.slow_because}" if seconds > EXPLAINED_AFTER_S else ""
+        return Content.assemble(
+            (f"{spinner(now)} {probe.name} {seconds:.1f} s", "bold"), (why, "$text-warning")
+        )
+    if probe.state == "unknown":
+        return Content.assemble(
+            (f"? {probe.name} {probe.seconds:.1f} s  unknown: {probe.detail}", "$text-warning")
+        )
+    return Content.assemble(("✓ ", "$text-success"), f"{probe.name} {probe.seconds:.1f} s")
+
+
+def _slowest(running: tuple[ProbeState, ...], now: float) -> str:
+    if not running:
+        return ""
+    probe = min(running, key=lambda one: one.since)
+    seconds = now - probe.since
+    more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+    why = f" ({probe.slow_because})" if probe.slow_because and seconds > EXPLAINED_AFTER_S else ""
+    return f"{probe.name}{more} {seconds:.0f} s{why}"
+
+
+def _idle(state: State) -> str:
+    if state.report is None:
+        return "nothing examined yet"
+    ran = sum(check.status == "ran" for check in state.report.checks)
+    left = len(state.report.checks) - ran
+    skipped = f", {left} could not run" if left else ""
+    return f"{ran} of {len(state.report.checks)} checks ran{skipped} · {state.report.created_at}"

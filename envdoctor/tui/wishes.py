@@ -1,0 +1,29 @@
+"""What screens ask of the application, as messages."""
+
+from textual.message import Message
+
+from envdoctor.findings import Finding
+
+
+class CopyWanted(Message):
+    """Put a text on the clipboard; None where there is nothing to copy."""
+
+    def __init__(self, text: str | None) -> None:
+        super().__init__()
+        self.text = text
+
+
+class RerunWanted(Message):
+    """Run one check again; None where none is chosen."""
+
+    def __init__(self, check: str | None) -> None:
+        super().__init__()
+        self.check = check
+
+
+class DetailWanted(Message):
+    """Show all of a finding."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__()
+        self.finding = finding

@@ -1,0 +1,67 @@
+"""The words, symbols and colours of states. A symbol never stands without its word."""
+
+from textual.content import Content
+
+from envdoctor.findings import Finding, Safety, Severity, Verdict
+from envdoctor.tui.chain import LinkState
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+SEVERITY_SYMBOL = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.INFO: "i"}
+SEVERITY_STYLE = {
+    Severity.ERROR: "bold $text-error",
+    Severity.WARNING: "bold $text-warning",
+    Severity.INFO: "bold $text-primary",
+}
+VERDICT_SYMBOL = {
+    Verdict.BROKEN: "✗",
+    Verdict.INCOMPLETE: "?",
+    Verdict.DEGRADED: "!",
+    Verdict.HEALTHY: "✓",
+}
+LINK_SYMBOL = {
+    LinkState.OK: "✓",
+    LinkState.BROKEN: "✗",
+    LinkState.AFFECTED: "↳",
+    LinkState.WARNING: "!",
+    LinkState.ABSENT: "–",
+    LinkState.UNKNOWN: "?",
+    LinkState.WAITING: "…",
+}
+LINK_STYLE = {
+    LinkState.OK: "$text-success",
+    LinkState.BROKEN: "bold $text-error",
+    LinkState.AFFECTED: "$text-error",
+    LinkState.WARNING: "bold $text-warning",
+    LinkState.ABSENT: "$text-muted",
+    LinkState.UNKNOWN: "$text-warning",
+    LinkState.WAITING: "$text-muted",
+}
+SAFETY = {
+    Safety.SAFE: "changes nothing",
+    Safety.CHANGES_ENV: "changes this environment",
+    Safety.NEEDS_ROOT: "needs root",
+    Safety.MANUAL: "by hand",
+}
+
+
+def severity_label(finding: Finding) -> Content:
+    """`✗ error ED201`, coloured."""
+    severity = finding.severity
+    text = f"{SEVERITY_SYMBOL[severity]} {severity.value} {finding.code}"
+    return Content.styled(text, SEVERITY_STYLE[severity])
+
+
+def sureness(finding: Finding) -> str:
+    """How sure the doctor is, in brackets; nothing where it is certain."""
+    return "" if finding.confidence.value == "certain" else f" ({finding.confidence.value})"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 check`, `2 checks`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def spinner(seconds: float) -> str:
+    """The frame of the spinner at that moment."""
+    return SPINNER[int(seconds * 10) % len(SPINNER)]

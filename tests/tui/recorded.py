@@ -1,0 +1,98 @@
+"""A model that plays recorded reports, and remembers what was asked of it."""
+
+from dataclasses import dataclass, field
+
+from envdoctor.collect import ProbeEvent
+from envdoctor.core_facts import Candidate
+from envdoctor.report import Report
+from envdoctor.tui.contract import (
+    Abilities,
+    CalibrationEnded,
+    CalibrationStarted,
+    ExaminationStarted,
+    Listener,
+    Page,
+    Predicted,
+    ProbeChanged,
+    ReportReady,
+    Saved,
+    TargetsFound,
+)
+
+PAGE = """## What it means
+
+The page of a disease, with `code` and
+
+- a list
+
+## Fix
+
+    pip install something
+"""
+
+
+@dataclass
+class RecordedModel:
+    """Shows `report` at once; every wish is kept in `asked`."""
+
+    report: Report | None
+    after_rerun: Report | None = None
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
+    predicted: Predicted | None = None
+
+    def start(self, listener: Listener) -> None:
+        self.tell = listener
+        listener(ExaminationStarted(what="~/train/.venv/bin/python"))
+        for name in ("driver", "import torch"):
+            listener(ProbeChanged(event=ProbeEvent(probe=name, state="started")))
+        if self.report is not None:
+            for name in ("driver", "import torch"):
+                event = ProbeEvent(probe=name, state="finished", seconds=0.5)
+                listener(ProbeChanged(event=event))
+            listener(ReportReady(report=self.report, final=True))
+
+    def abilities(self) -> Abilities:
+        return Abilities(gpus=self.gpus)
+
+    def rerun(self, checks: tuple[str, ...] | None = None) -> None:
+        self.asked.append(("rerun", checks))
+        if self.after_rerun is not None:
+            self.tell(ReportReady(report=self.after_rerun, final=True))
+
+    def switch_target(self, path: str) -> None:
+        self.asked.append(("switch_target", path))
+
+    def find_targets(self) -> None:
+        self.asked.append(("find_targets",))
+        targets = (
+            Candidate(path="~/train/.venv/bin/python", origin="VIRTUAL_ENV", torch_on_disk=True),
+            Candidate(path="/usr/bin/python3", origin="`python3` on PATH", torch_on_disk=False),
+        )
+        self.tell(TargetsFound(targets=targets))
+
+    def calibrate(self) -> None:
+        self.asked.append(("calibrate",))
+        self.tell(CalibrationStarted())
+
+    def stop(self) -> None:
+        self.asked.append(("stop",))
+        self.tell(CalibrationEnded(reason="stopped"))
+
+    def predict(self, gpu: str) -> None:
+        self.asked.append(("predict", gpu))
+        self.tell(self.predicted or Predicted(gpu=gpu, calibration=None, reason="not measured yet"))
+
+    def page(self, code: str) -> Page | None:
+        self.asked.append(("page", code))
+        return Page(title=code, markdown=f"# {code}\n\n{PAGE}")
+
+    def open(self, path: str) -> None:
+        self.asked.append(("open", path))
+
+    def save(self, kind: str, path: str) -> None:
+        self.asked.append(("save", kind, path))
+        self.tell(Saved(path=path))
+
+    def close(self) -> None:
+        self.asked.append(("close",))
