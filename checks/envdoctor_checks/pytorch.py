@@ -1,5 +1,7 @@
 """PyTorch itself: whether it is there, imports, fits the GPU, and computes."""
 
+from typing import Any
+
 from envdoctor.api import (
     Code,
     Confidence,
@@ -52,7 +54,7 @@ TORCH_IMPORT_HANGS = Code(
     name="torch-import-hangs",
     family="torch-import-hangs",
     severity=Severity.ERROR,
-    message="`import torch` gave no answer within {seconds:.0f} s",
+    message="`import torch` gave no answer within {seconds} s",
 )
 TORCH_IMPORT_EXITS = Code(
     id="ED404",
@@ -167,13 +169,8 @@ def torch_does_not_import(imported: TorchImport, absent: TorchAbsent | None) -> 
     """What `import torch` does instead of importing."""
     if imported.outcome == "ok" or (absent is not None and absent.absent):
         return
-    text = (imported.message.strip().splitlines() or [""])[0]
     yield _OUTCOMES[imported.outcome].finding(
-        exception=imported.exception or "an exception",
-        text=text,
-        signal=imported.signal,
-        seconds=imported.seconds,
-        exit_code=imported.exit_code,
+        **_import_data(imported),
         evidence=tuple(_import_evidence(imported)),
         fixes=(
             Fix(
@@ -183,6 +180,18 @@ def torch_does_not_import(imported: TorchImport, absent: TorchAbsent | None) -> 
             ),
         ),
     )
+
+
+def _import_data(imported: TorchImport) -> dict[str, Any]:
+    """The arguments of the message for this outcome."""
+    if imported.outcome == "signal":
+        return {"signal": imported.signal}
+    if imported.outcome == "hang":
+        return {"seconds": round(imported.seconds)}
+    if imported.outcome == "exit":
+        return {"exit_code": imported.exit_code}
+    text = (imported.message.strip().splitlines() or [""])[0]
+    return {"exception": imported.exception or "an exception", "text": text}
 
 
 def _import_evidence(imported: TorchImport) -> list[Evidence]:
