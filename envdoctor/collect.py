@@ -32,6 +32,7 @@ class ProbeEvent:
 
 
 OnEvent = Callable[[ProbeEvent], None]
+OnSnapshot = Callable[[Snapshot], None]
 Facts = Mapping[type[Fact], Known]
 
 _ISOLATED_LIMIT_S = 30.0
@@ -47,8 +48,11 @@ def collect(
     children: Children,
     services: Mapping[type, object],
     on_event: OnEvent = lambda event: None,
+    on_snapshot: OnSnapshot = lambda snapshot: None,
 ) -> Snapshot:
     """Examine the machine and the target. Every fact is observed, or Unknown with its reason.
+
+    `on_snapshot` is called with what is known so far whenever a probe has ended.
 
     On KeyboardInterrupt the caller ends the children; the same on every other exception.
     """
@@ -70,6 +74,7 @@ def collect(
         children=children,
         services={**services, Children: children, Options: options},
         on_event=on_event,
+        on_snapshot=on_snapshot,
         snapshot=snapshot,
         deadline=deadline,
     )
@@ -90,6 +95,7 @@ class _Run:
     children: Children
     services: Mapping[type, object]
     on_event: OnEvent
+    on_snapshot: OnSnapshot
     snapshot: Snapshot
     deadline: float
     done: "queue.Queue[tuple[str, Facts, float]]" = field(default_factory=queue.Queue)
@@ -123,6 +129,7 @@ class _Run:
         unknown = next((fact for fact in facts.values() if isinstance(fact, Unknown)), None)
         state, detail = ("unknown", unknown.detail) if unknown else ("finished", "")
         self.on_event(ProbeEvent(probe=name, state=state, seconds=seconds, detail=detail))
+        self.on_snapshot(self.snapshot)
 
     def _give_up_on_late_ones(self) -> None:
         now = time.monotonic()
@@ -160,6 +167,8 @@ class _Run:
         )
 
     def _start_target(self) -> None:
+        if not self.target_probes:
+            return
         provides = [kind for probe in self.target_probes for kind in probe.provides]
         interpreter = self.snapshot.get(Interpreter)
         if self.options.static or isinstance(interpreter, Unknown):
