@@ -248,10 +248,9 @@ def module_shadowing(
         where = f"`{build.path}`" if build else "site-packages"
         yield _shadowed("torch", imported.file or "", where, severity, cured, environment)
     elif cured and not imported.shadowed:
-        file = _foreign_file(imported, interpreter)
-        module = _module_of(file) if file else "torch"
+        culprit = _foreign_file(imported, interpreter) or "sys.path"
         where = "where it is with python -I"
-        yield _shadowed(module, file or "sys.path", where, Severity.ERROR, cured, environment)
+        yield _shadowed(_module_of(culprit), culprit, where, Severity.ERROR, cured, environment)
 
 
 def _hidden(imported: TorchImport) -> Iterator[tuple[str, str]]:
