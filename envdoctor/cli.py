@@ -17,6 +17,8 @@ COMMANDS = {
     "check": "diagnose, without measuring",
     "collect": "record the facts of this machine in a file",
     "calibrate": "measure a ResNet-50 training step",
+    "libs": "show which libraries torch loads, from where and why",
+    "predict": "predict the training speed of a GPU, without measuring",
     "rules": "list all diseases",
     "rule": "show the page of one disease",
     "schema": "print the JSON Schema of the report",

@@ -45,19 +45,23 @@ def read_snapshot(path: str, kinds: Iterable[type[Fact]]) -> Snapshot:
 
     Raises BadFacts, whose message names the file, the place and the remedy.
     """
+    facts = _facts_of(path, read_json(path))
     try:
-        data = msgspec.json.decode(_read(path))
+        return facts_from_builtins(facts, kinds)
+    except BadFacts as error:
+        raise BadFacts(f"`{path}`: {error}") from error
+
+
+def read_json(path: str) -> Any:
+    """The JSON document in a file; `-` is standard input. Raises BadFacts."""
+    try:
+        return msgspec.json.decode(_read(path))
     except msgspec.DecodeError as error:
         raise BadFacts(
             f"`{path}` is not valid JSON ({error}); make it anew with `envdoctor collect`"
         ) from error
     except UnicodeDecodeError as error:
         raise BadFacts(f"`{path}` is not UTF-8 text; is it a facts file?") from error
-    facts = _facts_of(path, data)
-    try:
-        return facts_from_builtins(facts, kinds)
-    except BadFacts as error:
-        raise BadFacts(f"`{path}`: {error}") from error
 
 
 def _read(path: str) -> bytes:

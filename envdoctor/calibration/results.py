@@ -1,11 +1,14 @@
 """What a calibration yields: a fact, so that it is recorded, replayed and compared."""
 
+import msgspec
+
 from envdoctor.facts import Fact
 from envdoctor.record import Record
 
 __all__ = [
     "BatchAdvice",
     "Calibration",
+    "CalibrationBaseline",
     "CalibrationRun",
     "Ceiling",
     "Conditions",
@@ -39,7 +42,7 @@ class Settings(Record):
     `devices` and `precisions` empty: all that the target has. `budget_s` null: 20 s for the CPU
     in all and 10 s for each precision of each GPU. `usable_cpus` null: the worker measures it.
     `batch_size` null: chosen by measurement. `what_if` are the GPUs to predict, `data` a folder
-    of images to read, `loopback_processes` the number of CPU processes in the all-reduce.
+    of images to read, `training_rate` the images/s that the user's own training reaches here.
     """
 
     devices: tuple[str, ...] = ()
@@ -53,6 +56,7 @@ class Settings(Record):
     pipeline: bool = True
     what_if: tuple[str, ...] = ()
     data: str | None = None
+    training_rate: float | None = None
 
 
 class Conditions(Record):
@@ -79,8 +83,9 @@ class Conditions(Record):
 class Telemetry(Record):
     """What NVML said while a run was timed. Clocks in MHz, power in W, temperatures in °C.
 
-    `throttle_reasons` are those that were active in at least one sample, by NVML's names in
-    kebab-case; `other_process_bytes` is GPU memory held by processes that are not ours.
+    `throttle_shares` says in which share of the samples a throttle reason was active, by NVML's
+    names. `other_processes` were on the GPU before the calibration started, and
+    `other_process_bytes` of its memory were in use then.
     """
 
     samples: int
@@ -90,7 +95,7 @@ class Telemetry(Record):
     power_limit_w: float | None = None
     power_default_limit_w: float | None = None
     temperature_c: int | None = None
-    throttle_reasons: tuple[str, ...] = ()
+    throttle_shares: dict[str, float] = msgspec.field(default_factory=dict)
     pcie_generation: int | None = None
     pcie_max_generation: int | None = None
     pcie_width: int | None = None
@@ -100,7 +105,6 @@ class Telemetry(Record):
     utilization_pct: int | None = None
     ecc_mode: bool | None = None
     mig_mode: bool | None = None
-    bar1_total_bytes: int | None = None
 
 
 class CalibrationRun(Record):
@@ -109,7 +113,7 @@ class CalibrationRun(Record):
     `device` is torch's name (`cpu`, `cuda:0`), `precision` one of fp32, tf32, bf16, fp16.
     `ms_per_step` is the median; `peak_memory_bytes` is resident memory of the process on a CPU
     and memory reserved by the allocator on a GPU. `stable` says that the confidence interval of
-    the median was within 3 %. `gradient_accumulation` runs are none of these.
+    the median was within 3 %.
     """
 
     device: str
@@ -275,3 +279,10 @@ class Calibration(Fact):
     expected: tuple[ExpectedRate, ...] = ()
     speedups: tuple[Speedup, ...] = ()
     epochs: tuple[Epoch, ...] = ()
+
+
+class CalibrationBaseline(Fact):
+    """An older calibration that the present one is compared with, and the file it is from."""
+
+    path: str
+    calibration: Calibration

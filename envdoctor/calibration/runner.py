@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.calibration.assess import assess
 from envdoctor.calibration.results import (
     BatchAdvice,
     Calibration,
@@ -22,6 +23,7 @@ from envdoctor.calibration.results import (
 )
 from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
+from envdoctor.knowledge import Knowledge, load
 from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.host import read_limits
 from envdoctor.probes.run import Children, ChildResult, run_child
@@ -63,8 +65,12 @@ def calibrate(
     *,
     children: Children,
     on_progress: OnProgress = lambda progress: None,
+    knowledge: Knowledge | None = None,
 ) -> Observed[Calibration] | Unknown:
     """Measure a ResNet-50 training step with the torch of the interpreter `python`.
+
+    What that means (expected rates, speedups, epochs) is worked out with `knowledge`, by default
+    that which ships with the doctor.
 
     Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
     interrupted. Unknown if nothing could be measured: no torch, or a torch that does not start.
@@ -79,7 +85,7 @@ def calibrate(
     if not heard.runs and not ended.interrupted and reason:
         return Unknown(reason=ended.kind, detail=reason)
     seconds = time.monotonic() - started
-    calibration = heard.calibration(settings, ended, seconds)
+    calibration = assess(heard.calibration(settings, ended, seconds), knowledge or load())
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
 
 

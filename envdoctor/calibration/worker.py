@@ -20,6 +20,8 @@ def _load_siblings():
         os.path.join(folder, "__init__.py"),
         submodule_search_locations=[folder],
     )
+    assert spec is not None
+    assert spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = package
     spec.loader.exec_module(package)

@@ -45,6 +45,11 @@ def render_text(report: Report, *, colour: bool = False) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def render_findings(findings: Iterable[Finding], *, colour: bool = False) -> str:
+    """Findings alone, as they are in the report; without a final line break."""
+    return "\n\n".join(_findings(findings, _painter(colour)))
+
+
 def _painter(colour: bool) -> Callable[[str, str], str]:
     return lambda text, code: f"{code}{text}{_PLAIN}" if colour else text
 

@@ -42,12 +42,18 @@ class Variant(NamedTuple):
 
 
 def measure(
-    variant: Variant, step: Callable[[], Any], *, budget_s: float, channel: Channel, warmed: int = 0
+    variant: Variant,
+    step: Callable[[], Any],
+    *,
+    budget_s: float,
+    channel: Channel,
+    warm: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Time `step` within the budget, tell every sample, and return the run.
 
-    `warmed` steps were done before. However long the warm-up takes, half of the budget and at
-    least two samples are left for the timed steps; a slow machine exceeds the budget by that.
+    `warm` are the seconds of steps that were done before. However long the warm-up takes, half of
+    the budget and at least two samples are left for the timed steps; a slow machine exceeds the
+    budget by that.
     """
     began = time.monotonic()
 
@@ -66,9 +72,9 @@ def measure(
             message=variant.label,
         )
 
-    warm: list[float] = []
+    warm = list(warm)
     while not is_steady(warm) and (len(warm) < 2 or spent() < MAX_WARMUP_SHARE * budget_s):
-        tell("warm-up", warmed + len(warm), None)
+        tell("warm-up", len(warm), None)
         warm.append(variant.device.time(step, 1))
     together = _steps_together(variant.device, warm)
     timed_from = spent()
@@ -76,7 +82,7 @@ def measure(
     samples: list[float] = []
     while True:
         samples.append(variant.device.time(step, together))
-        run = _run(variant, samples, together, warmed + len(warm))
+        run = _run(variant, samples, together, len(warm))
         run["window"] = [began + timed_from, time.monotonic()]
         channel.send("run", **run)
         tell("timing", len(samples) * together, run["images_per_s"]["median"])

@@ -1,0 +1,282 @@
+"""From what was measured to what it means: expected rates, speedups, epochs, starvation. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
+from envdoctor.calibration.results import (
+    Calibration,
+    CalibrationRun,
+    Epoch,
+    ExpectedRate,
+    FeedRate,
+    InputPipeline,
+    Speedup,
+    Spread,
+)
+from envdoctor.calibration.speedup import figure, speedup
+from envdoctor.knowledge import GpuModel, Knowledge
+
+IMAGENET_TRAIN_IMAGES = 1_281_167
+"""Images of the ImageNet-1k training set (MLPerf `train_samples`, training_results_v2.1)."""
+
+DEFAULT_WHAT_IF = ("Tesla T4", "L4", "GeForce RTX 4090", "A100 SXM4 80 GB", "H100 SXM5 80 GB")
+"""What a machine without a GPU is compared with: the usual ones of clouds and desks."""
+
+
+def assess(calibration: Calibration, knowledge: Knowledge) -> Calibration:
+    """The calibration with everything that follows from its measurements and the knowledge."""
+    expectations = Expectations(knowledge)
+    expected = (
+        *_expected_of_runs(calibration, expectations, knowledge),
+        *_expected_of_what_if(calibration, expectations, knowledge),
+    )
+    fed = calibration.pipeline.best_rate if calibration.pipeline else None
+    return msgspec.structs.replace(
+        calibration,
+        expected=expected,
+        speedups=(*_measured(calibration.runs), *_predicted(calibration, expected, fed)),
+        epochs=tuple(_epochs(calibration.runs, expected, fed)),
+        pipeline=_with_feeds(calibration.pipeline, calibration.runs, expected),
+    )
+
+
+def main_runs(runs: Iterable[CalibrationRun]) -> tuple[CalibrationRun, ...]:
+    """The plain run of each device and precision: channels_last, not compiled, largest batch."""
+    best: dict[tuple[str, str], CalibrationRun] = {}
+    for run in runs:
+        if run.compiled or run.memory_format != CHANNELS_LAST:
+            continue
+        key = run.device, run.precision
+        if key not in best or run.batch_size > best[key].batch_size:
+            best[key] = run
+    return tuple(best.values())
+
+
+def label(run: CalibrationRun) -> str:
+    """The run in words: device and precision."""
+    return f"{run.device} {run.precision}"
+
+
+def what_if_models(names: Iterable[str], knowledge: Knowledge) -> tuple[GpuModel, ...]:
+    """The GPU models of these names; names that the knowledge does not hold are left out."""
+    return tuple(model for name in names if (model := knowledge.gpu(name)) is not None)
+
+
+def amp_precision(gpu: GpuModel) -> str | None:
+    """The 16-bit precision that one would train in on that GPU; None without tensor cores."""
+    if gpu.bf16_tensor_tflops is not None and gpu.bf16 is not False:
+        return "bf16"
+    return "fp16" if gpu.fp16_tensor_tflops is not None else None
+
+
+def model_precisions(gpu: GpuModel) -> tuple[str, ...]:
+    """The precisions that a GPU model can be predicted in."""
+    return tuple(
+        precision
+        for precision, peak in (
+            ("fp32", gpu.fp32_tflops),
+            ("tf32", gpu.tf32_tensor_tflops),
+            (amp_precision(gpu) or "", gpu.fp16_tensor_tflops),
+        )
+        if precision and peak is not None
+    )
+
+
+def predict_model(
+    gpu: GpuModel, knowledge: Knowledge, precisions: Iterable[str] = ()
+) -> tuple[ExpectedRate, ...]:
+    """What that GPU would do, in these precisions or in all that it has; nothing is measured."""
+    expectations = Expectations(knowledge)
+    rates = (
+        expectations.of_model(gpu, precision, device=gpu.model)
+        for precision in tuple(precisions) or model_precisions(gpu)
+    )
+    return tuple(rate for rate in rates if rate is not None)
+
+
+def _expected_of_runs(
+    calibration: Calibration, expectations: Expectations, knowledge: Knowledge
+) -> Iterator[ExpectedRate]:
+    for run in main_runs(calibration.runs):
+        gpu = None if run.device == "cpu" else knowledge.gpu(run.device_name)
+        if gpu is None:
+            continue
+        rate = expectations.of_model(
+            gpu,
+            run.precision,
+            device=run.device,
+            memory_format=run.memory_format,
+            measured=run.images_per_s.median,
+        )
+        if rate is not None:
+            yield rate
+
+
+def _expected_of_what_if(
+    calibration: Calibration, expectations: Expectations, knowledge: Knowledge
+) -> Iterator[ExpectedRate]:
+    names = calibration.settings.what_if
+    if not names and all(run.device == "cpu" for run in calibration.runs):
+        names = DEFAULT_WHAT_IF
+    for gpu in what_if_models(names, knowledge):
+        precision = amp_precision(gpu) or "fp32"
+        rate = expectations.of_model(gpu, precision, device=gpu.model)
+        if rate is not None:
+            yield rate
+
+
+def _measured(runs: tuple[CalibrationRun, ...]) -> Iterator[Speedup]:
+    plain = main_runs(runs)
+    cpu = _fastest(run for run in plain if run.device == "cpu")
+    for device in dict.fromkeys(run.device for run in runs):
+        yield from _within_device([run for run in runs if run.device == device])
+        gpu = _fastest(run for run in plain if run.device == device != "cpu")
+        if gpu is not None and cpu is not None:
+            yield _compare(gpu, cpu, label(gpu), label(cpu))
+
+
+def _within_device(runs: list[CalibrationRun]) -> Iterator[Speedup]:
+    plain = {run.precision: run for run in main_runs(runs)}
+    for precision in ("tf32", "bf16", "fp16"):
+        if precision in plain and "fp32" in plain:
+            yield _compare(
+                plain[precision], plain["fp32"], label(plain[precision]), label(plain["fp32"])
+            )
+    for run in runs:
+        base = plain.get(run.precision)
+        if base is None or run is base:
+            continue
+        name = label(base)
+        if run.compiled:
+            yield _compare(run, base, f"{name} compiled", f"{name} eager")
+        elif run.memory_format != base.memory_format:
+            yield _compare(base, run, f"{name} channels_last", f"{name} {run.memory_format}")
+        elif run.batch_size < base.batch_size:
+            yield _compare(
+                base, run, f"{name} batch {base.batch_size}", f"{name} batch {run.batch_size}"
+            )
+
+
+def _compare(fast: CalibrationRun, slow: CalibrationRun, of: str, against: str) -> Speedup:
+    return speedup(
+        of=of, against=against, kind="measured", fast=fast.images_per_s, slow=slow.images_per_s
+    )
+
+
+def _predicted(
+    calibration: Calibration, expected: Iterable[ExpectedRate], fed: float | None
+) -> Iterator[Speedup]:
+    """What other GPUs would bring here, alone and behind this machine's input pipeline."""
+    plain = main_runs(calibration.runs)
+    here = _fastest(run for run in plain if run.device != "cpu") or _fastest(plain)
+    if here is not None:
+        for rate in (one for one in expected if one.verdict == "not-measured"):
+            of = f"{rate.device} {rate.precision}"
+            yield speedup(
+                of=of,
+                against=label(here),
+                kind="predicted",
+                fast=rate.images_per_s,
+                slow=here.images_per_s,
+            )
+            if fed is not None and fed < rate.images_per_s.median:
+                yield speedup(
+                    of=f"{of}, fed by this input pipeline",
+                    against=label(here),
+                    kind="predicted",
+                    fast=_capped(rate.images_per_s, fed),
+                    slow=_capped(here.images_per_s, fed),
+                )
+    for run in (one for one in plain if fed is not None and fed < one.images_per_s.median):
+        assert fed is not None
+        yield speedup(
+            of=f"{label(run)}, fed by this input pipeline",
+            against=f"{label(run)}, data on the device",
+            kind="predicted",
+            fast=_capped(run.images_per_s, fed),
+            slow=run.images_per_s,
+        )
+
+
+def _capped(rate: Spread, limit: float) -> Spread:
+    return Spread(
+        median=min(rate.median, limit), low=min(rate.low, limit), high=min(rate.high, limit)
+    )
+
+
+def _fastest(runs: Iterable[CalibrationRun]) -> CalibrationRun | None:
+    return max(runs, key=lambda run: run.images_per_s.median, default=None)
+
+
+def _rates(
+    runs: Iterable[CalibrationRun], expected: Iterable[ExpectedRate]
+) -> Iterator[tuple[str, str, str, float]]:
+    """Device, precision, kind and rate of all that is measured or predicted."""
+    for run in main_runs(runs):
+        yield run.device, run.precision, "measured", run.images_per_s.median
+    for rate in expected:
+        if rate.verdict == "not-measured":
+            yield rate.device, rate.precision, "predicted", rate.images_per_s.median
+
+
+def _epochs(
+    runs: Iterable[CalibrationRun], expected: Iterable[ExpectedRate], fed: float | None
+) -> Iterator[Epoch]:
+    for device, precision, kind, rate in _rates(runs, expected):
+        compute = IMAGENET_TRAIN_IMAGES / rate
+        pipeline = None if fed is None else IMAGENET_TRAIN_IMAGES / fed
+        yield Epoch(
+            device=device,
+            precision=precision,
+            kind=kind,
+            compute_bound_s=compute,
+            pipeline_bound_s=pipeline,
+            sentence=_epoch_in_words(compute, pipeline),
+        )
+
+
+def _epoch_in_words(compute_s: float, pipeline_s: float | None) -> str:
+    if pipeline_s is None or pipeline_s <= compute_s:
+        return duration(compute_s)
+    return f"{duration(pipeline_s)} behind this input pipeline, {duration(compute_s)} without its limit"
+
+
+def duration(seconds: float) -> str:
+    """A duration as one says it: 45 s, 12.5 min, 7.5 h, 3.1 days."""
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86400:.3g} days"
+
+
+def _with_feeds(
+    pipeline: InputPipeline | None,
+    runs: Iterable[CalibrationRun],
+    expected: Iterable[ExpectedRate],
+) -> InputPipeline | None:
+    if pipeline is None or pipeline.best_rate is None:
+        return pipeline
+    workers = max(pipeline.rates, key=lambda rate: rate.images_per_s.median).workers
+    feeds = tuple(
+        feed_rate(device, precision, wanted, pipeline.best_rate, workers)
+        for device, precision, _, wanted in _rates(runs, expected)
+    )
+    return msgspec.structs.replace(pipeline, feeds=feeds)
+
+
+def feed_rate(device: str, precision: str, wanted: float, fed: float, workers: int) -> FeedRate:
+    """What the device eats against what the pipeline feeds, both in images/s."""
+    waits = fed < wanted
+    who = "this device" if device == "cpu" else "this GPU"
+    outcome = f"{who} will wait" if waits else f"{who} will not wait"
+    by = f"{workers} worker{'s' if workers != 1 else ''}"
+    return FeedRate(
+        device=device,
+        precision=precision,
+        wanted_images_per_s=wanted,
+        fed_images_per_s=fed,
+        waits=waits,
+        sentence=f"{outcome}: {figure(wanted)} images/s wanted, {figure(fed)} fed by {by}",
+    )

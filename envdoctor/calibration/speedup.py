@@ -1,0 +1,83 @@
+"""Speedups in words that cannot be misread: three forms of one ratio.
+
+With r = old time / new time: r times faster, 100 (1 - 1/r) % less time, +100 (r - 1) % throughput.
+Halving the time is 2x, 50 % less time, +100 %: whoever quotes one form alone is misunderstood.
+"""
+
+from envdoctor.calibration.results import Speedup, Spread
+
+_MEANINGLESS = 0.005
+"""A ratio this close to 1 is called no difference."""
+
+
+def time_saved_pct(ratio: float) -> float:
+    """Per cent less time at that ratio of rates; negative where it takes longer."""
+    return 100.0 * (1.0 - 1.0 / ratio)
+
+
+def throughput_gain_pct(ratio: float) -> float:
+    """Per cent more done in the same time; negative where it is less."""
+    return 100.0 * (ratio - 1.0)
+
+
+def speedup(*, of: str, against: str, kind: str, fast: Spread, slow: Spread) -> Speedup:
+    """How much faster `of` (at the rates `fast`) is than `against` (at the rates `slow`).
+
+    The interval is the widest that both allow. `kind` is measured or predicted. Raises ValueError
+    for a rate that is not positive.
+    """
+    if min(fast.low, slow.low) <= 0:
+        raise ValueError("a rate must be positive")
+    ratio = Spread(
+        median=fast.median / slow.median, low=fast.low / slow.high, high=fast.high / slow.low
+    )
+    return Speedup(
+        of=of,
+        against=against,
+        kind=kind,
+        ratio=ratio,
+        time_saved_pct=time_saved_pct(ratio.median),
+        throughput_gain_pct=throughput_gain_pct(ratio.median),
+        sentence=in_words(ratio.median),
+    )
+
+
+def speedup_of_times(*, before: float, after: float, of: str, against: str) -> Speedup:
+    """The speedup from a time to a shorter one, in any unit, taken as exact.
+
+    Raises ValueError for a time that is not positive.
+    """
+    if min(before, after) <= 0:
+        raise ValueError("a time must be positive")
+    return speedup(
+        of=of, against=against, kind="measured", fast=_exactly(1 / after), slow=_exactly(1 / before)
+    )
+
+
+def in_words(ratio: float) -> str:
+    """The three forms in one sentence: `1.5x faster: 33 % less time, +50 % throughput`."""
+    if abs(ratio - 1) < _MEANINGLESS:
+        return "no difference"
+    gain = f"{throughput_gain_pct(ratio):+.{_decimals(throughput_gain_pct(ratio))}f} % throughput"
+    saved = time_saved_pct(ratio)
+    if ratio > 1:
+        share = f"{saved:.{_decimals(min(saved, 100 - saved))}f} % less time"
+        return f"{figure(ratio)}x faster: {share}, {gain}"
+    share = f"{-saved:.{_decimals(saved)}f} % more time"
+    return f"{figure(1 / ratio)}x slower: {share}, {gain}"
+
+
+def figure(value: float) -> str:
+    """A positive figure with as many digits as one can trust: 0.46, 5.1, 12.4, 232."""
+    if value < 1:
+        return f"{value:.2f}"
+    rounded = f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return rounded if value >= 2 else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _decimals(percent: float) -> int:
+    return 1 if abs(percent) < 10 else 0
+
+
+def _exactly(rate: float) -> Spread:
+    return Spread(median=rate, low=rate, high=rate)
