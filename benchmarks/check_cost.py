@@ -1,0 +1,75 @@
+"""What a diagnosis costs beside a plain import: `python benchmarks/check_cost.py [--python PATH]`.
+
+Runs `python -c "import torch"` of the target, `envdoctor check` and `envdoctor check --static` in
+turn, and prints medians, their ratio, the doctor's own peak memory, and `envdoctor --version`.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+
+def seconds_of(argv: list[str]) -> float:
+    """Wall time of one run."""
+    started = time.perf_counter()
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+OWN_MEMORY = """
+import resource, runpy, sys
+sys.argv = ["envdoctor", "check", *sys.argv[1:]]
+try:
+    runpy.run_module("envdoctor", run_name="__main__")
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def own_memory_mb(target: str) -> float:
+    """Peak resident memory of the doctor's process, without its children."""
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_MEMORY, "--python", target],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(done.stderr.split()[-1]) / 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", default=sys.executable, help="the target interpreter")
+    parser.add_argument("--rounds", type=int, default=11)
+    options = parser.parse_args()
+    doctor = [sys.executable, "-m", "envdoctor"]
+    commands = {
+        "import torch": [options.python, "-c", "import torch"],
+        "check": [*doctor, "check", "--python", options.python],
+        "check --static": [*doctor, "check", "--static", "--python", options.python],
+        "--version": [*doctor, "--version"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(options.rounds):
+        for name, argv in commands.items():
+            times[name].append(seconds_of(argv))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    ratios = [a / b for a, b in zip(times["check"], times["import torch"], strict=True)]
+    print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} CPUs, {options.python}")
+    print(f"medians of {options.rounds} alternated rounds; load {os.getloadavg()[0]:.1f}")
+    for name, median in medians.items():
+        print(
+            f"  {name:16} {median:6.3f} s  (from {min(times[name]):.3f} to {max(times[name]):.3f})"
+        )
+    print(f"  check / import   {statistics.median(ratios):6.2f}    (at most 1.3)")
+    print(f"  doctor's memory  {own_memory_mb(options.python):6.1f} MB (at most 80)")
+
+
+if __name__ == "__main__":
+    main()
