@@ -8,7 +8,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from envdoctor.knowledge.names import best_match
+from envdoctor.knowledge.names import best_match, capability_of_words
 from envdoctor.knowledge.records import (
     Companions,
     CompanionsFile,
@@ -25,6 +25,8 @@ from envdoctor.knowledge.records import (
     ReferencesFile,
     ResnetModel,
     ResnetReference,
+    System,
+    SystemsFile,
     TorchFile,
     TorchRelease,
     Variant,
@@ -123,6 +125,11 @@ class Knowledge:
         major_minor = ".".join(cuda.split(".")[:2])
         return next((one for one in self.drivers.host_compilers if one.cuda == major_minor), None)
 
+    @cached_property
+    def systems(self) -> tuple[System, ...]:
+        """Linux distributions with their glibc."""
+        return self._read("systems.json", SystemsFile).systems
+
     # --- GPUs ---
 
     @cached_property
@@ -137,6 +144,13 @@ class Knowledge:
         a laptop GPU or a MIG slice is never taken for the card of the same number.
         """
         return best_match(name, memory_bytes, self.gpus)
+
+    def capability_named(self, words: str) -> str | None:
+        """The compute capability of the GPUs that are called so ("A100", "RTX 3090", "sm_90").
+
+        None where no model is, or models of several compute capabilities are.
+        """
+        return capability_of_words(words, self.gpus)
 
     # --- companions ---
 

@@ -27,6 +27,25 @@ def best_match(name: str, memory_bytes: int | None, models: Sequence[GpuModel]) 
     return named[0] if len(named) == 1 else None
 
 
+def capability_of_words(words: str, models: Sequence[GpuModel]) -> str | None:
+    """The one compute capability of all models whose name holds these words."""
+    stated = re.fullmatch(r"(?:sm_?|cc)?(\d+)\.?(\d)a?", words.strip().lower())
+    if stated and ("." in words or "sm" in words.lower()):
+        return f"{stated[1]}.{stated[2]}"
+    exact = best_match(words, None, models) or best_match(f"GeForce {words}", None, models)
+    if exact is not None:
+        return exact.compute_capability
+    wanted = set(_normal(words).split())
+    named = [
+        one
+        for one in models
+        if wanted
+        and any(wanted <= set(_normal(label).split()) for label in (one.model, *one.match))
+    ]
+    capabilities = {one.compute_capability for one in named}
+    return capabilities.pop() if len(capabilities) == 1 else None
+
+
 def _normal(name: str) -> str:
     words = re.sub(r"[-_/()]", " ", name.lower())
     words = _MEMORY.sub(r"\1gb", words)

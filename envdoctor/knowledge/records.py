@@ -185,6 +185,23 @@ class DriversFile(Record):
     cudnn_floors: tuple[LibraryFloor, ...]
 
 
+class System(Record):
+    """A Linux distribution's release and its glibc."""
+
+    name: str
+    release: str
+    glibc: str
+    source: str
+    retrieved: str
+
+
+class SystemsFile(Record):
+    """systems.json."""
+
+    as_of: str
+    systems: tuple[System, ...]
+
+
 # --- companions ---
 
 

@@ -236,11 +236,11 @@ def _beyond_the_data(machine: Machine, knowledge: Knowledge) -> str | None:
 
 
 def _none_because(every: Iterable[Candidate], machine: Machine, knowledge: Knowledge) -> str:
-    """What keeps the nearest builds from working, and the change of the machine that would help."""
+    """What keeps the nearest build from working, and the change of the machine that would help."""
     nearest = _nearest(tuple(every))
     if not nearest:
         return f"my data has no CUDA build for Linux on {machine.arch}"
-    best = nearest[0]
+    best = min(nearest, key=lambda one: _floor(one, machine, knowledge))
     name = f"torch {best.release.version}+{best.variant.tag}"
     obstacles = "; ".join(dict.fromkeys(one.text for one in best.obstacles))
     kinds = {one.kind for one in best.obstacles}
@@ -248,8 +248,12 @@ def _none_because(every: Iterable[Candidate], machine: Machine, knowledge: Knowl
     return f"no published build works here; the nearest, {name}: {obstacles}{advice}"
 
 
+def _floor(one: Candidate, machine: Machine, knowledge: Knowledge) -> tuple[int, ...]:
+    return release_key(floor_of(one.variant, machine, knowledge) or "0") or ()
+
+
 def _nearest(every: tuple[Candidate, ...]) -> list[Candidate]:
-    """Those with the fewest obstacles; one that the machine's owner can remove counts less."""
+    """Those with the fewest obstacles, newest first; what no owner can change counts most."""
     if not every:
         return []
 

@@ -56,7 +56,7 @@ def removals(
     gone = list(companions.removals)
     if is_installed(machine, release, variant):
         return tuple(gone)
-    if machine.torch is not None and not machine.torch_by_conda:
+    if _base(machine.torch) == release.version and not machine.torch_by_conda:
         gone.append("torch")
         gone += [name for name in PAIRED if name in companions.pins and name in machine.installed]
     gone += [name for name in machine.installed if _is_stale(name, machine, variant)]

@@ -1,0 +1,82 @@
+"""`envdoctor prescribe`: the torch builds that would work here, with the commands."""
+
+import click
+import msgspec
+
+from envdoctor.commands.errors import BadInput
+from envdoctor.commands.session import Session, emit, user_redactor
+from envdoctor.facts import Snapshot
+from envdoctor.options import Options
+from envdoctor.prescribe import Machine, Prescription, UnknownTorch, machine_in, prescribe
+from envdoctor.prescribe.text import render_no_script, render_prescription, render_script
+from envdoctor.render.json import render_json
+
+
+@click.command(epilog="Exit codes: 0 a build works here, 1 none does, 2 bad input.")
+@click.option("--torch", "wish", metavar="VERSION", help="The torch that is wanted, as 2.6.")
+@click.option("--python", metavar="PATH", help="The interpreter, venv or conda prefix to fit.")
+@click.option("--facts", metavar="FILE", help="Prescribe for recorded facts (- is stdin).")
+@click.option("--expect", type=click.Choice(["gpu", "cpu"]), help="Builds with CUDA, or without.")
+@click.option("--json", "as_json", is_flag=True, help="Print all builds as JSON.")
+@click.option("--script", is_flag=True, help="Write the commands of the best as a shell script.")
+@click.option("-o", "--output", metavar="FILE", help="Write to a file.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    wish: str | None,
+    python: str | None,
+    facts: str | None,
+    expect: str | None,
+    as_json: bool,
+    script: bool,
+    output: str | None,
+) -> None:
+    """List the torch builds that work on this machine, the smallest change first.
+
+    Nothing is installed and nothing of the environment is run. Builds come from envdoctor's
+    knowledge of what was published; package indexes are not asked.
+
+    \b
+    envdoctor prescribe
+    envdoctor prescribe --torch 2.6 --python ~/venvs/train
+    envdoctor prescribe --facts facts.json --json
+    envdoctor prescribe --script -o repair.sh
+    """
+    if facts and python:
+        raise BadInput("--facts is for recorded facts and --python for a live target; give one")
+    if as_json and script:
+        raise BadInput("--json and --script are two forms of one answer; give one")
+    session = Session()
+    machine = machine_in(_snapshot(session, facts, python), session.knowledge)
+    if expect:
+        machine = msgspec.structs.replace(machine, wants_gpu=expect == "gpu")
+    answer = _prescribed(machine, session, wish)
+    emit(_text(answer, session, as_json=as_json, script=script), output, _summary(answer))
+    ctx.exit(0 if answer.builds else 1)
+
+
+def _snapshot(session: Session, facts: str | None, python: str | None) -> Snapshot:
+    if facts:
+        return session.read(facts)
+    return session.observe(Options(python=python, static=True))
+
+
+def _prescribed(machine: Machine, session: Session, wish: str | None) -> Prescription:
+    try:
+        return prescribe(machine, session.knowledge, wish)
+    except UnknownTorch as error:
+        raise BadInput(str(error)) from error
+
+
+def _text(answer: Prescription, session: Session, *, as_json: bool, script: bool) -> str:
+    if as_json:
+        return render_json(answer, user_redactor())
+    if script:
+        best = answer.best
+        return render_script(best, session.knowledge) if best else render_no_script(answer)
+    return user_redactor()(render_prescription(answer, session.knowledge))
+
+
+def _summary(answer: Prescription) -> str:
+    return f"{len(answer.builds)} builds work here" if answer.builds else "no build works here"
