@@ -10,6 +10,7 @@ from envdoctor.calibration.results import Calibration
 from envdoctor.core_facts import Expectation, Interpreter, Target
 from envdoctor.plugins import Check, Derivation, Plugin
 from envdoctor.probes.disk import DISK_PROBES
+from envdoctor.probes.loader import LOADER_PROBES
 from envdoctor.probes.machine import MACHINE_PROBES
 from envdoctor.probes.torch_stages import TARGET_PROBES
 
@@ -27,7 +28,7 @@ def _plugin() -> Plugin:
     return Plugin(
         name="builtin",
         version=__version__,
-        probes=(*TARGET_PROBES, *DISK_PROBES, *MACHINE_PROBES),
+        probes=(*TARGET_PROBES, *DISK_PROBES, *MACHINE_PROBES, *LOADER_PROBES),
         derive=tuple(item for item in defined if isinstance(item, Derivation)),
         checks=tuple(item for item in defined if isinstance(item, Check)),
         facts=(Target, Interpreter, Expectation, Calibration),

@@ -1,0 +1,300 @@
+"""Reads from a shared object what the loader reads, and no more: the tables that PT_DYNAMIC names.
+
+The loader never looks at section headers, and a truncated file has none, so neither does this.
+Layouts: the System V gABI (chapters 4 and 5) and, for versions and DT_GNU_HASH, glibc's elf/elf.h.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+_CLASS_BITS = {1: 32, 2: 64}
+_ELF64, _LITTLE_ENDIAN = 2, 1
+_ET_EXEC, _ET_DYN = 2, 3
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_SHARED_KINDS = (_ET_EXEC, _ET_DYN)
+
+_DT_NEEDED, _DT_HASH, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 1, 4, 5, 6, 10
+_DT_SONAME, _DT_RPATH, _DT_RUNPATH = 14, 15, 29
+_DT_GNU_HASH, _DT_FLAGS_1 = 0x6FFFFEF5, 0x6FFFFFFB
+_DT_VERDEF, _DT_VERDEFNUM, _DT_VERNEED, _DT_VERNEEDNUM = (
+    0x6FFFFFFC,
+    0x6FFFFFFD,
+    0x6FFFFFFE,
+    0x6FFFFFFF,
+)
+_DF_1_NODEFLIB = 0x800
+_VER_FLG_WEAK = 0x2
+_STB_WEAK = 2
+
+_EHDR = struct.Struct("<HHIQQQIHHHHHH")
+_PHDR = struct.Struct("<IIQQQQQQ")
+_DYN = struct.Struct("<qQ")
+_SYM = struct.Struct("<IBBHQQ")
+_GNU_HASH_HEAD = struct.Struct("<IIII")
+_VERNEED = struct.Struct("<HHIII")
+_VERNAUX = struct.Struct("<IHHII")
+_VERDEF = struct.Struct("<HHHHIII")
+
+_Name = Callable[[int], str]
+
+_MAX_TABLE_ENTRIES = 4_000_000
+"""More than any library has; a count beyond it comes from a damaged file."""
+
+
+class Unreadable(ValueError):
+    """A file that the loader would refuse with an error; the message says what is wrong."""
+
+
+class Foreign(ValueError):
+    """An ELF file for another kind of machine, which the loader passes over in silence."""
+
+
+@dataclass(frozen=True)
+class VersionNeed:
+    """The versions that an object requires of one library. Weak ones are not among them."""
+
+    library: str
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """File offsets of the symbol and string tables; 0 where there is none."""
+
+    symbols: int = 0
+    strings: int = 0
+    strings_size: int = 0
+    gnu_hash: int = 0
+    hash: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elf:
+    """One object as the loader sees it. `size` is that of the file, in bytes.
+
+    `cut_bytes` is how far the loadable segments reach beyond the end of the file: anything above 0
+    is a truncated file, which kills the process that touches the missing part.
+    """
+
+    path: str
+    machine: int
+    identity: tuple[int, int]
+    size: int
+    cut_bytes: int = 0
+    interpreter: str | None = None
+    needed: tuple[str, ...] = ()
+    soname: str | None = None
+    rpath: str | None = None
+    runpath: str | None = None
+    no_default_dirs: bool = False
+    version_needs: tuple[VersionNeed, ...] = ()
+    version_nodes: frozenset[str] = frozenset()
+    tables: Tables = field(default=Tables(), repr=False)
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The names of an object's dynamic symbols: those it must find elsewhere, and those it offers.
+
+    Weak undefined symbols are left out: nothing breaks without them.
+    """
+
+    required: frozenset[bytes]
+    offered: frozenset[bytes]
+
+
+def read_elf(path: str) -> Elf:
+    """Read an object. Raises OSError, Unreadable, or Foreign for one of another machine."""
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size < 64:
+            raise Unreadable("file too short")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            try:
+                return _Reader(data, status.st_size).read(path, (status.st_dev, status.st_ino))
+            except (struct.error, IndexError, OverflowError) as error:
+                raise Unreadable(f"a table lies outside the file ({error})") from error
+
+
+def read_symbols(elf: Elf) -> Symbols:
+    """The dynamic symbol names of an object. Raises OSError or Unreadable."""
+    if not elf.tables.symbols:
+        return Symbols(frozenset(), frozenset())
+    with open(elf.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _symbols(data, elf.tables)
+        except (struct.error, IndexError, OverflowError) as error:
+            raise Unreadable(f"the symbol table lies outside the file ({error})") from error
+
+
+class _Reader:
+    """Walks one mapped file from its header to what PT_DYNAMIC names."""
+
+    def __init__(self, data: mmap.mmap, size: int) -> None:
+        self.data = data
+        self.size = size
+        self.loads: list[tuple[int, int, int]] = []
+
+    def read(self, path: str, identity: tuple[int, int]) -> Elf:
+        data = self.data
+        if data[:4] != b"\x7fELF":
+            raise Unreadable("invalid ELF header")
+        if data[4] != _ELF64 or data[5] != _LITTLE_ENDIAN:
+            raise Foreign(f"a {_CLASS_BITS.get(data[4], 0)}-bit or big-endian ELF file")
+        kind, machine, _, _, phoff, _, _, _, phentsize, phnum, *_ = _EHDR.unpack_from(data, 16)
+        if kind not in _SHARED_KINDS:
+            raise Unreadable("only ET_DYN and ET_EXEC can be loaded")
+        if phentsize != _PHDR.size:
+            raise Unreadable("ELF file's phentsize not the expected size")
+        headers = [_PHDR.unpack_from(data, phoff + i * phentsize) for i in range(phnum)]
+        self.loads = [(h[3], h[2], h[5]) for h in headers if h[0] == _PT_LOAD]
+        if not self.loads:
+            raise Unreadable("object file has no loadable segments")
+        dynamic = next(((h[2], h[5]) for h in headers if h[0] == _PT_DYNAMIC), None)
+        if dynamic is None:
+            raise Unreadable("object file has no dynamic section")
+        loaders = (self._text(h[2], h[2] + h[5]) for h in headers if h[0] == _PT_INTERP)
+        return self._object(path, machine, identity, dynamic, next(loaders, None))
+
+    def _object(
+        self,
+        path: str,
+        machine: int,
+        identity: tuple[int, int],
+        dynamic: tuple[int, int],
+        interpreter: str | None,
+    ) -> Elf:
+        end = max(offset + filesz for _, offset, filesz in self.loads)
+        cut = max(0, end - self.size)
+        entries = list(self._dynamic(*dynamic))
+        tags = dict(reversed(entries))
+        strings = self._offset(tags.get(_DT_STRTAB))
+        size = tags.get(_DT_STRSZ, 0)
+        if strings is None:
+            raise Unreadable("object file has no string table")
+
+        def name(index: int) -> str:
+            return self._text(strings + index, strings + size)
+
+        def named(tag: int) -> str | None:
+            return name(tags[tag]) if tag in tags else None
+
+        runpath = named(_DT_RUNPATH)
+        return Elf(
+            path=path,
+            machine=machine,
+            identity=identity,
+            size=self.size,
+            cut_bytes=cut,
+            interpreter=interpreter,
+            needed=tuple(name(value) for tag, value in entries if tag == _DT_NEEDED),
+            soname=named(_DT_SONAME),
+            rpath=named(_DT_RPATH) if runpath is None else None,
+            runpath=runpath,
+            no_default_dirs=bool(tags.get(_DT_FLAGS_1, 0) & _DF_1_NODEFLIB),
+            version_needs=tuple(self._version_needs(tags, name)),
+            version_nodes=frozenset(self._version_nodes(tags, name)),
+            tables=Tables(
+                symbols=self._offset(tags.get(_DT_SYMTAB)) or 0,
+                strings=strings,
+                strings_size=size,
+                gnu_hash=self._offset(tags.get(_DT_GNU_HASH)) or 0,
+                hash=self._offset(tags.get(_DT_HASH)) or 0,
+            ),
+        )
+
+    def _dynamic(self, offset: int, size: int) -> Iterator[tuple[int, int]]:
+        for position in range(offset, offset + min(size, self.size), _DYN.size):
+            tag, value = _DYN.unpack_from(self.data, position)
+            if tag == 0:
+                return
+            yield tag, value
+
+    def _offset(self, address: int | None) -> int | None:
+        """The file offset of a virtual address, by the loadable segments."""
+        if address is None:
+            return None
+        for start, offset, filesz in self.loads:
+            if start <= address < start + filesz:
+                return offset + address - start
+        return None
+
+    def _text(self, start: int, end: int) -> str:
+        if not 0 <= start < self.size:
+            raise IndexError("string beyond the end")
+        stop = self.data.find(b"\0", start, min(end, self.size))
+        if stop < 0:
+            raise IndexError("string without an end")
+        return self.data[start:stop].decode("utf-8", "surrogateescape")
+
+    def _version_needs(self, tags: dict[int, int], name: _Name) -> Iterator[VersionNeed]:
+        position = self._offset(tags.get(_DT_VERNEED))
+        for _ in range(_bounded(tags.get(_DT_VERNEEDNUM, 0)) if position is not None else 0):
+            assert position is not None
+            _, count, file, aux, following = _VERNEED.unpack_from(self.data, position)
+            yield VersionNeed(name(file), tuple(self._needed(position + aux, count, name)))
+            if following == 0:
+                return
+            position += following
+
+    def _needed(self, position: int, count: int, name: _Name) -> Iterator[str]:
+        for _ in range(count):
+            _, flags, _, text, following = _VERNAUX.unpack_from(self.data, position)
+            if not flags & _VER_FLG_WEAK:
+                yield name(text)
+            if following == 0:
+                return
+            position += following
+
+    def _version_nodes(self, tags: dict[int, int], name: _Name) -> Iterator[str]:
+        position = self._offset(tags.get(_DT_VERDEF))
+        for _ in range(_bounded(tags.get(_DT_VERDEFNUM, 0)) if position is not None else 0):
+            assert position is not None
+            _, _, _, _, _, aux, following = _VERDEF.unpack_from(self.data, position)
+            (text,) = struct.unpack_from("<I", self.data, position + aux)
+            yield name(text)
+            if following == 0:
+                return
+            position += following
+
+
+def _bounded(count: int) -> int:
+    if count > _MAX_TABLE_ENTRIES:
+        raise Unreadable(f"a table claims {count} entries")
+    return count
+
+
+def _symbols(data: mmap.mmap, tables: Tables) -> Symbols:
+    count = _symbol_count(data, tables)
+    end = tables.symbols + count * _SYM.size
+    if end > len(data):
+        raise IndexError("symbols beyond the end")
+    strings = data[tables.strings : tables.strings + tables.strings_size]
+    find = strings.index
+    required, offered = [], []
+    for name, info, _, section, _, _ in _SYM.iter_unpack(data[tables.symbols : end]):
+        if section:
+            offered.append(strings[name : find(b"\0", name)])
+        elif info >> 4 != _STB_WEAK and name:
+            required.append(strings[name : find(b"\0", name)])
+    return Symbols(frozenset(required), frozenset(offered))
+
+
+def _symbol_count(data: mmap.mmap, tables: Tables) -> int:
+    """The number of dynamic symbols, which only the hash tables tell."""
+    if tables.hash:
+        return _bounded(int(struct.unpack_from("<I", data, tables.hash + 4)[0]))
+    if not tables.gnu_hash:
+        return 0
+    buckets, first, bloom, _ = _GNU_HASH_HEAD.unpack_from(data, tables.gnu_hash)
+    start = tables.gnu_hash + _GNU_HASH_HEAD.size + _bounded(bloom) * 8
+    last = max(struct.unpack_from(f"<{_bounded(buckets)}I", data, start), default=0)
+    if last < first:
+        return int(first)
+    chain = start + buckets * 4 - first * 4
+    while not struct.unpack_from("<I", data, chain + last * 4)[0] & 1:
+        last += 1
+    return int(last) + 1

@@ -1,0 +1,66 @@
+"""Compiled modules of other distributions that must load beside the installed torch."""
+
+import copy
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from envdoctor.core_facts import Distribution
+from envdoctor.loader.elf import Elf
+from envdoctor.loader.facts import Extension
+from envdoctor.loader.process import Process
+from envdoctor.loader.search import Files
+from envdoctor.loader.simulate import Program, Simulation
+from envdoctor.loader.symbols import with_culprits
+
+_TORCH_LIBRARIES = ("libtorch", "libc10")
+_MAX_MODULES = 40
+_REQUIRES_TORCH = re.compile(r"torch(?![\w-])(?!.*\bextra\b)")
+
+Wheels = Mapping[str, tuple[Distribution, int | None]]
+
+
+def extension_problems(program: Program, run: Simulation, wheels: Wheels) -> tuple[Extension, ...]:
+    """What keeps extension modules from loading once torch is imported; only broken ones are told.
+
+    Only modules that link torch's libraries are tried: the others (bitsandbytes brings one for each
+    CUDA) are opened by choice.
+    """
+    if run.import_error is not None or run.caller is None:
+        return ()
+    return tuple(_broken(program, run, wheels))
+
+
+def _broken(program: Program, run: Simulation, wheels: Wheels) -> Iterator[Extension]:
+    files = run.process.files
+    candidates = (
+        (path, distribution)
+        for path, (distribution, _) in wheels.items()
+        if not path.startswith(program.torch_path + os.sep)
+        and _is_of_torch(path, distribution, files)
+    )
+    for count, (path, distribution) in enumerate(candidates):
+        if count >= _MAX_MODULES:
+            return
+        process = _branch(run.process, len(run.mapped))
+        opening = process.dlopen(path, run.caller or process.main)
+        if not opening.ok:
+            problems = tuple(with_culprits(opening.problems, process))
+            yield Extension(distribution=distribution.name, path=path, problems=problems)
+
+
+def _is_of_torch(path: str, distribution: Distribution, files: Files) -> bool:
+    """Whether a file is a module of a distribution that requires torch, and links torch."""
+    if not any(_REQUIRES_TORCH.match(requirement) for requirement in distribution.requires):
+        return False
+    elf = files.read(path)
+    return isinstance(elf, Elf) and any(name.startswith(_TORCH_LIBRARIES) for name in elf.needed)
+
+
+def _branch(process: Process, mapped: int) -> Process:
+    """A copy of the process after the import, in which a module can be tried."""
+    branch = copy.copy(process)
+    branch.mapped = process.mapped[:mapped]
+    branch.unmapped = []
+    branch.global_scope = list(process.global_scope)
+    return branch

@@ -1,0 +1,144 @@
+"""Who installed a file: a wheel (RECORD), a conda package (conda-meta) or a Debian package."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from envdoctor.core_facts import Distribution
+from envdoctor.loader.facts import Owner
+
+_DPKG = "/var/lib/dpkg"
+_LIBRARY_LINE = re.compile(r'^"?([^",\n]*\.so[^",\n]*)"?,[^,\n]*,(\d*)', re.MULTILINE)
+
+
+@dataclass
+class Owners:
+    """The owners of shared libraries, looked up together because the lists are read once."""
+
+    wheels: Mapping[str, tuple[Distribution, int | None]] = field(default_factory=dict)
+    conda_prefix: str | None = None
+
+    def of(self, paths: Iterable[str]) -> dict[str, Owner]:
+        """The owner of each file that has one."""
+        found: dict[str, Owner] = {}
+        paths = tuple(dict.fromkeys(paths))
+        for path in paths:
+            owner = self._wheel(path) or self._wheel(os.path.realpath(path))
+            if owner is not None:
+                found[path] = owner
+        rest = [path for path in paths if path not in found]
+        found.update(_conda_owners(rest, self.conda_prefix))
+        found.update(_dpkg_owners(path for path in rest if path not in found))
+        return found
+
+    def _wheel(self, path: str) -> Owner | None:
+        entry = self.wheels.get(path)
+        if entry is None:
+            return None
+        distribution, size = entry
+        return Owner(
+            kind="wheel",
+            name=distribution.name,
+            version=distribution.version,
+            intact=None if size is None else size == _size(path),
+        )
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def wheel_files(
+    distributions: Iterable[Distribution],
+) -> dict[str, tuple[Distribution, int | None]]:
+    """The shared libraries that the RECORD files list, with their recorded sizes in bytes."""
+    files: dict[str, tuple[Distribution, int | None]] = {}
+    for distribution in distributions:
+        record = os.path.join(distribution.metadata_path, "RECORD")
+        try:
+            with open(record, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError:
+            continue
+        for name, size in _LIBRARY_LINE.findall(text) if ".so" in text else ():
+            path = os.path.normpath(os.path.join(distribution.location, name))
+            files.setdefault(path, (distribution, int(size) if size else None))
+    return files
+
+
+def _conda_owners(paths: Iterable[str], prefix: str | None) -> dict[str, Owner]:
+    """Owners by the `files` of conda-meta/*.json; parsed only where the name occurs in it."""
+    if prefix is None:
+        return {}
+    root = os.path.realpath(prefix) + os.sep
+    given = {os.path.realpath(path): path for path in paths}
+    wanted = {path.removeprefix(root): path for path in given if path.startswith(root)}
+    found: dict[str, Owner] = {}
+    for name in _listing(os.path.join(prefix, "conda-meta"), ".json") if wanted else ():
+        text = _read(os.path.join(prefix, "conda-meta", name))
+        inside = [relative for relative in wanted if f'"{relative}"' in text]
+        if not inside:
+            continue
+        try:
+            package = json.loads(text)
+            owned = set(package["files"])
+            owner = Owner(kind="conda", name=package["name"], version=package["version"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        found.update({given[wanted[r]]: owner for r in inside if r in owned})
+    return found
+
+
+def _dpkg_owners(paths: Iterable[str]) -> dict[str, Owner]:
+    """Owners by dpkg's file lists; with merged /usr both spellings of a folder are looked for."""
+    spellings: dict[str, str] = {}
+    for path in paths:
+        for spelling in (path, os.path.realpath(path)):
+            spellings[spelling] = path
+            if spelling.startswith("/usr/lib"):
+                spellings[spelling.removeprefix("/usr")] = path
+    if not spellings:
+        return {}
+    found: dict[str, str] = {}
+    for name in _listing(os.path.join(_DPKG, "info"), ".list"):
+        text = _read(os.path.join(_DPKG, "info", name))
+        if ".so" not in text:
+            continue
+        for line in spellings.keys() & set(text.split("\n")):
+            found[spellings[line]] = name.removesuffix(".list").partition(":")[0]
+    versions = _dpkg_versions(set(found.values())) if found else {}
+    return {
+        path: Owner(kind="dpkg", name=package, version=versions.get(package, ""))
+        for path, package in found.items()
+    }
+
+
+def _dpkg_versions(packages: set[str]) -> dict[str, str]:
+    text = "\n" + _read(os.path.join(_DPKG, "status"))
+    versions = {}
+    for package in packages:
+        start = text.find(f"\nPackage: {package}\n")
+        version = text.find("\nVersion: ", start)
+        if start >= 0 and version >= 0:
+            versions[package] = text[version + 10 : text.find("\n", version + 1)]
+    return versions
+
+
+def _listing(folder: str, suffix: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
+    except OSError:
+        return []
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,212 @@
+"""The fact: every library that torch will load, the file that wins, why, and what is wrong."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from envdoctor.core_facts import Distribution
+from envdoctor.loader.extensions import extension_problems
+from envdoctor.loader.facts import (
+    LibraryResolution,
+    Offer,
+    Owner,
+    Problem,
+    ResolvedLibrary,
+)
+from envdoctor.loader.owners import Owners, wheel_files
+from envdoctor.loader.process import Loaded, SymbolReader
+from envdoctor.loader.search import Files, System, offers
+from envdoctor.loader.simulate import (
+    Entry,
+    Program,
+    Simulation,
+    extension_module,
+    simulate,
+)
+from envdoctor.loader.symbols import with_culprits
+
+_OWN_MODULES = ("_ctypes.",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What is installed around the program: distributions, and the conda prefix if there is one."""
+
+    distributions: tuple[Distribution, ...] = ()
+    conda_prefix: str | None = None
+
+
+def resolve(program: Program, system: System, around: Surroundings) -> LibraryResolution:
+    """Work out the whole resolution. Reads files only."""
+    files, symbols = Files(), SymbolReader()
+    run = simulate(program, system, files, symbols)
+    clean = None
+    if system.library_path or system.preload:
+        plain = replace(system, library_path=(), preload=())
+        clean = simulate(program, plain, files, symbols)
+    wheels = wheel_files(around.distributions)
+    extensions = extension_problems(program, run, wheels)
+    problems = with_culprits(run.problems, run.process)
+    libraries = _Libraries(run, clean, system, files, wheels).all(problems)
+    owned = _with_owners(libraries, Owners(wheels=wheels, conda_prefix=around.conda_prefix))
+    return LibraryResolution(
+        root=extension_module(program) or os.path.join(program.torch_path, "_C"),
+        libraries=tuple(owned),
+        library_path=system.library_path,
+        import_error=run.import_error,
+        clean_import_error=(clean or run).import_error,
+        preload_problems=tuple(run.preload_problems),
+        extensions=extensions,
+        notes=(system.cache_problem,) if system.cache_problem else (),
+    )
+
+
+@dataclass
+class _Libraries:
+    """Builds the records of one run beside those of the run without LD_LIBRARY_PATH."""
+
+    run: Simulation
+    clean: Simulation | None
+    system: System
+    files: Files
+    wheels: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        self.mapped = set(map(id, self.run.mapped))
+        self.clean_paths = {
+            _soname(entry): os.path.realpath(entry.loaded.path)
+            for entry in (self.clean.entries if self.clean else ())
+            if entry.loaded is not None
+        }
+        self.by_name: dict[str, list[str]] = {}
+        for path in self.wheels:
+            self.by_name.setdefault(os.path.basename(path), []).append(path)
+
+    def all(self, problems: Iterable[Problem]) -> list[ResolvedLibrary]:
+        """One record a library, in the order of loading; those that are missing come last."""
+        problems = list(problems)
+        found: dict[str, ResolvedLibrary] = {}
+        for entry in self.run.entries:
+            if entry.loaded is self.run.process.main or _is_own(entry.asked):
+                continue
+            name = _soname(entry)
+            if name not in found or found[name].path is None:
+                found[name] = self._record(entry, name, problems)
+        for problem in problems:
+            name = os.path.basename(problem.library)
+            if name not in found:
+                found[name] = self._absent(name, problem, problems)
+        return list(found.values())
+
+    def _record(self, entry: Entry, name: str, problems: list[Problem]) -> ResolvedLibrary:
+        loaded = entry.loaded
+        if loaded is None:
+            optional = entry.call is not None and (entry.call.driver or entry.call.optional)
+            return ResolvedLibrary(
+                soname=name,
+                path=None,
+                needed_by=(entry.caller,),
+                how=entry.how,
+                when=entry.when,
+                optional=optional,
+                clean_path=self.clean_paths.get(name),
+                problems=tuple(p for p in problems if p.library in (name, entry.asked)),
+            )
+        path = os.path.realpath(loaded.path)
+        clean = self.clean_paths.get(name)
+        by = [entry.caller, *loaded.needed_by] if entry.caller else loaded.needed_by
+        return ResolvedLibrary(
+            soname=name,
+            path=path,
+            named=loaded.path,
+            rule=loaded.place.rule,
+            directory=loaded.place.directory or loaded.origin,
+            rule_of=loaded.place.of,
+            needed_by=tuple(dict.fromkeys(by)),
+            how=entry.how,
+            when=entry.when,
+            optional=entry.call is not None and (entry.call.driver or entry.call.optional),
+            mapped=id(loaded) in self.mapped,
+            clean_path=None if clean == path else clean,
+            alternatives=tuple(self._alternatives(name, loaded)),
+            problems=tuple(p for p in problems if _concerns(p, name, loaded)),
+        )
+
+    def _absent(self, name: str, problem: Problem, problems: list[Problem]) -> ResolvedLibrary:
+        return ResolvedLibrary(
+            soname=name,
+            path=None,
+            named=problem.path,
+            needed_by=tuple(
+                dict.fromkeys(p.needed_by for p in problems if p.library == problem.library)
+            ),
+            clean_path=self.clean_paths.get(name),
+            alternatives=tuple(
+                Offer(path=path, rule="installed wheel") for path in self.by_name.get(name, ())
+            ),
+            problems=tuple(p for p in problems if p.library == problem.library),
+        )
+
+    def _alternatives(self, name: str, loaded: Loaded) -> Iterator[Offer]:
+        """The other files of that name that a search from the same place, or a wheel, offers."""
+        seen = {loaded.elf.identity}
+        requester = loaded.loader or self.run.process.main
+        met = offers(name, requester, self.run.process.main, self.system, self.files)
+        candidates = [(path, place.rule) for path, place in met]
+        candidates += [(path, "installed wheel") for path in self.by_name.get(name, ())]
+        for path, rule in candidates:
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                yield Offer(path=os.path.realpath(path), rule=rule)
+
+
+def _soname(entry: Entry) -> str:
+    if entry.loaded is not None and "/" in entry.asked:
+        return entry.loaded.elf.soname or os.path.basename(entry.asked)
+    return os.path.basename(entry.asked)
+
+
+def _is_own(asked: str) -> bool:
+    return os.path.basename(asked).startswith(_OWN_MODULES)
+
+
+def _concerns(problem: Problem, name: str, loaded: Loaded) -> bool:
+    return problem.path == loaded.path if problem.path else problem.library == name
+
+
+def _with_owners(libraries: Iterable[ResolvedLibrary], owners: Owners) -> Iterator[ResolvedLibrary]:
+    libraries = list(libraries)
+    paths = [library.named or library.path for library in libraries]
+    paths += [offer.path for library in libraries for offer in library.alternatives]
+    known = owners.of(path for path in paths if path)
+    for library in libraries:
+        owner = known.get(library.named or library.path or "")
+        yield msgspec.structs.replace(
+            library,
+            owner=owner,
+            version=version_of(library.path, owner),
+            alternatives=tuple(
+                msgspec.structs.replace(
+                    offer,
+                    owner=known.get(offer.path),
+                    version=version_of(offer.path, known.get(offer.path)),
+                )
+                for offer in library.alternatives
+            ),
+        )
+
+
+def version_of(path: str | None, owner: Owner | None) -> str | None:
+    """A library's version: its package's while the file is the package's, else its file name's."""
+    if path is None:
+        return None
+    if owner is not None and owner.intact is not False:
+        return owner.version or None
+    _, dot, version = os.path.basename(path).partition(".so.")
+    return version if dot and "." in version else None

@@ -1,0 +1,211 @@
+"""What `import torch` and its first use make the loader do, step by step."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from envdoctor.loader.dlopen import QUERY, Call, calls_of
+from envdoctor.loader.elf import Elf
+from envdoctor.loader.facts import Problem
+from envdoctor.loader.preload import PreloadPlan, Step, read_plan
+from envdoctor.loader.process import Loaded, Opening, Process, SymbolReader
+from envdoctor.loader.search import TORCH_PRELOAD, Files, System
+
+_GLOBAL_DEPS = "libtorch_global_deps.so"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """The interpreter and the torch that it would import. `cuda_major` is that of torch's build."""
+
+    executable: Elf
+    torch_path: str
+    sys_path: tuple[str, ...]
+    soabi: str | None = None
+    cuda_major: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One library that was asked for: what came of it, and when and how."""
+
+    asked: str
+    when: str
+    how: str
+    loaded: Loaded | None = None
+    caller: str = ""
+    call: Call | None = None
+
+
+@dataclass(kw_only=True)
+class Simulation:
+    """One run. `mapped` are the objects after the import and the version queries."""
+
+    process: Process
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    preload_problems: list[Problem] = field(default_factory=list)
+    import_error: str | None = None
+    mapped: tuple[Loaded, ...] = ()
+    caller: Loaded | None = None
+
+    def note(self, opening: Opening, *, when: str, how: str) -> None:
+        """Record what an opening brought, and what was missing in it."""
+        for loaded in opening.added:
+            kind = how if loaded is opening.root else "needed"
+            self.entries.append(Entry(asked=loaded.asked, when=when, how=kind, loaded=loaded))
+        self.problems += opening.problems
+
+
+def simulate(program: Program, system: System, files: Files, symbols: SymbolReader) -> Simulation:
+    """Start the interpreter, import torch, ask for versions, and use a GPU; on paper."""
+    process = Process(system, files, symbols)
+    run = Simulation(process=process)
+    started = process.start(program.executable)
+    run.note(started, when="start", how="preload")
+    run.preload_problems = [p for p in started.problems if p.needed_by == process.main.path]
+    run.problems = []
+    run.import_error = started.fatal or None
+    run.caller = process.find(_python_library(process)) or process.main
+    if run.import_error is None:
+        _import(program, run)
+    run.mapped = tuple(process.mapped)
+    if run.import_error is None:
+        _later(program, run, QUERY)
+        run.mapped = tuple(process.mapped)
+        _later(program, run, "")
+    return run
+
+
+def _python_library(process: Process) -> str:
+    names = (one.elf.soname or "" for one in process.mapped)
+    return next((name for name in names if name.startswith("libpython")), "")
+
+
+def _import(program: Program, run: Simulation) -> None:
+    lib = os.path.join(program.torch_path, "lib")
+    plan = read_plan(os.path.join(program.torch_path, "__init__.py"))
+    if os.path.lexists(os.path.join(lib, _GLOBAL_DEPS)):
+        run.import_error = _load_global_deps(program, run, os.path.join(lib, _GLOBAL_DEPS), plan)
+    extension = extension_module(program)
+    if run.import_error is not None or extension is None or run.caller is None:
+        return
+    opening = run.process.dlopen(extension, run.caller)
+    run.note(opening, when="import", how="needed")
+    run.import_error = opening.fatal or None
+
+
+def extension_module(program: Program) -> str | None:
+    """torch's compiled module: the one for this interpreter, else any."""
+    folder = glob.escape(program.torch_path)
+    if program.soabi:
+        exact = os.path.join(program.torch_path, f"_C.{program.soabi}.so")
+        if os.path.lexists(exact):
+            return exact
+    return next(iter(sorted(glob.glob(os.path.join(folder, "_C.*.so")))), None)
+
+
+def _load_global_deps(
+    program: Program, run: Simulation, path: str, plan: PreloadPlan
+) -> str | None:
+    """`_load_global_deps` of torch; the error that the import ends with, or None."""
+    ctypes = _load_ctypes(program, run)
+    first = run.process.dlopen(path, ctypes, everywhere=True)
+    if first.ok:
+        run.note(first, when="import", how="preload")
+        if plan.needle is None or _is_mapped(run.process, plan.needle):
+            _preload(plan.always, plan, program, run, ctypes)
+        return None
+    if not plan.handles(first.fatal):
+        run.note(first, when="import", how="preload")
+        return first.fatal
+    error = _preload(plan.fallback, plan, program, run, ctypes)
+    if error is not None:
+        run.note(first, when="import", how="preload")
+        return error
+    second = run.process.dlopen(path, ctypes, everywhere=True)
+    run.note(second, when="import", how="preload")
+    return second.fatal or None
+
+
+def _load_ctypes(program: Program, run: Simulation) -> Loaded:
+    """The module from which ctypes calls dlopen; its RPATH chain is the one that counts."""
+    assert run.caller is not None
+    for folder in program.sys_path:
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), "_ctypes.*.so"))):
+            opening = run.process.dlopen(path, run.caller)
+            if opening.root is not None and opening.ok:
+                run.note(opening, when="import", how="needed")
+                return opening.root
+    return run.caller
+
+
+def _is_mapped(process: Process, needle: str) -> bool:
+    return any(needle in os.path.realpath(one.path) for one in process.mapped)
+
+
+def _preload(
+    steps: Sequence[Step], plan: PreloadPlan, program: Program, run: Simulation, ctypes: Loaded
+) -> str | None:
+    """Load by path, in order; the first failure ends it, as in torch."""
+    for step in steps:
+        path = plan.locate(step, program.sys_path, program.cuda_major)
+        if path is None:
+            if step.required:
+                return f"{step.pattern} not found in the system path"
+            continue
+        opening = run.process.dlopen(path, ctypes, rule=TORCH_PRELOAD)
+        if not opening.ok:
+            run.preload_problems += opening.problems
+            return opening.fatal
+        run.note(opening, when="import", how="preload")
+    return None
+
+
+def _later(program: Program, run: Simulation, when: str) -> None:
+    """The dlopens of the mapped libraries; those that they bring in make their own."""
+    done: set[tuple[int, str]] = set()
+    while True:
+        pending = [
+            (one, call, name)
+            for one, call, name in _calls(program, run.process)
+            if (id(one), name) not in done and (not when or call.when == when)
+        ]
+        if not pending:
+            return
+        for caller, call, name in pending:
+            done.add((id(caller), name))
+            _open_later(run, caller, call, name)
+
+
+def _calls(program: Program, process: Process) -> Iterator[tuple[Loaded, Call, str]]:
+    for one in list(process.mapped):
+        for call, name in calls_of(
+            one.elf.soname or os.path.basename(one.path), program.cuda_major
+        ):
+            yield one, call, name
+
+
+def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
+    if run.process.find(name) is not None:
+        return
+    opening = run.process.dlopen(name, caller)
+    for loaded in opening.added:
+        is_root = loaded is opening.root
+        run.entries.append(
+            Entry(
+                asked=loaded.asked,
+                when=call.when,
+                how="dlopen" if is_root else "needed",
+                loaded=loaded,
+                caller=caller.path if is_root else "",
+                call=call,
+            )
+        )
+    if opening.root is None:
+        run.entries.append(
+            Entry(asked=name, when=call.when, how="dlopen", caller=caller.path, call=call)
+        )
+    if not (call.driver or call.optional):
+        run.problems += opening.problems

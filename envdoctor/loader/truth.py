@@ -1,0 +1,53 @@
+"""The prediction beside the truth: the files that were really mapped after torch was used."""
+
+import os
+import re
+from collections.abc import Iterable
+
+from envdoctor.loader.facts import LibraryResolution
+from envdoctor.record import Record
+
+_CUDA = re.compile(
+    r"lib(?:cublas|cublasLt|nvblas|cudart|cudnn\w*|cufft|cufftw|curand|cusolver|cusolverMg|cusparse"
+    r"|cusparseLt|nvrtc|nvrtc-builtins|nvJitLink|nvToolsExt|nccl|cupti|cufile|cufile_rdma"
+    r"|nvshmem\w*|nvperf\w*|torch_cuda\w*|torch_nvshmem|c10_cuda|caffe2_nvrtc|cuda|nvidia-ml)"
+    r"(?:-[0-9a-f]{8})?\.so"
+)
+
+
+class Difference(Record):
+    """A library whose predicted file is not the mapped one; null where there is none."""
+
+    soname: str
+    predicted: str | None
+    mapped: str | None
+
+
+def is_cuda(path: str) -> bool:
+    """Whether a file is one of CUDA's libraries, or of torch's own that use them."""
+    return _CUDA.match(os.path.basename(path)) is not None
+
+
+def differences(resolution: LibraryResolution, mapped: Iterable[str]) -> tuple[Difference, ...]:
+    """Where prediction and truth part, for what was to be mapped and for every CUDA library.
+
+    Libraries that open with the first work on a GPU count only if they are mapped, and then by
+    their predicted file.
+    """
+    truth = {os.path.realpath(path) for path in mapped}
+    by_path = {one.path: one for one in resolution.libraries if one.path}
+    by_name = {os.path.basename(path): path for path in truth}
+    found = []
+    for path, library in by_path.items():
+        if path in truth:
+            continue
+        other = by_name.get(os.path.basename(path)) or by_name.get(library.soname)
+        if library.mapped or other is not None:
+            found.append(Difference(soname=library.soname, predicted=path, mapped=other))
+    explained = {one.mapped for one in found}
+    found += [
+        Difference(soname=os.path.basename(path), predicted=None, mapped=path)
+        for path in sorted(truth)
+        if is_cuda(path) and path not in by_path and path not in explained
+    ]
+    return tuple(found)

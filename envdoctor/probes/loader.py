@@ -1,0 +1,69 @@
+"""The probe of the loader: which libraries torch will load, worked out from files alone."""
+
+from envdoctor.core_facts import Distributions, Environment, Interpreter, TorchBuild
+from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.loader.elf import Foreign, Unreadable, read_elf
+from envdoctor.loader.facts import LibraryResolution
+from envdoctor.loader.resolve import Surroundings, resolve
+from envdoctor.loader.search import system_of
+from envdoctor.loader.simulate import Program
+from envdoctor.plugins import Probe, Where
+
+
+def cpu_flags(cpuinfo: str = "/proc/cpuinfo") -> frozenset[str]:
+    """The flags of the first processor, as Linux names them; they decide glibc-hwcaps levels."""
+    try:
+        with open(cpuinfo, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                key, _, value = line.partition(":")
+                if key.strip() == "flags":
+                    return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def decode_loader(
+    interpreter: Interpreter,
+    torch: TorchBuild,
+    distributions: Distributions | None,
+    environment: Environment | None,
+) -> dict[type[Fact], Known]:
+    """The resolution of torch's libraries. It does not apply where there is no ELF interpreter."""
+    try:
+        executable = read_elf(interpreter.executable)
+    except (OSError, Unreadable, Foreign) as error:
+        detail = f"`{interpreter.executable}` is no ELF program of this machine: {error}"
+        return {LibraryResolution: Unknown(reason=Reason.NOT_APPLICABLE, detail=detail)}
+    variables = environment.variables if environment else {}
+    program = Program(
+        executable=executable,
+        torch_path=torch.path,
+        sys_path=interpreter.sys_path,
+        soabi=interpreter.soabi,
+        cuda_major=torch.cuda.partition(".")[0] if torch.cuda else None,
+    )
+    resolution = resolve(
+        program,
+        system_of(executable, variables, cpu_flags=cpu_flags()),
+        Surroundings(
+            distributions=distributions.items if distributions else (),
+            conda_prefix=interpreter.conda_prefix,
+        ),
+    )
+    return {
+        LibraryResolution: Observed(
+            value=resolution, source="the ELF files, by the rules of ld.so(8)"
+        )
+    }
+
+
+LOADER_PROBES = (
+    Probe(
+        name="loader",
+        where=Where.HOST,
+        provides=(LibraryResolution,),
+        decode=decode_loader,
+        static=True,
+    ),
+)
