@@ -139,6 +139,8 @@ def damaged_install(
     fails = imported is not None and imported.outcome != "ok"
     for item in installed.damaged:
         severity, worst = _worst(item, item.name in needed, fails)
+        if severity is Severity.INFO and item.name not in needed:
+            continue
         shown = sorted(item.files, key=lambda file: file is not worst)[:5]
         yield DAMAGED_INSTALL.finding(
             subject=item.name,

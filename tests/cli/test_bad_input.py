@@ -1,0 +1,184 @@
+"""Everything that a user can give wrongly: one clear line or a finding, never a traceback."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+from tests.support.doctor import envdoctor, names, report_of, validator
+
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+
+
+def refused(run: object, *words: str) -> None:
+    """The run ended with exit code 2 and one line that holds these words."""
+    assert run.exit_code == 2, run.stderr
+    lines = run.stderr.strip().splitlines()
+    assert len(lines) == 1, run.stderr
+    assert lines[0].startswith("envdoctor: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_a_target_that_does_not_exist(tmp_path: Path) -> None:
+    report = report_of("--python", tmp_path / "nowhere")
+    assert (names(report), report["exit_code"]) == (["target-unusable"], 1)
+    assert report["target"]["problem"] == "not-found"
+
+
+def test_a_folder_without_a_python(tmp_path: Path) -> None:
+    assert report_of("--python", tmp_path)["target"]["problem"] == "not-found"
+
+
+def test_a_file_that_is_not_executable(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    assert report_of("--python", tmp_path / "python")["target"]["problem"] == "not-executable"
+
+
+@pytest.mark.parametrize("body", ["#!/bin/sh\necho hello\n", "#!/no/such/interpreter\n", "\x7fELF"])
+def test_a_program_that_is_no_python(tmp_path: Path, body: str) -> None:
+    program = tmp_path / "python"
+    program.write_text(body)
+    program.chmod(0o755)
+    report = report_of("--python", program)
+    assert names(report) == ["target-unusable"]
+    assert report["target"]["problem"] in ("not-python", "not-executable")
+
+
+def test_a_venv_whose_base_is_gone(tmp_path: Path) -> None:
+    base = tmp_path / "base" / "python3"
+    base.parent.mkdir()
+    shutil.copy(sys.executable, base)
+    folder = tmp_path / "venv"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(base)
+    base.unlink()
+    report = report_of("--python", folder)
+    assert report["target"]["problem"] == "base-missing"
+    assert f"python3 -m venv --clear {folder}" in report["findings"][0]["fixes"][0]["commands"]
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_a_python_that_is_too_old(version: str) -> None:
+    found = sorted(PYENV.glob(f"{version}.*/bin/python{version}"))
+    if not found:
+        pytest.skip(f"no Python {version} on this machine")
+    report = report_of("--python", found[0])
+    assert names(report) == ["python-too-old"]
+    assert f"Python {version}." in report["findings"][0]["message"]
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
+def test_every_supported_python_is_examined(version: str) -> None:
+    found = sorted(PYENV.glob(f"{version}.*/bin/python{version}"))
+    if not found:
+        pytest.skip(f"no Python {version} on this machine")
+    report = report_of("--python", found[0])
+    assert names(report) == ["torch-not-installed"]
+    assert report["stack"]["python"].startswith(version)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b'{"type": "facts", "facts": {', "is not valid JSON"),
+        (b'{"schema_version": 99, "facts": {}}', "update envdoctor"),
+        (b'{"schema_version": "one", "facts": {}}', "`schema_version` is 'one'"),
+        (b"[1, 2]", "holds no facts"),
+        (b'{"schema_version": 1, "facts": []}', "holds no facts"),
+        (b"\xff\xfe\x00garbage", "is not valid JSON"),
+        (
+            b'{"schema_version": 1, "facts": {"Host": {"type": "Observed", "value": 3, '
+            b'"source": "x"}}}',
+            "fact `Host`",
+        ),
+    ],
+)
+def test_facts_that_cannot_be_read(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "facts.json"
+    file.write_bytes(content)
+    refused(envdoctor("check", "--facts", file), f"`{file}`", words)
+
+
+def test_facts_that_are_far_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "facts.json"
+    with file.open("wb") as stream:
+        stream.truncate(100 * 2**20)
+    refused(envdoctor("check", "--facts", file), "is 100 MiB")
+
+
+def test_facts_that_are_not_there(tmp_path: Path) -> None:
+    refused(envdoctor("check", "--facts", tmp_path / "none"), "No such file")
+
+
+def test_bad_input_with_json_is_a_json_document(tmp_path: Path) -> None:
+    run = envdoctor("check", "--json", "--facts", tmp_path / "none")
+    assert run.exit_code == 2
+    assert run.json["type"] == "error"
+    assert "No such file" in run.json["message"]
+
+
+def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
+    report = tmp_path / "missing" / "report.json"
+    refused(envdoctor("check", "--python", sys.executable, "--static", "-o", report), "-o")
+
+
+def test_an_output_is_whole_or_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text("old")
+    run = envdoctor("check", "--python", sys.executable, "--static", "-o", file)
+    assert run.stdout == ""
+    validator().validate(json.loads(file.read_text()))
+    assert stat.S_IMODE(file.stat().st_mode) & 0o600 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chekc"], "chekc"),
+        (["check", "--expect", "tpu"], "tpu"),
+        (["check", "--only", "driver-to-old"], "did you mean `driver-too-old`"),
+        (["check", "--timeout", "0"], "--timeout"),
+        (["check", "--facts", "a", "--python", "b"], "give one"),
+        (["rule", "ED9999"], "ED9999"),
+        (["--json", "check"], "put it behind"),
+        (["collect", "--python", "a", "--python", "b"], "once"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], words: str) -> None:
+    refused(envdoctor(*arguments), words)
+
+
+def test_a_pipe_that_closes_is_no_traceback() -> None:
+    command = f"{sys.executable} -m envdoctor rules | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("ED001")
+
+
+def test_a_read_only_home_and_no_tmp(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    run = envdoctor(
+        "check", "--static", "--python", sys.executable, env={"HOME": str(home), "TMPDIR": "/none"}
+    )
+    assert run.exit_code in (0, 1)
+    assert run.no_traceback
+
+
+def test_a_venv_made_by_venv_is_found_by_its_folder(tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    report = report_of("--python", tmp_path / "env")
+    assert names(report) == ["torch-not-installed"]
+    require(report["target"]["problem"] is None, "a working venv")
