@@ -426,6 +426,7 @@ class Gpu(Record):
     pci_address: str | None = None
     mig_mode: bool | None = None
     ecc_mode: bool | None = None
+    power_w: float | None = None
     power_limit_w: float | None = None
     power_default_limit_w: float | None = None
     temperature_c: int | None = None

@@ -21,7 +21,7 @@ from envdoctor.knowledge import GpuModel, Knowledge
 IMAGENET_TRAIN_IMAGES = 1_281_167
 """Images of the ImageNet-1k training set (MLPerf `train_samples`, training_results_v2.1)."""
 
-DEFAULT_WHAT_IF = ("Tesla T4", "L4", "GeForce RTX 4090", "A100 SXM4 80 GB", "H100 SXM5 80 GB")
+DEFAULT_WHAT_IF = ("Tesla T4", "GeForce RTX 4090", "A100 SXM4 80 GB")
 """What a machine without a GPU is compared with: the usual ones of clouds and desks."""
 
 
@@ -240,7 +240,10 @@ def _epochs(
 def _epoch_in_words(compute_s: float, pipeline_s: float | None) -> str:
     if pipeline_s is None or pipeline_s <= compute_s:
         return duration(compute_s)
-    return f"{duration(pipeline_s)} behind this input pipeline, {duration(compute_s)} without its limit"
+    return (
+        f"{duration(pipeline_s)} behind this input pipeline, {duration(compute_s)} without its "
+        "limit"
+    )
 
 
 def duration(seconds: float) -> str:

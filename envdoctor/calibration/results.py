@@ -41,8 +41,9 @@ class Settings(Record):
 
     `devices` and `precisions` empty: all that the target has. `budget_s` null: 20 s for the CPU
     in all and 10 s for each precision of each GPU. `usable_cpus` null: the worker measures it.
-    `batch_size` null: chosen by measurement. `what_if` are the GPUs to predict, `data` a folder
-    of images to read, `training_rate` the images/s that the user's own training reaches here.
+    `batch_size` null: chosen by measurement. `all_reduce`: between two CPU processes with gloo.
+    `what_if` are the GPUs to predict, `data` a folder of images to read, `training_rate` the
+    images/s that the user's own training reaches here.
     """
 
     devices: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Settings(Record):
     memory_limit_bytes: int | None = None
     ceilings: bool = True
     pipeline: bool = True
+    all_reduce: bool = False
     what_if: tuple[str, ...] = ()
     data: str | None = None
     training_rate: float | None = None

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from envdoctor.calibration.results import (
     LeftOut,
     Settings,
 )
+from envdoctor.calibration.telemetry import Sample, Sampler, summarise
 from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.knowledge import Knowledge, load
@@ -79,13 +80,16 @@ def calibrate(
     settings = _within_limits(settings)
     with anonymous_file() as fd:
         heard = _Heard(fd=fd, on_progress=on_progress)
-        ended = _run(python, settings, heard, children)
+        with Sampler(children) as sampler:
+            ended = _run(python, settings, heard, children)
         heard.listen()
     reason = heard.fatal or ended.reason
     if not heard.runs and not ended.interrupted and reason:
         return Unknown(reason=ended.kind, detail=reason)
     seconds = time.monotonic() - started
-    calibration = assess(heard.calibration(settings, ended, seconds), knowledge or load())
+    calibration = assess(
+        heard.calibration(settings, ended, seconds, sampler.samples), knowledge or load()
+    )
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
 
 
@@ -157,6 +161,9 @@ class _Heard:
     finished: bool = False
     conditions: dict[str, Any] = field(default_factory=dict)
     runs: dict[tuple[object, ...], CalibrationRun] = field(default_factory=dict)
+    windows: dict[tuple[object, ...], tuple[tuple[float, float], str | None]] = field(
+        default_factory=dict
+    )
     left_out: list[LeftOut] = field(default_factory=list)
     batches: list[BatchAdvice] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
@@ -184,7 +191,9 @@ class _Heard:
             self.on_progress(self.last)
         elif event == "run":
             run = _convert(data, CalibrationRun)
-            self.runs[run.device, run.precision, run.memory_format, run.compiled] = run
+            key = run.device, run.precision, run.memory_format, run.compiled, run.batch_size
+            self.runs[key] = run
+            self.windows[key] = (data["window"][0], data["window"][1]), data["bus_id"]
         elif event == "left_out":
             self.left_out.append(_convert(data, LeftOut))
         elif event == "batch":
@@ -200,7 +209,9 @@ class _Heard:
         elif event == "end":
             self.finished = True
 
-    def calibration(self, settings: Settings, ended: _Ended, seconds: float) -> Calibration:
+    def calibration(
+        self, settings: Settings, ended: _Ended, seconds: float, samples: Sequence[Sample]
+    ) -> Calibration:
         """All that was heard, as the fact."""
         conditions = {
             "started_at": self.started_at,
@@ -209,7 +220,7 @@ class _Heard:
             "seconds": round(seconds, 3),
         }
         return Calibration(
-            runs=tuple(self.runs.values()),
+            runs=tuple(self._with_telemetry(key, samples) for key in self.runs),
             settings=settings,
             conditions=_convert(conditions, Conditions),
             complete=not ended.reason and not self.fatal,
@@ -220,6 +231,12 @@ class _Heard:
             ceilings=tuple(self.ceilings),
             pipeline=self.pipeline,
         )
+
+    def _with_telemetry(self, key: tuple[object, ...], samples: Sequence[Sample]) -> CalibrationRun:
+        run, (window, bus_id) = self.runs[key], self.windows[key]
+        if run.device == "cpu":
+            return run
+        return msgspec.structs.replace(run, telemetry=summarise(samples, window, bus_id))
 
 
 def _convert(data: dict[str, Any], kind: type[Any]) -> Any:

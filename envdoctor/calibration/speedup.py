@@ -38,7 +38,7 @@ def speedup(*, of: str, against: str, kind: str, fast: Spread, slow: Spread) -> 
         ratio=ratio,
         time_saved_pct=time_saved_pct(ratio.median),
         throughput_gain_pct=throughput_gain_pct(ratio.median),
-        sentence=in_words(ratio.median),
+        sentence=in_words(ratio.median) + _uncertainty(ratio),
     )
 
 
@@ -65,6 +65,11 @@ def in_words(ratio: float) -> str:
         return f"{figure(ratio)}x faster: {share}, {gain}"
     share = f"{-saved:.{_decimals(saved)}f} % more time"
     return f"{figure(1 / ratio)}x slower: {share}, {gain}"
+
+
+def _uncertainty(ratio: Spread) -> str:
+    low, high = figure(ratio.low), figure(ratio.high)
+    return "" if low == high else f" (ratio {low} to {high})"
 
 
 def figure(value: float) -> str:

@@ -118,7 +118,7 @@ def _speedups(speedups: Iterable[Speedup], kind: str) -> Iterator[str]:
     for one in speedups:
         if one.kind == kind:
             yield from _wrapped(f"{one.of} against {one.against}:", "  ")
-            yield f"    {one.sentence}"
+            yield from _wrapped(one.sentence, "    ")
 
 
 def _ceiling(ceiling: Ceiling) -> str:

@@ -1,6 +1,7 @@
 """The calibration that runs in the target interpreter: `TARGET -B worker.py FD SETTINGS`.
 
-FD takes one JSON object a line, SETTINGS is JSON. Needs Python 3.8, torch, and nothing else.
+FD takes one JSON object a line, SETTINGS is JSON. `worker.py peer ...` is a process of an
+all-reduce. Needs Python 3.8, torch, and nothing else.
 """
 
 import importlib.util
@@ -8,8 +9,8 @@ import os
 import sys
 
 
-def _load_siblings():
-    """The package `target` beside this file, whatever else the user has of that name."""
+def _package(module):
+    """A module of the package `target` beside this file, whatever the user has of that name."""
     here = os.path.dirname(os.path.abspath(__file__))
     # What `python -c` would have: the script's own folder must not hide the user's modules.
     if sys.path and os.path.abspath(sys.path[0]) == here:
@@ -25,8 +26,12 @@ def _load_siblings():
     package = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = package
     spec.loader.exec_module(package)
-    return importlib.import_module("envdoctor_calibration.main")
+    return importlib.import_module("envdoctor_calibration." + module)
 
 
 if __name__ == "__main__":
-    _load_siblings().main(int(sys.argv[1]), sys.argv[2])
+    if sys.argv[1] == "peer":
+        fd, backend, rank, count, store = sys.argv[2:]
+        _package("peers").be_peer(int(fd), backend, int(rank), int(count), store)
+    else:
+        _package("main").main(int(sys.argv[1]), sys.argv[2])

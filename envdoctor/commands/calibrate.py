@@ -52,6 +52,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 @click.option("--compile", "compile_", is_flag=True, help="Measure torch.compile as well.")
 @click.option("--no-ceilings", is_flag=True, help="Leave out the limits of the hardware.")
 @click.option("--no-pipeline", is_flag=True, help="Leave out the input pipeline.")
+@click.option("--all-reduce", is_flag=True, help="Measure gloo between two CPU processes.")
 @click.option("--data", metavar="DIR", help="A folder of images to read and decode.")
 @click.option(
     "--training-rate",
@@ -101,6 +102,7 @@ def settings_from(session: Session, options: dict[str, Any]) -> Settings:
         budget_s=options["budget_s"],
         ceilings=not options["no_ceilings"],
         pipeline=not options["no_pipeline"],
+        all_reduce=options["all_reduce"],
         what_if=tuple(known_gpu(name, session.knowledge).model for name in options["what_if"]),
         data=options["data"],
         training_rate=options["training_rate"],

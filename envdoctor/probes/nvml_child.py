@@ -71,6 +71,7 @@ def describe(index: int) -> dict[str, Any] | None:
         "pci_address": text_of(pci.busId) if pci else None,
         "mig_mode": first_flag(attempt(pynvml.nvmlDeviceGetMigMode, handle)),
         "ecc_mode": first_flag(attempt(pynvml.nvmlDeviceGetEccMode, handle)),
+        "power_w": watts(attempt(pynvml.nvmlDeviceGetPowerUsage, handle)),
         "power_limit_w": watts(attempt(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
         "power_default_limit_w": watts(
             attempt(pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)

@@ -14,7 +14,7 @@ class Channel:
     """Writes events to a file descriptor, whole lines only."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
         self._told_at = -1.0
         self._told: tuple[str, ...] = ()
 
@@ -22,7 +22,7 @@ class Channel:
         """Write one event."""
         line = json.dumps({"event": event, "data": data}).encode() + b"\n"
         while line:
-            line = line[os.write(self._fd, line) :]
+            line = line[os.write(self.fd, line) :]
 
     def progress(self, *, device: str = "", precision: str = "", phase: str, **data: Any) -> None:
         """Tell what goes on: each new phase at once, the same one at most ten times a second."""

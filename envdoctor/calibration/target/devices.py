@@ -79,6 +79,10 @@ class Device:
     def tidy(self) -> None:
         """Give cached memory back."""
 
+    def bus_id(self) -> str | None:
+        """The PCI address, by which NVML knows a GPU; None where torch does not say."""
+        return None
+
 
 class CudaDevice(Device):
     """A GPU of torch.cuda: NVIDIA, or AMD in a ROCm build."""
@@ -124,7 +128,6 @@ class CudaDevice(Device):
         torch.cuda.empty_cache()
 
     def bus_id(self) -> str | None:
-        """The PCI address, by which NVML knows the GPU; None where torch does not say."""
         properties = torch.cuda.get_device_properties(self.index)
         bus, device = (getattr(properties, f"pci_{part}_id", None) for part in ("bus", "device"))
         if bus is None or device is None:

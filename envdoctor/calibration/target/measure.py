@@ -117,4 +117,5 @@ def _run(
         "tflops": rate * TRAIN_FLOP_PER_IMAGE / 1e12,
         "stable": is_stable(samples),
         "warmup_steps": warmup_steps,
+        "bus_id": variant.device.bus_id(),
     }

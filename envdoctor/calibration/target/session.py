@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from .attempt import reason_of
+from .ceilings import measure_ceilings
 from .channel import Channel
 from .cpu import measure_cpu
 from .devices import Device, Precision, all_devices, threads_for
 from .gpu import measure_gpu
+from .peers import measure_all_reduce
+from .pipeline import measure_pipeline
 from .stats import median
 
 
@@ -22,8 +27,23 @@ def run(channel: Channel, settings: dict[str, Any]) -> None:
     torch.set_num_threads(threads)
     channel.send("conditions", **_conditions(threads, default_threads))
     devices = _wanted(channel, settings)
+    precisions = {device.name: _offered(channel, device, settings) for device in devices}
     for device in devices:
-        measure_device(channel, device, settings)
+        measure_all = measure_cpu if device.kind == "cpu" else measure_gpu
+        measure_all(channel, device, precisions[device.name], settings)
+    if settings.get("ceilings"):
+        measure_ceilings(channel, devices, precisions)
+    if settings.get("all_reduce"):
+        _guarded(channel, "gloo all-reduce", lambda: measure_all_reduce(channel, "gloo", 2))
+    if settings.get("pipeline"):
+        _guarded(channel, "input pipeline", lambda: measure_pipeline(channel, settings))
+
+
+def _guarded(channel: Channel, what: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception as error:
+        channel.left_out("cpu", what, reason_of(error), failed=True)
 
 
 def _conditions(threads: int, default_threads: int) -> dict[str, Any]:
@@ -63,12 +83,6 @@ def _wanted(channel: Channel, settings: dict[str, Any]) -> list[Device]:
 
 def _called(device: Device, name: str) -> bool:
     return name in (device.name, device.kind, "gpu" if device.kind != "cpu" else "cpu")
-
-
-def measure_device(channel: Channel, device: Device, settings: dict[str, Any]) -> None:
-    """All runs of one device; what fails does not keep the others from being made."""
-    measure_all = measure_cpu if device.kind == "cpu" else measure_gpu
-    measure_all(channel, device, _offered(channel, device, settings), settings)
 
 
 def _offered(channel: Channel, device: Device, settings: dict[str, Any]) -> list[Precision]:

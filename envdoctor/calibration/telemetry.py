@@ -1,0 +1,134 @@
+"""What NVML says while a GPU is measured, from a child of its own: samples, then a summary."""
+
+import json
+import sys
+import threading
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from envdoctor.calibration.results import Spread, Telemetry
+from envdoctor.core_facts import Gpu
+from envdoctor.probes.channel import anonymous_file, read_all
+from envdoctor.probes.run import Children, run_child
+from envdoctor.record import Record
+
+LIMIT_S = 3600.0
+
+
+class Sample(Record):
+    """One GPU at one moment of the monotonic clock."""
+
+    at: float
+    gpu: Gpu
+
+
+class Sampler:
+    """Samples every GPU from `start` to `stop`; without NVML there are no samples."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._written = b""
+
+    def __enter__(self) -> "Sampler":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=5.0)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples, oldest first; complete after the end."""
+        return decode_samples(self._written)
+
+    def _run(self) -> None:
+        with anonymous_file() as fd:
+            command = [sys.executable, "-I", "-m", "envdoctor.calibration.telemetry_child", str(fd)]
+            try:
+                run_child(
+                    command,
+                    children=self._children,
+                    timeout_s=LIMIT_S,
+                    pass_fds=(fd,),
+                    still_allowed=lambda: not self._stopping.is_set(),
+                )
+            except (OSError, RuntimeError):
+                # Without telemetry the figures are still good.
+                return
+            finally:
+                self._written = read_all(fd)
+
+
+def decode_samples(lines: bytes) -> tuple[Sample, ...]:
+    """The samples that a telemetry child wrote; an unfinished last line is left out."""
+    samples = []
+    for line in lines.split(b"\n")[:-1]:
+        data: dict[str, Any] = json.loads(line)
+        gpu = msgspec.convert({**data["gpu"], "type": "Gpu"}, Gpu)
+        samples.append(Sample(at=data["at"], gpu=gpu))
+    return tuple(samples)
+
+
+def summarise(
+    samples: Sequence[Sample], window: tuple[float, float], bus_id: str | None
+) -> Telemetry | None:
+    """What the samples say of one GPU between two moments; None if none was taken then.
+
+    `bus_id` is the GPU's PCI address; without one, the GPU is known if it is the only one.
+    """
+    own = [sample for sample in samples if _is(sample.gpu, bus_id)]
+    if bus_id is None and len({sample.gpu.index for sample in own}) != 1:
+        return None
+    during = [sample.gpu for sample in own if window[0] <= sample.at <= window[1]]
+    if not during:
+        return None
+    first, last = own[0].gpu, during[-1]
+    return Telemetry(
+        samples=len(during),
+        sm_clock_mhz=_spread([gpu.sm_clock_mhz for gpu in during]),
+        max_sm_clock_mhz=last.max_sm_clock_mhz,
+        power_w=_spread([gpu.power_w for gpu in during]),
+        power_limit_w=last.power_limit_w,
+        power_default_limit_w=last.power_default_limit_w,
+        temperature_c=max((g.temperature_c for g in during if g.temperature_c), default=None),
+        throttle_shares=_shares(during),
+        pcie_generation=max((g.pcie_generation for g in during if g.pcie_generation), default=None),
+        pcie_max_generation=last.pcie_max_generation,
+        pcie_width=max((g.pcie_width for g in during if g.pcie_width), default=None),
+        pcie_max_width=last.pcie_max_width,
+        other_process_bytes=first.memory_used_bytes if first.process_pids else None,
+        other_processes=len(first.process_pids),
+        utilization_pct=_middle([gpu.utilization_pct for gpu in during]),
+        ecc_mode=last.ecc_mode,
+        mig_mode=last.mig_mode,
+    )
+
+
+def _is(gpu: Gpu, bus_id: str | None) -> bool:
+    return bus_id is None or (gpu.pci_address or "").lower() == bus_id.lower()
+
+
+def _shares(gpus: Sequence[Gpu]) -> dict[str, float]:
+    reasons = sorted({reason for gpu in gpus for reason in gpu.throttle_reasons})
+    return {
+        reason: sum(reason in gpu.throttle_reasons for gpu in gpus) / len(gpus)
+        for reason in reasons
+    }
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Spread(median=median(known), low=min(known), high=max(known))
+
+
+def _middle(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return round(median(known)) if known else None
