@@ -13,6 +13,7 @@ from envdoctor.knowledge.records import (
     Companions,
     CompanionsFile,
     CpuReference,
+    CudaBinaries,
     DriverBranch,
     DriverFloor,
     DriverLimit,
@@ -175,6 +176,16 @@ class Knowledge:
         for rule in self.companions_file.numpy:
             if rule.os in (None, os) and Version(parsed.public) in SpecifierSet(rule.torch):
                 return rule.fits_numpy_2
+        return None
+
+    def binaries(self, name: str, version: str) -> CudaBinaries | None:
+        """For which CUDA versions that release of a package has compiled code, where known."""
+        parsed = _parse(version)
+        if parsed is None:
+            return None
+        for one in self.companions_file.binaries:
+            if one.name == name and Version(parsed.public) in SpecifierSet(one.version):
+                return one
         return None
 
     def extensions(self, name: str) -> tuple[ExtensionRelease, ...]:

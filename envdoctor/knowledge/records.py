@@ -239,6 +239,16 @@ class ExtensionRelease(Record):
     built_for_torch: str | None = None
 
 
+class CudaBinaries(Record):
+    """The CUDA versions for which releases of a package carry compiled code."""
+
+    name: str
+    version: str
+    cuda: tuple[str, ...]
+    source: str
+    retrieved: str
+
+
 class NumpyRule(Record):
     """Whether torch releases work with numpy 2; `os` None means all systems."""
 
@@ -266,6 +276,7 @@ class CompanionsFile(Record):
     as_of: str
     pairs: tuple[Companions, ...]
     extensions: tuple[ExtensionRelease, ...]
+    binaries: tuple[CudaBinaries, ...]
     numpy: tuple[NumpyRule, ...]
     broken_pins: tuple[BrokenPin, ...]
 

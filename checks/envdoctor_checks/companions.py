@@ -1,0 +1,166 @@
+"""Torchvision, torchaudio and torchtext: whether each was made for the installed torch."""
+
+import re
+from collections.abc import Iterator
+
+from packaging.version import Version
+
+from envdoctor.api import (
+    Code,
+    Distribution,
+    Distributions,
+    Evidence,
+    Findings,
+    Fix,
+    Installer,
+    Safety,
+    Severity,
+    Target,
+    TorchBuild,
+    check,
+)
+from envdoctor.knowledge import Knowledge
+from envdoctor.prescribe.commands import is_default
+from envdoctor.prescribe.companions import paired_version
+from envdoctor.repair import install_command
+from envdoctor_checks.against_torch import (
+    BUILT_FOR,
+    base_of,
+    installed,
+    of_torch,
+    stated_requirement,
+    version_of,
+)
+
+TORCHVISION_MISMATCH = Code(
+    id="ED370",
+    name="torchvision-mismatch",
+    family="torchvision-mismatch",
+    severity=Severity.ERROR,
+    message=BUILT_FOR,
+)
+TORCHAUDIO_MISMATCH = Code(
+    id="ED371",
+    name="torchaudio-mismatch",
+    family="torchaudio-mismatch",
+    severity=Severity.ERROR,
+    message=BUILT_FOR,
+)
+TORCHTEXT_MISMATCH = Code(
+    id="ED372",
+    name="torchtext-mismatch",
+    family="extension-abi-mismatch",
+    severity=Severity.WARNING,
+    message=BUILT_FOR,
+)
+_PAIRED = (
+    ("torchvision", TORCHVISION_MISMATCH),
+    ("torchaudio", TORCHAUDIO_MISMATCH),
+    ("torchtext", TORCHTEXT_MISMATCH),
+)
+
+
+@check(TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH, TORCHTEXT_MISMATCH)
+def companion_of_another_torch(
+    build: TorchBuild,
+    distributions: Distributions,
+    known: Knowledge,
+    target: Target | None,
+    installer: Installer | None,
+) -> Findings:
+    """Torchvision, torchaudio or torchtext is of another release than torch, or another build."""
+    torch = version_of(build.version)
+    if torch is None:
+        return
+    for name, code in _PAIRED:
+        item = distributions.first(name)
+        wanted = _unmet(item, torch, build, known) if item else None
+        if item is None or wanted is None:
+            continue
+        yield code.finding(
+            package=name,
+            version=item.version,
+            wanted=wanted[0],
+            torch=build.version,
+            evidence=(installed(item), of_torch(build), wanted[1]),
+            fixes=tuple(_pairing(name, item, build, known, target, installer)),
+            notes=(
+                "its compiled code calls that of one torch release: operators are missing, or "
+                "the import fails with an undefined symbol",
+            ),
+        )
+
+
+def _unmet(
+    item: Distribution, torch: Version, build: TorchBuild, known: Knowledge
+) -> tuple[str, Evidence] | None:
+    """The torch that it wants and does not have, with what says so."""
+    stated = stated_requirement(item)
+    if stated is not None:
+        if stated.contains(torch.public, prereleases=True):
+            return _other_cuda(item, build)
+        said = Evidence(label="requires", value=f"torch{stated}", source=item.metadata_path)
+        return str(stated).removeprefix("=="), said
+    for pair in known.companions_file.pairs:
+        if base_of(item.version) in getattr(pair, item.name):
+            if _fits_pair(item, pair.torch, torch, known):
+                return _other_cuda(item, build)
+            said = Evidence(label="published with", value=f"torch {pair.torch}", source=pair.source)
+            return pair.torch, said
+    return None
+
+
+def _fits_pair(item: Distribution, paired: str, torch: Version, known: Knowledge) -> bool:
+    """Whether that torch is the paired one, or the release declares no torch at all and is free.
+
+    The data pairs a free release (torchaudio 2.11.0) with the torch it came out for.
+    """
+    if Version(paired) == Version(torch.public):
+        return True
+    release = known.release(torch.public)
+    return release is not None and paired_version(
+        item.name, item.version, release, known
+    ) == base_of(item.version)
+
+
+def _other_cuda(item: Distribution, build: TorchBuild) -> tuple[str, Evidence] | None:
+    """The local version names another CUDA major, or none, than torch's own build."""
+    tag = item.version.partition("+")[2]
+    ours = f"cu{(build.cuda or '').replace('.', '')}" if build.cuda else "cpu"
+    if not re.fullmatch(r"cu\d+|cpu", tag) or tag[:-1] == ours[:-1]:
+        return None
+    said = Evidence(label="built for", value=tag, source=item.metadata_path)
+    return f"built for {tag}", said
+
+
+def _pairing(
+    name: str,
+    item: Distribution,
+    build: TorchBuild,
+    known: Knowledge,
+    target: Target | None,
+    installer: Installer | None,
+) -> Iterator[Fix]:
+    release = known.release(build.version or "")
+    if release is None:
+        return
+    paired = paired_version(name, None, release, known)
+    if paired is None:
+        yield Fix(
+            summary=f"no {name} was published for torch {release.version}: do without it, or list "
+            "older builds that fit",
+            commands=("envdoctor prescribe",),
+            safety=Safety.SAFE,
+        )
+        return
+    variant = known.variant(release.version, build.variant)
+    index = build.variant if variant and not is_default(release, variant) else None
+    same = base_of(item.version) == paired
+    command = install_command(
+        (f"{name}=={paired}",), target=target, installer=installer, variant=index, reinstall=same
+    )
+    yield Fix(
+        summary=f"install {name} {paired}, which was made for torch {release.version}",
+        commands=(command,),
+        safety=Safety.CHANGES_ENV,
+    )
