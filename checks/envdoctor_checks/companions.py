@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from envdoctor.api import (
@@ -19,7 +20,7 @@ from envdoctor.api import (
     TorchBuild,
     check,
 )
-from envdoctor.knowledge import Knowledge
+from envdoctor.knowledge import Companions, Knowledge
 from envdoctor.prescribe.commands import is_default
 from envdoctor.prescribe.companions import paired_version
 from envdoctor.repair import install_command
@@ -103,19 +104,22 @@ def _unmet(
         return str(stated).removeprefix("=="), said
     for pair in known.companions_file.pairs:
         if base_of(item.version) in getattr(pair, item.name):
-            if _fits_pair(item, pair.torch, torch, known):
+            if _fits_pair(item, pair, torch, known):
                 return _other_cuda(item, build)
             said = Evidence(label="published with", value=f"torch {pair.torch}", source=pair.source)
             return pair.torch, said
     return None
 
 
-def _fits_pair(item: Distribution, paired: str, torch: Version, known: Knowledge) -> bool:
-    """Whether that torch is the paired one, or the release declares no torch at all and is free.
+def _fits_pair(item: Distribution, pair: Companions, torch: Version, known: Knowledge) -> bool:
+    """Whether that torch is the paired one, or the companion admits it.
 
-    The data pairs a free release (torchaudio 2.11.0) with the torch it came out for.
+    The data pairs a free release (torchaudio 2.11.0) with the torch that it came out for.
     """
-    if Version(paired) == Version(torch.public):
+    if Version(pair.torch) == Version(torch.public):
+        return True
+    admitted = pair.admits.get(item.name)
+    if admitted and torch.public in SpecifierSet(admitted):
         return True
     release = known.release(torch.public)
     return release is not None and paired_version(

@@ -209,6 +209,7 @@ class Companions(Record):
     """The releases that pair with one torch; empty where none was published for it.
 
     `triton` holds the requirement as torch states it: "3.2.0" is exact, "~=3.8.0" a range.
+    `admits` are the requirements on torch of companions that do not pin it exactly.
     """
 
     torch: str
@@ -219,6 +220,7 @@ class Companions(Record):
     notes: tuple[str, ...]
     source: str
     retrieved: str
+    admits: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ExtensionRelease(Record):

@@ -214,8 +214,9 @@ def _needs_of(name: str, version: str, knowledge: Knowledge) -> tuple[str, ...]:
     base = version.partition("+")[0]
     for pair in knowledge.companions_file.pairs:
         if name in ("torchvision", "torchaudio") and base in getattr(pair, name):
-            free = name == "torchaudio" and base == "2.11.0"
-            return () if free else (f"torch=={pair.torch}",)
+            if name == "torchaudio" and base == "2.11.0":
+                return ()
+            return (f"torch{pair.admits.get(name, f'=={pair.torch}')}",)
     extension = knowledge.extension(name, version)
     if extension and extension.requires_torch:
         return (f"torch{extension.requires_torch}",)
