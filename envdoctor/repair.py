@@ -4,14 +4,8 @@ import shlex
 
 from envdoctor.core_facts import Installer, Target
 from envdoctor.findings import Fix, Safety
-
-PYTORCH_INDEX = "https://download.pytorch.org/whl"
-"""PyTorch's own package index; below it one folder a variant (pytorch.org, Get Started)."""
-
-
-def index_of(variant: str) -> str:
-    """The index that holds the builds of a variant (cu126, cpu, rocm6.2)."""
-    return f"{PYTORCH_INDEX}/{variant}"
+from envdoctor.prescribe import Prescription
+from envdoctor.wheel_index import index_of
 
 
 def install_command(
@@ -37,6 +31,21 @@ def install_command(
     if variant:
         words += ["--index-url", index_of(variant)]
     return " ".join(shlex.quote(word) if word != "~" else word for word in words)
+
+
+def prescribed(prescription: Prescription | None, summary: str) -> Fix:
+    """The build that would work here, as a fix: `summary`, its version, and its commands."""
+    if prescription is None:
+        return Fix(summary=summary, commands=("envdoctor prescribe",), safety=Safety.CHANGES_ENV)
+    build = prescription.best
+    if build is None:
+        return Fix(summary=f"no build of torch fits: {prescription.none_because}")
+    return Fix(
+        summary=f"{summary}: torch {build.torch}, {build.variant} (`envdoctor prescribe` lists "
+        "all that fit)",
+        commands=build.commands,
+        safety=Safety.CHANGES_ENV,
+    )
 
 
 def _installer_words(target: Target | None, installer: Installer | None) -> list[str]:

@@ -45,3 +45,14 @@ def shared() -> Path:
     if not (folder / "cases" / "cases.jsonl").is_file():
         pytest.skip("the shared data is not here")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--write-goldens` writes what the goldens hold anew, to be read as a diff."""
+    parser.addoption("--write-goldens", action="store_true", help="write golden files anew")
+
+
+@pytest.fixture
+def write_goldens(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written."""
+    return bool(request.config.getoption("--write-goldens"))

@@ -21,6 +21,8 @@ from envdoctor.api import (
 )
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.drivers import driver_runs, driver_serves
+from envdoctor.prescribe import Prescription
+from envdoctor.repair import prescribed
 
 _NO_CUDA = ("ED410", "ED411", "ED412")
 
@@ -191,6 +193,7 @@ def driver_too_old(
     known: Knowledge,
     init: CudaInit | None,
     host: Host | None,
+    prescription: Prescription | None,
 ) -> Findings:
     """The driver cannot run builds of torch's CUDA major; a minor release never matters."""
     if build.cuda is None or driver.release is None or _runs_by_compat(init, build.cuda):
@@ -213,11 +216,7 @@ def driver_too_old(
                 commands=_update_commands(host),
                 safety=Safety.NEEDS_ROOT,
             ),
-            Fix(
-                summary="or install a build of torch that this driver runs",
-                commands=("envdoctor prescribe",),
-                safety=Safety.CHANGES_ENV,
-            ),
+            prescribed(prescription, "or install a build that this driver runs"),
         ),
         notes=(
             f"CUDA {build.cuda.split('.')[0]}.x runs on any driver >= {floor.min_release_linux} "

@@ -26,7 +26,8 @@ from envdoctor.api import (
 )
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.arch import covers
-from envdoctor.repair import install_command
+from envdoctor.prescribe import Prescription
+from envdoctor.repair import install_command, prescribed
 
 TORCH_NOT_INSTALLED = Code(
     id="ED400",
@@ -140,7 +141,7 @@ def torch_not_installed(
     absent: TorchAbsent,
     target: Target,
     imported: TorchImport | None,
-    installer: Installer | None,
+    prescription: Prescription | None,
 ) -> Findings:
     """Neither torch's package nor its metadata is on the path."""
     if not absent.absent or target.problem is not None:
@@ -154,13 +155,7 @@ def torch_not_installed(
             for folder in absent.searched
             if folder.endswith("-packages")
         ),
-        fixes=(
-            Fix(
-                summary="install it (`envdoctor prescribe` names the build that fits this machine)",
-                commands=(install_command(("torch",), target=target, installer=installer),),
-                safety=Safety.CHANGES_ENV,
-            ),
-        ),
+        fixes=(prescribed(prescription, "install the build that fits this machine"),),
     )
 
 
@@ -221,8 +216,7 @@ def cpu_only_torch(
     pci: PciGpus | None,
     gpus: Gpus | None,
     expectation: Expectation | None,
-    target: Target | None,
-    installer: Installer | None,
+    prescription: Prescription | None,
 ) -> Findings:
     """A build for the CPU on a machine with an NVIDIA GPU, or where one is expected."""
     expected = expectation.device if expectation else None
@@ -231,7 +225,6 @@ def cpu_only_torch(
         return
     if found is None and expected != "gpu":
         return
-    version = (build.version or "").partition("+")[0]
     gpu = f"this machine has {found.value}" if found else "a GPU is expected"
     expectations = (
         (Evidence(label="expected", value="gpu", source=expectation.evidence),)
@@ -246,18 +239,7 @@ def cpu_only_torch(
             *((found,) if found else ()),
             *expectations,
         ),
-        fixes=(
-            Fix(
-                summary="install the CUDA build of the same release (`envdoctor prescribe` lists "
-                "all that fit)",
-                commands=(
-                    install_command(
-                        (f"torch=={version}",), target=target, installer=installer, reinstall=True
-                    ),
-                ),
-                safety=Safety.CHANGES_ENV,
-            ),
-        ),
+        fixes=(prescribed(prescription, "install a CUDA build that this driver runs"),),
     )
 
 
@@ -275,7 +257,12 @@ def _visible_gpu(pci: PciGpus | None, gpus: Gpus | None) -> Evidence | None:
 
 
 @check(GPU_ARCH_TOO_NEW, GPU_ARCH_TOO_OLD)
-def gpu_arch_not_compiled(build: TorchBuild, gpus: Gpus, runtime: TorchRuntime | None) -> Findings:
+def gpu_arch_not_compiled(
+    build: TorchBuild,
+    gpus: Gpus,
+    runtime: TorchRuntime | None,
+    prescription: Prescription | None,
+) -> Findings:
     """A GPU that no kernel of this build runs on."""
     flags = (runtime.arch_list if runtime else ()) or build.arch_flags or build.fatbin_arch_flags
     if not flags or build.cuda is None:
@@ -299,13 +286,7 @@ def gpu_arch_not_compiled(build: TorchBuild, gpus: Gpus, runtime: TorchRuntime |
                     source=build.arch_source or "torch._C._cuda_getArchFlags()",
                 ),
             ),
-            fixes=(
-                Fix(
-                    summary="list the builds that have kernels for this GPU",
-                    commands=("envdoctor prescribe",),
-                    safety=Safety.SAFE,
-                ),
-            ),
+            fixes=(prescribed(prescription, "install a build that has kernels for this GPU"),),
             notes=(
                 "a kernel for X.Y runs on compute capability X.Z with Z >= Y, and on no other X",
             ),
