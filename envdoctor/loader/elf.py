@@ -115,7 +115,9 @@ def read_elf(path: str) -> Elf:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 return _Reader(data, status.st_size).read(path, (status.st_dev, status.st_ino))
-            except (struct.error, IndexError, OverflowError) as error:
+            except (Unreadable, Foreign):
+                raise
+            except (struct.error, IndexError, OverflowError, ValueError) as error:
                 raise Unreadable(f"a table lies outside the file ({error})") from error
 
 
@@ -126,7 +128,7 @@ def read_symbols(elf: Elf) -> Symbols:
     with open(elf.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             return _symbols(data, elf.tables)
-        except (struct.error, IndexError, OverflowError) as error:
+        except (struct.error, IndexError, OverflowError, ValueError) as error:
             raise Unreadable(f"the symbol table lies outside the file ({error})") from error
 
 
