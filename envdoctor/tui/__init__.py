@@ -1,1 +1,48 @@
 """The TUI: shows a report and the progress of the work, and computes nothing."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from envdoctor.commands.session import Session
+
+
+def run(options: Mapping[str, Any], *, path: str | None = None) -> int:
+    """Open the TUI and return the exit code, after a short plain summary on standard output.
+
+    `options` are those of `envdoctor` by their names; `path` is a saved report or facts file to
+    show instead of this machine. Ask `envdoctor.tui.terminal.can_show` first. Raises BadInput,
+    before anything is drawn, for a file or a selection of checks that cannot be used.
+    """
+    import click
+
+    from envdoctor.tui.app import DoctorApp
+    from envdoctor.tui.ascii import ascii_driver
+    from envdoctor.tui.model import LiveModel
+    from envdoctor.tui.summary import summary
+    from envdoctor.tui.terminal import shows_unicode
+
+    session = _checked(options, path)
+    measure = path is None and not options.get("no_calibrate", True)
+    model = LiveModel(options, path=path, session=session, measure_first=measure)
+    app = DoctorApp(model, driver_class=None if shows_unicode(os.environ) else ascii_driver())
+    try:
+        code = app.run()
+    finally:
+        model.close()
+    click.echo(summary(app.state.report, final=app.state.final), nl=False)
+    return code if code is not None else app.return_code or 0
+
+
+def _checked(options: Mapping[str, Any], path: str | None) -> "Session | None":
+    """The session that found the input usable; None where there is nothing to check first."""
+    if path is None and not options["only"] and not options["skip"]:
+        return None
+    from envdoctor.commands.session import Session
+
+    session = Session()
+    session.selection(options["only"], options["skip"])
+    if path is not None:
+        session.read(path)
+    return session

@@ -64,14 +64,14 @@ def chain_of(report: Report, *, final: bool = True) -> tuple[Link, ...]:
         if name is not None and _outranks(finding, worst.get(name)):
             worst[name] = finding
     return tuple(
-        Link(
-            name=name,
-            value=value,
-            state=_state(present, worst.get(name), final=final),
-            finding=worst.get(name),
-        )
+        _link(name, value, _state(present, worst.get(name), final=final), worst.get(name))
         for name, value, present in _values(report.stack)
     )
+
+
+def _link(name: str, value: str, state: LinkState, finding: Finding | None) -> Link:
+    shown = "" if state is LinkState.WAITING else value
+    return Link(name=name, value=shown, state=state, finding=finding)
 
 
 def link_of(finding: Finding, topic: str = "") -> str | None:

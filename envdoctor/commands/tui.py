@@ -1,0 +1,48 @@
+"""`envdoctor tui`: the same diagnosis as a full-screen program, of this machine or a saved one."""
+
+import os
+from typing import Any
+
+import click
+
+from envdoctor.commands.options import report_options, target_options
+from envdoctor.commands.reports import options_for, publish, report_on, with_expectation
+from envdoctor.commands.session import Session
+from envdoctor.tui.terminal import can_show
+
+
+@click.command(epilog="Exit codes: as `envdoctor check`; 130 after Ctrl-C.")
+@click.argument("file", required=False, metavar="[FILE]")
+@target_options
+@report_options
+@click.option("--calibrate", is_flag=True, help="Measure after the first examination.")
+@click.pass_context
+def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
+    """Look around in a diagnosis: this machine's, or one saved in FILE (a report or facts).
+
+    Where no full-screen program fits (a pipe, NO_COLOR, TERM=dumb) the text report is printed.
+
+    \b
+    envdoctor tui
+    envdoctor tui --python ~/venvs/train
+    envdoctor tui report.json
+    """
+    options["no_calibrate"] = not options.pop("calibrate")
+    wants_text = options["plain"] or options["as_json"] or options["output"]
+    if not wants_text and can_show(os.environ):
+        ctx.exit(_full_screen(options, file))
+    session = Session()
+    session.selection(options["only"], options["skip"])
+    python = next(iter(options["pythons"]), None)
+    snapshot = (
+        session.observe(options_for(python, options))
+        if file is None
+        else with_expectation(session.read(file), options["expect"])
+    )
+    ctx.exit(publish((report_on(snapshot, session, options),), options))
+
+
+def _full_screen(options: dict[str, Any], file: str | None) -> int:
+    from envdoctor.tui import run
+
+    return run(options, path=file)

@@ -1,0 +1,67 @@
+"""The interpreters of this machine that could be examined. Looks at files only, runs nothing."""
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from envdoctor.core_facts import Candidate
+from envdoctor.probes.choose import default_candidates
+
+MOST_TARGETS = 50
+
+
+def targets_of_machine(env: Mapping[str, str], cwd: str, doctor: str) -> tuple[Candidate, ...]:
+    """The default candidates in their order, then environments found beside them; each path once.
+
+    `torch_on_disk` is null for an interpreter whose packages do not lie beside it.
+    """
+    found: dict[str, Candidate] = {}
+    for path, origin in (*default_candidates(env, cwd, doctor), *_environments(env, cwd)):
+        if os.path.exists(path) and path not in found:
+            found[path] = Candidate(path=path, origin=origin, torch_on_disk=_has_torch(path))
+    return tuple(islice(found.values(), MOST_TARGETS))
+
+
+def _environments(env: Mapping[str, str], cwd: str) -> Iterator[tuple[str, str]]:
+    home = Path(env.get("HOME") or os.path.expanduser("~"))
+    for folder in _folders(Path(cwd)):
+        if (folder / "pyvenv.cfg").is_file():
+            yield str(folder / "bin" / "python"), f"./{folder.name}"
+    places = (
+        (Path(env.get("WORKON_HOME") or home / ".virtualenvs"), "virtualenvwrapper"),
+        (Path(env.get("PYENV_ROOT") or home / ".pyenv") / "versions", "pyenv"),
+        (home / ".local" / "share" / "uv" / "python", "uv"),
+    )
+    for place, origin in places:
+        for folder in _folders(place):
+            yield str(folder / "bin" / "python"), origin
+    for prefix in _conda_environments(home):
+        yield os.path.join(prefix, "bin", "python"), "conda"
+
+
+def _folders(place: Path) -> list[Path]:
+    try:
+        return sorted(path for path in place.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _conda_environments(home: Path) -> list[str]:
+    """conda writes the prefix of every environment that it makes into this file."""
+    try:
+        text = (home / ".conda" / "environments.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _has_torch(path: str) -> bool | None:
+    prefix = Path(path).parent.parent
+    packages = [
+        *prefix.glob("lib/python3*/site-packages"),
+        *prefix.glob("lib/python3/dist-packages"),
+    ]
+    if not packages:
+        return None
+    return any((folder / "torch" / "version.py").is_file() for folder in packages)

@@ -1,0 +1,158 @@
+"""The real program in a real terminal."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+from tests.tui import machines
+from tests.tui.tmux import Terminal, processes_with
+
+Open = Callable[..., Terminal]
+DOCTOR = [sys.executable, "-c", "from envdoctor.cli import main; main()"]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Open]:
+    require(shutil.which("tmux") is not None, "tmux")
+    opened: list[Terminal] = []
+
+    def start(*argv: str, **options: object) -> Terminal:
+        one = Terminal([*DOCTOR, *argv], tmp_path, **options)  # type: ignore[arg-type]
+        opened.append(one)
+        return one
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def hanging_python(tmp_path: Path) -> Path:
+    """A target whose `import torch` never ends."""
+    folder = tmp_path / "hanging"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    packages = next(folder.glob("lib/python3*/site-packages"))
+    (packages / "torch").mkdir()
+    (packages / "torch" / "__init__.py").write_text("import time\ntime.sleep(600)\n")
+    (packages / "torch" / "version.py").write_text("__version__ = '2.6.0+cu124'\ncuda = '12.4'\n")
+    return folder / "bin" / "python"
+
+
+def nothing_left(text: str) -> bool:
+    """Whether within two seconds no process is left that has the text in its command line."""
+    deadline = time.monotonic() + 2.0
+    while processes_with(text):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_walk_through_this_machine(terminal: Open, tmp_path: Path) -> None:
+    one = terminal("tui", "--python", sys.executable, "--expect", "cpu")
+    one.wait_for("LOOKING")
+    one.wait_for("checks looked")
+    one.wait_for("checks ran")
+    one.press("2")
+    one.wait_for("all severities")
+    one.press("/")
+    one.press("zzzz")
+    one.wait_for("with “zzzz”")
+    one.press("Escape")
+    one.wait_without("zzzz")
+    one.press("?")
+    one.wait_for("command palette")
+    one.press("Escape")
+    one.press("1")
+    one.wait_for("PyTorch")
+    one.press("t")
+    one.wait_for(sys.executable[-20:])
+    one.press("Escape")
+    one.press("s")
+    one.wait_for("JSON report")
+    one.press("Tab")
+    one.press(*["BSpace"] * len("report.json"), str(tmp_path / "saved.json"), "Enter")
+    one.wait_for("written to")
+    one.press("r")
+    one.wait_for("probes done")
+    one.wait_for("checks ran")
+    one.resize(60, 15)
+    one.wait_for("1 Overview")
+    one.resize(200, 60)
+    one.wait_for("checks ran")
+    one.press("q")
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert one.exit_code() == saved["exit_code"]
+    assert f"envdoctor: {saved['verdict']}" in one.wait_for("envdoctor:")
+
+
+def test_exit_code_and_summary_of_a_saved_report(terminal: Open) -> None:
+    report = machines.REPORTS / "broken_driver.json"
+    plain = subprocess.run(
+        [*DOCTOR, "check", "--json", "--facts", str(report)], check=False, capture_output=True
+    )
+    one = terminal("tui", str(report))
+    one.wait_for("recorded:")
+    one.press("q")
+    assert one.exit_code() == plain.returncode
+    one.wait_for(f"envdoctor: {json.loads(plain.stdout)['verdict']} - ")
+
+
+@pytest.mark.parametrize("argv", [("garbage.json",), ("--only", "nonsense")])
+def test_bad_input_is_said_before_anything_is_drawn(
+    terminal: Open, tmp_path: Path, argv: tuple[str, ...]
+) -> None:
+    (tmp_path / "garbage.json").write_text("garbage")
+    one = terminal("tui", *(str(tmp_path / word) if "." in word else word for word in argv))
+    assert one.exit_code() == 2
+    assert one.wait_for("envdoctor: ").startswith("envdoctor: `")
+
+
+def test_ctrl_c_while_a_target_hangs_leaves_no_child(terminal: Open, hanging_python: Path) -> None:
+    one = terminal("tui", "--python", str(hanging_python))
+    one.wait_for("import torch 2.")
+    children = [line for line in processes_with(str(hanging_python)) if "envdoctor.cli" not in line]
+    assert children
+    began = time.monotonic()
+    one.press("C-c")
+    assert one.exit_code() == 130
+    assert time.monotonic() - began < 10
+    assert nothing_left(str(hanging_python))
+    one.wait_for("left before")
+
+
+def test_a_closed_terminal_leaves_no_child(hanging_python: Path, tmp_path: Path) -> None:
+    require(shutil.which("tmux") is not None, "tmux")
+    one = Terminal([*DOCTOR, "tui", "--python", str(hanging_python)], tmp_path)
+    one.wait_for("import torch 1.")
+    one.close()
+    assert nothing_left(str(hanging_python))
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_without_colour_it_is_plain_text(terminal: Open, env: dict[str, str]) -> None:
+    one = terminal("tui", str(machines.REPORTS / "healthy_cpu.json"), env=env)
+    assert one.exit_code() != 2
+    seen = one.wait_for("skipped: ")
+    assert "1 Overview" not in seen
+
+
+@pytest.mark.parametrize(
+    "env", [{"LC_ALL": "C"}, {"LC_ALL": "en_US.ISO-8859-1"}, {"TERM": "linux"}]
+)
+def test_ascii_where_the_terminal_shows_no_more(terminal: Open, env: dict[str, str]) -> None:
+    one = terminal("tui", str(machines.REPORTS / "broken_driver.json"), env=env)
+    seen = one.wait_for("recorded:")
+    assert seen.isascii()
+    one.press("2")
+    seen = one.wait_for("all severities")
+    assert seen.isascii()
+    one.press("q")
+    one.exit_code()

@@ -1,0 +1,104 @@
+"""A real terminal in tmux: keys go in, the screen comes out."""
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+class Terminal:
+    """One tmux session that runs a command; `close` ends it and its server."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        folder: Path,
+        *,
+        size: tuple[int, int] = (100, 30),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._socket = folder / f"tmux-{uuid.uuid4().hex[:8]}"
+        self._code = folder / "exit-code"
+        command = " ".join(_quoted(word) for word in argv)
+        settings = [f"{key}={value}" for key, value in (env or {}).items()]
+        line = f"{command}; echo $? > {_quoted(str(self._code))}; cat"
+        self._tmux(
+            "-f/dev/null",
+            "new-session",
+            "-d",
+            *("-x", str(size[0]), "-y", str(size[1])),
+            "-s",
+            "envdoctor",
+            *("env", *settings, "sh", "-c", line),
+        )
+
+    def _tmux(self, *argv: str) -> str:
+        tmux = shutil.which("tmux")
+        assert tmux is not None
+        done = subprocess.run(
+            [tmux, "-S", str(self._socket), *argv],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
+        return done.stdout
+
+    def press(self, *keys: str) -> None:
+        """Send keys by tmux's names (Enter, Escape, C-c ...)."""
+        self._tmux("send-keys", "-t", "envdoctor", *keys)
+
+    def resize(self, width: int, height: int) -> None:
+        """Another size of the window."""
+        self._tmux("resize-window", "-t", "envdoctor", "-x", str(width), "-y", str(height))
+
+    def screen(self) -> str:
+        """What is on the screen."""
+        return self._tmux("capture-pane", "-p", "-t", "envdoctor")
+
+    def wait_for(self, text: str, limit_s: float = 60.0) -> str:
+        """The screen as soon as it shows a text."""
+        self._wait(lambda: text in self.screen(), limit_s, f"`{text}` does not appear")
+        return self.screen()
+
+    def wait_without(self, text: str, limit_s: float = 60.0) -> str:
+        """The screen as soon as it does not show a text any more."""
+        self._wait(lambda: text not in self.screen(), limit_s, f"`{text}` does not go away")
+        return self.screen()
+
+    def exit_code(self, limit_s: float = 30.0) -> int:
+        """Wait for the command to end."""
+        self._wait(self._code.exists, limit_s, "the command does not end")
+        self._wait(lambda: bool(self._code.read_text().strip()), limit_s, "no exit code")
+        return int(self._code.read_text())
+
+    def _wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}; the screen is\n{self.screen()}")
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End the session."""
+        self._tmux("kill-server")
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def processes_with(text: str) -> list[str]:
+    """The command lines of this machine that hold a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if text in line and "tmux" not in line and " sh -c " not in f" {line}":
+            found.append(line)
+    return found
