@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envdoctor import __version__
-from envdoctor.calibration.results import Calibration
+from envdoctor.calibration.results import Calibration, CalibrationBaseline
 from envdoctor.core_facts import Expectation, Interpreter, Target
 from envdoctor.plugins import Check, Derivation, Plugin
 from envdoctor.probes.disk import DISK_PROBES
@@ -31,7 +31,7 @@ def _plugin() -> Plugin:
         probes=(*TARGET_PROBES, *DISK_PROBES, *MACHINE_PROBES, *LOADER_PROBES),
         derive=tuple(item for item in defined if isinstance(item, Derivation)),
         checks=tuple(item for item in defined if isinstance(item, Check)),
-        facts=(Target, Interpreter, Expectation, Calibration),
+        facts=(Target, Interpreter, Expectation, Calibration, CalibrationBaseline),
         pages=Path(__file__).with_name("pages"),
     )
 

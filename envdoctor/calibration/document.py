@@ -13,7 +13,7 @@ from envdoctor.record import Record
 from envdoctor.render.text import render_findings
 from envdoctor.report import ExaminedTarget
 
-TOPIC = "performance"
+TOPICS = frozenset({"performance", "slowdown"})
 
 
 class CalibrationReport(Record, tag="calibration-report"):
@@ -35,7 +35,7 @@ def calibration_report(
 ) -> CalibrationReport:
     """The document for facts that hold a Calibration, known or not. Pure but for the time."""
     fact = snapshot.get(Calibration)
-    report = diagnose(snapshot, loaded, services, wanted=lambda check: check.topic == TOPIC)
+    report = diagnose(snapshot, loaded, services, wanted=lambda check: check.topic in TOPICS)
     problem = f"{fact.reason.value}: {fact.detail}" if isinstance(fact, Unknown) else ""
     calibration = snapshot.value(Calibration)
     return CalibrationReport(

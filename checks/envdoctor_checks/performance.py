@@ -1,0 +1,334 @@
+"""Whether the machine trains as fast as it should, and what it waits for if not."""
+
+from envdoctor.api import (
+    Code,
+    Confidence,
+    Evidence,
+    Finding,
+    Findings,
+    Fix,
+    Safety,
+    Severity,
+    check,
+)
+from envdoctor.calibration.assess import label, main_runs
+from envdoctor.calibration.results import (
+    Calibration,
+    CalibrationBaseline,
+    CalibrationRun,
+    ExpectedRate,
+)
+from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+
+GPU_SLOWER = Code(
+    id="ED600",
+    name="gpu-slower-than-expected",
+    family="gpu-slower-than-expected",
+    severity=Severity.WARNING,
+    message="{device} trains ResNet-50 at {measured} images/s in {precision}, {percent:.0f} % of "
+    "the expected {expected}",
+)
+PIPELINE_STARVED = Code(
+    id="ED604",
+    name="pipeline-starved",
+    family="slow-dataloader",
+    severity=Severity.WARNING,
+    message="{device} can eat {wanted} images/s, and gets {fed}: it waits {percent:.0f} % of the "
+    "time",
+)
+CPU_FALLBACK = Code(
+    id="ED605",
+    name="slow-cpu-fallback",
+    family="slow-cpu-fallback",
+    severity=Severity.WARNING,
+    message="your training runs at {rate} images/s, which the CPU alone reaches ({cpu}); {device} "
+    "does {gpu}",
+    explains=("ED604",),
+)
+FP32_TRAINING = Code(
+    id="ED610",
+    name="fp32-training",
+    family="fp32-training",
+    severity=Severity.INFO,
+    message="your training runs at the rate of {slow} on {device}; {fast} is {ratio}x faster "
+    "({saved:.0f} % less time, {gain:+.0f} % throughput)",
+)
+SLOWER_THAN_BASELINE = Code(
+    id="ED611",
+    name="slower-than-baseline",
+    family="slower-than-baseline",
+    severity=Severity.WARNING,
+    message="{run} does {now} images/s, and did {before} on {date}: {percent:.0f} % less",
+)
+LAUNCH_LIMITED = Code(
+    id="ED612",
+    name="launch-limited",
+    family="slow-cpu-fallback",
+    severity=Severity.WARNING,
+    message="a step of {small} images takes {percent:.0f} % of the time of one of {large} on "
+    "{device}: the CPU launches kernels more slowly than the GPU runs them",
+    explains=("ED600",),
+)
+
+_LAUNCH_BOUND = 0.5
+"""A step of a quarter of the images should take about a quarter of the time."""
+
+_NEAR = 1.25
+_WORTH_SAYING = 1.5
+_STARVED = 0.5
+
+
+@check(GPU_SLOWER)
+def gpu_slower_than_expected(calibration: Calibration) -> Findings:
+    for expected in calibration.expected:
+        if expected.verdict == "slower" and expected.measured_over_expected is not None:
+            yield GPU_SLOWER.finding(
+                subject=f"{expected.device}:{expected.precision}",
+                confidence=Confidence.LIKELY,
+                device=expected.device,
+                precision=expected.precision,
+                measured=figure(expected.images_per_s.median * expected.measured_over_expected),
+                expected=figure(expected.images_per_s.median),
+                percent=100 * expected.measured_over_expected,
+                evidence=(_basis(expected),),
+                fixes=(
+                    Fix(
+                        summary="look what else runs on the GPU and how it is clocked",
+                        commands=("nvidia-smi", "nvidia-smi -q -d PERFORMANCE,CLOCK,POWER"),
+                        safety=Safety.SAFE,
+                    ),
+                ),
+                notes=(f"the expected rate is from {expected.basis}",),
+            )
+
+
+@check(PIPELINE_STARVED)
+def pipeline_starved(calibration: Calibration) -> Findings:
+    pipeline = calibration.pipeline
+    measured = {(run.device, run.precision) for run in calibration.runs}
+    for feed in pipeline.feeds if pipeline else ():
+        if feed.waits and (feed.device, feed.precision) in measured:
+            yield _starved(
+                feed.device,
+                feed.precision,
+                feed.wanted_images_per_s,
+                feed.fed_images_per_s,
+                Confidence.CERTAIN,
+                feed.sentence,
+            )
+            return
+
+
+@check(PIPELINE_STARVED)
+def training_below_device(calibration: Calibration) -> Findings:
+    rate = calibration.settings.training_rate
+    device = _fastest_gpu(calibration)
+    if rate is None or device is None or rate >= _STARVED * device[2]:
+        return
+    name, precision, wanted = device
+    sentence = f"your training reaches {figure(rate)} of {figure(wanted)} images/s"
+    yield _starved(name, precision, wanted, rate, Confidence.LIKELY, sentence)
+
+
+def _starved(
+    device: str, precision: str, wanted: float, fed: float, sure: Confidence, sentence: str
+) -> Finding:
+    return PIPELINE_STARVED.finding(
+        subject=f"{device}:{precision}",
+        confidence=sure,
+        device=device,
+        wanted=figure(wanted),
+        fed=figure(fed),
+        percent=100 * (1 - fed / wanted),
+        evidence=(Evidence(label="input pipeline", value=sentence, source="calibration"),),
+        fixes=(
+            Fix(
+                summary="give the DataLoader as many workers as there are usable CPUs, with "
+                "pin_memory=True and persistent_workers=True",
+            ),
+            Fix(
+                summary="make decoding cheaper: store images at the size that is trained on, or "
+                "decode on the GPU (NVIDIA DALI, torchvision.io.decode_jpeg(device='cuda'))",
+            ),
+            Fix(
+                summary="measure the pipeline with your own images",
+                commands=("envdoctor calibrate --data /path/to/images",),
+                safety=Safety.SAFE,
+            ),
+        ),
+    )
+
+
+@check(CPU_FALLBACK)
+def slow_cpu_fallback(calibration: Calibration) -> Findings:
+    rate, device = calibration.settings.training_rate, _fastest_gpu(calibration)
+    cpus = [run for run in main_runs(calibration.runs) if run.device == "cpu"]
+    if rate is None or device is None or not cpus:
+        return
+    fastest = max(cpus, key=lambda run: run.images_per_s.median)
+    if rate > _NEAR * fastest.images_per_s.high or rate >= _STARVED * device[2]:
+        return
+    yield CPU_FALLBACK.finding(
+        subject=device[0],
+        confidence=Confidence.LIKELY,
+        rate=figure(rate),
+        cpu=figure(fastest.images_per_s.median),
+        device=device[0],
+        gpu=figure(device[2]),
+        evidence=(
+            Evidence(label="your rate", value=f"{rate:g} images/s", source="--training-rate"),
+            Evidence(
+                label=label(fastest),
+                value=f"{figure(fastest.images_per_s.median)} images/s",
+                source="calibration",
+            ),
+        ),
+        fixes=(
+            Fix(
+                summary="make sure that model and batches are moved to the GPU",
+                commands=("python -c 'import torch; print(torch.cuda.is_available())'",),
+                safety=Safety.SAFE,
+            ),
+        ),
+    )
+
+
+@check(FP32_TRAINING)
+def fp32_training(calibration: Calibration) -> Findings:
+    rate = calibration.settings.training_rate
+    runs = [run for run in main_runs(calibration.runs) if run.device != "cpu"]
+    slow = next((run for run in runs if run.precision == "fp32"), None)
+    fast = max(runs, key=lambda run: run.images_per_s.median, default=None)
+    if rate is None or slow is None or fast is None:
+        return
+    near = rate / slow.images_per_s.median
+    ratio = fast.images_per_s.median / slow.images_per_s.median
+    if not 1 / _NEAR <= near <= _NEAR or ratio < _WORTH_SAYING:
+        return
+    yield FP32_TRAINING.finding(
+        subject=fast.device,
+        confidence=Confidence.LIKELY,
+        device=fast.device,
+        slow=slow.precision,
+        fast=fast.precision,
+        ratio=figure(ratio),
+        saved=time_saved_pct(ratio),
+        gain=throughput_gain_pct(ratio),
+        evidence=(_measured(slow), _measured(fast)),
+        fixes=(
+            Fix(summary="allow TF32: torch.set_float32_matmul_precision('high')"),
+            Fix(summary="or train with torch.autocast('cuda', torch.bfloat16) and channels_last"),
+        ),
+    )
+
+
+@check(SLOWER_THAN_BASELINE)
+def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline) -> Findings:
+    before = {_key(run): run for run in baseline.calibration.runs}
+    for run in calibration.runs:
+        old = before.get(_key(run))
+        if old is None or run.images_per_s.high >= old.images_per_s.low:
+            continue
+        yield SLOWER_THAN_BASELINE.finding(
+            subject=f"{run.device}:{run.precision}:{run.memory_format}:{run.batch_size}",
+            run=f"{label(run)} (batch {run.batch_size}, {run.memory_format})",
+            now=figure(run.images_per_s.median),
+            before=figure(old.images_per_s.median),
+            date=baseline.calibration.conditions.started_at[:10],
+            percent=100 * (1 - run.images_per_s.median / old.images_per_s.median),
+            evidence=(
+                _measured(run),
+                Evidence(label="then", value=_range(old), source=baseline.path),
+                *_changes(calibration, baseline.calibration),
+            ),
+            fixes=(
+                Fix(
+                    summary="measure again on an otherwise idle machine; if it stays, compare what "
+                    "changed since",
+                    commands=("envdoctor calibrate --baseline " + baseline.path,),
+                    safety=Safety.SAFE,
+                ),
+            ),
+            notes=("the intervals of the two measurements do not overlap",),
+        )
+
+
+@check(LAUNCH_LIMITED)
+def launch_limited(calibration: Calibration) -> Findings:
+    runs = calibration.runs
+    for large in (run for run in main_runs(runs) if run.device != "cpu"):
+        for small in runs:
+            same = _key(small)[:-1] == _key(large)[:-1]
+            share = small.ms_per_step / large.ms_per_step
+            if not same or small.batch_size * 4 > large.batch_size or share < _LAUNCH_BOUND:
+                continue
+            yield LAUNCH_LIMITED.finding(
+                subject=large.device,
+                confidence=Confidence.LIKELY,
+                device=large.device,
+                small=small.batch_size,
+                large=large.batch_size,
+                percent=100 * share,
+                evidence=(_measured(small), _measured(large)),
+                fixes=(
+                    Fix(summary="train with a larger batch, torch.compile or CUDA graphs"),
+                    Fix(summary="and free the CPU: fewer processes a core, a faster clock"),
+                ),
+            )
+
+
+def _fastest_gpu(calibration: Calibration) -> tuple[str, str, float] | None:
+    """Device, precision and rate of the fastest GPU here: as measured, or as expected if more."""
+    rates = [
+        (run.device, run.precision, run.images_per_s.median)
+        for run in main_runs(calibration.runs)
+        if run.device != "cpu"
+    ]
+    devices = {name for name, _, _ in rates}
+    rates += [
+        (one.device, one.precision, one.images_per_s.median)
+        for one in calibration.expected
+        if one.device in devices
+    ]
+    return max(rates, key=lambda rate: rate[2], default=None)
+
+
+def _key(run: CalibrationRun) -> tuple[str, str, str, str, bool, int]:
+    return (
+        run.device,
+        run.device_name,
+        run.precision,
+        run.memory_format,
+        run.compiled,
+        run.batch_size,
+    )
+
+
+def _changes(now: Calibration, then: Calibration) -> tuple[Evidence, ...]:
+    rows = (
+        ("torch", then.conditions.torch_version, now.conditions.torch_version),
+        ("threads", then.conditions.threads, now.conditions.threads),
+    )
+    return tuple(
+        Evidence(label=name, value=f"{old} then, {new} now", source="calibration")
+        for name, old, new in rows
+        if old != new
+    )
+
+
+def _measured(run: CalibrationRun) -> Evidence:
+    return Evidence(label=label(run), value=_range(run), source="calibration")
+
+
+def _range(run: CalibrationRun) -> str:
+    rate = run.images_per_s
+    return f"{figure(rate.median)} images/s ({figure(rate.low)} to {figure(rate.high)})"
+
+
+def _basis(expected: ExpectedRate) -> Evidence:
+    return Evidence(label="expected", value=_interval(expected), source="knowledge base")
+
+
+def _interval(expected: ExpectedRate) -> str:
+    rate = expected.images_per_s
+    return f"{figure(rate.low)} to {figure(rate.high)} images/s"
