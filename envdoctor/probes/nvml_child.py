@@ -33,7 +33,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     """The answer of a query; None where the driver or the GPU does not support it."""
     try:
         answer = function(*arguments)
-    except (pynvml.NVMLError, AttributeError, UnicodeDecodeError):
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError, AttributeError, UnicodeDecodeError):
         return None
     return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
 
@@ -87,11 +87,15 @@ def describe(index: int) -> dict[str, Any] | None:
         "pcie_width": attempt(pynvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
         "pcie_max_width": attempt(pynvml.nvmlDeviceGetMaxPcieLinkWidth, handle),
         "utilization_pct": utilization.gpu if utilization else None,
-        "process_pids": [
-            process.pid
-            for process in attempt(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
-        ],
+        "process_pids": [process.pid for process in compute_processes(handle)],
     }
+
+
+def compute_processes(handle: Any) -> Any:
+    """The processes that compute on a GPU; drivers before 510 have only the second version."""
+    functions = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
+    answers = (attempt(getattr(pynvml, name), handle) for name in functions)
+    return next((answer for answer in answers if answer is not None), ())
 
 
 def text_of(value: Any) -> str:

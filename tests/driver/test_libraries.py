@@ -1,0 +1,140 @@
+"""NVML and cuInit through small real libraries that succeed, fail, hang and crash."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from envdoctor.core_facts import CudaInit, Gpus, Nvml
+from envdoctor.facts import Observed, Reason, Unknown
+from envdoctor.probes.driver_api import ask, decode_cuda_init, decode_nvml
+from envdoctor.probes.run import Children
+from tests.support.doctor import names, report_of
+from tests.support.patients import empty_patient, fake_torch
+
+FAKES = Path(__file__).parents[1] / "fakes"
+Build = Callable[..., Path]
+
+
+@pytest.fixture
+def build(compiler: str, tmp_path: Path) -> Build:
+    """Compile a fake library under its soname; returns its folder."""
+
+    def compile_(source: str, soname: str, *defines: str) -> Path:
+        output = tmp_path / "lib" / soname
+        output.parent.mkdir(exist_ok=True)
+        options = ["-shared", "-fPIC", f"-Wl,-soname,{soname}", *(f"-D{one}" for one in defines)]
+        subprocess.run([compiler, *options, "-o", output, FAKES / source], check=True)
+        return output.parent
+
+    return compile_
+
+
+@pytest.fixture
+def nvml(build: Build, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def install(*defines: str) -> None:
+        folder = build("nvml.c", "libnvidia-ml.so.1", *defines)
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+
+    return install
+
+
+def test_nvml_shows_a_gpu(nvml: Callable[..., None], children: Children, tmp_path: Path) -> None:
+    nvml()
+    facts = decode_nvml(children)
+    assert isinstance(facts[Nvml], Observed)
+    assert facts[Nvml].value == Nvml(
+        status="ok",
+        driver_release="535.183.01",
+        driver_cuda="12.2",
+        library=str(tmp_path / "lib" / "libnvidia-ml.so.1"),
+    )
+    (gpu,) = facts[Gpus].value.devices
+    assert (gpu.name, gpu.compute_capability) == ("NVIDIA A100-SXM4-80GB", "8.0")
+    assert (gpu.memory_bytes, gpu.power_limit_w) == (85_899_345_920, 400.0)
+    assert gpu.throttle_reasons == ("SwPowerCap",)
+    assert gpu.temperature_c is None, "a function that the driver does not have is unknown"
+
+
+def test_a_version_mismatch_has_its_name(nvml: Callable[..., None], children: Children) -> None:
+    nvml("INIT_STATUS=18")
+    facts = decode_nvml(children)
+    assert facts[Nvml].value.status == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
+    assert isinstance(facts[Gpus], Unknown)
+
+
+def test_a_library_that_aborts_is_a_fact(nvml: Callable[..., None], children: Children) -> None:
+    nvml("CRASH")
+    facts = decode_nvml(children)
+    assert facts[Nvml] == Unknown(
+        reason=Reason.CRASHED, detail="the library ended the probe by SIGABRT"
+    )
+
+
+def test_a_library_that_hangs_is_given_up(nvml: Callable[..., None], children: Children) -> None:
+    nvml("HANG")
+    answer = ask("nvml_child.py", children, limit_s=1.0)
+    assert isinstance(answer, Unknown)
+    assert answer.reason is Reason.TIMED_OUT
+
+
+def test_a_file_that_is_no_library(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "libnvidia-ml.so.1").write_bytes(b"\x7fELF not really")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    facts = decode_nvml(children)
+    assert facts[Nvml].value.status == "NVML_ERROR_LIBRARY_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("defines", "status", "count"),
+    [((), "ok", 1), (("INIT_STATUS=803",), "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", None)],
+)
+def test_cu_init(
+    build: Build,
+    children: Children,
+    monkeypatch: pytest.MonkeyPatch,
+    defines: tuple[str, ...],
+    status: str,
+    count: int | None,
+) -> None:
+    folder = build("cuda.c", "libcuda.so.1", *defines)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+    value = decode_cuda_init(children)[CudaInit].value
+    assert (value.status, value.device_count, value.driver_cuda) == (status, count, "12.2")
+    assert value.library == str(folder / "libcuda.so.1")
+
+
+def test_without_a_driver_libcuda_is_missing(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    value = decode_cuda_init(children)[CudaInit].value
+    assert value.status in ("libcuda-missing", "ok"), "a machine with a driver may run the tests"
+
+
+def test_a_cpu_torch_beside_a_gpu_is_found_by_the_whole_program(
+    build: Build, tmp_path: Path
+) -> None:
+    folder = build("nvml.c", "libnvidia-ml.so.1")
+    patient = empty_patient(tmp_path / "patient")
+    fake_torch(patient, "__version__ = '2.13.0+cpu'\n")
+    env = {"LD_LIBRARY_PATH": str(folder)}
+    report = report_of("--python", patient.root, "--static", env=env)
+    assert names(report)[0] == "cpu-only-torch"
+    assert report["stack"]["gpus"][0]["name"] == "NVIDIA A100-SXM4-80GB"
+    assert report["stack"]["driver_cuda"] == "12.2"
+
+
+def test_a_hanging_driver_leaves_the_answer_open(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = build("nvml.c", "libnvidia-ml.so.1", "HANG")
+    patient = empty_patient(tmp_path / "patient")
+    fake_torch(patient, "__version__ = '2.13.0+cpu'\n")
+    env = {"LD_LIBRARY_PATH": str(folder)}
+    report = report_of("--python", patient.root, "--static", "--timeout", "4", env=env)
+    assert (report["verdict"], report["exit_code"]) == ("incomplete", 3)
+    assert report["facts"]["Nvml"]["reason"] == "timed-out"

@@ -1,0 +1,24 @@
+/* A small libcuda.so.1. Compile with -DINIT_STATUS=n (CUresult) or -DHANG. */
+#include <unistd.h>
+
+#ifndef INIT_STATUS
+#define INIT_STATUS 0
+#endif
+
+int cuInit(unsigned int flags)
+{
+    (void)flags;
+#ifdef HANG
+    for (;;) pause();
+#endif
+    return INIT_STATUS;
+}
+
+int cuDriverGetVersion(int *version) { *version = 12020; return 0; }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuGetErrorName(int code, const char **name)
+{
+    *name = code == 803 ? "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH" : "CUDA_ERROR_UNKNOWN";
+    return 0;
+}
+int cuGetErrorString(int code, const char **message) { (void)code; *message = "a message"; return 0; }
