@@ -15,7 +15,7 @@ from packaging.version import Version
 from envdoctor.knowledge import TorchRelease, Variant
 from envdoctor.prescribe.companions import PAIRED, Companionship
 from envdoctor.prescribe.records import Machine
-from envdoctor.repair import PYTORCH_INDEX, index_of
+from envdoctor.wheel_index import PYTORCH_INDEX, index_of
 
 _ENVIRONMENT = ".venv"
 _SUFFIX = re.compile(r"-cu(\d+)$")
