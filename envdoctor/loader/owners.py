@@ -33,6 +33,13 @@ class Owners:
         found.update(_dpkg_owners(path for path in rest if path not in found))
         return found
 
+    def recorded(self, name: str) -> Owner | None:
+        """The wheel that says it installed a library of that name, wherever the file is now."""
+        for path in self.wheels:
+            if os.path.basename(path) == name and not os.path.exists(path):
+                return self._wheel(path)
+        return None
+
     def _wheel(self, path: str) -> Owner | None:
         entry = self.wheels.get(path)
         if entry is None:

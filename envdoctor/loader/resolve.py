@@ -144,7 +144,9 @@ class _Libraries:
             ),
             clean_path=self.clean_paths.get(name),
             alternatives=tuple(
-                Offer(path=path, rule="installed wheel") for path in self.by_name.get(name, ())
+                Offer(path=path, rule="installed wheel")
+                for path in self.by_name.get(name, ())
+                if os.path.exists(path)
             ),
             problems=tuple(p for p in problems if p.library == problem.library),
         )
@@ -187,6 +189,8 @@ def _with_owners(libraries: Iterable[ResolvedLibrary], owners: Owners) -> Iterat
     known = owners.of(path for path in paths if path)
     for library in libraries:
         owner = known.get(library.named or library.path or "")
+        if library.path is None and owner is None:
+            owner = owners.recorded(library.soname)
         yield msgspec.structs.replace(
             library,
             owner=owner,

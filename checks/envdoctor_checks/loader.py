@@ -1,0 +1,357 @@
+"""Libraries that torch loads: missing, refused, too old, or taken from the wrong place."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from envdoctor.api import (
+    Confidence,
+    CudaInit,
+    Distributions,
+    Driver,
+    Environment,
+    Evidence,
+    Findings,
+    Fix,
+    Installer,
+    LoadedLibraries,
+    PciGpus,
+    Safety,
+    Severity,
+    Target,
+    TorchBuild,
+    check,
+)
+from envdoctor.loader.dlopen import stem_of
+from envdoctor.loader.facts import Extension, LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.loader.tree import describe
+from envdoctor.loader.truth import differences, is_cuda
+from envdoctor.repair import restore
+from envdoctor_checks.loader_codes import (
+    CUDA_COMPAT_WRONG,
+    DRIVER_STUB,
+    EXTENSION_MISMATCH,
+    LD_LIBRARY_PATH_SHADOW,
+    OPENMP_DUPLICATE,
+    PREDICTION_DIFFERS,
+    PRELOAD_MISSING,
+    PROBLEM_CODES,
+    TORCHAUDIO_MISMATCH,
+    TORCHVISION_MISMATCH,
+    disease_of,
+)
+from envdoctor_checks.loader_fixes import Repair, without_path
+
+_MAX_NAMES = 3
+
+
+@check(*PROBLEM_CODES)
+def library_problem(
+    resolution: LibraryResolution,
+    distributions: Distributions | None,
+    target: Target | None,
+    installer: Installer | None,
+) -> Findings:
+    """A library that torch needs is absent, refused, or lacks what is needed of it."""
+    repair = Repair(resolution, distributions, target, installer)
+    seen: set[str] = set()
+    for library in resolution.libraries:
+        for problem in () if library.optional else library.problems:
+            code = disease_of(problem)
+            subject = os.path.basename(problem.library)
+            if f"{code.id}:{subject}" in seen:
+                continue
+            seen.add(f"{code.id}:{subject}")
+            yield code.finding(
+                subject=subject,
+                evidence=tuple(_evidence(problem, library, resolution)),
+                fixes=repair.of(library, problem),
+                notes=tuple(_notes(library, resolution)),
+                **_words(problem, library),
+            )
+
+
+def _words(problem: Problem, library: ResolvedLibrary) -> dict[str, Any]:
+    named = ", ".join(f"`{name}`" for name in problem.names[:_MAX_NAMES])
+    more = len(problem.names) - _MAX_NAMES
+    version = f" {library.version}" if library.version else ""
+    return {
+        "library": os.path.basename(problem.library),
+        "library_said": f"`{os.path.basename(problem.path or problem.library)}`{version}",
+        "needed_by": os.path.basename(problem.needed_by),
+        "path": problem.path or problem.library,
+        "detail": problem.detail,
+        "symbols": named + (f" and {more} more" if more > 0 else ""),
+    }
+
+
+def _evidence(
+    problem: Problem, library: ResolvedLibrary, resolution: LibraryResolution
+) -> Iterator[Evidence]:
+    yield Evidence(label="needed by", value=problem.needed_by, source="DT_NEEDED or dlopen")
+    if library.path:
+        yield Evidence(label="winner", value=library.path, source=_rule(library))
+    if library.owner:
+        text = f"{library.owner.name} {library.owner.version}"
+        yield Evidence(label="owner", value=text, source=library.owner.kind)
+    if library.clean_path:
+        yield Evidence(
+            label="in place of", value=library.clean_path, source="the same without LD_LIBRARY_PATH"
+        )
+    for offer in library.alternatives[:_MAX_NAMES]:
+        yield Evidence(label="also there", value=offer.path, source=offer.rule)
+    if resolution.import_error and library.when in ("start", "import"):
+        yield Evidence(
+            label="the loader will say", value=resolution.import_error, source="predicted"
+        )
+
+
+def _rule(library: ResolvedLibrary) -> str:
+    whose = f" of {library.rule_of}" if library.rule_of else ""
+    return f"{library.rule}{whose}"
+
+
+def _notes(library: ResolvedLibrary, resolution: LibraryResolution) -> Iterator[str]:
+    if library.when in ("query", "use"):
+        yield "torch imports without it; the first operation on a GPU that needs it fails"
+    others = {
+        one.soname
+        for one in resolution.libraries
+        if one.path and stem_of(one.soname) == stem_of(library.soname)
+    }
+    for other in sorted(others - {library.soname}):
+        yield f"`{other}` is there, but its number after `.so` is another, so it does not serve"
+
+
+@check(LD_LIBRARY_PATH_SHADOW)
+def ld_library_path_shadow(resolution: LibraryResolution, torch: TorchBuild | None) -> Findings:
+    """LD_LIBRARY_PATH or LD_PRELOAD replaces libraries that torch would load from elsewhere."""
+    shadowed = [one for one in resolution.libraries if one.clean_path and not _same(one)]
+    if not shadowed:
+        return
+    cuda = [one for one in shadowed if _belongs_to_torch(one)]
+    first = (cuda or shadowed)[0]
+    breaks = bool(resolution.import_error and not resolution.clean_import_error)
+    severity = Severity.ERROR if breaks else Severity.WARNING if cuda else Severity.INFO
+    rule = "LD_PRELOAD" if first.rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
+    yield LD_LIBRARY_PATH_SHADOW.finding(
+        severity=severity,
+        count=len(cuda or shadowed),
+        rule=rule,
+        library=first.soname,
+        path=first.path,
+        evidence=tuple(
+            Evidence(label=one.soname, value=_from_to(one), source=_rule(one))
+            for one in (cuda or shadowed)[:8]
+        ),
+        fixes=(without_path(resolution, rule),),
+        notes=tuple(_shadow_notes(breaks)),
+    )
+
+
+def _same(library: ResolvedLibrary) -> bool:
+    """Whether both files are one, or there is nothing to be replaced."""
+    return library.path is None or library.path == library.clean_path
+
+
+def _belongs_to_torch(library: ResolvedLibrary) -> bool:
+    return is_cuda(library.soname) or (library.clean_path or "").find("/torch/lib/") >= 0
+
+
+def _from_to(library: ResolvedLibrary) -> str:
+    version = f" ({library.version})" if library.version else ""
+    return f"{library.path}{version} in place of {library.clean_path}"
+
+
+def _shadow_notes(breaks: bool) -> Iterator[str]:
+    if breaks:
+        yield "without it, `import torch` finds all that it needs"
+    else:
+        yield (
+            "every version and symbol that is needed is there, so this works today; the next "
+            "upgrade of either side can break it"
+        )
+
+
+@check(PRELOAD_MISSING)
+def preload_missing(resolution: LibraryResolution, environment: Environment | None) -> Findings:
+    """LD_PRELOAD names a file that cannot be loaded."""
+    variable = environment.variables.get("LD_PRELOAD", "") if environment else ""
+    for problem in resolution.preload_problems:
+        if "so.*" in problem.library or not _was_preloaded(problem, variable):
+            continue
+        source = "LD_PRELOAD" if problem.library in variable else "/etc/ld.so.preload"
+        what = "does not exist" if problem.kind == "missing" else describe(problem)
+        yield PRELOAD_MISSING.finding(
+            subject=problem.library,
+            source=source,
+            library=problem.library,
+            what=what,
+            evidence=(Evidence(label=source, value=variable or problem.library, source=source),),
+            fixes=(_fix_of_preload(source),),
+            notes=("the loader complains and goes on without it, in every process",),
+        )
+
+
+def _was_preloaded(problem: Problem, variable: str) -> bool:
+    return problem.library in variable or "site-packages" not in problem.library
+
+
+def _fix_of_preload(source: str) -> Fix:
+    if source == "LD_PRELOAD":
+        return Fix(
+            summary="remove the name from LD_PRELOAD, or unset it",
+            commands=("unset LD_PRELOAD",),
+            safety=Safety.SAFE,
+        )
+    return Fix(
+        summary="remove the line from /etc/ld.so.preload",
+        commands=("sudoedit /etc/ld.so.preload",),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+@check(OPENMP_DUPLICATE)
+def openmp_duplicate(
+    resolution: LibraryResolution, loaded: LoadedLibraries | None, environment: Environment | None
+) -> Findings:
+    """Two copies of libiomp5 or libomp in one process, which makes them abort (OMP Error #15)."""
+    paths = {one.path for one in resolution.libraries if one.path and one.mapped}
+    paths |= {os.path.realpath(path) for path in (loaded.paths if loaded else ())}
+    copies = sorted(p for p in paths if stem_of(os.path.basename(p)) in ("libiomp5", "libomp"))
+    if len(copies) < 2:
+        return
+    allowed = environment is not None and "KMP_DUPLICATE_LIB_OK" in environment.variables
+    yield OPENMP_DUPLICATE.finding(
+        count=len(copies),
+        confidence=Confidence.LIKELY,
+        evidence=tuple(
+            Evidence(label="mapped", value=path, source="/proc/self/maps or predicted")
+            for path in copies
+        ),
+        fixes=(
+            Fix(
+                summary="take torch, numpy and MKL from one channel, so that one runtime serves all"
+            ),
+        ),
+        notes=(
+            "KMP_DUPLICATE_LIB_OK is set: the runtime no longer aborts, and may give wrong results "
+            "or run slowly"
+            if allowed
+            else "the second runtime that starts ends the process with `OMP: Error #15`",
+        ),
+    )
+
+
+@check(DRIVER_STUB)
+def driver_stub(
+    resolution: LibraryResolution, driver: Driver | None, pci: PciGpus | None
+) -> Findings:
+    """The libcuda that wins is the toolkit's stub."""
+    library = resolution.named("libcuda.so.1")
+    if library is None or library.path is None or "/stubs/" not in library.path:
+        return
+    has_gpu = bool((driver and driver.loaded) or (pci and pci.nvidia))
+    yield DRIVER_STUB.finding(
+        severity=Severity.ERROR if has_gpu else Severity.WARNING,
+        path=library.path,
+        evidence=(Evidence(label="libcuda.so.1", value=library.path, source=_rule(library)),),
+        fixes=(without_path(resolution, "LD_LIBRARY_PATH", part="/stubs"),),
+        notes=(
+            "stubs exist for linking on machines without a driver; every call of them returns "
+            "CUDA_ERROR_STUB_LIBRARY (34)",
+        ),
+    )
+
+
+@check(CUDA_COMPAT_WRONG)
+def cuda_compat_wrong(
+    resolution: LibraryResolution, driver: Driver | None, init: CudaInit | None
+) -> Findings:
+    """A forward-compatibility libcuda wins although it is not newer than the driver."""
+    library = resolution.named("libcuda.so.1")
+    if library is None or library.path is None or "/compat" not in library.path:
+        return
+    compat = os.path.basename(library.path).partition(".so.")[2]
+    if driver is None or not driver.release or _numbers(compat) > _numbers(driver.release):
+        return
+    fails = init is not None and init.status != "ok"
+    yield CUDA_COMPAT_WRONG.finding(
+        severity=Severity.ERROR if fails else Severity.WARNING,
+        compat=compat,
+        path=library.path,
+        driver=driver.release,
+        evidence=(
+            Evidence(label="libcuda.so.1", value=library.path, source=_rule(library)),
+            Evidence(label="driver", value=driver.release, source=driver.release_source),
+        ),
+        fixes=(without_path(resolution, "LD_LIBRARY_PATH", part="/compat"),),
+        notes=(
+            "a compatibility package serves drivers that are older than it (CUDA Compatibility "
+            "guide, docs.nvidia.com/deploy/cuda-compatibility)",
+        ),
+    )
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split(".") if part.isdigit())
+
+
+@check(EXTENSION_MISMATCH, TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH)
+def extension_mismatch(
+    resolution: LibraryResolution,
+    distributions: Distributions | None,
+    target: Target | None,
+    installer: Installer | None,
+) -> Findings:
+    """A compiled module of another distribution cannot be loaded with the installed torch."""
+    seen: set[str] = set()
+    for extension in resolution.extensions:
+        if extension.distribution in seen:
+            continue
+        seen.add(extension.distribution)
+        code = {"torchvision": TORCHVISION_MISMATCH, "torchaudio": TORCHAUDIO_MISMATCH}.get(
+            extension.distribution, EXTENSION_MISMATCH
+        )
+        found = distributions.first(extension.distribution) if distributions else None
+        yield code.finding(
+            subject=extension.distribution,
+            confidence=Confidence.LIKELY,
+            file=os.path.basename(extension.path),
+            distribution=f"{extension.distribution} {found.version if found else ''}".strip(),
+            what=describe(extension.problems[0]),
+            evidence=tuple(_of_extension(extension)),
+            fixes=(
+                restore(found.name, found.version, target=target, installer=installer)
+                if found and _is_damage(extension)
+                else Fix(summary=f"install the {extension.distribution} made for this torch"),
+            ),
+            notes=("torch itself imports; this module does not",),
+        )
+
+
+def _is_damage(extension: Extension) -> bool:
+    return all(problem.kind == "unreadable" for problem in extension.problems)
+
+
+def _of_extension(extension: Extension) -> Iterator[Evidence]:
+    yield Evidence(label="module", value=extension.path, source="RECORD")
+    for problem in extension.problems[:_MAX_NAMES]:
+        yield Evidence(label=problem.library, value=describe(problem), source=problem.needed_by)
+
+
+@check(PREDICTION_DIFFERS)
+def prediction_differs(resolution: LibraryResolution, loaded: LoadedLibraries) -> Findings:
+    """What is mapped is not what was predicted: a fault of the doctor."""
+    for one in differences(resolution, loaded.paths):
+        yield PREDICTION_DIFFERS.finding(
+            subject=one.soname,
+            library=one.soname,
+            predicted=one.predicted or "nothing",
+            mapped=one.mapped or "nothing",
+            evidence=(
+                Evidence(label="predicted", value=one.predicted or "none", source="ELF files"),
+                Evidence(label="mapped", value=one.mapped or "none", source="/proc/self/maps"),
+            ),
+            fixes=(Fix(summary="report this with the output of `envdoctor collect`"),),
+        )
