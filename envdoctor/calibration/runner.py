@@ -23,6 +23,7 @@ from envdoctor.calibration.results import (
 )
 from envdoctor.calibration.telemetry import Sample, Sampler, summarise
 from envdoctor.clock import now_utc
+from envdoctor.core_facts import Gpu
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.probes.channel import anonymous_file
@@ -44,7 +45,7 @@ class Progress(Record, tag="CalibrationProgress"):
     """What is being measured now. `phase`: starting, warm-up, timing, ceilings, pipeline.
 
     `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
-    precision; `message` is one line for a human.
+    precision; `message` is one line for a human; `gpus` is what NVML said last.
     """
 
     device: str = ""
@@ -55,6 +56,7 @@ class Progress(Record, tag="CalibrationProgress"):
     seconds: float = 0.0
     budget_s: float = 0.0
     message: str = ""
+    gpus: tuple[Gpu, ...] = ()
 
 
 OnProgress = Callable[[Progress], None]
@@ -67,6 +69,7 @@ def calibrate(
     children: Children,
     on_progress: OnProgress = lambda progress: None,
     knowledge: Knowledge | None = None,
+    silence_limit_s: float = SILENCE_LIMIT_S,
 ) -> Observed[Calibration] | Unknown:
     """Measure a ResNet-50 training step with the torch of the interpreter `python`.
 
@@ -74,13 +77,20 @@ def calibrate(
     that which ships with the doctor.
 
     Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
-    interrupted. Unknown if nothing could be measured: no torch, or a torch that does not start.
+    interrupted. A worker that is silent for `silence_limit_s` is ended. Unknown if nothing could be
+    measured: no torch, or a torch that does not start.
     """
     started = time.monotonic()
     settings = _within_limits(settings)
     with anonymous_file() as fd:
-        heard = _Heard(fd=fd, on_progress=on_progress)
-        with Sampler(children) as sampler:
+        sampler = Sampler(children)
+        heard = _Heard(
+            fd=fd,
+            on_progress=lambda progress: on_progress(
+                msgspec.structs.replace(progress, gpus=sampler.newest)
+            ),
+        )
+        with sampler:
             ended = _run(python, settings, heard, children)
         heard.listen()
     reason = heard.fatal or ended.reason
@@ -133,7 +143,7 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
 def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
     where = f" during {heard.last.message or heard.last.phase}" if heard.last else ""
     if child.timed_out:
-        reason = f"no sign of life within {SILENCE_LIMIT_S:.0f} s{where}"
+        reason = f"no sign of life within {heard.silence_limit_s:.0f} s{where}"
         return _Ended(reason=reason, kind=Reason.TIMED_OUT)
     if child.signal == "SIGKILL":
         return _Ended(reason=f"killed by the system{where}, which it does when memory runs out")
@@ -152,6 +162,7 @@ class _Heard:
 
     fd: int
     on_progress: OnProgress
+    silence_limit_s: float
     offset: int = 0
     rest: bytes = b""
     started_at: str = field(default_factory=now_utc)
@@ -172,7 +183,7 @@ class _Heard:
     def still_talks(self) -> bool:
         """Take in what is new; False if the worker has been silent for too long."""
         self.listen()
-        return time.monotonic() - self.spoke_at <= SILENCE_LIMIT_S
+        return time.monotonic() - self.spoke_at <= self.silence_limit_s
 
     def listen(self) -> None:
         """Take in what is new."""

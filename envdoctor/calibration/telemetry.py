@@ -17,6 +17,9 @@ from envdoctor.record import Record
 
 LIMIT_S = 3600.0
 
+_TAIL_BYTES = 32 * 1024
+"""Holds the last samples of a machine with 16 GPUs: one takes up to 1 KiB."""
+
 
 class Sample(Record):
     """One GPU at one moment of the monotonic clock."""
@@ -33,6 +36,8 @@ class Sampler:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._written = b""
+        self._fd: int | None = None
+        self._reading = threading.Lock()
 
     def __enter__(self) -> "Sampler":
         self._thread.start()
@@ -44,12 +49,25 @@ class Sampler:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """All samples, oldest first; complete after the end."""
-        return decode_samples(self._written)
+        """The samples so far, oldest first; complete after the end."""
+        return decode_samples(self._read())
+
+    @property
+    def newest(self) -> tuple[Gpu, ...]:
+        """Every GPU as it was sampled last. Quick, however long the sampling goes on."""
+        written = self._read()
+        tail = written[-_TAIL_BYTES:]
+        whole = tail if len(tail) == len(written) else tail.partition(b"\n")[2]
+        return tuple({one.gpu.index: one.gpu for one in decode_samples(whole)}.values())
+
+    def _read(self) -> bytes:
+        with self._reading:
+            return self._written if self._fd is None else read_all(self._fd)
 
     def _run(self) -> None:
         with anonymous_file() as fd:
             command = [sys.executable, "-I", "-m", "envdoctor.calibration.telemetry_child", str(fd)]
+            self._fd = fd
             try:
                 run_child(
                     command,
@@ -62,7 +80,8 @@ class Sampler:
                 # Without telemetry the figures are still good.
                 return
             finally:
-                self._written = read_all(fd)
+                with self._reading:
+                    self._written, self._fd = read_all(fd), None
 
 
 def decode_samples(lines: bytes) -> tuple[Sample, ...]:
