@@ -236,16 +236,27 @@ def _beyond_the_data(machine: Machine, knowledge: Knowledge) -> str | None:
 
 
 def _none_because(every: Iterable[Candidate], machine: Machine, knowledge: Knowledge) -> str:
-    """What keeps the nearest build from working, and the change of the machine that would help."""
+    """What keeps the nearest builds from working, and the change of the machine that would help."""
     nearest = _nearest(tuple(every))
     if not nearest:
         return f"my data has no CUDA build for Linux on {machine.arch}"
-    best = min(nearest, key=lambda one: _floor(one, machine, knowledge))
+    ways: dict[frozenset[str], list[Candidate]] = {}
+    for one in nearest:
+        ways.setdefault(frozenset(it.kind for it in one.obstacles), []).append(one)
+    texts = [_way(kinds, group, machine, knowledge) for kinds, group in ways.items()]
+    return "no published build works here; nearest is " + "; or ".join(texts)
+
+
+def _way(
+    kinds: frozenset[str], group: list[Candidate], machine: Machine, knowledge: Knowledge
+) -> str:
+    best = min(group, key=lambda one: _floor(one, machine, knowledge))
+    if "driver" not in kinds:
+        best = group[0]
     name = f"torch {best.release.version}+{best.variant.tag}"
-    obstacles = "; ".join(dict.fromkeys(one.text for one in best.obstacles))
-    kinds = {one.kind for one in best.obstacles}
-    advice = _advice(kinds, nearest, machine, knowledge)
-    return f"no published build works here; the nearest, {name}: {obstacles}{advice}"
+    obstacles = ", ".join(dict.fromkeys(one.text for one in best.obstacles))
+    advice = _advice(kinds, group, best, machine, knowledge)
+    return f"{name}: {obstacles}" + (f" ({advice})" if advice else "")
 
 
 def _floor(one: Candidate, machine: Machine, knowledge: Knowledge) -> tuple[int, ...]:
@@ -266,23 +277,27 @@ def _nearest(every: tuple[Candidate, ...]) -> list[Candidate]:
 
 
 def _advice(
-    kinds: set[str], nearest: list[Candidate], machine: Machine, knowledge: Knowledge
+    kinds: frozenset[str],
+    group: list[Candidate],
+    best: Candidate,
+    machine: Machine,
+    knowledge: Knowledge,
 ) -> str:
     if "gpu" in kinds:
         if len({gpu.compute_capability for gpu in machine.gpus}) > 1:
-            return ". No build serves all these GPUs; leave some out with CUDA_VISIBLE_DEVICES"
-        return ". No driver changes that; only a build from source could"
+            return "no build serves all these GPUs; leave some out with CUDA_VISIBLE_DEVICES"
+        return "no driver changes that; only a build from source could"
     if kinds & {"driver", "branch"}:
-        floors = [floor_of(one.variant, machine, knowledge) for one in nearest]
+        floors = [floor_of(one.variant, machine, knowledge) for one in group]
         capabilities = [gpu.compute_capability for gpu in machine.gpus if gpu.compute_capability]
         branch = advised_branch([one for one in floors if one], capabilities, knowledge)
         if branch and driver_os(machine) == "linux":
-            return f". Driver branch {branch.branch} would run it"
-        return ". A newer driver would run it"
-    if "python" in kinds:
-        return f". Python {nearest[0].release.pythons[-1]} would run it"
+            return f"driver branch {branch.branch} would run it"
+        return "a newer driver would run it"
+    if "python" in kinds and best.release.pythons and not machine.pypy:
+        return f"Python {best.release.pythons[-1]} would run it"
     if "glibc" in kinds:
-        return ". A newer system or a container with one would run it"
+        return "a newer system or a container with one would run it"
     return ""
 
 

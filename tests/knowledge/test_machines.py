@@ -1,0 +1,58 @@
+"""Machines written by hand whose right answers come from published documents.
+
+Each names its source. None was computed by the prescriber.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from envdoctor.knowledge import load
+from envdoctor.prescribe import Machine, Prescription, prescribe
+
+ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("machines.json").read_text())
+KNOWLEDGE = load()
+
+
+def _prescribed(row: dict[str, Any]) -> Prescription:
+    return prescribe(msgspec.convert(row["machine"], Machine), KNOWLEDGE, row["wish"])
+
+
+def test_there_are_enough_and_each_has_a_source() -> None:
+    assert len(ROWS) >= 40
+    assert all(row["source"] for row in ROWS)
+    assert len({row["title"] for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["title"]))
+def test_the_answer_is_the_published_one(row: dict[str, Any]) -> None:
+    answer = _prescribed(row)
+    best = answer.best
+    found = [best.torch, best.variant] if best else None
+    assert found == row["best"], answer.none_because
+    if row["none_says"]:
+        assert row["none_says"] in (answer.none_because or "")
+    listed = [[build.torch, build.variant] for build in answer.builds]
+    for build in row["listed"]:
+        assert build in listed
+    for build in row["never"]:
+        assert build not in listed
+
+
+def test_one_does_not_need_to_do_anything_where_it_works_already() -> None:
+    row = next(row for row in ROWS if row["title"].startswith("535 runs a cu126"))
+    best = _prescribed(row).best
+    assert best is not None
+    assert best.commands == ()
+    assert best.changes == ()
+
+
+def test_what_was_asked_for_and_does_not_work_is_explained() -> None:
+    row = next(row for row in ROWS if row["title"] == "Python 3.13 and torch 2.4")
+    best = _prescribed(row).best
+    assert best is not None
+    assert "not torch 2.4.1" in best.why
+    assert "no wheel for Python 3.13" in best.why
