@@ -92,7 +92,7 @@ def describe(index: int) -> dict[str, Any] | None:
 
 
 def compute_processes(handle: Any) -> Any:
-    """The processes that compute on a GPU; drivers before 510 have only the second version."""
+    """The processes that compute on a GPU; older drivers offer only the second version."""
     functions = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
     answers = (attempt(getattr(pynvml, name), handle) for name in functions)
     return next((answer for answer in answers if answer is not None), ())
