@@ -64,8 +64,8 @@ class Expectations:
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_Said | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
             return None
-        # Only AMP rates are published in both formats; the others hold for either.
-        wanted = channels_last and series == AMP
+        # Only AMP rates of tensor cores are published in both formats; others hold for either.
+        wanted = channels_last and series == AMP and gpu.fp16_tensor_tflops is not None
         exact = self._rates.get((gpu.model, series, wanted))
         if exact is not None:
             return _Said(rate=self._around(exact.images_per_s), basis=_published_basis(exact))

@@ -89,6 +89,7 @@ def calibrate(
             on_progress=lambda progress: on_progress(
                 msgspec.structs.replace(progress, gpus=sampler.newest)
             ),
+            silence_limit_s=silence_limit_s,
         )
         with sampler:
             ended = _run(python, settings, heard, children)

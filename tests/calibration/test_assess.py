@@ -1,0 +1,103 @@
+"""From runs to what they mean, on calibrations made by hand (synthetic)."""
+
+import msgspec
+import pytest
+
+from envdoctor.calibration.assess import DEFAULT_WHAT_IF, assess, duration
+from envdoctor.calibration.results import Calibration, Settings
+from envdoctor.knowledge import load
+from tests.calibration.synthetic import make_calibration, make_pipeline, make_run
+
+CPU = (make_run(5.0, device="cpu", precision="fp32"), make_run(9.0, device="cpu"))
+GPU = (make_run(400.0, precision="fp32"), make_run(940.0, precision="tf32"), make_run(2400.0))
+
+
+def assessed(calibration: Calibration) -> Calibration:
+    return assess(calibration, load())
+
+
+def sentence(calibration: Calibration, of: str, against: str) -> str:
+    return next(
+        one.sentence for one in calibration.speedups if (one.of, one.against) == (of, against)
+    )
+
+
+def test_gpu_against_cpu_and_precisions_against_fp32() -> None:
+    result = assessed(make_calibration(*CPU, *GPU))
+    assert sentence(result, "cuda:0 bf16", "cpu bf16").startswith("267x faster")
+    assert sentence(result, "cuda:0 bf16", "cuda:0 fp32").startswith("6.0x faster")
+    assert sentence(result, "cuda:0 tf32", "cuda:0 fp32").startswith("2.4x faster")
+    assert sentence(result, "cpu bf16", "cpu fp32").startswith("1.8x faster")
+
+
+def test_memory_format_compilation_and_batch_are_compared_with_the_plain_run() -> None:
+    result = assessed(
+        make_calibration(
+            *GPU,
+            make_run(1700.0, memory_format="contiguous"),
+            make_run(3000.0, compiled=True),
+            make_run(2000.0, batch_size=64),
+        )
+    )
+    assert sentence(result, "cuda:0 bf16 channels_last", "cuda:0 bf16 contiguous").startswith(
+        "1.41x"
+    )
+    assert sentence(result, "cuda:0 bf16 compiled", "cuda:0 bf16 eager").startswith("1.25x faster")
+    assert sentence(result, "cuda:0 bf16 batch 256", "cuda:0 bf16 batch 64").startswith(
+        "1.2x faster"
+    )
+
+
+def test_expected_rates_come_with_the_measured_share() -> None:
+    rates = {one.precision: one for one in assessed(make_calibration(*GPU)).expected}
+    assert rates["bf16"].measured_over_expected == pytest.approx(2400 / 2470)
+    assert rates["tf32"].verdict == "as-expected"
+
+
+def test_a_machine_without_a_gpu_sees_what_others_would_bring() -> None:
+    result = assessed(make_calibration(*CPU))
+    assert [one.device for one in result.expected] == list(DEFAULT_WHAT_IF)
+    assert {one.verdict for one in result.expected} == {"not-measured"}
+    assert {one.kind for one in result.speedups if one.against == "cpu bf16"} == {"predicted"}
+
+
+def test_what_if_replaces_the_default_list() -> None:
+    settings = Settings(what_if=("L4",))
+    result = assessed(make_calibration(*CPU, settings=settings))
+    assert [one.device for one in result.expected] == ["L4"]
+
+
+def test_a_prediction_knows_the_input_pipeline() -> None:
+    settings = Settings(what_if=("A100-SXM4-80GB",))
+    result = assessed(make_calibration(*CPU, settings=settings, pipeline=make_pipeline(480.0)))
+    limited = "A100 SXM4 80 GB bf16, fed by this input pipeline"
+    assert sentence(result, limited, "cpu bf16").startswith("53.3x faster")
+    feed = next(one for one in result.pipeline.feeds if one.device == "A100 SXM4 80 GB")
+    assert feed.sentence == ("this GPU will wait: 2,470 images/s wanted, 480 fed by 4 workers")
+
+
+def test_an_epoch_takes_the_longer_of_the_two() -> None:
+    result = assessed(make_calibration(make_run(2400.0), pipeline=make_pipeline(480.0)))
+    (epoch,) = result.epochs
+    assert epoch.compute_bound_s == pytest.approx(1281167 / 2400)
+    assert epoch.pipeline_bound_s == pytest.approx(1281167 / 480)
+    assert epoch.sentence.startswith("44.5 min behind this input pipeline, 8.9 min")
+
+
+def test_what_is_known_survives_json() -> None:
+    result = assessed(make_calibration(*CPU, *GPU, pipeline=make_pipeline(480.0)))
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Calibration) == result
+
+
+def test_nothing_measured_gives_nothing_to_compare() -> None:
+    result = assessed(make_calibration(complete=False, interrupted=True))
+    assert result.speedups == ()
+    assert all(one.verdict == "not-measured" for one in result.expected)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.5, "0.5 s"), (92 * 60, "92 min"), (7.5 * 3600, "7.5 h"), (332640, "3.85 days")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,113 @@
+"""Expected rates: predicted without the number they are tested on, within the stated error."""
+
+from statistics import median
+
+import msgspec
+import pytest
+
+from envdoctor.calibration.assess import amp_precision, predict_model
+from envdoctor.calibration.expectation import Expectations
+from envdoctor.calibration.reference import published_rates
+from envdoctor.calibration.roofline import Roofline
+from envdoctor.knowledge import Knowledge, load
+
+
+@pytest.fixture(scope="module")
+def knowledge() -> Knowledge:
+    return load()
+
+
+def test_leave_one_out_stays_within_fifteen_per_cent(knowledge: Knowledge) -> None:
+    predictions = Roofline(knowledge).leave_one_out()
+    assert len(predictions) >= 35
+    assert median(abs(one.error) for one in predictions) <= 0.15
+    for series in ("AMP", "TF32", "FP32"):
+        errors = [abs(one.error) for one in predictions if one.series == series]
+        assert median(errors) <= 0.15, series
+        assert max(errors) <= 0.30, series
+
+
+class _Changed(Knowledge):
+    """The knowledge, with the published rates of one GPU multiplied."""
+
+    def __init__(self, gpu: str, factor: float) -> None:
+        super().__init__()
+        self._gpu, self._factor = gpu, factor
+
+    @property
+    def resnet50_references(self):  # type: ignore[no-untyped-def]
+        return tuple(
+            msgspec.structs.replace(
+                one, images_per_s_per_gpu=one.images_per_s_per_gpu * self._factor
+            )
+            if one.gpu == self._gpu
+            else one
+            for one in super().resnet50_references
+        )
+
+
+@pytest.mark.parametrize("gpu", ["A100 SXM4 80 GB", "Tesla V100 SXM2 16 GB", "GeForce RTX 3090"])
+def test_a_prediction_never_knows_the_rate_it_is_tested_on(knowledge: Knowledge, gpu: str) -> None:
+    def predicted(source: Knowledge) -> dict[tuple[str, bool], float]:
+        return {
+            (one.series, one.channels_last): one.predicted
+            for one in Roofline(source).leave_one_out()
+            if one.gpu == gpu
+        }
+
+    assert predicted(knowledge) == pytest.approx(predicted(_Changed(gpu, 3.0)))
+    others = {
+        one.predicted for one in Roofline(_Changed(gpu, 3.0)).leave_one_out() if one.gpu != gpu
+    }
+    assert others != {
+        one.predicted for one in Roofline(knowledge).leave_one_out() if one.gpu != gpu
+    }
+
+
+def test_an_a100_is_expected_at_its_published_rate(knowledge: Knowledge) -> None:
+    gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
+    assert gpu is not None
+    rate = Expectations(knowledge).of_model(gpu, "bf16", device="cuda:0", measured=2400.0)
+    assert rate is not None
+    assert rate.images_per_s.median == 2470
+    assert rate.verdict == "as-expected"
+    assert "DeepLearningExamples" in rate.basis
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"), [(1000.0, "slower"), (2470.0, "as-expected"), (4000.0, "faster")]
+)
+def test_the_verdict(knowledge: Knowledge, measured: float, verdict: str) -> None:
+    gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
+    assert gpu is not None
+    rate = Expectations(knowledge).of_model(gpu, "fp16", device="cuda:0", measured=measured)
+    assert rate is not None
+    assert rate.verdict == verdict
+
+
+def test_every_gpu_is_predicted_sensibly_or_not_at_all(knowledge: Knowledge) -> None:
+    predicted = 0
+    for gpu in knowledge.gpus:
+        rates = {rate.precision: rate.images_per_s for rate in predict_model(gpu, knowledge)}
+        predicted += bool(rates)
+        for rate in rates.values():
+            assert 0 < rate.low <= rate.median <= rate.high
+        amp = rates.get(amp_precision(gpu) or "")
+        if "tf32" in rates and amp:
+            assert amp.median > rates["tf32"].median, gpu.model
+        if "tf32" in rates and "fp32" in rates:
+            assert rates["fp32"].median <= rates["tf32"].median, gpu.model
+    assert predicted >= 100
+
+
+def test_channels_last_is_no_gain_without_tensor_cores(knowledge: Knowledge) -> None:
+    gpu = knowledge.gpu("GeForce GTX 1080 Ti")
+    assert gpu is not None
+    assert amp_precision(gpu) is None
+    (rate,) = predict_model(gpu, knowledge, ["fp16"])
+    assert rate.images_per_s.median == 239.7
+    assert "times" not in rate.basis
+
+
+def test_input_bound_rates_are_no_reference(knowledge: Knowledge) -> None:
+    assert "B200" not in {rate.gpu for rate in published_rates(knowledge)}
