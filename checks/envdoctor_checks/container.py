@@ -24,7 +24,7 @@ CONTAINER_NO_GPU_RUNTIME = Code(
     family="container-no-gpu-runtime",
     severity=Severity.ERROR,
     message="this {kind} container was started without access to the machine's NVIDIA GPU",
-    explains=("ED211", "ED410", "ED411", "ED412"),
+    explains=("ED211", "ED302", "ED410", "ED411", "ED412"),
 )
 CONTAINER_DEVICE_NODES = Code(
     id="ED501",
@@ -40,7 +40,7 @@ WSL_LIBCUDA = Code(
     family="wsl-libcuda",
     severity=Severity.ERROR,
     message="WSL offers its GPU, but libcuda.so.1 of /usr/lib/wsl/lib is not found by the loader",
-    explains=("ED211", "ED410", "ED411", "ED412"),
+    explains=("ED211", "ED302", "ED410", "ED411", "ED412"),
 )
 SHM_TOO_SMALL = Code(
     id="ED503",

@@ -109,13 +109,13 @@ CUDA_VISIBLE_DEVICES = Code(
     message="CUDA_VISIBLE_DEVICES is `{value}`, {effect}",
     explains=("ED411", "ED412"),
 )
-LIBCUDA_MISSING = Code(
+DRIVER_WITHOUT_LIBCUDA = Code(
     id="ED211",
-    name="libcuda-missing",
+    name="driver-without-libcuda",
     family="libcuda-missing",
     severity=Severity.ERROR,
     message="the kernel driver{release} is loaded, but libcuda.so.1 cannot be found",
-    explains=_NO_CUDA,
+    explains=(*_NO_CUDA, "ED302"),
 )
 CUDA_INIT_FAILED = Code(
     id="ED212",
@@ -389,8 +389,8 @@ def gpu_lost(nvml: Nvml) -> Findings:
     )
 
 
-@check(LIBCUDA_MISSING)
-def libcuda_missing(
+@check(DRIVER_WITHOUT_LIBCUDA)
+def driver_without_libcuda(
     init: CudaInit, driver: Driver, build: TorchBuild, container: Container
 ) -> Findings:
     """The kernel driver without its user-space library."""
@@ -398,7 +398,7 @@ def libcuda_missing(
         return
     if container.kind != "none":
         return
-    yield LIBCUDA_MISSING.finding(
+    yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {driver.release}" if driver.release else "",
         evidence=(
             Evidence(label="dlopen", value=init.message, source="libcuda.so.1"),

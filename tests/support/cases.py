@@ -202,7 +202,7 @@ CASES: dict[str, Case] = {
         "gpu-hw-fault",
         1,
     ),
-    "libcuda-missing": Case(
+    "driver-without-libcuda": Case(
         machine(
             NO_LIBRARY,
             NO_GPUS,
@@ -210,7 +210,7 @@ CASES: dict[str, Case] = {
             CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
             TorchRuntime=NO_CUDA,
         ),
-        "libcuda-missing",
+        "driver-without-libcuda",
         1,
     ),
     "pascal-on-driver-590": Case(
