@@ -251,7 +251,7 @@ def _way(
     kinds: frozenset[str], group: list[Candidate], machine: Machine, knowledge: Knowledge
 ) -> str:
     best = min(group, key=lambda one: _floor(one, machine, knowledge))
-    if "driver" not in kinds:
+    if "driver" not in kinds or machine.driver is None:
         best = group[0]
     name = f"torch {best.release.version}+{best.variant.tag}"
     obstacles = ", ".join(dict.fromkeys(one.text for one in best.obstacles))

@@ -100,16 +100,11 @@ def requirements(
         spec = f"{name}=={version}" if version[0].isdigit() else f"{name}{version}"
         if name == "torchvision":
             own.append(spec + local)
-        elif name in PAIRED and not _is_unpaired(name, version, release):
+        elif name in companions.published_with:
             own.append(spec)
         else:
             other.append(spec)
     return tuple(own), tuple(other)
-
-
-def _is_unpaired(name: str, version: str, release: TorchRelease) -> bool:
-    """A torchaudio without a build for that torch comes from the ordinary index."""
-    return name == "torchaudio" and Version(version) < Version(release.version)
 
 
 def index_options(release: TorchRelease, variant: Variant) -> tuple[str, ...]:

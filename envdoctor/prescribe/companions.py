@@ -15,10 +15,14 @@ _FREE_TORCHAUDIO = "2.11.0"
 
 
 class Companionship(Record):
-    """What becomes of the installed companions: versions to install, packages to remove, and
-    remarks on those that the data cannot place. `misfits` are extensions left without a release."""
+    """What becomes of the installed companions: versions to install and packages to remove.
+
+    `published_with` are those of the pins that came out with that torch, so that the index of the
+    build has them; `misfits` are extensions for which no release fits.
+    """
 
     pins: dict[str, str] = msgspec.field(default_factory=dict)
+    published_with: tuple[str, ...] = ()
     removals: tuple[str, ...] = ()
     misfits: tuple[str, ...] = ()
 
@@ -44,7 +48,13 @@ def companionship(machine: Machine, release: TorchRelease, knowledge: Knowledge)
                 pins[name] = version
     if _needs_numpy_1(machine, release, knowledge, pins):
         pins["numpy"] = "<2"
-    return Companionship(pins=pins, removals=tuple(removals), misfits=tuple(misfits))
+    pair = knowledge.companions(release.version)
+    return Companionship(
+        pins=pins,
+        published_with=tuple(name for name in PAIRED if name in pins and getattr(pair, name)),
+        removals=tuple(removals),
+        misfits=tuple(misfits),
+    )
 
 
 def paired_version(
