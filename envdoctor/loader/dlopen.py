@@ -5,6 +5,7 @@ measured by /proc/self/maps: which call opens which. Each is looked up by the RP
 the object that calls dlopen.
 """
 
+import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ class Call:
 
     `{major}` is the number after `.so.` in the caller's own soname, `{cuda}` the major of torch's
     CUDA. `driver` marks what the NVIDIA driver installs: absent without one, which is no fault.
-    `majors` limits the call to those majors of the caller.
+    `majors` limits the call to those majors of the caller, `if_named` to callers in whose file the
+    name's stem occurs: later releases open parts that earlier ones do not know.
     """
 
     caller: str
@@ -30,6 +32,7 @@ class Call:
     driver: bool = False
     optional: bool = False
     majors: tuple[int, ...] = ()
+    if_named: bool = False
 
 
 CALLS = (
@@ -40,6 +43,13 @@ CALLS = (
     Call(caller="libcudnn_graph", name="libcudnn_engines_precompiled.so.{major}", majors=(9,)),
     Call(caller="libcudnn_graph", name="libcudnn_engines_runtime_compiled.so.{major}", majors=(9,)),
     Call(caller="libcudnn_graph", name="libcudnn_heuristic.so.{major}", majors=(9,)),
+    Call(
+        caller="libcudnn_graph",
+        name="libcudnn_engines_tensor_ir.so.{major}",
+        optional=True,
+        if_named=True,
+        majors=(9,),
+    ),
     Call(caller="libcudnn_graph", name="libnvrtc.so.{cuda}", optional=True, majors=(9,)),
     Call(caller="libcudnn", name="libcudnn_ops_infer.so.{major}", when=QUERY, majors=(8,)),
     Call(caller="libcudnn", name="libcudnn_cnn_infer.so.{major}", majors=(8,)),
@@ -65,6 +75,18 @@ def major_of(soname: str) -> int | None:
     """9 for `libcudnn.so.9`; None where the soname has no number."""
     match = _SONAME.match(soname)
     return int(match[2]) if match and match[2] else None
+
+
+def mentions(path: str, stem: str) -> bool:
+    """Whether that text occurs in a file; False where it cannot be read."""
+    try:
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            return data.find(stem.encode()) >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def calls_of(soname: str, cuda_major: str | None) -> Iterator[tuple[Call, str]]:

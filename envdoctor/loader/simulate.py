@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from envdoctor.loader.dlopen import QUERY, Call, calls_of
+from envdoctor.loader.dlopen import QUERY, Call, calls_of, mentions, stem_of
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.facts import Problem
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
@@ -170,12 +170,14 @@ def _later(program: Program, run: Simulation, when: str) -> None:
         pending = [
             (one, call, name)
             for one, call, name in _calls(program, run.process)
-            if (id(one), name) not in done and (not when or call.when == when)
+            if (id(one), name) not in done
+            and (not when or call.when == when)
+            and (not call.if_named or mentions(one.path, stem_of(name)))
         ]
         if not pending:
             return
+        done |= {(id(caller), name) for caller, _, name in pending}
         for caller, call, name in pending:
-            done.add((id(caller), name))
             _open_later(run, caller, call, name)
 
 

@@ -1,0 +1,56 @@
+"""Real CUDA wheels, broken in many ways: the prediction must be what is mapped.
+
+    ENVDOCTOR_WHEELS=/big/disk pytest -m wheels tests/wheels -s
+    ENVDOCTOR_WHEELS_TORCH=2.6.0 ...                             only that release
+
+One environment at a time; each is removed after its turn unless ENVDOCTOR_WHEELS_KEEP is set.
+"""
+
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.wheels.environments import CACHE, Environment, installed
+from tests.wheels.lane import Outcome, as_document, try_scenario
+from tests.wheels.scenarios import SCENARIOS
+
+RELEASES = ("2.1.2", "2.4.1", "2.6.0", "2.8.0", "2.15.0")
+RESULTS = Path(__file__).with_name("results")
+
+pytestmark = [pytest.mark.wheels, pytest.mark.timeout(7200)]
+
+_chosen = tuple(filter(None, os.environ.get("ENVDOCTOR_WHEELS_TORCH", "").split(","))) or RELEASES
+
+
+@pytest.fixture(scope="module", params=_chosen)
+def base(request: pytest.FixtureRequest) -> Iterator[tuple[str, Environment]]:
+    """An installed environment whose files are the same afterwards."""
+    environment = installed(request.param)
+    before = environment.state()
+    yield request.param, environment
+    assert environment.state() == before, "the base was written into"
+    if "ENVDOCTOR_WHEELS_KEEP" not in os.environ:
+        shutil.rmtree(environment.folder)
+
+
+def test_the_prediction_is_what_is_mapped(base: tuple[str, Environment]) -> None:
+    version, environment = base
+    folder = CACHE / "work"
+    folder.mkdir(exist_ok=True)
+    outcomes: list[Outcome] = []
+    for scenario in SCENARIOS:
+        outcome = try_scenario(environment, version, scenario, folder)
+        print(f"{version} {scenario.name}: {outcome.right}/{outcome.mapped} {outcome.faults or ''}")
+        outcomes.append(outcome)
+    shutil.rmtree(folder)
+    document = as_document(outcomes, datetime.date.today().isoformat())
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(document, indent=1).replace(str(CACHE), "CACHE") + "\n"
+    (RESULTS / f"torch-{version}.json").write_text(text)
+    assert document["environments_tried"] >= 25
+    assert not [(one.scenario, one.faults) for one in outcomes if one.faults]
