@@ -86,8 +86,8 @@ def choose_target(
 ) -> dict[type[Fact], Known]:
     """The facts Target and Interpreter for `--python`, or for the first candidate with a torch."""
     if requested is not None:
-        path = _inside(requested) if os.path.isdir(requested) else requested
-        examined = examine(path or requested, "--python", children=children, static=static)
+        path = _named_by_the_user(requested, env)
+        examined = examine(path, "--python", children=children, static=static)
         return _facts(examined, "it was asked for with --python", ())
     passed: list[Examined] = []
     for path, origin in default_candidates(env, cwd, doctor):
@@ -100,6 +100,14 @@ def choose_target(
     first = next((one for one in passed if one.problem is None), passed[0])
     others = [one for one in passed if one is not first]
     return _facts(first, f"{first.origin}: no interpreter found has a torch on disk", others)
+
+
+def _named_by_the_user(requested: str, env: Mapping[str, str]) -> str:
+    """The absolute path of an interpreter given as a path, a folder, or a command's name."""
+    if os.sep not in requested and not os.path.exists(requested):
+        return shutil.which(requested, path=env.get("PATH")) or requested
+    path = os.path.abspath(os.path.expanduser(requested))
+    return (_inside(path) or path) if os.path.isdir(path) else path
 
 
 def _no_python() -> Examined:

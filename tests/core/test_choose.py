@@ -1,0 +1,137 @@
+"""Which interpreter is examined by default, in the documented order, and why."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from envdoctor.core_facts import Interpreter, Target
+from envdoctor.facts import Observed
+from envdoctor.probes.choose import choose_target
+from envdoctor.probes.run import Children
+from tests.support.patients import Patient, empty_patient, fake_torch
+
+DOCTOR = "the doctor's own interpreter"
+
+
+class Machine:
+    """A user's surroundings made of real, small environments."""
+
+    def __init__(self, root: Path, children: Children) -> None:
+        self.root = root
+        self.children = children
+        self.env: dict[str, str] = {"PATH": str(root / "nothing")}
+        self.doctor = self.environment("doctor")
+
+    def environment(self, name: str, *, torch: bool = False) -> Patient:
+        patient = empty_patient(self.root / name)
+        if torch:
+            fake_torch(patient, "")
+        return patient
+
+    def chosen(self, requested: str | None = None, env: Mapping[str, str] | None = None) -> Target:
+        facts = choose_target(
+            requested,
+            children=self.children,
+            env=env or self.env,
+            cwd=str(self.root),
+            doctor=str(self.doctor.python),
+        )
+        target = facts[Target]
+        assert isinstance(target, Observed)
+        assert isinstance(facts[Interpreter], Observed) is (target.value.problem is None)
+        return target.value
+
+
+@pytest.fixture
+def machine(tmp_path: Path, children: Children) -> Machine:
+    return Machine(tmp_path, children)
+
+
+def test_the_first_with_a_torch_wins(machine: Machine) -> None:
+    machine.environment("active")
+    wanted = machine.environment(".venv", torch=True)
+    machine.env["VIRTUAL_ENV"] = str(machine.root / "active")
+    target = machine.chosen()
+    assert target.path == str(wanted.python)
+    assert target.chosen_because.startswith("./.venv")
+    assert [one.origin for one in target.passed_over] == ["VIRTUAL_ENV"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"), [("VIRTUAL_ENV", "CONDA_PREFIX"), ("ENVDOCTOR_PYTHON", "VIRTUAL_ENV")]
+)
+def test_the_order_of_the_origins(machine: Machine, earlier: str, later: str) -> None:
+    first = machine.environment("first", torch=True)
+    second = machine.environment("second", torch=True)
+    for name, patient in ((later, second), (earlier, first)):
+        is_path = name == "ENVDOCTOR_PYTHON"
+        machine.env[name] = str(patient.python if is_path else patient.root)
+    assert machine.chosen().path == str(first.python)
+
+
+def test_the_doctors_own_comes_before_the_path(machine: Machine) -> None:
+    fake_torch(machine.doctor, "")
+    other = machine.environment("other", torch=True)
+    (other.root / "bin" / "python3").symlink_to(other.python)
+    machine.env["PATH"] = str(other.root / "bin")
+    assert machine.chosen().chosen_because.startswith(DOCTOR)
+
+
+def test_a_damaged_torch_counts(machine: Machine) -> None:
+    damaged = machine.environment(".venv")
+    (damaged.site_packages / "torch" / "lib").mkdir(parents=True)
+    fake_torch(machine.doctor, "")
+    assert machine.chosen().path == str(damaged.python)
+
+
+def test_without_any_torch_the_first_usable_one_is_taken(machine: Machine) -> None:
+    machine.env["VIRTUAL_ENV"] = str(machine.root / "gone")
+    machine.environment(".venv")
+    target = machine.chosen()
+    assert target.chosen_because.startswith("./.venv")
+    assert "no interpreter found has a torch" in target.chosen_because
+    gone = next(one for one in target.passed_over if one.origin == "VIRTUAL_ENV")
+    assert gone.problem == "not-found"
+
+
+def test_a_folder_a_path_and_a_command_can_be_named(machine: Machine) -> None:
+    patient = machine.environment("asked")
+    (patient.root / "bin" / "mypython").symlink_to(patient.python)
+    machine.env["PATH"] = str(patient.root / "bin")
+    assert machine.chosen(str(patient.root)).path == str(patient.python)
+    assert machine.chosen(str(patient.python)).path == str(patient.python)
+    assert machine.chosen("mypython").path == str(patient.root / "bin" / "mypython")
+
+
+def test_a_relative_path_is_made_absolute(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = machine.environment("asked")
+    monkeypatch.chdir(machine.root)
+    assert machine.chosen("asked").path == str(patient.python)
+    assert os.path.isabs(machine.chosen("asked/bin/python").path)
+
+
+def test_static_executes_no_line_of_a_pth_file(machine: Machine, children: Children) -> None:
+    patient = machine.environment("asked")
+    witness = machine.root / "executed"
+    code = f"import pathlib; pathlib.Path({str(witness)!r}).touch()\n"
+    (patient.site_packages / "evil.pth").write_text(code)
+    (patient.site_packages / "folder.pth").write_text(str(machine.root) + "\n")
+    facts = choose_target(
+        str(patient.python),
+        children=children,
+        env=machine.env,
+        cwd=str(machine.root),
+        doctor=str(machine.doctor.python),
+        static=True,
+    )
+    interpreter = facts[Interpreter]
+    assert isinstance(interpreter, Observed)
+    assert not witness.exists()
+    assert str(machine.root) in interpreter.value.sys_path
+    assert str(patient.site_packages) in interpreter.value.sys_path
+    machine.chosen(str(patient.python))
+    assert witness.exists(), "without --static the target's sites run as for its user"
