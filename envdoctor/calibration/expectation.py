@@ -1,5 +1,7 @@
 """What rate a GPU should reach: published where there is one, else the roofline."""
 
+import msgspec
+
 from envdoctor.calibration.reference import (
     AMP,
     FP32,
@@ -17,6 +19,7 @@ AS_EXPECTED = "as-expected"
 SLOWER = "slower"
 FASTER = "faster"
 NOT_MEASURED = "not-measured"
+UNKNOWN = "unknown"
 CHANNELS_LAST = "channels_last"
 
 _SPREAD_QUANTILE = 0.9
@@ -58,7 +61,7 @@ class Expectations:
             images_per_s=said.rate,
             basis=said.basis,
             measured_over_expected=None if measured is None else measured / said.rate.median,
-            verdict=verdict_of(measured, said.rate),
+            verdict=_verdict(measured, said),
         )
 
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_Said | None":
@@ -81,9 +84,13 @@ class Expectations:
         if prediction is None:
             return None
         said = _from_roofline(prediction, gpu)
-        tf32 = self._from_roofline(gpu, TF32, channels_last=False) if series == FP32 else None
-        # The fp32 rates are of GPUs without TF32; with it, fp32 is certainly not the faster one.
-        return tf32 if tf32 and tf32.rate.median < said.rate.median else said
+        if series != FP32 or gpu.tf32_tensor_tflops is None:
+            return said
+        # The published fp32 rates are of GPUs without TF32; with it, fp32 is not the faster one.
+        tf32 = self._from_roofline(gpu, TF32, channels_last=False)
+        slower = tf32 if tf32 and tf32.rate.median < said.rate.median else said
+        basis = f"{slower.basis}; an extrapolation, as no fp32 rate of a GPU with TF32 is published"
+        return msgspec.structs.replace(slower, basis=basis, extrapolated=True)
 
     def _around(self, rate: float) -> Spread:
         spread = self.source_spread
@@ -103,10 +110,18 @@ class Expectations:
 
 
 class _Said(Record):
-    """A rate in images/s with its range, and where it comes from."""
+    """A rate in images/s with its range, and where it comes from. An extrapolation leaves the
+    kind of GPU that it was fitted on; too little to judge a measurement by."""
 
     rate: Spread
     basis: str
+    extrapolated: bool = False
+
+
+def _verdict(measured: float | None, said: _Said) -> str:
+    if measured is not None and said.extrapolated:
+        return UNKNOWN
+    return verdict_of(measured, said.rate)
 
 
 def verdict_of(measured: float | None, expected: Spread) -> str:

@@ -17,6 +17,7 @@ from envdoctor.calibration.results import (
 from envdoctor.calibration.speedup import figure
 
 WIDTH = 80
+_VERDICTS = {"as-expected": "as expected", "unknown": "too uncertain to judge by"}
 
 
 def render_calibration(calibration: Calibration) -> str:
@@ -110,7 +111,7 @@ def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[s
         )
         if rate.measured_over_expected is not None:
             share = 100 * rate.measured_over_expected
-            yield f"    measured is {share:.0f} % of that: {rate.verdict}"
+            yield f"    measured is {share:.0f} % of that: {_VERDICTS.get(rate.verdict, rate.verdict)}"
         yield from _wrapped(f"from {rate.basis}", "    ")
 
 

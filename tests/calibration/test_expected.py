@@ -85,6 +85,16 @@ def test_the_verdict(knowledge: Knowledge, measured: float, verdict: str) -> Non
     assert rate.verdict == verdict
 
 
+def test_an_extrapolation_is_no_yardstick(knowledge: Knowledge) -> None:
+    """No fp32 rate of a GPU with TF32 is published; A100s in fp32 may not be called slow."""
+    gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
+    assert gpu is not None
+    rate = Expectations(knowledge).of_model(gpu, "fp32", device="cuda:0", measured=100.0)
+    assert rate is not None
+    assert rate.verdict == "unknown"
+    assert "extrapolation" in rate.basis
+
+
 def test_every_gpu_is_predicted_sensibly_or_not_at_all(knowledge: Knowledge) -> None:
     predicted = 0
     for gpu in knowledge.gpus:

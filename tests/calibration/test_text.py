@@ -1,0 +1,60 @@
+"""The text of a calibration: 80 columns, says what the JSON says, marks what is partial."""
+
+import pytest
+
+from envdoctor.calibration.assess import assess
+from envdoctor.calibration.results import BatchAdvice, Ceiling, LeftOut, Settings
+from envdoctor.calibration.text import render_calibration
+from envdoctor.knowledge import load
+from tests.calibration.synthetic import make_calibration, make_pipeline, make_run, spread
+
+FULL = make_calibration(
+    make_run(5.0, device="cpu", precision="fp32", stable=False),
+    make_run(400.0, precision="fp32"),
+    make_run(2400.0, device_name="NVIDIA A100-SXM4-80GB with a name that goes on and on"),
+    make_run(2500.0, compiled=True),
+    settings=Settings(what_if=("H100 PCIe", "L4")),
+    pipeline=make_pipeline(480.0),
+    ceilings=(Ceiling(device="cuda:0", name="matmul bf16", value=spread(250), unit="TFLOP/s"),),
+    left_out=(LeftOut(device="cpu", what="bf16", reason="no instructions " * 9, failed=False),),
+    batches=(
+        BatchAdvice(
+            device="cuda:0",
+            precision="fp32",
+            bytes_per_image=10,
+            bytes_fixed=1,
+            free_bytes=9,
+            chosen=64,
+            largest_safe=64,
+            advice="accumulate gradients over 4 steps of 64 images",
+        ),
+    ),
+)
+
+
+def test_no_line_is_longer_than_80_columns() -> None:
+    text = render_calibration(assess(FULL, load()))
+    assert [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()] == []
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "bf16              2,400",
+        "fp32                5.0*",
+        "not stable to 3 %",
+        "matmul bf16                        250 TFLOP/s",
+        "this GPU will wait: 2,400 images/s wanted, 480",
+        "accumulate gradients over 4 steps",
+        "4 workers         480 images/s",
+        "(prediction)",
+    ],
+)
+def test_the_text_says(expected: str) -> None:
+    assert expected in render_calibration(assess(FULL, load()))
+
+
+def test_a_partial_calibration_is_marked_in_its_heading() -> None:
+    partial = make_calibration(complete=False, incomplete_because="interrupted by the user")
+    assert "PARTIAL: interrupted by the user" in render_calibration(partial).split("\n\n")[0]
