@@ -1,5 +1,6 @@
 """`envdoctor` without a command: diagnose, then measure."""
 
+import os
 import sys
 from typing import Any
 
@@ -14,10 +15,15 @@ from envdoctor.facts import Known, Reason, Snapshot, Unknown
 from envdoctor.findings import EXIT_INTERRUPTED
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
+from envdoctor.tui.terminal import can_show
 
 
 def everything(**options: Any) -> int:
     """Diagnose every target, measure where torch works, and report; returns the exit code."""
+    if _fits_the_screen(options):
+        from envdoctor.tui import run
+
+        return run(options)
     session = Session()
     session.selection(options["only"], options["skip"])
     reports = []
@@ -35,6 +41,12 @@ def everything(**options: Any) -> int:
             break
     code = publish(tuple(reports), options)
     return EXIT_INTERRUPTED if interrupted else code
+
+
+def _fits_the_screen(options: dict[str, Any]) -> bool:
+    """Whether one target is to be shown on a terminal that can show the full-screen view."""
+    wants_text = options["plain"] or options["as_json"] or options["output"]
+    return not wants_text and len(options["pythons"]) <= 1 and can_show(os.environ)
 
 
 def _measure(snapshot: Snapshot, options: dict[str, Any]) -> Known:
