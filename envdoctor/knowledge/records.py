@@ -19,8 +19,9 @@ class Variant(Record):
     inferred from a build script. `requires` are version specifiers of wheels that it pins, by
     their names. `arch_flags` are the compiled targets ("sm_80", "compute_90"), None where no
     source lists them; `ptx_known` says whether the source would list PTX. `glibc` is the floor of
-    the wheel's platform tag. `verified` marks facts read from the real wheel rather than from
-    release documents.
+    the wheel's platform tag; 2.17 where the tag is manylinux1, whose libraries were found to need
+    GLIBC_2.15 to 2.17 (ELF version needs of the PyPI wheels 1.8.0 to 2.6.0). `verified` marks
+    facts read from the real wheel rather than from release documents.
     """
 
     tag: str
