@@ -61,4 +61,5 @@ def _record(outcome: Outcome) -> CheckRecord:
         codes=outcome.codes,
         reason=outcome.reason,
         seconds=round(outcome.seconds, 6),
+        blind=outcome.blind,
     )

@@ -54,7 +54,10 @@ class Stack(Record):
 
 
 class CheckRecord(Record):
-    """What became of one check. `status`: ran, skipped, crashed."""
+    """What became of one check. `status`: ran, skipped, crashed.
+
+    `blind` marks one that can yield an error and could not look: it makes a report incomplete.
+    """
 
     name: str
     topic: str
@@ -62,6 +65,7 @@ class CheckRecord(Record):
     codes: tuple[str, ...]
     reason: str = ""
     seconds: float = 0.0
+    blind: bool = False
 
 
 class ExaminedTarget(Record):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from envdoctor.calibration.text import render_calibration
 from envdoctor.findings import Evidence, Finding, Fix, Severity, Verdict
-from envdoctor.report import Report, Stack, StackGpu
+from envdoctor.report import CheckRecord, Report, Stack, StackGpu
 
 WIDTH = 80
 _LABEL = 12
@@ -174,14 +174,16 @@ def _pair(first: str | None, joint: str, second: str | None) -> str | None:
 
 
 def _unseen(report: Report) -> str:
-    """The checks that ran, and why the others did not; grouped by the reason."""
+    """How many checks ran, and why the others did not; those that matter by name."""
     ran = sum(check.status == "ran" for check in report.checks)
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[str, list[CheckRecord]] = {}
     for check in report.checks:
         if check.status != "ran":
-            by_reason.setdefault(f"{check.status}: {check.reason}", []).append(check.name)
+            by_reason.setdefault(f"{check.status}: {check.reason}", []).append(check)
     lines = [f"checks: {ran} of {len(report.checks)} ran"]
-    for reason, names in by_reason.items():
-        lines.append(_wrap(f"  {reason}", indent="    "))
-        lines.append(_wrap(f"    {', '.join(names)}", indent="    "))
+    for reason, checks in by_reason.items():
+        blind = [check.name for check in checks if check.blind]
+        lines.append(_wrap(f"  {len(checks)} {reason}", indent="    "))
+        if blind:
+            lines.append(_wrap(f"    not looked for: {', '.join(blind)}", indent="    "))
     return "\n".join(lines)
