@@ -1,0 +1,152 @@
+"""A run as a process: interruption, progress, colour, several targets, output formats."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.doctor import envdoctor, names, validator
+from tests.support.patients import Patient, empty_patient, fake_torch
+
+MARK = "patient_of_the_interrupt_test"
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Patient:
+    patient = empty_patient(tmp_path / MARK)
+    fake_torch(
+        patient, "import subprocess, time\nsubprocess.Popen(['sleep', '599'])\ntime.sleep(600)"
+    )
+    return patient
+
+
+def children_of(mark: str) -> list[str]:
+    """The command lines of processes that belong to the patient."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            cwd = os.readlink(folder / "cwd")
+        except OSError:
+            continue
+        if (mark in command and "envdoctor check" not in command) or (
+            "sleep 599" in command and mark in cwd
+        ):
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_child(hanging: Patient, number: signal.Signals) -> None:
+    argv = [sys.executable, "-m", "envdoctor", "check", "--python", str(hanging.root)]
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=hanging.root
+    )
+    deadline = time.monotonic() + 30
+    while not children_of(MARK) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == (130 if number is signal.SIGINT else 128 + number)
+    assert "Traceback" not in out + err
+    for _ in range(100):
+        if not children_of(MARK):
+            break
+        time.sleep(0.05)
+    assert children_of(MARK) == []
+
+
+def test_several_targets_are_one_document(tmp_path: Path) -> None:
+    good, bad = empty_patient(tmp_path / "a"), empty_patient(tmp_path / "b")
+    for patient in (good, bad):
+        fake_torch(patient, "raise ValueError('no')" if patient is bad else "")
+    targets = ("--python", good.root, "--python", bad.root)
+    run = envdoctor("check", "--json", "--skip", "first-use-failed", *targets)
+    validator().validate(run.json)
+    assert run.json["type"] == "reports"
+    assert names(run.json["reports"][1]) == ["torch-import-failed"]
+    assert run.exit_code == run.json["exit_code"] == 1
+    text = envdoctor("check", *targets).stdout
+    assert text.count("verdict: ") == 2
+
+
+def test_progress_in_a_pipe_is_only_what_is_slow(hanging: Patient) -> None:
+    run = envdoctor("check", "--python", hanging.root, "--timeout", "9")
+    assert run.stdout.startswith("verdict: broken")
+    lines = run.stderr.splitlines()
+    assert [line for line in lines if "still waiting for" in line]
+    assert "\x1b" not in run.stderr + run.stdout
+
+
+def run_in_a_terminal(*arguments: str, env: dict[str, str]) -> str:
+    """What a terminal of 80 columns receives."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "envdoctor", *arguments],
+            {**os.environ, "TERM": "xterm", **env},
+        )
+    received = b""
+    try:
+        while data := os.read(fd, 65536):
+            received += data
+    except OSError:
+        pass
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return received.decode()
+
+
+def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
+    target = ("check", "--static", "--python", str(empty_patient(tmp_path / "a").root))
+    coloured = run_in_a_terminal(*target, env={})
+    assert "\x1b[1;31mbroken\x1b[0m" in coloured
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = run_in_a_terminal(*target, env=env)
+        assert "verdict: broken" in plain
+        assert "\x1b[1;31m" not in plain
+    assert "\x1b[1;31m" not in run_in_a_terminal(*target, "--plain", env={})
+
+
+def test_fail_on_changes_the_exit_code_and_not_the_verdict(tmp_path: Path) -> None:
+    patient = empty_patient(tmp_path / "a")
+    fake_torch(patient, "")
+    (patient.site_packages / "numpy-1.0.dist-info").mkdir()
+    for version in ("1.0", "2.0"):
+        info = patient.site_packages / f"numpy-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Name: numpy\nVersion: {version}\n")
+    target = ("check", "--json", "--static", "--python", patient.root)
+    lenient, strict = envdoctor(*target), envdoctor(*target, "--fail-on", "warning")
+    assert names(lenient.json) == names(strict.json) == ["duplicate-distribution"]
+    assert lenient.json["verdict"] == strict.json["verdict"] == "degraded"
+    assert (lenient.exit_code, strict.exit_code) == (0, 1)
+
+
+def test_only_and_skip_take_codes_names_and_topics(tmp_path: Path) -> None:
+    target = ("check", "--json", "--static", "--python", empty_patient(tmp_path / "a").root)
+    for label in ("ED400", "torch-not-installed", "pytorch"):
+        assert names(envdoctor(*target, "--only", label).json) == ["torch-not-installed"]
+        assert names(envdoctor(*target, "--skip", label).json) == []
+    assert names(envdoctor(*target, "--only", "driver").json) == []
+
+
+def test_secrets_and_the_home_folder_are_not_written(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    patient = empty_patient(home / "env")
+    fake_torch(patient, "raise OSError('https://user:secret@host/x hf_abcdefghijklmnopqrstuvwx')")
+    env = {"HOME": str(home), "HF_TOKEN": "hf_abcdefghijklmnopqrstuvwx", "AWS_SECRET": "s3cr3t"}
+    run = envdoctor("check", "--json", "--python", patient.root, env=env)
+    for secret in ("user:secret", "hf_abcdef", "s3cr3t", str(home)):
+        assert secret not in run.stdout
+    assert run.json["target"]["path"] == "~/env/bin/python"
+    validator().validate(run.json)
+    assert json.loads(run.stdout)["facts"]["Environment"]["value"]["variables"] is not None
