@@ -108,9 +108,8 @@ def floor_of(variant: Variant, machine: Machine, knowledge: Knowledge) -> str | 
 def _gpus(
     release: TorchRelease, variant: Variant, machine: Machine, knowledge: Knowledge
 ) -> Iterator[Obstacle]:
-    for name, capability in sorted({(gpu.name, gpu.compute_capability) for gpu in machine.gpus}):
-        if capability is None:
-            continue
+    known = {(gpu.name, gpu.compute_capability) for gpu in machine.gpus if gpu.compute_capability}
+    for name, capability in sorted(known):
         if machine.driver and driver_serves(machine.driver, capability, knowledge) is False:
             yield Obstacle(kind="branch", text=f"driver {machine.driver} no longer supports {name}")
         if variant.arch_flags is None:
