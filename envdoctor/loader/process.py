@@ -174,7 +174,11 @@ class Process:
 
     def _refuse(self, name: str, path: str, why: str, requester: Loaded, opening: Opening) -> None:
         problem = Problem(
-            kind=UNREADABLE, library=name, needed_by=requester.path, path=path, detail=why
+            kind=UNREADABLE,
+            library=name,
+            needed_by=requester.path,
+            path=os.path.realpath(path),
+            detail=why,
         )
         opening.fail(problem, f"{path}: {why}")
 

@@ -75,11 +75,11 @@ class _Libraries:
 
     def __post_init__(self) -> None:
         self.mapped = set(map(id, self.run.mapped))
-        self.clean_paths = {
-            _soname(entry): os.path.realpath(entry.loaded.path)
-            for entry in (self.clean.entries if self.clean else ())
-            if entry.loaded is not None
-        }
+        self.clean_paths: dict[str, str] = {}
+        for entry in self.clean.entries if self.clean else ():
+            if entry.loaded is not None:
+                real = os.path.realpath(entry.loaded.path)
+                self.clean_paths.setdefault(_soname(entry), real)
         self.by_name: dict[str, list[str]] = {}
         for path in self.wheels:
             self.by_name.setdefault(os.path.basename(path), []).append(path)
@@ -87,17 +87,20 @@ class _Libraries:
     def all(self, problems: Iterable[Problem]) -> list[ResolvedLibrary]:
         """One record a library, in the order of loading; those that are missing come last."""
         problems = list(problems)
-        found: dict[str, ResolvedLibrary] = {}
+        found: dict[tuple[str, str | None], ResolvedLibrary] = {}
         for entry in self.run.entries:
             if entry.loaded is self.run.process.main or _is_own(entry.asked):
                 continue
             name = _soname(entry)
-            if name not in found or found[name].path is None:
-                found[name] = self._record(entry, name, problems)
+            record = self._record(entry, name, problems)
+            if record.path is None and any(name == other for other, _ in found):
+                continue
+            found.pop((name, None), None)
+            found.setdefault((name, record.path), record)
         for problem in problems:
             name = os.path.basename(problem.library)
-            if name not in found:
-                found[name] = self._absent(name, problem, problems)
+            if not any(name == other for other, _ in found):
+                found[name, None] = self._absent(name, problem, problems)
         return list(found.values())
 
     def _record(self, entry: Entry, name: str, problems: list[Problem]) -> ResolvedLibrary:
@@ -112,7 +115,7 @@ class _Libraries:
                 when=entry.when,
                 optional=optional,
                 clean_path=self.clean_paths.get(name),
-                problems=tuple(p for p in problems if p.library in (name, entry.asked)),
+                problems=tuple(p for p in problems if _concerns(p, name, entry)),
             )
         path = os.path.realpath(loaded.path)
         clean = self.clean_paths.get(name)
@@ -131,7 +134,7 @@ class _Libraries:
             mapped=id(loaded) in self.mapped,
             clean_path=None if clean == path else clean,
             alternatives=tuple(self._alternatives(name, loaded)),
-            problems=tuple(p for p in problems if _concerns(p, name, loaded)),
+            problems=tuple(p for p in problems if _concerns(p, name, entry)),
         )
 
     def _absent(self, name: str, problem: Problem, problems: list[Problem]) -> ResolvedLibrary:
@@ -178,8 +181,13 @@ def _is_own(asked: str) -> bool:
     return os.path.basename(asked).startswith(_OWN_MODULES)
 
 
-def _concerns(problem: Problem, name: str, loaded: Loaded) -> bool:
-    return problem.path == loaded.path if problem.path else problem.library == name
+def _concerns(problem: Problem, name: str, entry: Entry) -> bool:
+    """Whether a problem is one of this library, and, where the problem has a file, of its file."""
+    if os.path.basename(problem.library) not in (name, os.path.basename(entry.asked)):
+        return False
+    if problem.path is None or entry.loaded is None:
+        return True
+    return os.path.realpath(problem.path) == os.path.realpath(entry.loaded.path)
 
 
 def _with_owners(libraries: Iterable[ResolvedLibrary], owners: Owners) -> Iterator[ResolvedLibrary]:

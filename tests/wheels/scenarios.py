@@ -13,14 +13,16 @@ Variables = dict[str, str]
 class Scenario:
     """One way. `apply` breaks the copy and returns variables, or None where it does not apply.
 
-    `codes` are the findings of which one must be told if the import fails; `hidden` ones must be
-    told although the import works; `silent` scenarios must not yield more than information.
+    `codes` are the findings of which one must be told if the import fails. `hidden` ones must be
+    told although the import works, `may_hide` ones can be: only a GPU would show them. `silent`
+    scenarios must not yield more than information.
     """
 
     name: str
     apply: Callable[[Environment], Variables | None]
     codes: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    may_hide: tuple[str, ...] = ()
     silent: bool = False
 
 
@@ -209,6 +211,7 @@ SCENARIOS = (
         name="swap one part of cuDNN 9.5",
         apply=_swap("cudnn-9.5", "libcudnn_graph.so.*"),
         codes=SYMBOLS,
+        may_hide=("ED352",),
     ),
     Scenario(name="shadow nvJitLink 12.1", apply=_shadow("nvjitlink-12.1"), codes=SYMBOLS),
     Scenario(name="shadow NCCL 2.18", apply=_shadow("nccl-2.18"), silent=True),
