@@ -41,22 +41,10 @@ _IMPORT_SHARE = 0.7
 """Of the time that is left, so that a hanging import leaves some for a second look."""
 
 
-def collect(
-    options: Options,
-    loaded: Loaded,
-    *,
-    children: Children,
-    services: Mapping[type, object],
-    on_event: OnEvent = lambda event: None,
-    on_snapshot: OnSnapshot = lambda snapshot: None,
-) -> Snapshot:
-    """Examine the machine and the target. Every fact is observed, or Unknown with its reason.
-
-    `on_snapshot` is called with what is known so far whenever a probe has ended.
-
-    On KeyboardInterrupt the caller ends the children; the same on every other exception.
-    """
-    deadline = time.monotonic() + options.timeout_s
+def find_target(
+    options: Options, children: Children, on_event: OnEvent = lambda event: None
+) -> Facts:
+    """Which interpreter is examined; no plugin is needed to say, so it can be asked meanwhile."""
     on_event(ProbeEvent(probe="target", state="started"))
     facts = choose_target(
         options.python,
@@ -67,6 +55,28 @@ def collect(
         static=options.static,
     )
     on_event(ProbeEvent(probe="target", state="finished"))
+    return facts
+
+
+def collect(
+    options: Options,
+    loaded: Loaded,
+    *,
+    children: Children,
+    services: Mapping[type, object],
+    on_event: OnEvent = lambda event: None,
+    on_snapshot: OnSnapshot = lambda snapshot: None,
+    target: Facts | None = None,
+) -> Snapshot:
+    """Examine the machine and the target. Every fact is observed, or Unknown with its reason.
+
+    `on_snapshot` is called with what is known so far whenever a probe has ended; `target` are the
+    facts of `find_target`, where they are known already.
+
+    On KeyboardInterrupt the caller ends the children; the same on every other exception.
+    """
+    deadline = time.monotonic() + options.timeout_s
+    facts = find_target(options, children, on_event) if target is None else target
     snapshot = Snapshot(facts).with_facts({Expectation: _expectation(options)})
     run = _Run(
         options=options,

@@ -3,11 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import click
 
-from envdoctor.collect import collect
+from envdoctor.collect import collect, find_target
 from envdoctor.commands.errors import BadInput, nearest
 from envdoctor.documents import Unwritable, read_snapshot, write_text
 from envdoctor.facts import BadFacts, Snapshot
@@ -19,12 +20,18 @@ from envdoctor.progress import Progress
 from envdoctor.redact import redactor
 
 
-@dataclass(frozen=True)
 class Session:
-    """The plugins and the knowledge of one run of the program."""
+    """The plugins and the knowledge of one run of the program, loaded when they are needed."""
 
-    loaded: Loaded = field(default_factory=load_plugins)
-    knowledge: Knowledge = field(default_factory=load)
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The plugins of this installation."""
+        return load_plugins()
+
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """What vendors publish."""
+        return load()
 
     @property
     def services(self) -> dict[type, object]:
@@ -35,13 +42,16 @@ class Session:
         """Examine the machine, with progress on standard error and no child left behind."""
         children = Children()
         try:
-            with Progress(sys.stderr) as progress:
+            with Progress(sys.stderr) as progress, ThreadPoolExecutor(max_workers=1) as pool:
+                target = pool.submit(find_target, options, children, progress.event)
+                loaded = self.loaded
                 return collect(
                     options,
-                    self.loaded,
+                    loaded,
                     children=children,
                     services=self.services,
                     on_event=progress.event,
+                    target=target.result(),
                 )
         finally:
             children.kill_all()
@@ -55,6 +65,8 @@ class Session:
 
     def selection(self, only: Sequence[str], skip: Sequence[str]) -> Callable[[Check], bool]:
         """Which checks are wanted, by code, name or topic. Raises BadInput for an unknown one."""
+        if not only and not skip:
+            return lambda check: True
         known = {label for check in self.loaded.checks for label in labels_of(check)}
         for label in (*only, *skip):
             if label not in known:
