@@ -126,6 +126,22 @@ def test_a_requirement_of_the_metadata_counts_more_than_the_data() -> None:
     assert found["ED370"].data["wanted"] == "2.16.0.dev20261101"
 
 
+def test_the_requirement_on_pypi_counts_where_the_metadata_states_none() -> None:
+    snapshot = _with({}).snapshot(KNOWLEDGE)
+    distributions = snapshot.value(Distributions)
+    assert distributions is not None
+    bare = Distribution(
+        name="xformers",
+        version="0.0.29",
+        location=SITE,
+        metadata_path=f"{SITE}/xformers.dist-info",
+        requires=("numpy", "torch"),
+    )
+    changed = Distributions(items=(*distributions.items, bare))
+    found = _findings(snapshot.with_facts({Distributions: Observed(value=changed, source="test")}))
+    assert found["ED373:xformers"].data["wanted"] == "2.5.1"
+
+
 def test_bitsandbytes_without_code_for_this_cuda() -> None:
     found = _findings(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129").snapshot(KNOWLEDGE))
     assert list(found) == ["ED374"]

@@ -12,6 +12,7 @@ import pytest
 
 from envdoctor.knowledge import load
 from envdoctor.prescribe import Machine, Prescription, prescribe
+from envdoctor.prescribe.candidates import candidates
 
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("machines.json").read_text())
 KNOWLEDGE = load()
@@ -56,3 +57,11 @@ def test_what_was_asked_for_and_does_not_work_is_explained() -> None:
     assert best is not None
     assert "not torch 2.4.1" in best.why
     assert "no wheel for Python 3.13" in best.why
+
+
+def test_a_build_whose_gpus_no_source_lists_is_not_prescribed_and_that_is_said() -> None:
+    row = next(row for row in ROWS if row["title"].startswith("V100 on 470"))
+    machine = msgspec.convert(row["machine"], Machine)
+    found = {(one.release.version, one.variant.tag): one for one in candidates(machine, KNOWLEDGE)}
+    texts = [one.text for one in found["2.7.1", "cu118"].obstacles]
+    assert texts == ["no source lists the GPUs that this build is for"]
