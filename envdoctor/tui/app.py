@@ -27,7 +27,7 @@ from envdoctor.tui.grouping import gone
 from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import MainScreen
 from envdoctor.tui.state import State, after
-from envdoctor.tui.wishes import CopyWanted, DetailWanted, RerunWanted
+from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
 
 
 class Told(Message):
@@ -61,7 +61,7 @@ class DoctorApp(App[int]):
         self.state = State()
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self.state)
+        return MainScreen(self.state, lambda: self._model.abilities().gpus)
 
     def on_mount(self) -> None:
         self.theme = "textual-dark"
@@ -137,6 +137,26 @@ class DoctorApp(App[int]):
             return
         self._model.rerun((message.check,))
 
+    @on(PredictionWanted)
+    def _predict(self, message: PredictionWanted) -> None:
+        self._model.predict(message.gpu)
+
+    def action_measure(self) -> None:
+        """Measure, or measure again, and show how it goes."""
+        if isinstance(self.screen, MainScreen):
+            self.screen.action_tab("calibration")
+        if self.state.measuring is not None:
+            self.notify("a calibration is going on; `x` stops it")
+        elif self.state.examining is not None:
+            self.notify("the examination is not finished yet")
+        else:
+            self._model.calibrate()
+
+    def action_stop(self) -> None:
+        """Stop the calibration; what was measured is kept."""
+        if self.state.measuring is not None:
+            self._model.stop()
+
     @on(CopyWanted)
     def _copy(self, message: CopyWanted) -> None:
         if message.text is None:
@@ -207,6 +227,8 @@ class DoctorApp(App[int]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Re-run", "look at everything again", self.action_rerun)
+        yield SystemCommand("Measure", "training speed of this machine", self.action_measure)
+        yield SystemCommand("Stop", "end the calibration", self.action_stop)
         yield SystemCommand("Target", "examine another interpreter", self.action_target)
         yield SystemCommand("Save", "JSON, Markdown, facts or a screenshot", self.action_save)
         yield SystemCommand("Open", "a saved report or facts file", self.action_open)

@@ -15,7 +15,7 @@ from envdoctor.calibration.runner import calibrate
 from envdoctor.collect import collect
 from envdoctor.commands.reports import options_for, report_on
 from envdoctor.commands.session import Session, user_redactor
-from envdoctor.core_facts import Interpreter, Limits, TorchRuntime
+from envdoctor.core_facts import Interpreter, TorchRuntime
 from envdoctor.documents import facts_document, write_text
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.pages import BadPage, find_page
@@ -197,15 +197,16 @@ class LiveModel:
         job.tell(CalibrationStarted())
         measured = calibrate(
             interpreter.executable,
-            self._settings(),
+            Settings(budget_s=self._given.get("budget_s")),
             children=job.children,
             on_progress=lambda progress: job.tell(CalibrationProgressed(progress=progress)),
+            knowledge=self._ready_session().knowledge,
         )
         if isinstance(measured, Unknown):
             stopped = "stopped before anything was measured"
             job.tell(CalibrationEnded(reason=stopped if job.stopped else measured.detail))
             return
-        fact = self._assessed(measured, stopped=job.stopped)
+        fact = self._kept(measured, stopped=job.stopped)
         snapshot = self._snapshot.with_facts({Calibration: fact})
         report = self._report(snapshot)
         self._snapshot = snapshot
@@ -214,21 +215,16 @@ class LiveModel:
         )
         job.tell(ReportReady(report=report, final=True))
 
-    def _settings(self) -> Settings:
-        limits = self._snapshot.value(Limits)
-        return Settings(
-            budget_s=self._given.get("budget_s"),
-            usable_cpus=limits.usable_cpus if limits else None,
-            memory_limit_bytes=limits.cgroup_memory_bytes if limits else None,
+    @staticmethod
+    def _kept(measured: Observed[Calibration], *, stopped: bool) -> Observed[Calibration]:
+        if not stopped:
+            return measured
+        value = msgspec.structs.replace(
+            measured.value,
+            complete=False,
+            interrupted=True,
+            incomplete_because="stopped by the user",
         )
-
-    def _assessed(self, measured: Observed[Calibration], *, stopped: bool) -> Observed[Calibration]:
-        value = measured.value
-        if stopped:
-            value = msgspec.structs.replace(
-                value, complete=False, interrupted=True, incomplete_because="stopped by the user"
-            )
-        value = assess(value, self._ready_session().knowledge)
         return msgspec.structs.replace(measured, value=value)
 
     def _prediction(self, gpu: str) -> Predicted:

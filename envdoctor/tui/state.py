@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from envdoctor.calibration.results import Calibration
 from envdoctor.calibration.runner import Progress
 from envdoctor.collect import ProbeEvent
-from envdoctor.core_facts import Candidate
+from envdoctor.core_facts import Candidate, Gpu
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,
@@ -51,11 +51,42 @@ class Track:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuTrack:
+    """How a GPU is over time, the newest last. Values that the driver does not say are left out."""
+
+    index: int
+    sm_clock_mhz: tuple[float, ...] = ()
+    power_w: tuple[float, ...] = ()
+    temperature_c: tuple[float, ...] = ()
+
+    @property
+    def curves(self) -> tuple[tuple[str, str, tuple[float, ...]], ...]:
+        """Name, unit and figures of each curve that has any."""
+        all_curves = (
+            ("clock", "MHz", self.sm_clock_mhz),
+            ("power", "W", self.power_w),
+            ("temperature", "°C", self.temperature_c),
+        )
+        return tuple(curve for curve in all_curves if curve[2])
+
+    def with_sample(self, gpu: Gpu) -> "GpuTrack":
+        """The track with one more sample."""
+        return GpuTrack(
+            index=self.index,
+            sm_clock_mhz=_longer(self.sm_clock_mhz, gpu.sm_clock_mhz),
+            power_w=_longer(self.power_w, gpu.power_w),
+            temperature_c=_longer(self.temperature_c, gpu.temperature_c),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """The calibration that is going on: the last news, and the rates of all that was timed."""
+    """The calibration that is going on: the last news, the rates of all that was timed, and how
+    the GPUs are."""
 
     now: Progress | None = None
     tracks: tuple[Track, ...] = ()
+    gpus: tuple[GpuTrack, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +176,14 @@ def _with_progress(before: Measuring, now: Progress) -> Measuring:
     tracks = before.tracks
     if now.images_per_s is not None:
         tracks = _with_rate(tracks, now.device, now.precision, now.images_per_s)
-    return Measuring(now=now, tracks=tracks)
+    known = {track.index: track for track in before.gpus}
+    for gpu in now.gpus:
+        known[gpu.index] = known.get(gpu.index, GpuTrack(index=gpu.index)).with_sample(gpu)
+    return Measuring(now=now, tracks=tracks, gpus=tuple(known.values()))
+
+
+def _longer(figures: tuple[float, ...], newest: float | None) -> tuple[float, ...]:
+    return figures if newest is None else (*figures, newest)[-KEPT_RATES:]
 
 
 def _with_rate(

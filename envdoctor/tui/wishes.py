@@ -27,3 +27,11 @@ class DetailWanted(Message):
     def __init__(self, finding: Finding) -> None:
         super().__init__()
         self.finding = finding
+
+
+class PredictionWanted(Message):
+    """Predict what a GPU would bring here."""
+
+    def __init__(self, gpu: str) -> None:
+        super().__init__()
+        self.gpu = gpu

@@ -49,6 +49,7 @@ from envdoctor.core_facts import Candidate, ComponentVersion, CudaComponents
 from envdoctor.engine import rank
 from envdoctor.facts import facts_to_builtins
 from envdoctor.findings import exit_code_of, verdict_of
+from envdoctor.loader.facts import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
 
 REPORTS = Path(__file__).parent / "reports"
@@ -343,7 +344,52 @@ def missing_libcudart() -> Report:
     )
     reason = "TorchRuntime is unknown (crashed): torch could not be imported"
     skipped = dict.fromkeys(("cuda-unavailable", "nccl-pin"), reason)
-    return _report((build, driver, nvml, gpus, components), (failed, missing), skipped)
+    facts = (build, driver, nvml, gpus, components, _resolution())
+    return _report(facts, (failed, missing), skipped)
+
+
+def _resolution() -> LibraryResolution:
+    site = "~/train/.venv/lib/python3.11/site-packages"
+    return LibraryResolution(
+        root=f"{site}/torch/_C.cpython-311-x86_64-linux-gnu.so",
+        import_error="libcudart.so.12: cannot open shared object file",
+        libraries=(
+            ResolvedLibrary(
+                soname="libtorch_cuda.so",
+                path=f"{site}/torch/lib/libtorch_cuda.so",
+                rule="RPATH",
+                directory=f"{site}/torch/lib",
+                needed_by=("libtorch_python.so",),
+                owner=Owner(kind="wheel", name="torch", version="2.6.0", intact=True),
+            ),
+            ResolvedLibrary(
+                soname="libcudart.so.12",
+                path=None,
+                needed_by=("libtorch_cuda.so",),
+                problems=(
+                    Problem(
+                        kind="missing",
+                        library="libcudart.so.12",
+                        needed_by="libtorch_cuda.so",
+                    ),
+                ),
+            ),
+            ResolvedLibrary(
+                soname="libcudnn_graph.so.9",
+                path="/opt/cudnn/lib/libcudnn_graph.so.9",
+                rule="LD_LIBRARY_PATH",
+                directory="/opt/cudnn/lib",
+                needed_by=("libcudnn.so.9",),
+                how="dlopen",
+                when="query",
+                version="9.5.1",
+                clean_path=f"{site}/nvidia/cudnn/lib/libcudnn_graph.so.9",
+                alternatives=(
+                    Offer(path=f"{site}/nvidia/cudnn/lib/libcudnn_graph.so.9", rule="RPATH"),
+                ),
+            ),
+        ),
+    )
 
 
 def two_gpus() -> Report:
@@ -410,7 +456,7 @@ def calibration() -> Calibration:
         power_limit_w=250.0,
         power_default_limit_w=400.0,
         temperature_c=52,
-        throttle_reasons=("sw-power-cap",),
+        throttle_shares={"sw-power-cap": 1.0},
     )
     rates = (
         ("cpu", "fp32", 20.0, None),

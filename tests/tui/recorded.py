@@ -81,7 +81,8 @@ class RecordedModel:
 
     def predict(self, gpu: str) -> None:
         self.asked.append(("predict", gpu))
-        self.tell(self.predicted or Predicted(gpu=gpu, calibration=None, reason="not measured yet"))
+        reason = "measure first (`m`) to see the speedup against this machine"
+        self.tell(self.predicted or Predicted(gpu=gpu, calibration=None, reason=reason))
 
     def page(self, code: str) -> Page | None:
         self.asked.append(("page", code))

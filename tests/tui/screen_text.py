@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from envdoctor.tui.app import DoctorApp
@@ -39,7 +41,13 @@ async def settled(pilot: Pilot[int]) -> None:
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
-    """Press keys one after the other, each settled."""
+    """Press keys one after the other, by Textual's names; single letters are typed.
+
+    Pilot's own `press` waits several times for an idle process, which adds up over a suite.
+    """
     for key in keys:
-        await pilot.press(key)
-        await settled(pilot)
+        char = key if len(key) == 1 else None
+        name = key if char is None or key.isalnum() else _character_to_key(key)
+        pilot.app.post_message(Key(name, char))
+        await pilot.pause()
+    await settled(pilot)

@@ -72,7 +72,13 @@ def test_an_unfinished_report_is_not_called_healthy() -> None:
 
 @pytest.mark.parametrize(
     ("key", "pane"),
-    [("1", "overview"), ("2", "findings-tab")],
+    [
+        ("1", "overview"),
+        ("2", "findings"),
+        ("3", "libraries"),
+        ("4", "calibration"),
+        ("5", "what-if"),
+    ],
 )
 def test_number_keys_change_the_tab(model: RecordedModel, key: str, pane: str) -> None:
     async def steps(pilot: Pilot[int]) -> None:

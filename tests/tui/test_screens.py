@@ -23,6 +23,9 @@ VIEWS = {
     "overview": (),
     "findings": ("2",),
     "detail": ("enter",),
+    "libraries": ("escape", "3"),
+    "calibration": ("4",),
+    "what-if": ("5", "enter"),
 }
 """The keys from each view to the next one."""
 
@@ -42,8 +45,17 @@ def looks(report: Report, size: str, views: Iterable[str] = VIEWS) -> dict[str, 
 
 @pytest.mark.parametrize("machine", machines.MACHINES)
 def test_recorded_reports_are_what_the_builder_makes(machine: str) -> None:
-    on_disk = (machines.REPORTS / f"{machine}.json").read_text(encoding="utf-8")
-    assert on_disk == machines.document(machines.MACHINES[machine]())
+    """But for fields that facts have got since, whose defaults both mean."""
+    recorded, built = machines.read(machine), machines.MACHINES[machine]()
+    facts, built_facts = facts_of(recorded), facts_of(built)
+    assert facts == built_facts
+    for name in ("target", "stack", "verdict", "exit_code", "findings", "checks"):
+        assert getattr(recorded, name) == getattr(built, name)
+
+
+def facts_of(report: Report) -> dict[type[Fact], object]:
+    kinds = [one for one in Fact.__subclasses__() if one.__name__ in report.facts]
+    return dict(facts_from_builtins(report.facts, kinds).items())
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,5 +1,6 @@
 """The main screen: five tabs between the machine's name and the status line."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -7,20 +8,32 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
-from textual.widgets import Footer, TabbedContent, TabPane
+from textual.widgets import Footer, Input, TabbedContent, TabPane
 
 from envdoctor.findings import Finding
 from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
+from envdoctor.tui.state import State
+from envdoctor.tui.widgets.also import Also
 from envdoctor.tui.widgets.banner import Banner
+from envdoctor.tui.widgets.calibration import CalibrationPane
 from envdoctor.tui.widgets.chain import ChainList
 from envdoctor.tui.widgets.findings import FindingsPane
+from envdoctor.tui.widgets.libraries import LibrariesPane
 from envdoctor.tui.widgets.masthead import Masthead
 from envdoctor.tui.widgets.probes import ProbeList
 from envdoctor.tui.widgets.strip import StatusStrip
-from envdoctor.tui.wishes import CopyWanted, DetailWanted, RerunWanted
+from envdoctor.tui.widgets.what_if import WhatIfPane
+from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
 
-TABS = ("overview", "findings", "libraries", "calibration", "what-if")
+MAIN_WIDGET = {
+    "overview": "#chain",
+    "findings": "#findings-tree",
+    "libraries": "#libraries-tree",
+    "calibration": "CalibrationPane",
+    "what-if": "#gpus",
+}
+"""The tabs, in their order, with the part of each that takes the keys."""
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
 _HEIGHTS = [(0, "-short"), (36, "-tall")]
 
@@ -33,13 +46,19 @@ class MainScreen(StateScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
-            for number, name in enumerate(TABS, 1)
+            for number, name in enumerate(MAIN_WIDGET, 1)
         ),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("r", "app.rerun", "Re-run"),
         Binding("R", "rerun_check", "Re-run check", show=False),
         Binding("c", "copy", "Copy fix"),
+        Binding("m", "app.measure", "Measure"),
+        Binding("x", "app.stop", "Stop", show=False),
     ]
+
+    def __init__(self, state: State, gpus: Callable[[], tuple[str, ...]]) -> None:
+        super().__init__(state)
+        self._gpus = gpus
 
     def compose(self) -> ComposeResult:
         yield Masthead(id="masthead").data_bind(MainScreen.state)
@@ -47,37 +66,45 @@ class MainScreen(StateScreen):
             with TabPane("1 Overview", id="overview"), VerticalScroll(can_focus=False):
                 yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
                 yield ChainList().data_bind(MainScreen.state)
+                yield Also(id="also", markup=False).data_bind(MainScreen.state)
                 yield ProbeList(id="probes", markup=False).data_bind(MainScreen.state)
-            with TabPane("2 Findings", id="findings-tab"):
+            with TabPane("2 Findings", id="findings"):
                 yield FindingsPane().data_bind(MainScreen.state)
+            with TabPane("3 Libraries", id="libraries"):
+                yield LibrariesPane().data_bind(MainScreen.state)
+            with TabPane("4 Calibration", id="calibration"):
+                yield CalibrationPane().data_bind(MainScreen.state)
+            with TabPane("5 What-if", id="what-if"):
+                yield WhatIfPane().data_bind(MainScreen.state)
         yield StatusStrip(id="strip").data_bind(MainScreen.state)
         yield Footer(show_command_palette=False, compact=True)
 
-    def on_mount(self) -> None:
-        self.query_one(ChainList).focus()
-
     def action_tab(self, name: str) -> None:
         """Show a tab and put the focus into it."""
-        pane_id = "findings-tab" if name == "findings" else name
-        self.query_one(TabbedContent).active = pane_id
-        self.call_after_refresh(self._focus_inside, pane_id)
+        self.query_one(TabbedContent).active = name
 
     def action_filter(self) -> None:
         """The filter of the findings, from any tab."""
-        self.query_one(TabbedContent).active = "findings-tab"
+        self.query_one(TabbedContent).active = "findings"
         self.call_after_refresh(self.query_one(FindingsPane).open_filter)
 
-    def _focus_inside(self, pane_id: str) -> None:
-        for widget in self.query_one(f"#{pane_id}").query("*"):
-            if widget.focusable and widget.display and widget.id != "filter":
-                widget.focus()
-                return
+    @on(TabbedContent.TabActivated)
+    def _tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        pane_id = event.pane.id or "overview"
+        if pane_id == "what-if":
+            self.query_one(WhatIfPane).offer(self._gpus())
+        if not isinstance(self.focused, Input):
+            self.query_one(MAIN_WIDGET[pane_id]).focus()
+
+    @on(WhatIfPane.Asked)
+    def _what_if(self, event: WhatIfPane.Asked) -> None:
+        self.app.post_message(PredictionWanted(event.gpu))
 
     @property
     def finding(self) -> Finding | None:
         """The finding that the user looks at: in the list, else the root cause."""
         try:
-            on_list = self.query_one(TabbedContent).active == "findings-tab"
+            on_list = self.query_one(TabbedContent).active == "findings"
             chosen = self.query_one(FindingsPane).chosen if on_list else None
         except NoMatches:
             return None

@@ -71,7 +71,7 @@ class FindingsPane(Vertical):
         yield Input(placeholder="words that must all occur; Esc clears", id="filter", compact=True)
         yield Static(id="shown")
         with Container(id="list-and-preview"):
-            tree: Tree[Row] = Tree("", id="findings")
+            tree: Tree[Row] = Tree("", id="findings-tree")
             tree.show_root = False
             tree.guide_depth = 2
             yield tree
@@ -86,7 +86,7 @@ class FindingsPane(Vertical):
     @property
     def listed(self) -> Tree[Row]:
         """The tree itself."""
-        return self.query_one("#findings", Tree)
+        return self.query_one("#findings-tree", Tree)
 
     @property
     def chosen(self) -> Row | None:
@@ -136,12 +136,12 @@ class FindingsPane(Vertical):
     def _filter_done(self) -> None:
         self.listed.focus()
 
-    @on(Tree.NodeHighlighted, "#findings")
+    @on(Tree.NodeHighlighted, "#findings-tree")
     def _highlighted(self, event: Tree.NodeHighlighted[Row]) -> None:
         event.stop()
         self._preview(event.node.data)
 
-    @on(Tree.NodeSelected, "#findings")
+    @on(Tree.NodeSelected, "#findings-tree")
     def _selected(self, event: Tree.NodeSelected[Row]) -> None:
         event.stop()
         row = event.node.data

@@ -1,0 +1,64 @@
+"""Below the chain: the other root causes, and how fast this machine trains."""
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from envdoctor.calibration.speedup import figure
+from envdoctor.findings import Severity
+from envdoctor.report import Report
+from envdoctor.tui.state import State, calibration_of
+from envdoctor.tui.words import severity_label
+
+MOST_LINES = 5
+
+
+class Also(Static):
+    """A few lines; none where there is nothing more to say."""
+
+    state: reactive[State] = reactive(State())
+
+    def on_mount(self) -> None:
+        self._show(self.state)
+
+    def watch_state(self, before: State, state: State) -> None:
+        if before.report is not state.report:
+            self._show(state)
+
+    def _show(self, state: State) -> None:
+        lines = [*also_found(state.report), *rates(state.report)] if state.report else []
+        self.display = bool(lines)
+        self.update(Content("\n").join(lines))
+
+
+def also_found(report: Report) -> list[Content]:
+    """The root causes after the first one, notes left out."""
+    roots = [
+        finding
+        for finding in report.findings
+        if finding.because is None and finding.severity is not Severity.INFO
+    ][1:]
+    lines = [
+        Content.assemble("also ", severity_label(finding), f" {finding.name}: {finding.message}")
+        for finding in roots[:MOST_LINES]
+    ]
+    if len(roots) > MOST_LINES:
+        lines.append(Content(f"and {len(roots) - MOST_LINES} more on tab 2"))
+    return lines
+
+
+def rates(report: Report) -> list[Content]:
+    """The fastest measured run of each device."""
+    calibration = calibration_of(report)
+    if calibration is None:
+        return []
+    fastest = {
+        run.device: run for run in sorted(calibration.runs, key=lambda run: run.images_per_s.median)
+    }
+    return [
+        Content(
+            f"{run.device} trains {figure(run.images_per_s.median)} images/s of ResNet-50 "
+            f"in {run.precision}"
+        )
+        for device, run in sorted(fastest.items())
+    ]

@@ -1,0 +1,91 @@
+"""The calibration: how the rates settle while it runs, then what it found."""
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.reactive import reactive
+from textual.widgets import ProgressBar, Static
+
+from envdoctor.calibration.results import Calibration
+from envdoctor.calibration.speedup import figure
+from envdoctor.tui.state import Measuring, State, calibration_of
+from envdoctor.tui.widgets.calibration_text import heading, sections
+from envdoctor.tui.widgets.spark import SparkRow
+
+_NONE_YET = (
+    "not measured yet: `m` measures a ResNet-50 training step on every device of the target "
+    "and puts load on the machine for about 20 s for the CPU and 10 s for each precision of "
+    "each GPU; `x` stops it"
+)
+
+
+class CalibrationPane(VerticalScroll, can_focus=True):
+    """Live curves above, results below."""
+
+    state: reactive[State] = reactive(State())
+
+    def compose(self) -> ComposeResult:
+        yield Static(_NONE_YET, id="calibration-says", markup=False)
+        with Vertical(id="live"):
+            yield Static(id="live-now", markup=False)
+            yield ProgressBar(id="live-bar", show_eta=False)
+            yield Vertical(id="live-rows")
+        yield Vertical(id="results")
+
+    def on_mount(self) -> None:
+        self._rows: dict[str, SparkRow] = {}
+        self._shown: Calibration | None = None
+        self.query_one("#live").display = False
+        self._show_results(self.state)
+
+    def watch_state(self, before: State, state: State) -> None:
+        if not self.is_mounted:
+            return
+        if before.measuring is not state.measuring:
+            self._show_live(before.measuring, state.measuring)
+        if before.report is not state.report or before.calibration_note != state.calibration_note:
+            self._show_results(state)
+
+    def _show_live(self, before: Measuring | None, measuring: Measuring | None) -> None:
+        self.query_one("#live").display = measuring is not None
+        if measuring is None:
+            return
+        if before is None:
+            self._rows = {}
+            self.query_one("#live-rows").remove_children()
+        now = measuring.now
+        self.query_one("#live-now", Static).update((now and now.message) or "starting the worker")
+        bar = self.query_one(ProgressBar)
+        bar.display = bool(now and now.budget_s)
+        if now is not None and now.budget_s:
+            bar.update(total=now.budget_s, progress=min(now.seconds, now.budget_s))
+        for track in measuring.tracks:
+            label = f"{track.device} {track.precision}  {figure(track.rates[-1])} images/s"
+            self._show_row(f"{track.device} {track.precision}", label, track.rates)
+        for gpu in measuring.gpus:
+            for name, unit, figures in gpu.curves:
+                label = f"GPU {gpu.index} {name}  {figures[-1]:.0f} {unit}"
+                self._show_row(f"GPU {gpu.index} {name}", label, figures)
+
+    def _show_row(self, name: str, label: str, figures: tuple[float, ...]) -> None:
+        row = self._rows.get(name)
+        if row is None:
+            row = self._rows[name] = SparkRow(name)
+            self.query_one("#live-rows").mount(row)
+        row.show(label, figures)
+
+    def _show_results(self, state: State) -> None:
+        calibration = calibration_of(state.report)
+        says = self.query_one("#calibration-says", Static)
+        if calibration is None:
+            says.update(state.calibration_note or _NONE_YET)
+        else:
+            says.update(heading(calibration))
+        if calibration == self._shown:
+            return
+        self._shown = calibration
+        results = self.query_one("#results")
+        results.remove_children()
+        for title, body in sections(calibration) if calibration is not None else ():
+            part = Static(body, classes="part")
+            part.border_title = title
+            results.mount(part)

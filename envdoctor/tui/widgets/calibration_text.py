@@ -1,0 +1,192 @@
+"""A calibration as tables: bars, what should be reached, speedups in three forms, epochs."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.bar import Bar
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from envdoctor.calibration.results import (
+    Calibration,
+    CalibrationRun,
+    Epoch,
+    ExpectedRate,
+    InputPipeline,
+    Speedup,
+    Spread,
+    Telemetry,
+)
+from envdoctor.calibration.speedup import figure
+
+
+def sections(calibration: Calibration) -> Iterator[tuple[str, RenderableType]]:
+    """The parts that have something to say, each with its title."""
+    if calibration.runs:
+        yield "ResNet-50 training, images/s", rates_table(calibration)
+    if calibration.speedups:
+        yield "speedups", speedup_table(calibration.speedups)
+    if calibration.epochs:
+        yield "ImageNet-1k epoch", epochs_text(calibration.epochs)
+    if calibration.pipeline is not None:
+        yield "input pipeline", pipeline_table(calibration.pipeline, calibration.runs)
+    gpus = [run for run in calibration.runs if run.telemetry is not None]
+    if gpus:
+        yield "GPUs while they were measured", telemetry_table(gpus)
+    if calibration.left_out:
+        yield "left out", _left_out(calibration)
+
+
+def heading(calibration: Calibration) -> str:
+    """When, with what, and whether it is whole."""
+    conditions = calibration.conditions
+    torch = f"torch {conditions.torch_version}" if conditions.torch_version else ""
+    parts = [text for text in (conditions.started_at, torch) if text]
+    if not calibration.complete:
+        parts.append(f"PARTIAL: {calibration.incomplete_because}")
+    return " · ".join(parts)
+
+
+def rates_table(calibration: Calibration) -> Table:
+    """One line for each run, with a bar; below it what the device should reach."""
+    expected = {
+        (rate.device, rate.precision): rate
+        for rate in calibration.expected
+        if rate.measured_over_expected is not None
+    }
+    highest = max(
+        (
+            *(run.images_per_s.high for run in calibration.runs),
+            *(rate.images_per_s.high for rate in expected.values()),
+        )
+    )
+    table = _grid(5)
+    for run in calibration.runs:
+        rate = run.images_per_s
+        should = expected.get((run.device, run.precision)) if _is_plain(run) else None
+        table.add_row(
+            Text(run.device, "bold"),
+            run.precision + _extra(run),
+            Text(figure(rate.median), "bold"),
+            " ".join(filter(None, (_range(rate), _reached(should), _steadiness(run)))),
+            Bar(highest, 0, rate.median),
+        )
+        if should is not None:
+            table.add_row(
+                "",
+                Text("expected", "italic"),
+                figure(should.images_per_s.median),
+                f"{_range(should.images_per_s)} {should.verdict}",
+                Bar(highest, 0, should.images_per_s.median, color="bright_black"),
+            )
+    return table
+
+
+def _is_plain(run: CalibrationRun) -> bool:
+    return run.memory_format == "channels_last" and not run.compiled
+
+
+def _reached(expected: ExpectedRate | None) -> str:
+    if expected is None or expected.measured_over_expected is None:
+        return ""
+    return f"{100 * expected.measured_over_expected:.0f} %"
+
+
+def _steadiness(run: CalibrationRun) -> str:
+    return "" if run.stable else "unstable"
+
+
+def _extra(run: CalibrationRun) -> str:
+    if run.compiled:
+        return " compiled"
+    return "" if run.memory_format == "channels_last" else " NCHW"
+
+
+def speedup_table(speedups: Iterable[Speedup]) -> Table:
+    """Each speedup as ratio, time saved and throughput gain, which say the same."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("", *(Text(form, "bold") for form in _FORMS), "")
+    for one in speedups:
+        table.add_row(
+            f"{one.of}\n  against {one.against}",
+            Text.assemble((f"{figure(one.ratio.median)}×", "bold"), f" {_range(one.ratio)}"),
+            f"{one.time_saved_pct:.1f} %",
+            f"{one.throughput_gain_pct:+,.0f} %",
+            Text("prediction", "italic") if one.kind == "predicted" else "",
+        )
+    return table
+
+
+_FORMS = ("times as fast", "less time", "throughput")
+
+
+def epochs_text(epochs: Iterable[Epoch]) -> Text:
+    """One line for each device and precision."""
+    lines = []
+    for epoch in epochs:
+        mark = " (prediction)" if epoch.kind == "predicted" else ""
+        lines.append(f"{epoch.device} {epoch.precision}{mark}: {epoch.sentence}")
+    return Text("\n".join(lines))
+
+
+def pipeline_table(pipeline: InputPipeline, runs: Iterable[CalibrationRun]) -> Group:
+    """What the workers feed, against what each device eats."""
+    table = _grid(4)
+    fed = [(_feed(rate.workers), rate.images_per_s) for rate in pipeline.rates]
+    eaten = [(f"{run.device} {run.precision} eats", run.images_per_s) for run in runs]
+    highest = max((rate.high for _, rate in (*fed, *eaten)), default=1.0)
+    for name, rate in (*fed, *eaten) if fed else ():
+        table.add_row(
+            name, Text(figure(rate.median), "bold"), _range(rate), Bar(highest, 0, rate.median)
+        )
+    lines = [
+        Text(
+            f"{feed.device} {feed.precision}: {feed.sentence}", "bold yellow" if feed.waits else ""
+        )
+        for feed in pipeline.feeds
+    ]
+    if pipeline.decoder is None:
+        lines.append(Text(pipeline.missing))
+    return Group(table, *lines)
+
+
+def _feed(workers: int) -> str:
+    return "1 worker feeds" if workers == 1 else f"{workers} workers feed"
+
+
+def telemetry_table(runs: Iterable[CalibrationRun]) -> Table:
+    """Clock, power, temperature and what held the GPU back, run by run."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for run in runs:
+        telemetry = run.telemetry
+        if telemetry is not None:
+            table.add_row(Text(f"{run.device} {run.precision}", "bold"), *_telemetry(telemetry))
+    return table
+
+
+def _telemetry(told: Telemetry) -> tuple[str, ...]:
+    clock = f"{told.sm_clock_mhz.median:.0f} MHz" if told.sm_clock_mhz else ""
+    power = f"{told.power_w.median:.0f} W" if told.power_w else ""
+    if power and told.power_limit_w:
+        power += f" of {told.power_limit_w:.0f} W"
+    heat = f"{told.temperature_c} °C" if told.temperature_c is not None else ""
+    held = ", ".join(f"{name} {100 * part:.0f} %" for name, part in told.throttle_shares.items())
+    return clock, power, heat, held
+
+
+def _left_out(calibration: Calibration) -> Text:
+    return Text("\n".join(f"{one.device} {one.what}: {one.reason}" for one in calibration.left_out))
+
+
+def _grid(columns: int) -> Table:
+    """A table whose third last column holds figures, and whose last one holds bars."""
+    table = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    for number in range(columns):
+        last = number == columns - 1
+        figures = number == columns - 3
+        table.add_column(justify="right" if figures else "left", ratio=1 if last else None)
+    return table
+
+
+def _range(rate: Spread) -> str:
+    return f"({figure(rate.low)} – {figure(rate.high)})"

@@ -1,0 +1,104 @@
+"""Pick a GPU and see what it would bring here."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from envdoctor.calibration.results import Calibration, ExpectedRate
+from envdoctor.calibration.speedup import figure
+from envdoctor.tui.contract import Predicted
+from envdoctor.tui.state import State
+from envdoctor.tui.widgets.calibration_text import epochs_text, speedup_table
+
+_HINT = "choose a GPU and press Enter; type above to search"
+
+
+class WhatIfPane(Vertical):
+    """The list of GPUs that the knowledge holds, and the prediction for the chosen one."""
+
+    state: reactive[State] = reactive(State())
+
+    class Asked(Message):
+        """The user wants the prediction for a GPU."""
+
+        def __init__(self, gpu: str) -> None:
+            super().__init__()
+            self.gpu = gpu
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="search a GPU", id="gpu-search", compact=True)
+        with Container(id="gpus-and-prediction"):
+            yield OptionList(id="gpus", markup=False)
+            with VerticalScroll(id="prediction", can_focus=False):
+                yield Static(_HINT, id="prediction-text", markup=False)
+
+    def on_mount(self) -> None:
+        self._gpus: tuple[str, ...] = ()
+
+    def offer(self, gpus: tuple[str, ...]) -> None:
+        """The GPUs to choose from."""
+        if gpus != self._gpus:
+            self._gpus = gpus
+            self._list("")
+
+    def watch_state(self, before: State, state: State) -> None:
+        if self.is_mounted and before.predicted is not state.predicted and state.predicted:
+            self.query_one("#prediction-text", Static).update(prediction(state.predicted))
+            self.query_one("#prediction").scroll_home(animate=False)
+
+    def _list(self, words: str) -> None:
+        wanted = words.lower().split()
+        names = [name for name in self._gpus if all(word in name.lower() for word in wanted)]
+        gpus = self.query_one("#gpus", OptionList)
+        gpus.set_options(Option(name, id=name) for name in names)
+        gpus.highlighted = 0 if names else None
+
+    @on(Input.Changed, "#gpu-search")
+    def _typed(self, event: Input.Changed) -> None:
+        self._list(event.value)
+
+    @on(Input.Submitted, "#gpu-search")
+    def _to_the_list(self) -> None:
+        self.query_one("#gpus").focus()
+
+    @on(OptionList.OptionSelected, "#gpus")
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option.id is not None:
+            self.post_message(self.Asked(event.option.id))
+
+
+def prediction(predicted: Predicted) -> RenderableType:
+    """What the GPU would reach, and how much faster than this machine that is."""
+    parts: list[RenderableType] = [Text(f"{predicted.gpu}: prediction, not measured", "bold")]
+    if predicted.calibration is not None:
+        parts += _parts(predicted.calibration)
+    if predicted.reason:
+        parts.append(Text(predicted.reason))
+    return Group(*parts)
+
+
+def _parts(calibration: Calibration) -> list[RenderableType]:
+    rates = [rate for rate in calibration.expected if rate.verdict == "not-measured"]
+    parts: list[RenderableType] = [Text("\n".join(map(_rate, rates)))]
+    speedups = [one for one in calibration.speedups if one.kind == "predicted"]
+    if speedups:
+        parts += [Text(""), speedup_table(speedups)]
+    epochs = [one for one in calibration.epochs if one.kind == "predicted"]
+    if epochs:
+        parts += [Text(""), epochs_text(epochs)]
+    return parts
+
+
+def _rate(rate: ExpectedRate) -> str:
+    spread = rate.images_per_s
+    return (
+        f"{rate.precision}: {figure(spread.median)} images/s "
+        f"({figure(spread.low)} – {figure(spread.high)}), from {rate.basis}"
+    )

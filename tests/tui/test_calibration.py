@@ -1,0 +1,189 @@
+"""The calibration and what-if tabs, by Pilot, with hand-made progress."""
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, Sparkline, TabbedContent
+
+from envdoctor.api import Gpu
+from envdoctor.calibration.runner import Progress
+from envdoctor.findings import Verdict
+from envdoctor.report import Report
+from envdoctor.tui.contract import CalibrationEnded, CalibrationProgressed, Predicted, ReportReady
+from envdoctor.tui.state import calibration_of
+from tests.tui import machines
+from tests.tui.recorded import RecordedModel
+from tests.tui.screen_text import play, press, screen_text, settled
+from tests.tui.test_flows import toasts
+
+
+@pytest.fixture
+def model() -> RecordedModel:
+    return RecordedModel(machines.read("healthy_cpu"))
+
+
+def progress(rate: float | None, seconds: float = 1.0, **more: object) -> CalibrationProgressed:
+    return CalibrationProgressed(
+        progress=Progress(
+            device="cuda:0",
+            precision="fp16",
+            phase="timing",
+            images_per_s=rate,
+            seconds=seconds,
+            budget_s=10.0,
+            message="cuda:0 fp16 batch 256",
+            **more,  # type: ignore[arg-type]
+        )
+    )
+
+
+def measured(report: Report) -> Report:
+    calibration = msgspec.to_builtins(machines.calibration())
+    return msgspec.structs.replace(report, calibration=calibration)
+
+
+def test_measuring_shows_the_rates_as_they_settle(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "m")
+        assert pilot.app.screen.query_one(TabbedContent).active == "calibration"
+        assert model.asked == [("calibrate",)]
+        for rate in (100.0, 1500.0, 1990.0):
+            model.tell(progress(rate))
+        await settled(pilot)
+        seen = screen_text(pilot.app)
+        assert "cuda:0 fp16  1,990 images/s" in seen
+        assert "10%" in seen
+        assert "measuring: cuda:0 fp16 batch 256" in seen
+        assert pilot.app.screen.query_one(Sparkline).data == [100.0, 1500.0, 1990.0]
+
+    play(model, steps)
+
+
+def test_gpus_have_curves_of_clock_power_and_temperature(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "m")
+        for clock, power in ((210, 60.0), (1410, 300.0)):
+            gpu = Gpu(index=1, name="by hand", sm_clock_mhz=clock, power_w=power, temperature_c=44)
+            model.tell(progress(None, gpus=(gpu,)))
+        await settled(pilot)
+        seen = screen_text(pilot.app)
+        assert "GPU 1 clock  1410 MHz" in seen
+        assert "GPU 1 power  300 W" in seen
+        assert "GPU 1 temperature  44 °C" in seen
+
+    play(model, steps)
+
+
+def test_the_end_shows_bars_speedups_epochs_and_the_pipeline(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "4")
+        assert "not measured yet" in screen_text(pilot.app)
+        await press(pilot, "m")
+        model.tell(CalibrationEnded())
+        model.tell(ReportReady(report=measured(machines.read("healthy_cpu")), final=True))
+        await settled(pilot)
+        seen = screen_text(pilot.app)
+        assert "2,000 (1,960 – 2,040) 95 %" in seen
+        assert "100× (98.0 – 102)  99.0 %     +9,900 %" in seen
+        assert "an ImageNet epoch takes 44 min" in seen
+        assert "this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs" in seen
+        assert "249 W of 250 W" in seen
+
+    play(model, steps, size=(120, 60))
+
+
+def test_stop_and_repeat(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "m", "m")
+        assert "`x` stops it" in toasts(pilot.app)
+        await press(pilot, "x")
+        assert "stopped" in screen_text(pilot.app)
+        await press(pilot, "m", "x")
+
+    play(model, steps)
+    assert model.asked == [("calibrate",), ("stop",), ("calibrate",), ("stop",)]
+
+
+def test_stop_without_a_calibration_does_nothing(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "x")
+        assert model.asked == []
+
+    play(model, steps)
+
+
+def test_measuring_waits_for_the_examination() -> None:
+    model = RecordedModel(None)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "m")
+        assert "not finished" in toasts(pilot.app)
+        assert model.asked == []
+
+    play(model, steps)
+
+
+def test_a_partial_calibration_says_so(model: RecordedModel) -> None:
+    partial = msgspec.structs.replace(
+        machines.calibration(), complete=False, incomplete_because="stopped by the user"
+    )
+    report = msgspec.structs.replace(
+        machines.read("healthy_cpu"), calibration=msgspec.to_builtins(partial)
+    )
+
+    async def steps(pilot: Pilot[int]) -> None:
+        model.tell(ReportReady(report=report, final=True))
+        await press(pilot, "4")
+        assert "PARTIAL: stopped by the" in screen_text(pilot.app)
+
+    play(model, steps)
+
+
+def test_the_overview_says_how_fast_it_trains() -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        assert "cuda:0 trains 2,000 images/s of ResNet-50 in fp16" in screen_text(pilot.app)
+
+    play(RecordedModel(machines.read("two_gpus")), steps)
+
+
+def test_what_if(model: RecordedModel) -> None:
+    calibration = machines.calibration()
+    expected = msgspec.structs.replace(
+        calibration.expected[0], device="H100", verdict="not-measured"
+    )
+    speedup = msgspec.structs.replace(
+        calibration.speedups[0], of="H100 fp16", against="cpu fp32", kind="predicted"
+    )
+    model.predicted = Predicted(
+        gpu="H100-SXM5",
+        calibration=msgspec.structs.replace(calibration, expected=(expected,), speedups=(speedup,)),
+    )
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "5", "down", "enter")
+        assert model.asked == [("predict", "H100-SXM5")]
+        seen = screen_text(pilot.app)
+        assert "H100-SXM5: prediction, not measured" in seen
+        assert "fp16: 2,100 images/s (1,890 – 2,310), from made up for this test" in seen
+        assert "100× (98.0 – 102)" in seen
+
+    play(model, steps, size=(120, 40))
+
+
+def test_what_if_search(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        pilot.app.screen.query_one("#gpu-search", Input).focus()
+        await press(pilot, *"h100", "enter")
+        gpus = pilot.app.screen.query_one("#gpus", OptionList)
+        assert [option.id for option in gpus.options] == ["H100-SXM5"]
+        await press(pilot, "enter")
+        assert model.asked == [("predict", "H100-SXM5")]
+
+    play(model, steps)
+
+
+def test_a_calibration_that_cannot_be_read_is_none() -> None:
+    report = msgspec.structs.replace(machines.read("healthy_cpu"), calibration={"type": "Other"})
+    assert report.verdict is Verdict.HEALTHY
+    assert calibration_of(report) is None

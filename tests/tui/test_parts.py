@@ -1,0 +1,225 @@
+"""The pure parts: chain, groups, ASCII, terminal, summary, state."""
+
+import io
+import string
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from envdoctor.collect import ProbeEvent
+from envdoctor.findings import Confidence, Finding, Severity
+from envdoctor.report import Stack
+from envdoctor.tui.ascii import to_ascii
+from envdoctor.tui.chain import LinkState, chain_of, link_of
+from envdoctor.tui.contract import ExaminationStarted, ProbeChanged
+from envdoctor.tui.grouping import Wanted, gone, group_findings, passed_checks, unrun_checks
+from envdoctor.tui.state import State, after
+from envdoctor.tui.summary import summary
+from envdoctor.tui.targets import targets_of_machine
+from envdoctor.tui.terminal import can_show, shows_unicode
+from envdoctor.tui.widgets.strip import probe_line
+from tests.tui import machines
+
+
+def finding(name: str, severity: Severity = Severity.ERROR, because: str | None = None) -> Finding:
+    return Finding(
+        id=name,
+        code="ED999",
+        name=name,
+        family=name,
+        severity=severity,
+        confidence=Confidence.CERTAIN,
+        message="made by hand",
+        because=because,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "topic", "link"),
+    [
+        ("driver-too-old", "driver", "driver"),
+        ("gpu-hw-fault", "driver", "GPU"),
+        ("cuda-visible-devices", "driver", "GPU"),
+        ("missing-libcudart", "loader", "CUDA"),
+        ("cudnn-missing", "loader", "cuDNN"),
+        ("nccl-symbol-mismatch", "loader", "NCCL"),
+        ("gpu-arch-too-new", "pytorch", "PyTorch"),
+        ("torchvision-mismatch", "companions", "PyTorch"),
+        ("container-no-gpu-runtime", "container", "driver"),
+        ("shm-too-small", "container", None),
+        ("gpu-power-cap", "performance", None),
+    ],
+)
+def test_where_a_disease_sits(name: str, topic: str, link: str | None) -> None:
+    assert link_of(finding(name), topic) == link
+
+
+def test_the_chain_of_the_broken_driver() -> None:
+    links = {link.name: link for link in chain_of(machines.read("broken_driver"))}
+    assert list(links) == ["GPU", "driver", "CUDA", "cuDNN", "NCCL", "PyTorch"]
+    assert links["driver"].state is LinkState.BROKEN
+    assert links["driver"].finding is not None
+    assert links["driver"].finding.code == "ED201"
+    assert links["PyTorch"].state is LinkState.AFFECTED
+    assert links["GPU"].state is LinkState.OK
+
+
+def test_a_root_cause_outranks_a_consequence_on_one_link() -> None:
+    report = machines.read("healthy_cpu")
+    found = (finding("torch-b", because="torch-a"), finding("torch-a"))
+    checks = (msgspec.structs.replace(report.checks[0], topic="pytorch", codes=("ED999",)),)
+    chain = chain_of(msgspec.structs.replace(report, findings=found, checks=checks))
+    assert chain[-1].state is LinkState.BROKEN
+
+
+def test_a_cuda_build_without_a_known_cudnn_is_unknown() -> None:
+    report = machines.read("healthy_cpu")
+    stack = Stack(torch_version="2.6.0+cu124", torch_cuda="12.4")
+    links = {
+        link.name: link.state for link in chain_of(msgspec.structs.replace(report, stack=stack))
+    }
+    assert links["cuDNN"] is LinkState.UNKNOWN
+    assert links["driver"] is LinkState.ABSENT
+
+
+def test_groups_keep_causes_above_consequences() -> None:
+    groups = group_findings(machines.read("broken_driver"), Wanted())
+    assert [group.topic for group in groups] == ["driver", "container"]
+    assert [one.code for one in groups[0].findings] == ["ED201", "ED212", "ED411"]
+
+
+def test_a_cause_stays_when_only_its_consequence_matches() -> None:
+    groups = group_findings(machines.read("broken_driver"), Wanted(text="CUINIT system"))
+    assert [one.code for one in groups[0].findings] == ["ED201", "ED212"]
+
+
+def test_every_check_is_found_passed_or_unrun() -> None:
+    report = machines.read("broken_driver")
+    found = {one.code for one in report.findings}
+    passed = {check.name for check in passed_checks(report, Wanted())}
+    unrun = {check.name for checks in unrun_checks(report, Wanted()).values() for check in checks}
+    firing = {check.name for check in report.checks if found.intersection(check.codes)}
+    assert passed | unrun | firing == {check.name for check in report.checks}
+    assert not passed & unrun
+    assert not passed & firing
+
+
+def test_gone() -> None:
+    before = (finding("a"), finding("b"))
+    assert gone(before, before[1:]) == before[:1]
+
+
+@given(st.text())
+def test_ascii_keeps_every_width(text: str) -> None:
+    plain = to_ascii(text)
+    assert plain.isascii()
+    if all(cell_len(char) for char in text):
+        assert cell_len(plain) == cell_len(text)
+
+
+def test_ascii_leaves_escape_sequences_alone() -> None:
+    assert to_ascii("\x1b[1;31m✗\x1b[0m") == "\x1b[1;31mX\x1b[0m"
+    assert to_ascii(string.printable) == string.printable
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "tmux-256color", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({}, False),
+    ],
+)
+def test_when_the_tui_is_shown(env: dict[str, str], shown: bool) -> None:
+    assert can_show(env, (Terminal(), Terminal(), Terminal())) is shown
+    assert not can_show(env, (Terminal(), io.StringIO(), Terminal()))
+    assert not can_show(env, (io.StringIO(), Terminal(), Terminal()))
+    assert not can_show(env, (Terminal(), Terminal(), io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("env", "encoding", "shown"),
+    [
+        ({"LANG": "en_US.UTF-8"}, "utf-8", True),
+        ({"LANG": "de_DE.utf8@euro"}, "utf-8", True),
+        ({}, "utf-8", True),
+        ({"LC_ALL": "C", "LANG": "en_US.UTF-8"}, "utf-8", False),
+        ({"LANG": "POSIX"}, "utf-8", False),
+        ({"LANG": "C.UTF-8"}, "utf-8", True),
+        ({"LANG": "en_US.ISO-8859-1"}, "utf-8", False),
+        ({"LANG": "en_US.UTF-8"}, "ascii", False),
+        ({"LANG": "en_US.UTF-8", "TERM": "linux"}, "utf-8", False),
+    ],
+)
+def test_when_the_terminal_shows_unicode(env: dict[str, str], encoding: str, shown: bool) -> None:
+    assert shows_unicode(env, encoding) is shown
+
+
+def test_summary_names_the_cause_and_its_fix() -> None:
+    text = summary(machines.read("broken_driver"), final=True)
+    assert text.startswith("envdoctor: broken - torch cannot do what it was installed for\n")
+    assert "error[ED201] driver-too-old" in text
+    assert "sudo apt install nvidia-driver-535-server" in text
+    assert "ED212" not in text
+    assert text.isascii()
+
+
+def test_summary_of_nothing_and_of_a_part() -> None:
+    assert "before anything" in summary(None, final=False)
+    partial = summary(machines.read("healthy_cpu"), final=False)
+    assert "before the examination ended" in partial
+    assert "healthy" not in partial
+
+
+def test_summary_has_the_measured_rates() -> None:
+    assert "cuda:0 fp16: 2000.0 images/s" in summary(machines.read("two_gpus"), final=True)
+
+
+def probe(state: str, **more: object) -> ProbeChanged:
+    return ProbeChanged(event=ProbeEvent(probe="driver", state=state, **more))  # type: ignore[arg-type]
+
+
+def test_a_probe_that_starts_twice_keeps_its_first_time() -> None:
+    state = after(State(), probe("started", slow_because="it is far away"))
+    again = after(state, probe("started"))
+    assert again.probes[0].since == state.probes[0].since
+    assert again.probes[0].slow_because == "it is far away"
+
+
+def test_a_slow_probe_says_why_only_when_it_is_slow() -> None:
+    running = after(State(), probe("started", slow_because="it is far away")).probes[0]
+    assert "far away" not in probe_line(running, running.since + 0.5).plain
+    assert "driver 3.0 s  it is far away" in probe_line(running, running.since + 3.0).plain
+
+
+def test_a_new_examination_forgets_the_probes() -> None:
+    state = after(State(), probe("finished", seconds=1.0))
+    assert after(state, ExaminationStarted(what="x")).probes == ()
+
+
+def test_targets_are_found_in_the_folder_and_listed_once(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = tmp_path / name / "bin"
+        folder.mkdir(parents=True)
+        (folder / "python").symlink_to(sys.executable)
+        (folder.parent / "pyvenv.cfg").touch()
+    torch = tmp_path / "b" / "lib" / "python3.11" / "site-packages" / "torch"
+    torch.mkdir(parents=True)
+    (torch / "version.py").touch()
+    env = {"VIRTUAL_ENV": str(tmp_path / "b"), "HOME": str(tmp_path), "PATH": ""}
+    found = targets_of_machine(env, str(tmp_path), sys.executable)
+    assert [(one.origin, one.torch_on_disk) for one in found[:1]] == [("VIRTUAL_ENV", True)]
+    assert [one.path for one in found].count(str(tmp_path / "b" / "bin" / "python")) == 1
+    assert ("./a", None) in [(one.origin, one.torch_on_disk) for one in found]
