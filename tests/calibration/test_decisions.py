@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.importorskip("torch")
-
 from envdoctor.calibration.target import batch, ceilings, cpu, devices, pipeline
 
 TARGET = Path(batch.__file__).parent

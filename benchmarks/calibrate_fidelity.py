@@ -1,0 +1,136 @@
+"""Is the calibration's figure the one that a plain loop reaches, and does it come out again?
+
+    python benchmarks/calibrate_fidelity.py [--pairs 11] [--precision fp32] [-o RESULT.json]
+
+Calibration and plain loop run alternately, each in a process of its own, the first of a pair
+alternating too. Reported: the median of the ratios (bound: within 5 %), the spread of the
+calibration's medians (bound: 6 % on a shared machine, 3 % on a quiet one, by the noise of a fixed
+small kernel), and how often a reported interval holds the next run's median (bound: 9 of 10).
+"""
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from envdoctor.calibration.results import Calibration, Settings
+from envdoctor.calibration.runner import calibrate
+from envdoctor.calibration.target.devices import cpu_name, threads_for
+from envdoctor.facts import Observed
+from envdoctor.probes.host import read_limits
+from envdoctor.probes.run import Children
+
+PLAIN = Path(__file__).with_name("plain_loop.py")
+QUIET_PCT = 3.0
+BUSY_PCT = 10.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=11)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument(
+        "--wait", type=float, default=0.0, help="minutes to wait for an idle machine"
+    )
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    limits = read_limits()
+    threads = threads_for(limits.usable_cpus)
+    settings = Settings(
+        devices=("cpu",),
+        precisions=(options.precision,),
+        batch_size=options.batch,
+        budget_s=options.seconds,
+        ceilings=False,
+        pipeline=False,
+    )
+    pairs = []
+    for number in range(options.pairs):
+        wait_until_idle(options.wait * 60)
+        # The order within a pair alternates, so that a drift of the machine favours neither.
+        if number % 2:
+            plain = plain_rate(options, threads)
+            ours = calibration(settings)
+        else:
+            ours = calibration(settings)
+            plain = plain_rate(options, threads)
+        pairs.append((ours, plain))
+        rate = ours.runs[0].images_per_s
+        print(
+            f"{number + 1:2d}  calibrate {rate.median:.3f} ({rate.low:.3f} to {rate.high:.3f})  "
+            f"plain {plain:.3f}  ratio {rate.median / plain:.4f}  "
+            f"noise {ours.conditions.noise_pct:.1f} %  load {os.getloadavg()[0]:.2f}",
+            flush=True,
+        )
+    result = summary(pairs, options.precision, options.batch, threads)
+    print(json.dumps(result, indent=2))
+    if options.output:
+        options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def wait_until_idle(limit_s: float) -> None:
+    """Wait until other programs use less than a tenth of the CPUs, at most so long."""
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until and psutil.cpu_percent(interval=3.0) > BUSY_PCT:
+        time.sleep(2.0)
+
+
+def calibration(settings: Settings) -> Calibration:
+    known = calibrate(sys.executable, settings, children=Children())
+    assert isinstance(known, Observed), known
+    return known.value
+
+
+def plain_rate(options: argparse.Namespace, threads: int) -> float:
+    arguments = [str(options.batch), str(threads), str(options.seconds * 0.8), options.precision]
+    command = [sys.executable, str(PLAIN), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def summary(
+    pairs: list[tuple[Calibration, float]], precision: str, batch: int, threads: int
+) -> dict[str, object]:
+    runs = [ours.runs[0] for ours, _ in pairs]
+    medians = [run.images_per_s.median for run in runs]
+    ratios = [median / plain for median, (_, plain) in zip(medians, pairs, strict=True)]
+    held = [
+        this.images_per_s.low <= following.images_per_s.median <= this.images_per_s.high
+        for this, following in itertools.pairwise(runs)
+    ]
+    noise = [ours.conditions.noise_pct or 0.0 for ours, _ in pairs]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": " ".join(["python", *sys.argv]),
+        "cpu": cpu_name(),
+        "threads": threads,
+        "torch": pairs[0][0].conditions.torch_version,
+        "precision": precision,
+        "batch": batch,
+        "median_ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "calibrate_images_per_s": medians,
+        "plain_images_per_s": [plain for _, plain in pairs],
+        "run_to_run_spread_pct": 100 * (max(medians) - min(medians)) / statistics.median(medians),
+        "intervals_that_held_the_next_median": f"{sum(held)} of {len(held)}",
+        "interval_half_width_pct": statistics.median(
+            50 * (run.images_per_s.high - run.images_per_s.low) / run.images_per_s.median
+            for run in runs
+        ),
+        "noise_probe_pct": noise,
+        "machine_was_quiet": statistics.median(noise) <= QUIET_PCT,
+    }
+
+
+if __name__ == "__main__":
+    main()
