@@ -1,0 +1,192 @@
+"""What is read of the machine, from small file trees that look like other machines."""
+
+from pathlib import Path
+
+import pytest
+
+from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
+from envdoctor.probes.driver import read_driver, read_pci, read_toolkits
+from envdoctor.probes.host import cpu, os_release, read_container, read_environment, read_limits
+
+
+class Tree:
+    """A root file system with some files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def file(self, name: str, text: str = "") -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n"
+CLOSED = (
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "release", "flavor"),
+    [(OPEN, "560.35.03", "open"), (CLOSED, "535.183.01", "proprietary")],
+)
+def test_the_driver_release(tree: Tree, text: str, release: str, flavor: str) -> None:
+    tree.file("proc/driver/nvidia/version", text)
+    tree.file("proc/modules", "nvidia_uvm 1 0 - Live 0x0\nnvidia 2 1 nvidia_uvm, Live 0x0\n")
+    for node in ("nvidia0", "nvidiactl", "nvidia-uvm", "null"):
+        tree.file(f"dev/{node}")
+    driver = read_driver(tree.root)
+    assert (driver.release, driver.flavor, driver.loaded) == (release, flavor, True)
+    assert driver.modules == ("nvidia", "nvidia_uvm")
+    assert driver.device_nodes == ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
+
+
+def test_without_a_driver_nothing_is_claimed(tree: Tree) -> None:
+    driver = read_driver(tree.root)
+    assert (driver.loaded, driver.release, driver.device_nodes) == (False, None, ())
+
+
+def pci_device(tree: Tree, address: str, **files: str) -> None:
+    folder = tree.root / "sys/bus/pci/devices" / address
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text + "\n")
+
+
+def test_only_display_controllers_are_gpus(tree: Tree) -> None:
+    pci_device(
+        tree,
+        "0000:07:00.0",
+        **{"class": "0x030200", "vendor": "0x10de", "device": "0x20b2"},
+        current_link_speed="16.0 GT/s PCIe",
+        current_link_width="8",
+        max_link_speed="16.0 GT/s PCIe",
+        max_link_width="16",
+    )
+    pci_device(tree, "0000:08:00.0", **{"class": "0x040300", "vendor": "0x10de"})
+    pci_device(tree, "0000:09:00.0", **{"class": "0x030000", "vendor": "0x1002"})
+    pci = read_pci(tree.root)
+    assert pci is not None
+    (gpu,) = pci.nvidia
+    assert (gpu.device_id, gpu.link_width, gpu.max_link_width) == ("20b2", 8, 16)
+    assert gpu.link_speed_gt_s == 16.0
+    assert len(pci.devices) == 2
+
+
+def test_without_sysfs_the_bus_is_unknown(tree: Tree) -> None:
+    assert read_pci(tree.root) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"sys/fs/cgroup/cpu.max": "max 100000"}, None),
+        ({"sys/fs/cgroup/cpu.max": "150000 100000"}, 1.5),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            None,
+        ),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            0.5,
+        ),
+        (
+            {"sys/fs/cgroup/a/cpu.max": "400000 100000", "sys/fs/cgroup/a/b/cpu.max": "max 100000"},
+            4.0,
+        ),
+        ({"sys/fs/cgroup/cpu.max": "garbage"}, None),
+    ],
+)
+def test_the_cpu_quota(tree: Tree, files: dict[str, str], quota: float | None) -> None:
+    tree.file("proc/self/cgroup", "0::/a/b\n3:cpu,cpuacct:/\n")
+    for name, text in files.items():
+        tree.file(name, text)
+    assert cpu_quota(tree.root) == quota
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"sys/fs/cgroup/memory.max": "max"}, None),
+        ({"sys/fs/cgroup/memory.max": "1073741824"}, 2**30),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "1048576"}, 2**20),
+    ],
+)
+def test_the_memory_limit(tree: Tree, files: dict[str, str], limit: int | None) -> None:
+    tree.file("proc/self/cgroup", "0::/\n9:memory:/\n")
+    for name, text in files.items():
+        tree.file(name, text)
+    assert memory_limit_bytes(tree.root) == limit
+
+
+def test_the_limits_of_this_process_are_real() -> None:
+    limits = read_limits()
+    assert 0 < limits.usable_cpus <= limits.affinity_cpus
+
+
+@pytest.mark.parametrize(
+    ("files", "env", "kind", "wsl"),
+    [
+        ({}, {}, "none", None),
+        ({".dockerenv": ""}, {}, "docker", None),
+        ({"run/.containerenv": ""}, {}, "podman", None),
+        ({".dockerenv": ""}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "kubernetes", None),
+        ({}, {"APPTAINER_CONTAINER": "x.sif"}, "apptainer", None),
+        ({"proc/self/cgroup": "0::/docker/abc\n"}, {}, "docker", None),
+        ({"run/systemd/container": "lxc\n"}, {}, "lxc", None),
+        ({"proc/sys/kernel/osrelease": "5.15.90.1-microsoft-standard-WSL2"}, {}, "none", 2),
+        ({"proc/sys/kernel/osrelease": "4.4.0-19041-Microsoft"}, {}, "none", 1),
+    ],
+)
+def test_containers_and_wsl(
+    tree: Tree, files: dict[str, str], env: dict[str, str], kind: str, wsl: int | None
+) -> None:
+    for name, text in files.items():
+        tree.file(name, text)
+    container = read_container(tree.root, env)
+    assert (container.kind, container.wsl) == (kind, wsl)
+
+
+def test_only_watched_variables_are_read() -> None:
+    found = read_environment(
+        {"LD_LIBRARY_PATH": "/x", "AWS_SECRET_ACCESS_KEY": "s", "HF_TOKEN": "t"}
+    )
+    assert found.variables == {"LD_LIBRARY_PATH": "/x"}
+
+
+def test_cpu_and_os_of_another_machine(tree: Tree) -> None:
+    tree.file(
+        "proc/cpuinfo", "model name\t: AMD EPYC 7742\nflags\t\t: fpu avx2 fma\n\nprocessor: 1\n"
+    )
+    tree.file(
+        "etc/os-release", 'NAME="Rocky Linux"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3"\n'
+    )
+    assert cpu(tree.root) == ("AMD EPYC 7742", ("avx2", "fma"))
+    assert os_release(tree.root)["PRETTY_NAME"] == "Rocky Linux 9.3"
+
+
+def test_toolkits_in_the_order_that_builds_use(tree: Tree) -> None:
+    tree.file(
+        "usr/local/cuda-12.4/version.json", '{"cuda": {"name": "CUDA SDK", "version": "12.4.1"}}'
+    )
+    tree.file("usr/local/cuda-11.0/version.txt", "CUDA Version 11.0.228\n")
+    tree.file("usr/local/cuda-9.0/README", "")
+    home = tree.file("opt/cuda/include/cuda.h", "#define CUDA_VERSION 12060\n").parents[1]
+    found = read_toolkits(tree.root, {"CUDA_HOME": str(home), "PATH": ""})
+    assert [one.version for one in found.items] == ["12.6", "11.0.228", "12.4.1"]
+    assert found.cuda_home == str(home)
+    assert found.nvcc is None
