@@ -113,12 +113,14 @@ def read_elf(path: str) -> Elf:
         if status.st_size < 64:
             raise Unreadable("file too short")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            reader = _Reader(data, status.st_size)
             try:
-                return _Reader(data, status.st_size).read(path, (status.st_dev, status.st_ino))
+                return reader.read(path, (status.st_dev, status.st_ino))
             except (Unreadable, Foreign):
                 raise
             except (struct.error, IndexError, OverflowError, ValueError) as error:
-                raise Unreadable(f"a table lies outside the file ({error})") from error
+                cut = f"truncated: {reader.cut} bytes are missing" if reader.cut else ""
+                raise Unreadable(cut or f"a table lies outside the file ({error})") from error
 
 
 def read_symbols(elf: Elf) -> Symbols:
@@ -139,6 +141,7 @@ class _Reader:
         self.data = data
         self.size = size
         self.loads: list[tuple[int, int, int]] = []
+        self.cut = 0
 
     def read(self, path: str, identity: tuple[int, int]) -> Elf:
         data = self.data
@@ -155,6 +158,7 @@ class _Reader:
         self.loads = [(h[3], h[2], h[5]) for h in headers if h[0] == _PT_LOAD]
         if not self.loads:
             raise Unreadable("object file has no loadable segments")
+        self.cut = max(0, max(offset + size for _, offset, size in self.loads) - self.size)
         dynamic = next(((h[2], h[5]) for h in headers if h[0] == _PT_DYNAMIC), None)
         if dynamic is None:
             raise Unreadable("object file has no dynamic section")
@@ -169,8 +173,6 @@ class _Reader:
         dynamic: tuple[int, int],
         interpreter: str | None,
     ) -> Elf:
-        end = max(offset + filesz for _, offset, filesz in self.loads)
-        cut = max(0, end - self.size)
         entries = list(self._dynamic(*dynamic))
         tags = dict(reversed(entries))
         strings = self._offset(tags.get(_DT_STRTAB))
@@ -190,7 +192,7 @@ class _Reader:
             machine=machine,
             identity=identity,
             size=self.size,
-            cut_bytes=cut,
+            cut_bytes=self.cut,
             interpreter=interpreter,
             needed=tuple(name(value) for tag, value in entries if tag == _DT_NEEDED),
             soname=named(_DT_SONAME),

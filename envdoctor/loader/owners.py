@@ -10,7 +10,9 @@ from envdoctor.core_facts import Distribution
 from envdoctor.loader.facts import Owner
 
 _DPKG = "/var/lib/dpkg"
-_LIBRARY_LINE = re.compile(r'^"?([^",\n]*\.so[^",\n]*)"?,[^,\n]*,(\d*)', re.MULTILINE)
+_LIBRARY_LINE = re.compile(
+    r'^(?:"([^"\n]*\.so[^"\n]*)"|([^",\n]*\.so[^",\n]*)),[^,\n]*,(\d*)', re.MULTILINE
+)
 
 
 @dataclass
@@ -72,8 +74,8 @@ def wheel_files(
                 text = file.read()
         except OSError:
             continue
-        for name, size in _LIBRARY_LINE.findall(text) if ".so" in text else ():
-            path = os.path.normpath(os.path.join(distribution.location, name))
+        for quoted, name, size in _LIBRARY_LINE.findall(text) if ".so" in text else ():
+            path = os.path.normpath(os.path.join(distribution.location, quoted or name))
             files.setdefault(path, (distribution, int(size) if size else None))
     return files
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envdoctor_checks import library_pins, loader
@@ -146,6 +146,7 @@ class Miniature:
     shop: Workshop
     requires: tuple[str, ...] = ()
     installed: tuple[tuple[str, str], ...] = ()
+    extra_requires: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, name: str) -> Path:
         """The one file of that name."""
@@ -197,7 +198,9 @@ class Miniature:
                     version=version,
                     location=str(self.site),
                     metadata_path=str(self.site / f"{name}.dist-info"),
-                    requires=self.requires if name == "torch" else (),
+                    requires=self.requires
+                    if name == "torch"
+                    else self.extra_requires.get(name, ()),
                 )
                 for name, version in (torch, *self.installed)
             )

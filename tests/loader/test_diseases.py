@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from envdoctor.core_facts import Distributions, Driver, Interpreter, LoadedLibraries
+from envdoctor.facts import Observed, Snapshot
 from envdoctor.findings import Severity
+from envdoctor.loader.facts import LibraryResolution
 from envdoctor.loader.truth import differences, is_cuda
 from tests.loader.build import Workshop
 from tests.loader.miniature import (
@@ -195,9 +198,6 @@ def test_a_pin_that_is_violated_and_a_wheel_that_is_missing(torch26: Miniature):
         'pywin32; sys_platform == "win32"',
     )
     torch26.installed = (("nvidia-cudnn-cu12", "9.5.1.17"),)
-    from envdoctor.core_facts import Distributions, Interpreter
-    from envdoctor.facts import Observed, Snapshot
-
     interpreter = Interpreter(
         executable="/x/python",
         version="3.11.7",
@@ -244,9 +244,6 @@ def test_a_difference_between_prediction_and_truth_is_told(torch26: Miniature):
     assert findings_of(snapshot) == ()
     nccl = torch26.find("libnccl.so.2")
     elsewhere = Path(torch26.other("libnccl.so.2")) / "libnccl.so.2"
-    from envdoctor.core_facts import LoadedLibraries
-    from envdoctor.facts import Observed
-
     loaded = snapshot.value(LoadedLibraries)
     assert loaded is not None
     paths = tuple(str(elsewhere) if path == str(nccl) else path for path in loaded.paths)
@@ -256,3 +253,93 @@ def test_a_difference_between_prediction_and_truth_is_told(torch26: Miniature):
     (finding,) = findings_of(changed)
     assert (finding.code, finding.severity) == ("ED349", Severity.INFO)
     assert finding.data["mapped"] == str(elsewhere)
+
+
+def extension(torch26: Miniature, name: str, source: str) -> None:
+    """A distribution that requires torch and has one module linked with it."""
+    torch26.shop.library(
+        f"site-packages/{name}/_C.so",
+        source=source,
+        needs=["site-packages/torch/lib/libtorch_cuda.so"],
+        flags=["-Wl,-rpath,$ORIGIN/../torch/lib"],
+    )
+    info = torch26.site / f"{name}.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text(f"{name}/_C.so,sha256=x,1\n")
+    torch26.installed = ((name, "0.1"),)
+    torch26.extra_requires = {name: ("torch==2.6.0",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("torchvision", "ED346"), ("torchaudio", "ED347"), ("flash-attn", "ED345")],
+)
+def test_an_extension_built_for_another_torch(torch26: Miniature, name: str, code: str):
+    extension(
+        torch26, name, "int _ZN3c105Error4oldEv(void); int f(void){return _ZN3c105Error4oldEv();}"
+    )
+    found = [f for f in torch26.findings() if f.code != "ED361"]
+    assert [(f.code, f.subject) for f in found] == [(code, name)]
+    assert "_ZN3c105Error4oldEv" in found[0].message
+
+
+def test_an_extension_that_fits_is_silent(torch26: Miniature):
+    extension(torch26, "torchvision", "int cuda_use(void); int f(void) { return cuda_use(); }")
+    assert torch26.findings() == ()
+
+
+def test_a_stub_that_wins_is_told(torch26: Miniature):
+    torch26.shop.library("lib64/stubs/libcuda.so.1", source="int cuInit(void) { return 34; }")
+    variables = {"LD_LIBRARY_PATH": str(torch26.shop.folder / "lib64" / "stubs")}
+    (finding,) = torch26.findings(variables)
+    assert (finding.code, finding.family) == ("ED330", "driver-stub-34")
+
+
+def test_a_compat_library_that_is_not_newer_than_the_driver(torch26: Miniature):
+    for release, told in (("550.54.15", {"ED331"}), ("470.82.01", set())):
+        torch26.shop.library("cuda/compat/libcuda.so.535.104.05", soname="libcuda.so.1")
+        link = torch26.shop.folder / "cuda/compat/libcuda.so.1"
+        link.unlink(missing_ok=True)
+        link.symlink_to("libcuda.so.535.104.05")
+        resolution = torch26.resolve({"LD_LIBRARY_PATH": str(link.parent)})
+        driver = Driver(loaded=True, release=release, release_source="test")
+        snapshot = Snapshot(
+            {
+                LibraryResolution: Observed(value=resolution, source="test"),
+                Driver: Observed(value=driver, source="test"),
+            }
+        )
+        assert codes(findings_of(snapshot)) == told
+
+
+def test_two_copies_of_an_openmp_runtime(torch26: Miniature):
+    paths = tuple(torch26.other(f"{folder}/libiomp5.so") for folder in ("one", "two"))
+    mapped = tuple(f"{path}/libiomp5.so" for path in paths)
+    snapshot = snapshot_with_maps(torch26).with_facts(
+        {LoadedLibraries: Observed(value=LoadedLibraries(paths=mapped), source="test")}
+    )
+    assert "ED325" in codes(findings_of(snapshot))
+
+
+def test_old_c_plus_plus_and_old_glibc(torch26: Miniature):
+    """A library that asks for versions that no system has."""
+    for name, node, code in (
+        ("libstdc++.so.6", "GLIBCXX_3.4.99", "ED320"),
+        ("libc.so.6", "GLIBC_2.99", "ED321"),
+    ):
+        shop = torch26.shop
+        shop.library(
+            f"new/{name}", source="int newer(void){return 1;}", versions=f"{node} {{ *; }};"
+        )
+        path = torch26.find("libnccl.so.2")
+        unlinked(path)
+        shop.library(
+            "site-packages/nvidia/nccl/lib/libnccl.so.2",
+            source="int newer(void); int ncclCommRegister(void) { return newer(); }",
+            needs=[f"new/{name}"],
+            flags=["-nodefaultlibs"],
+        )
+        resolution = torch26.resolve()
+        found = [f for f in torch26.findings() if f.severity is Severity.ERROR]
+        assert codes(found) == {code}, resolution.import_error
+        assert node in found[0].message
