@@ -1,19 +1,24 @@
-"""The CUDA toolkit beside torch, and what is newer than the knowledge."""
+"""The CUDA toolkit beside torch, cuDNN and the GPU, and what is newer than the knowledge."""
 
 from envdoctor.api import (
     Code,
+    Distributions,
     Driver,
     Evidence,
     Finding,
     Findings,
     Fix,
+    Gpus,
     Safety,
     Severity,
     Toolkits,
     TorchBuild,
+    TorchRuntime,
     check,
 )
 from envdoctor.knowledge import Knowledge
+from envdoctor.knowledge.drivers import cudnn_serves
+from envdoctor.versions import decode_cudnn
 from envdoctor_checks.against_torch import major_of, of_torch
 
 NVCC_TORCH_MISMATCH = Code(
@@ -22,6 +27,13 @@ NVCC_TORCH_MISMATCH = Code(
     family="nvcc-torch-mismatch",
     severity=Severity.INFO,
     message="the CUDA toolkit that builds extensions is {toolkit}, but torch is built for {cuda}",
+)
+CUDNN_DROPPED_GPU = Code(
+    id="ED376",
+    name="cudnn-dropped-gpu",
+    family="gpu-arch-too-old",
+    severity=Severity.ERROR,
+    message="cuDNN {version} no longer has code for {gpu} (compute capability {capability})",
 )
 KNOWLEDGE_OUTDATED = Code(
     id="ED379",
@@ -59,6 +71,55 @@ def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
             "cpp_extension compares them, and refuses another major",
         ),
     )
+
+
+@check(CUDNN_DROPPED_GPU)
+def cudnn_without_this_gpu(
+    gpus: Gpus, known: Knowledge, distributions: Distributions, runtime: TorchRuntime | None
+) -> Findings:
+    """A cuDNN that was put in place of the pinned one, and that ended with newer GPUs."""
+    found = _cudnn(distributions, runtime)
+    if found is None:
+        return
+    version, source = found
+    for gpu in gpus.devices:
+        capability = gpu.compute_capability
+        if capability is None or cudnn_serves(version, capability, known) is not False:
+            continue
+        limit = known.drivers.cudnn_limits[0]
+        yield CUDNN_DROPPED_GPU.finding(
+            subject=f"gpu:{gpu.index}",
+            version=version,
+            gpu=gpu.name,
+            capability=capability,
+            evidence=(
+                Evidence(label="cuDNN", value=version, source=source),
+                Evidence(label="compute capability", value=capability, source="NVML"),
+            ),
+            fixes=(
+                Fix(
+                    summary="install the cuDNN that torch pins, or a build for this GPU",
+                    commands=("envdoctor prescribe",),
+                    safety=Safety.SAFE,
+                ),
+            ),
+            notes=(
+                f"cuDNN after {limit.last_version} needs compute capability "
+                f"{limit.min_compute_capability_after} ({limit.source}, retrieved "
+                f"{limit.retrieved})",
+            ),
+        )
+
+
+def _cudnn(distributions: Distributions, runtime: TorchRuntime | None) -> tuple[str, str] | None:
+    """The cuDNN that torch loaded, or the one that is installed for it."""
+    loaded = decode_cudnn(runtime.cudnn_version) if runtime else None
+    if loaded:
+        return loaded, "torch.backends.cudnn.version()"
+    for item in distributions.items:
+        if item.name.startswith("nvidia-cudnn-cu"):
+            return item.version, item.metadata_path
+    return None
 
 
 @check(KNOWLEDGE_OUTDATED)

@@ -68,3 +68,32 @@ def advised_branch(
     supported = [branch for branch in fitting if branch.status == "supported"]
     long_term = [branch for branch in supported if branch.kind == "LTSB"]
     return next((group[-1] for group in (long_term, supported, fitting) if group), None)
+
+
+def may_use_forward_compat(gpu: str, knowledge: Knowledge) -> bool | None:
+    """Whether a GPU may run a newer CUDA major by NVIDIA's cuda-compat package (Linux only).
+
+    Data-center GPUs may; on GeForce it ends with error 804. None for workstation cards, of which
+    only some may, and for GPUs that are not in the data. Source: CUDA compatibility guide, forward
+    compatibility (`forward_compat` in drivers.json).
+    """
+    model = knowledge.gpu(gpu)
+    if model is None:
+        return None
+    return {"datacenter": True, "consumer": False}.get(model.kind)
+
+
+def cudnn_serves(version: str, compute_capability: str, knowledge: Knowledge) -> bool | None:
+    """Whether that cuDNN still has code for GPUs of that compute capability.
+
+    False for cuDNN after 9.10.2 below 7.5. None where a version cannot be read.
+    """
+    have, gpu = release_key(version), release_key(compute_capability)
+    if have is None or gpu is None:
+        return None
+    for limit in knowledge.drivers.cudnn_limits:
+        last = release_key(limit.last_version) or ()
+        oldest = release_key(limit.min_compute_capability_after) or ()
+        if have[: len(last)] > last and gpu < oldest:
+            return False
+    return True

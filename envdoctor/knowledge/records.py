@@ -164,6 +164,15 @@ class HostCompilers(Record):
     retrieved: str
 
 
+class CudnnLimit(Record):
+    """The last cuDNN for older GPUs: later ones need `min_compute_capability_after`."""
+
+    last_version: str
+    min_compute_capability_after: str
+    source: str
+    retrieved: str
+
+
 class LibraryFloor(Record):
     """The oldest driver for cuDNN of a CUDA major."""
 
@@ -183,6 +192,7 @@ class DriversFile(Record):
     toolkits: tuple[ToolkitDriver, ...]
     forward_compat: tuple[ForwardCompatibility, ...]
     host_compilers: tuple[HostCompilers, ...]
+    cudnn_limits: tuple[CudnnLimit, ...]
     cudnn_floors: tuple[LibraryFloor, ...]
 
 

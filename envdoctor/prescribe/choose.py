@@ -6,7 +6,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envdoctor.knowledge import Knowledge, TorchRelease
-from envdoctor.knowledge.drivers import advised_branch, release_key
+from envdoctor.knowledge.drivers import advised_branch, may_use_forward_compat, release_key
 from envdoctor.prescribe.candidates import (
     Candidate,
     candidates,
@@ -292,13 +292,23 @@ def _advice(
         capabilities = [gpu.compute_capability for gpu in machine.gpus if gpu.compute_capability]
         branch = advised_branch([one for one in floors if one], capabilities, knowledge)
         if branch and driver_os(machine) == "linux":
-            return f"driver branch {branch.branch} would run it"
+            compat = _compat(best, machine, knowledge) if kinds == {"driver"} else ""
+            return f"driver branch {branch.branch} would run it{compat}"
         return "a newer driver would run it"
     if "python" in kinds and best.release.pythons and not machine.pypy:
         return f"Python {best.release.pythons[-1]} would run it"
     if "glibc" in kinds:
         return "a newer system or a container with one would run it"
     return ""
+
+
+def _compat(best: Candidate, machine: Machine, knowledge: Knowledge) -> str:
+    """Forward compatibility, where every GPU is one that may use it."""
+    allowed = [may_use_forward_compat(gpu.name, knowledge) for gpu in machine.gpus]
+    if not machine.driver or not allowed or not all(allowed):
+        return ""
+    package = f"cuda-compat-{(best.variant.cuda or '').replace('.', '-')}"
+    return f", and on data-center GPUs so may NVIDIA's package {package}"
 
 
 # --- macOS, and Windows without a GPU ---

@@ -142,6 +142,13 @@ def test_the_requirement_on_pypi_counts_where_the_metadata_states_none() -> None
     assert found["ED373:xformers"].data["wanted"] == "2.5.1"
 
 
+@pytest.mark.parametrize(("cudnn", "found"), [("9.10.2.21", []), ("9.19.0.56", ["ED376:gpu:0"])])
+def test_a_newer_cudnn_put_in_by_hand_has_no_code_for_a_v100(cudnn: str, found: list[str]) -> None:
+    world = _with({"nvidia-cudnn-cu12": cudnn}, "2.11.0", "cu126")
+    world = replace(world, gpus=(("Tesla V100-SXM2-16GB", "7.0"),))
+    assert list(_findings(world.snapshot(KNOWLEDGE))) == found
+
+
 def test_bitsandbytes_without_code_for_this_cuda() -> None:
     found = _findings(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129").snapshot(KNOWLEDGE))
     assert list(found) == ["ED374"]

@@ -65,3 +65,11 @@ def test_a_build_whose_gpus_no_source_lists_is_not_prescribed_and_that_is_said()
     found = {(one.release.version, one.variant.tag): one for one in candidates(machine, KNOWLEDGE)}
     texts = [one.text for one in found["2.7.1", "cu118"].obstacles]
     assert texts == ["no source lists the GPUs that this build is for"]
+
+
+def test_forward_compatibility_is_offered_to_data_center_gpus_alone() -> None:
+    old = {"driver": "525.147.05", "python": "3.15", "glibc": "2.35"}
+    for name, offered in (("NVIDIA A100-SXM4-40GB", True), ("NVIDIA GeForce RTX 3090", False)):
+        gpus = [{"name": name, "compute_capability": "8.0"}]
+        answer = prescribe(msgspec.convert({**old, "gpus": gpus}, Machine), KNOWLEDGE)
+        assert ("cuda-compat-13-2" in (answer.none_because or "")) is offered

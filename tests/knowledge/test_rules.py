@@ -4,7 +4,13 @@ import pytest
 
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.knowledge.arch import covers
-from envdoctor.knowledge.drivers import driver_runs, driver_serves, release_key
+from envdoctor.knowledge.drivers import (
+    cudnn_serves,
+    driver_runs,
+    driver_serves,
+    may_use_forward_compat,
+    release_key,
+)
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +238,43 @@ def test_versions(knowledge: Knowledge, version: str, known: bool, newer: bool) 
 )
 def test_numpy_2(knowledge: Knowledge, torch: str, os: str, fits: bool | None) -> None:
     assert knowledge.fits_numpy_2(torch, os) is fits
+
+
+@pytest.mark.parametrize(
+    ("version", "capability", "serves"),
+    [
+        ("9.10.2.21", "7.0", True),
+        ("9.11.0.98", "7.0", False),
+        ("9.19.0.56", "6.1", False),
+        ("9.19.0.56", "7.5", True),
+        ("8.9.2.26", "5.2", True),
+        ("unknown", "7.0", None),
+    ],
+)
+def test_the_last_cudnn_for_old_gpus(
+    knowledge: Knowledge, version: str, capability: str, serves: bool | None
+) -> None:
+    assert cudnn_serves(version, capability, knowledge) is serves
+
+
+def test_no_published_build_pins_a_cudnn_without_its_gpus(knowledge: Knowledge) -> None:
+    for release in knowledge.releases:
+        for variant in release.variants:
+            if variant.cudnn and variant.arch_flags and covers(variant.arch_flags, "7.0"):
+                assert cudnn_serves(variant.cudnn, "7.0", knowledge), (release.version, variant.tag)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "may"),
+    [
+        ("NVIDIA A100-SXM4-40GB", True),
+        ("Tesla T4", True),
+        ("NVIDIA GeForce RTX 4090", False),
+        ("NVIDIA RTX A6000", None),
+        ("unheard of", None),
+    ],
+)
+def test_forward_compatibility_is_for_data_center_gpus(
+    knowledge: Knowledge, gpu: str, may: bool | None
+) -> None:
+    assert may_use_forward_compat(gpu, knowledge) is may
