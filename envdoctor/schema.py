@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.calibration.document import CalibrationReport, Prediction
 from envdoctor.facts import Fact, Observed, Unknown
 from envdoctor.report import Report, ReportSet
 
@@ -13,16 +14,19 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
-    """The schema of a report (or a set of them) whose facts are of these types.
+    """The schema of a report, a set of them, a calibration or a prediction, with these facts.
 
     Facts of other types, those of plugins, are allowed; their values must be tagged objects.
     """
     kinds = sorted(kinds, key=lambda kind: kind.__name__)
-    roots: list[Any] = [Report, ReportSet, Unknown, *(Observed[kind] for kind in kinds)]  # type: ignore[valid-type]
-    refs, definitions = msgspec.json.schema_components(roots, ref_template="#/$defs/{name}")
-    unknown = refs[2]
+    documents: list[Any] = [Report, ReportSet, CalibrationReport, Prediction]
+    observed: list[Any] = [Observed[kind] for kind in kinds]  # type: ignore[valid-type]
+    refs, definitions = msgspec.json.schema_components(
+        [Unknown, *documents, *observed], ref_template="#/$defs/{name}"
+    )
+    unknown, fact_refs = refs[0], refs[1 + len(documents) :]
     facts = {
-        kind.__name__: {"anyOf": [ref, unknown]} for kind, ref in zip(kinds, refs[3:], strict=True)
+        kind.__name__: {"anyOf": [ref, unknown]} for kind, ref in zip(kinds, fact_refs, strict=True)
     }
     definitions["Report"]["properties"]["facts"] = {
         "type": "object",
@@ -32,7 +36,7 @@ def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "title": "envdoctor report",
-        "anyOf": [refs[0], refs[1]],
+        "anyOf": refs[1 : 1 + len(documents)],
         "$defs": definitions,
     }
 

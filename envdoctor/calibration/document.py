@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from envdoctor.calibration.results import Calibration
+from envdoctor.calibration.results import Calibration, ExpectedRate
 from envdoctor.calibration.text import render_calibration
 from envdoctor.clock import now_utc
 from envdoctor.diagnose import diagnose
@@ -28,6 +28,15 @@ class CalibrationReport(Record, tag="calibration-report"):
     calibration: Calibration | None
     problem: str = ""
     findings: tuple[Finding, ...] = ()
+
+
+class Prediction(Record, tag="prediction"):
+    """Expected ResNet-50 training rates of one GPU model; nothing was measured."""
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    gpu: str
+    expected: tuple[ExpectedRate, ...]
 
 
 def calibration_report(

@@ -111,7 +111,8 @@ def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[s
         )
         if rate.measured_over_expected is not None:
             share = 100 * rate.measured_over_expected
-            yield f"    measured is {share:.0f} % of that: {_VERDICTS.get(rate.verdict, rate.verdict)}"
+            verdict = _VERDICTS.get(rate.verdict, rate.verdict)
+            yield f"    measured is {share:.0f} % of that: {verdict}"
         yield from _wrapped(f"from {rate.basis}", "    ")
 
 

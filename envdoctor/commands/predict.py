@@ -5,23 +5,12 @@ from typing import Any
 import click
 
 from envdoctor.calibration.assess import model_precisions, predict_model
-from envdoctor.calibration.results import ExpectedRate
+from envdoctor.calibration.document import Prediction
 from envdoctor.calibration.text import render_expected
 from envdoctor.commands.calibrate import PRECISIONS, known_gpu
 from envdoctor.commands.errors import BadInput
-from envdoctor.facts import SCHEMA_VERSION, Tool
 from envdoctor.knowledge import load
-from envdoctor.record import Record
 from envdoctor.render.json import render_json
-
-
-class Prediction(Record, tag="prediction"):
-    """Expected ResNet-50 training rates of one GPU."""
-
-    schema_version: int = SCHEMA_VERSION
-    tool: Tool = Tool()
-    gpu: str = ""
-    expected: tuple[ExpectedRate, ...] = ()
 
 
 @click.command()

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import psutil
 import pytest
@@ -17,6 +18,7 @@ from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import Progress, calibrate
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.probes.run import Children
+from envdoctor.schema import shipped_schema
 from tests.calibration.synthetic import make_run
 
 QUICK = Settings(
@@ -92,8 +94,8 @@ def test_an_interrupt_keeps_what_was_measured(children: Children) -> None:
     assert not result.complete
     assert result.incomplete_because == "interrupted by the user"
     assert len(result.runs) == 1
-    left = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    assert left == []
+    _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=5.0)
+    assert alive == []
 
 
 def test_a_worker_that_is_killed_leaves_what_it_measured(children: Children) -> None:
@@ -184,6 +186,7 @@ def test_ctrl_c_prints_the_partial_document_and_exits_with_130() -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     report = json.loads(out)
+    jsonschema.validate(report, json.loads(shipped_schema()))
     assert process.returncode == report["exit_code"] == 130
     assert report["type"] == "calibration-report"
     assert report["calibration"]["complete"] is False
@@ -197,6 +200,7 @@ def test_the_document_and_the_baseline(tmp_path: Path) -> None:
     done = subprocess.run(command(*short, "-o", str(result)), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(result.read_text(encoding="utf-8"))
+    jsonschema.validate(document, json.loads(shipped_schema()))
     (run,) = document["calibration"]["runs"]
     assert set(run) >= set(msgspec.to_builtins(make_run(1.0)))
     # A month ago the machine was a hundred times as fast.
@@ -236,6 +240,7 @@ def test_predict_says_text_and_json_alike() -> None:
     plain = subprocess.run(
         command("predict", name, "--json"), capture_output=True, text=True, check=True
     )
+    jsonschema.validate(json.loads(plain.stdout), json.loads(shipped_schema()))
     rates = {one["precision"]: one for one in json.loads(plain.stdout)["expected"]}
     assert rates["bf16"]["images_per_s"]["median"] == 2470
     assert "2,470 images/s" in text.stdout
