@@ -60,7 +60,8 @@ def _instead_of(every: Iterable[Candidate], knowledge: Knowledge, wanted: tuple[
         return ""
     nearest = _nearest(tuple(same))[0]
     texts = "; ".join(dict.fromkeys(one.text for one in nearest.obstacles))
-    return f"not torch {nearest.release.version}: its {nearest.variant.tag} build: {texts}"
+    build = f"{nearest.release.version}+{nearest.variant.tag}"
+    return f"torch {nearest.release.version} itself does not work here ({build}: {texts})"
 
 
 def _wanted(machine: Machine, knowledge: Knowledge, wish: str | None) -> tuple[int, ...]:

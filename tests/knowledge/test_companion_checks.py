@@ -170,7 +170,9 @@ def test_a_toolkit_matters_to_those_who_build(
     fact = Toolkits(items=items, cuda_home=home, nvcc="/usr/local/cuda-11.8/bin/nvcc")
     snapshot = HEALTHY.snapshot(KNOWLEDGE).with_facts({Toolkits: Observed(value=fact, source="t")})
     found = _findings(snapshot)
-    assert [one.severity.value for one in found.values()] == ([severity] if severity else [])
+    assert {one.code: one.severity.value for one in found.values()} == (
+        {"ED375": severity} if severity else {}
+    )
 
 
 def test_without_nvcc_a_toolkit_says_nothing() -> None:
