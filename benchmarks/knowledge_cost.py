@@ -2,8 +2,8 @@
 
     python benchmarks/knowledge_cost.py
 
-Times are medians over fresh reads; memory is the growth of this process. Ranged reads of wheels need
-the package index and are left out with --offline.
+Times are medians over fresh reads; memory is the growth of this process. Ranged reads of wheels
+need the package index and are left out with --offline.
 """
 
 import argparse
