@@ -60,9 +60,10 @@ def cudnn_version_mismatch(resolution: LibraryResolution) -> Findings:
         one_place=_place(main),
         other=other.soname,
         other_place=_place(other),
-        evidence=tuple(
-            Evidence(label=one.soname, value=f"{one.path}", source=f"{one.rule}")
-            for one in (main, *strangers)
+        evidence=(
+            Evidence(label=main.soname, value=main.path or "", source=main.rule or ""),
+            Evidence(label=other.soname, value=other.path or "", source=other.rule or ""),
+            *_others(strangers[1:]),
         ),
         fixes=(without_path(resolution, "LD_LIBRARY_PATH"),),
         notes=(
@@ -70,6 +71,12 @@ def cudnn_version_mismatch(resolution: LibraryResolution) -> Findings:
             "(CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH); importing torch does not show it",
         ),
     )
+
+
+def _others(strangers: list[ResolvedLibrary]) -> Iterator[Evidence]:
+    if strangers:
+        names = ", ".join(one.soname for one in strangers)
+        yield Evidence(label="and also", value=names, source=strangers[0].rule or "")
 
 
 def _is_cudnn(library: ResolvedLibrary) -> bool:

@@ -134,16 +134,14 @@ def ld_library_path_shadow(resolution: LibraryResolution, torch: TorchBuild | No
     breaks = bool(resolution.import_error and not resolution.clean_import_error)
     severity = Severity.ERROR if breaks else Severity.WARNING if cuda else Severity.INFO
     rule = "LD_PRELOAD" if first.rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
+    told = cuda or shadowed
     yield LD_LIBRARY_PATH_SHADOW.finding(
         severity=severity,
-        count=len(cuda or shadowed),
+        what="1 library is" if len(told) == 1 else f"{len(told)} libraries are",
         rule=rule,
         library=first.soname,
         path=first.path,
-        evidence=tuple(
-            Evidence(label=one.soname, value=_from_to(one), source=_rule(one))
-            for one in (cuda or shadowed)[:8]
-        ),
+        evidence=tuple(_shadow_evidence(told)),
         fixes=(without_path(resolution, rule),),
         notes=tuple(_shadow_notes(breaks)),
     )
@@ -158,9 +156,16 @@ def _belongs_to_torch(library: ResolvedLibrary) -> bool:
     return is_cuda(library.soname) or (library.clean_path or "").find("/torch/lib/") >= 0
 
 
-def _from_to(library: ResolvedLibrary) -> str:
-    version = f" ({library.version})" if library.version else ""
-    return f"{library.path}{version} in place of {library.clean_path}"
+def _shadow_evidence(told: list[ResolvedLibrary]) -> Iterator[Evidence]:
+    for one in told[:_MAX_NAMES]:
+        version = f" ({one.version})" if one.version else ""
+        yield Evidence(label=one.soname, value=f"{one.path}{version}", source=_rule(one))
+        yield Evidence(
+            label="in place of", value=one.clean_path or "", source="without the variable"
+        )
+    rest = ", ".join(one.soname for one in told[_MAX_NAMES:])
+    if rest:
+        yield Evidence(label="and also", value=rest, source=_rule(told[-1]))
 
 
 def _shadow_notes(breaks: bool) -> Iterator[str]:

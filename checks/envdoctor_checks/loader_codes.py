@@ -39,8 +39,7 @@ LD_LIBRARY_PATH_SHADOW = Code(
     name="ld-library-path-shadow",
     family="ld-library-path-shadow",
     severity=Severity.WARNING,
-    message="{count} of torch's libraries come from {rule} in place of its own: `{library}` is "
-    "{path}",
+    message="{what} taken from {rule} in place of torch's own: `{library}` is {path}",
     explains=_CONSEQUENCES,
 )
 NVJITLINK_MISMATCH = _code(311, "nvjitlink-mismatch", _LACKS, also=_SHADOWS)

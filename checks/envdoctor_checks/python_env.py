@@ -34,7 +34,7 @@ DAMAGED_INSTALL = Code(
     message="{count} of the files of {distribution} {version} differ from those it installed: "
     "`{file}` {what}",
     explains=(
-        *(f"ED{number}" for number in range(300, 370)),
+        *(f"ED{number}" for number in range(300, 360)),
         *(f"ED{number}" for number in range(401, 420)),
         "ED105",
     ),

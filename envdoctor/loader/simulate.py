@@ -89,11 +89,22 @@ def _import(program: Program, run: Simulation) -> None:
     if os.path.lexists(os.path.join(lib, _GLOBAL_DEPS)):
         run.import_error = _load_global_deps(program, run, os.path.join(lib, _GLOBAL_DEPS), plan)
     extension = extension_module(program)
-    if run.import_error is not None or extension is None or run.caller is None:
+    if extension is None or run.caller is None:
+        return
+    if run.import_error is not None:
+        _would_be(run, extension)
         return
     opening = run.process.dlopen(extension, run.caller)
     run.note(opening, when="import", how="needed")
     run.import_error = opening.fatal or None
+
+
+def _would_be(run: Simulation, extension: str) -> None:
+    """What the extension would find if torch came so far; told, and not counted as mapped."""
+    assert run.caller is not None
+    before = list(run.process.mapped)
+    run.note(run.process.dlopen(extension, run.caller), when="import", how="needed")
+    run.process.mapped = before
 
 
 def extension_module(program: Program) -> str | None:
