@@ -141,6 +141,6 @@ class MeasurementProgress:
             rate = "" if event.images_per_s is None else f"  {event.images_per_s:.1f} images/s"
             clock = f"  {event.seconds:.0f} of {event.budget_s:.0f} s" if event.budget_s else ""
             self._line.show(f"{what}: {event.message or event.phase}{rate}{clock}")
-        elif what != self._last:
+        elif what != self._last and event.phase != "starting":
             self._last = what
             self._line.say(f"measuring {what}")

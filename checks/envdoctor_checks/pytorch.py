@@ -107,7 +107,9 @@ def torch_not_installed(
 
 
 @check(TORCH_IMPORT_FAILED, TORCH_IMPORT_CRASHED, TORCH_IMPORT_HANGS, TORCH_IMPORT_EXITS)
-def torch_does_not_import(imported: TorchImport, absent: TorchAbsent | None) -> Findings:
+def torch_does_not_import(
+    imported: TorchImport, absent: TorchAbsent | None, target: Target
+) -> Findings:
     """What `import torch` does instead of importing."""
     if imported.outcome == "ok" or (absent is not None and absent.absent):
         return
@@ -117,7 +119,7 @@ def torch_does_not_import(imported: TorchImport, absent: TorchAbsent | None) -> 
         fixes=(
             Fix(
                 summary="see the whole output of the import",
-                commands=("python -X faulthandler -c 'import torch'",),
+                commands=(f"{target.path} -X faulthandler -c 'import torch'",),
                 safety=Safety.SAFE,
             ),
         ),
@@ -158,7 +160,7 @@ def _import_evidence(imported: TorchImport) -> list[Evidence]:
 
 
 @check(FIRST_USE_FAILED)
-def first_use_failed(first_use: TorchFirstUse) -> Findings:
+def first_use_failed(first_use: TorchFirstUse, target: Target) -> Findings:
     """Torch imports, and its first operation on a device does not work."""
     devices: set[str] = set()
     for use in first_use.operations:
@@ -175,9 +177,8 @@ def first_use_failed(first_use: TorchFirstUse) -> Findings:
                 Fix(
                     summary="see the whole message with synchronous kernels",
                     commands=(
-                        'CUDA_LAUNCH_BLOCKING=1 python -c "import torch; '
-                        f"print(torch.ones(2, 2, device='{use.device}') @ torch.ones(2, 2, "
-                        f"device='{use.device}'))\"",
+                        f'CUDA_LAUNCH_BLOCKING=1 {target.path} -c "import torch; '
+                        f"x = torch.ones(2, 2, device='{use.device}'); print(x @ x)\"",
                     ),
                     safety=Safety.SAFE,
                 ),
