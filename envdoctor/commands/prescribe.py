@@ -7,7 +7,7 @@ from envdoctor.commands.errors import BadInput
 from envdoctor.commands.session import Session, emit, user_redactor
 from envdoctor.facts import Snapshot
 from envdoctor.options import Options
-from envdoctor.prescribe import Machine, Prescription, UnknownTorch, machine_in, prescribe
+from envdoctor.prescribe import Prescription, UnknownTorch, machine_in, positions_of, prescribe
 from envdoctor.prescribe.text import render_no_script, render_prescription, render_script
 from envdoctor.render.json import render_json
 
@@ -48,10 +48,11 @@ def command(
     if as_json and script:
         raise BadInput("--json and --script are two forms of one answer; give one")
     session = Session()
+    _refuse_unknown(wish, session)
     machine = machine_in(_snapshot(session, facts, python), session.knowledge)
     if expect:
         machine = msgspec.structs.replace(machine, wants_gpu=expect == "gpu")
-    answer = _prescribed(machine, session, wish)
+    answer = prescribe(machine, session.knowledge, wish)
     emit(_text(answer, session, as_json=as_json, script=script), output, _summary(answer))
     ctx.exit(0 if answer.builds else 1)
 
@@ -62,9 +63,11 @@ def _snapshot(session: Session, facts: str | None, python: str | None) -> Snapsh
     return session.observe(Options(python=python, static=True))
 
 
-def _prescribed(machine: Machine, session: Session, wish: str | None) -> Prescription:
+def _refuse_unknown(wish: str | None, session: Session) -> None:
+    """Before the machine is examined, which takes a while."""
     try:
-        return prescribe(machine, session.knowledge, wish)
+        if wish is not None:
+            positions_of(wish, session.knowledge)
     except UnknownTorch as error:
         raise BadInput(str(error)) from error
 

@@ -1,6 +1,6 @@
 """The torch builds that would work on a machine, and the commands that install them."""
 
-from envdoctor.prescribe.choose import UnknownTorch, prescribe
+from envdoctor.prescribe.choose import UnknownTorch, positions_of, prescribe
 from envdoctor.prescribe.machine import machine_in, machine_of
 from envdoctor.prescribe.records import Build, Machine, Prescription, SeenGpu
 
@@ -12,5 +12,6 @@ __all__ = [
     "UnknownTorch",
     "machine_in",
     "machine_of",
+    "positions_of",
     "prescribe",
 ]

@@ -68,7 +68,7 @@ def _wanted(machine: Machine, knowledge: Knowledge, wish: str | None) -> tuple[i
     """Positions in the list of releases that the answer should be near to."""
     releases = knowledge.releases
     if wish is not None:
-        return _wished(wish, knowledge)
+        return positions_of(wish, knowledge)
     if machine.torch is None or knowledge.is_newer_than_data(machine.torch):
         return (len(releases) - 1,)
     try:
@@ -79,7 +79,8 @@ def _wanted(machine: Machine, knowledge: Knowledge, wish: str | None) -> tuple[i
     return (older[-1] if older else 0,)
 
 
-def _wished(wish: str, knowledge: Knowledge) -> tuple[int, ...]:
+def positions_of(wish: str, knowledge: Knowledge) -> tuple[int, ...]:
+    """The places in the list of releases of those that a wish means. Raises UnknownTorch."""
     try:
         version = Version(wish.removeprefix("torch==").removeprefix("=="))
     except InvalidVersion as error:

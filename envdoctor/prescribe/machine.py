@@ -23,6 +23,7 @@ from envdoctor.prescribe.records import Machine, SeenGpu
 RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")
 """Distributions whose version decides commands, beside nvidia wheels and known extensions."""
 _AMD = "1002"
+_ORDINARY_JETSONS = frozenset({"11.0"})
 
 
 def machine_of(
@@ -134,6 +135,13 @@ def _conda_prefix(installer: Installer | None, interpreter: Interpreter | None) 
 
 
 def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
+    """Whether this is a Jetson whose torch comes from NVIDIA.
+
+    Not for Thor: with CUDA 13 torch's own aarch64 wheels carry its code (sm_110, read from the
+    wheels 2.11 to 2.15).
+    """
+    if gpus and all(gpu.compute_capability in _ORDINARY_JETSONS for gpu in gpus):
+        return False
     names = " ".join(gpu.name for gpu in gpus)
     kernel = host.kernel if host else ""
     return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))

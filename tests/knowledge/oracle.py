@@ -32,7 +32,9 @@ def _driver_cuda() -> dict[str, tuple[int, ...]]:
 
 def works(world: World) -> set[tuple[str, str]]:
     """The (release, variant) pairs that run there; builds without CUDA where there is no GPU."""
-    found = set()
+    found: set[tuple[str, str]] = set()
+    if any("Jetson" in name and capability != "11.0" for name, capability in world.gpus):
+        return found  # their builds are NVIDIA's own
     for release in _releases():
         if world.python not in release["pythons"]:
             continue

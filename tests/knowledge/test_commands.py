@@ -4,6 +4,7 @@ import json
 import stat
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,6 +181,40 @@ def test_commands_that_are_followed_lead_to_the_build() -> None:
 def test_a_torch_that_does_not_exist_is_refused(wish: str, said: str) -> None:
     with pytest.raises(UnknownTorch, match=said):
         prescribe(MACHINE, KNOWLEDGE, wish)
+
+
+def test_pip_takes_another_variant_for_the_wanted_one(tmp_path: Path) -> None:
+    """Real pip, with two small wheels called torch: why a variant is removed first."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for version in ("2.6.0+cu118", "2.6.0"):
+        _small_wheel(wheels, version)
+    python = tmp_path / "env/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True, timeout=120)
+    offline = ("--no-index", "--no-cache-dir", "--find-links", str(wheels))
+
+    def pip(*words: str) -> str:
+        command = [str(python), "-m", "pip", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    pip("install", *offline, "torch==2.6.0+cu118")
+    assert "already satisfied" in pip("install", *offline, "torch==2.6.0")
+    assert "Version: 2.6.0+cu118" in pip("show", "torch")
+    pip("uninstall", "-y", "torch")
+    (wheels / "torch-2.6.0+cu118-py3-none-any.whl").unlink()
+    pip("install", *offline, "torch==2.6.0")
+    assert "Version: 2.6.0+cu118" not in pip("show", "torch")
+
+
+def _small_wheel(folder: Path, version: str) -> None:
+    info = f"torch-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("torch.py", "")
+        head = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+        wheel.writestr(f"{info}/METADATA", head)
+        tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        wheel.writestr(f"{info}/WHEEL", tags)
+        wheel.writestr(f"{info}/RECORD", "")
 
 
 # --- the command line ---
