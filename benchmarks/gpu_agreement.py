@@ -1,7 +1,7 @@
 """Do the calibration and the plain script agree?  python benchmarks/gpu_agreement.py CAL PLAIN
 
-CAL is a result of `envdoctor calibrate --json`, PLAIN that of plain_gpu.py in the same session. Prints
-both figures and their ratio; exits with 1 if one of them is more than 5 % off.
+CAL is a result of `envdoctor calibrate --json`, PLAIN that of plain_gpu.py in the same session.
+Prints both figures and their ratio; exits with 1 if one of them is more than 5 % off.
 """
 
 import json
@@ -38,7 +38,7 @@ def figures(
         same = (
             run["device"] == "cuda:0"
             and run["memory_format"] == "channels_last"
-            and run["batch_size"] == plain["batch"]
+            and run["batch_size"] == plain["batches"].get(run["precision"])
             and not run["compiled"]
         )
         if same:

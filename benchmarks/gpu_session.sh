@@ -1,37 +1,40 @@
 #!/bin/sh
 # Everything that needs a GPU, in one command and under eight minutes:
 #
-#     sh benchmarks/gpu_session.sh OUT [WHEELS]
+#     sh benchmarks/gpu_session.sh OUT WHEELS
 #
 # For a machine with an NVIDIA GPU, a torch in `python3` and no network. WHEELS is a folder with the
-# wheels of the doctor's dependencies that are missing there, made beforehand by
+# wheels of what the doctor needs, for that machine's Python, made beforehand by
 #
-#     pip download -d WHEELS --only-binary=:all: click msgspec nvidia-ml-py packaging psutil \
-#         pyelftools hatchling editables pathspec pluggy trove-classifiers
+#     pip download --no-deps -d WHEELS click msgspec nvidia-ml-py packaging psutil pyelftools
 #
 # OUT receives the captured facts, reports and figures; date, device and commands are in `session.txt`.
 set -u
 OUT=$1
-WHEELS=${2:-}
+WHEELS=$(cd "$2" && pwd)
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 SITE=$(mktemp -d)
 mkdir -p "$OUT"
+: > "$OUT/stderr.txt"
 OUT=$(cd "$OUT" && pwd)
 cd "$HERE" || exit 2
 
-if [ -n "$WHEELS" ]; then
-    python3 -m pip install -q --no-index --no-deps --no-compile --target "$SITE" "$WHEELS"/*.whl || exit 2
-fi
-export PYTHONPATH="$HERE:$HERE/checks:$SITE"
-# Run from the source tree there are no entry points; this is what an installation would write.
-mkdir -p "$SITE/envdoctor-0.dist-info"
-printf 'Metadata-Version: 2.1\nName: envdoctor\nVersion: 0\n' > "$SITE/envdoctor-0.dist-info/METADATA"
+# The doctor gets an environment of its own, so that nothing of it is seen by the target.
+python3 -m venv --without-pip "$SITE/doctor" || exit 2
+DOCTOR="$SITE/doctor/bin/python"
+PACKAGES=$("$DOCTOR" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+python3 -m pip install -q --no-index --no-deps --no-compile --target "$PACKAGES" "$WHEELS"/*.whl \
+    || exit 2
+printf '%s\n%s\n' "$HERE" "$HERE/checks" > "$PACKAGES/envdoctor.pth"
+mkdir "$PACKAGES/envdoctor-0.dist-info"
+printf 'Metadata-Version: 2.1\nName: envdoctor\nVersion: 0\n' \
+    > "$PACKAGES/envdoctor-0.dist-info/METADATA"
 printf '[envdoctor.plugins]\nbuiltin = envdoctor_checks:plugin\n' \
-    > "$SITE/envdoctor-0.dist-info/entry_points.txt"
+    > "$PACKAGES/envdoctor-0.dist-info/entry_points.txt"
 
 doctor() {
     echo "\$ envdoctor $*" >> "$OUT/session.txt"
-    timeout 300 python3 -m envdoctor "$@" 2>> "$OUT/stderr.txt"
+    timeout 300 "$DOCTOR" -m envdoctor "$@" 2>> "$OUT/stderr.txt"
     echo "exit $?" >> "$OUT/session.txt"
 }
 
@@ -46,7 +49,19 @@ doctor collect --python "$PY" -o "$OUT/facts.json"
 doctor check --python "$PY" --expect gpu --json > "$OUT/check.json"
 doctor check --facts "$OUT/facts.json" > "$OUT/check.txt"
 doctor calibrate --python "$PY" --devices gpu --json > "$OUT/calibrate.json"
-timeout 120 python3 benchmarks/plain_gpu.py > "$OUT/plain.json" 2>> "$OUT/stderr.txt"
+# The plain script takes the batches that the calibration chose.
+BATCHES=$(python3 - "$OUT/calibrate.json" <<'PY'
+import json, sys
+runs = json.load(open(sys.argv[1]))["calibration"]["runs"]
+largest = {}
+for run in runs:
+    if run["memory_format"] == "channels_last" and not run["compiled"]:
+        largest[run["precision"]] = max(run["batch_size"], largest.get(run["precision"], 0))
+print(*(f"{precision}={batch}" for precision, batch in largest.items()))
+PY
+)
+# shellcheck disable=SC2086
+timeout 120 python3 benchmarks/plain_gpu.py $BATCHES > "$OUT/plain.json" 2>> "$OUT/stderr.txt"
 python3 benchmarks/gpu_agreement.py "$OUT/calibrate.json" "$OUT/plain.json" \
     > "$OUT/agreement.txt" 2>&1
 echo "agreement: exit $?" >> "$OUT/session.txt"

@@ -1,13 +1,14 @@
 """What a GPU does, by a plain script that knows nothing of envdoctor but the file of the network.
 
-    python benchmarks/plain_gpu.py            prints one JSON object
+    python benchmarks/plain_gpu.py PRECISION=BATCH ...          prints one JSON object
 
 Dense matmul TFLOP/s (bf16, 8192), device copy GB/s (read plus written), and ResNet-50 training
-images/s (batch 256 or what fits, channels_last) in fp32, TF32, bf16 and fp16.
+images/s (channels_last) in each precision with its batch, e.g. `bf16=256 tf32=128`.
 """
 
 import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,6 @@ NETWORK = Path(__file__).parent.parent / "envdoctor" / "calibration" / "target" 
 SECONDS = 6.0
 COPY_BYTES = 512 * 2**20
 SIZE = 8192
-GB = 2**30
 
 
 def rate(step: Callable[[], Any], amount: float, seconds: float = SECONDS) -> float:
@@ -77,17 +77,15 @@ def main() -> None:
     assert spec.loader is not None
     network = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(network)
-    free = torch.cuda.mem_get_info()[0]
-    batch = 256 if free > 60 * GB else 128 if free > 30 * GB else 64
+    batches = {name: int(size) for name, size in (word.split("=") for word in sys.argv[1:])}
     result = {
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
-        "batch": batch,
+        "batches": batches,
         "matmul_bf16_tflops": matmul(),
         "copy_gb_s": copy(),
         "resnet50_images_per_s": {
-            precision: resnet(network, precision, batch)
-            for precision in ("fp32", "tf32", "bf16", "fp16")
+            precision: resnet(network, precision, batch) for precision, batch in batches.items()
         },
     }
     print(json.dumps(result, indent=2))
