@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from packaging.version import Version
 
 from envdoctor.fits.claims import Claim
-from envdoctor.knowledge import Knowledge, TorchRelease, Variant
+from envdoctor.fits.words import Build, best_source, has, listed, names_of, subject_of, was
+from envdoctor.knowledge import Knowledge, Variant
 from envdoctor.knowledge.arch import covers
 from envdoctor.knowledge.drivers import driver_runs, driver_serves
 from envdoctor.record import Record
 
-Build = tuple[TorchRelease, Variant]
 NEWER = "newer than my data"
 
 
@@ -91,8 +91,8 @@ def _torch(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         reason = f"{NEWER} ({data.knowledge.as_of}), which ends with {data.knowledge.newest_torch}"
         unknown = Part(name="torch", claimed=claim.value, ok=None, reason=reason, source="")
         return unknown, builds
-    tags = _listed({one[1].tag for one in kept})
-    versions = _listed({one[0].version for one in kept})
+    tags = listed({one[1].tag for one in kept})
+    versions = listed({one[0].version for one in kept})
     return _ruled(
         claim,
         builds,
@@ -105,7 +105,7 @@ def _torch(claim: Claim, builds: list[Build], data: Data) -> Ruled:
 
 def _cuda(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     kept = [one for one in builds if _has_cuda(claim.value, one[1])]
-    offered = _listed({one[1].cuda for one in builds if one[1].cuda}, key=Version)
+    offered = listed({one[1].cuda for one in builds if one[1].cuda}, key=Version)
     ever = [
         release
         for release in data.knowledge.releases
@@ -120,10 +120,10 @@ def _cuda(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         claim,
         builds,
         kept,
-        f"built for CUDA {claim.value}: {_names(kept)}",
-        f"{_subject(builds)} {_was(builds)} built for CUDA {offered}{last}. "
+        f"built for CUDA {claim.value}: {names_of(kept)}",
+        f"{subject_of(builds)} {was(builds)} built for CUDA {offered}{last}. "
         "A CUDA toolkit on the machine is not what torch runs with",
-        _source(kept or builds),
+        best_source(kept or builds),
     )
 
 
@@ -137,18 +137,18 @@ def _pinned(field: str, label: str) -> Rule:
         kept = [one for one in builds if states(claim.value, _pin(one[1], field))]
         pins = {_pin(one[1], field) for one in builds} - {None}
         if not pins:
-            reason = f"which {label} {_subject(builds)} has is not known"
+            reason = f"which {label} {subject_of(builds)} has is not known"
             part = Part(name=claim.name, claimed=claim.value, ok=None, reason=reason, source="")
             return part, builds
-        subject = f"{_subject(kept or builds)} {_has(kept or builds)} {label}"
-        fitting = _listed({_pin(one[1], field) for one in kept}, key=Version)
+        subject = f"{subject_of(kept or builds)} {has(kept or builds)} {label}"
+        fitting = listed({_pin(one[1], field) for one in kept}, key=Version)
         return _ruled(
             claim,
             builds,
             kept,
             f"{subject} {fitting}",
-            f"{subject} {_listed(pins, key=Version)}, not {claim.value}",
-            _source(kept or [one for one in builds if _pin(one[1], field)]),
+            f"{subject} {listed(pins, key=Version)}, not {claim.value}",
+            best_source(kept or [one for one in builds if _pin(one[1], field)]),
         )
 
     return rule
@@ -162,13 +162,13 @@ def _pin(variant: Variant, field: str) -> str | None:
 def _python(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     minor = ".".join(claim.value.split(".")[:2])
     kept = [one for one in builds if minor in one[0].pythons]
-    pythons = _listed({name for one in builds for name in one[0].pythons}, key=Version, most=3)
+    pythons = listed({name for one in builds for name in one[0].pythons}, key=Version, most=3)
     return _ruled(
         claim,
         builds,
         kept,
-        f"{_subject(kept or builds)} {_has(kept or builds)} wheels for Python {minor}",
-        f"{_subject(builds)} {_has(builds)} wheels for Python {pythons} only",
+        f"{subject_of(kept or builds)} {has(kept or builds)} wheels for Python {minor}",
+        f"{subject_of(builds)} {has(builds)} wheels for Python {pythons} only",
         "python tags of the wheels on PyPI",
     )
 
@@ -183,13 +183,13 @@ def _companion(name: str) -> Rule:
             offered.update(versions)
             if any(states(claim.value, version) for version in versions):
                 kept.append(one)
-        offers = f"{name} {_listed(offered, key=Version)}" if offered else f"no {name}"
+        offers = f"{name} {listed(offered, key=Version)}" if offered else f"no {name}"
         return _ruled(
             claim,
             builds,
             kept,
-            f"{name} {claim.value} was made for {_subject(kept or builds)}",
-            f"for {_subject(builds)}: {offers}",
+            f"{name} {claim.value} was made for {subject_of(kept or builds)}",
+            f"for {subject_of(builds)}: {offers}",
             f"requirements of {name} on PyPI",
         )
 
@@ -205,8 +205,8 @@ def _numpy(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         claim,
         builds,
         kept,
-        f"numpy {claim.value} goes with {_subject(kept or builds)}",
-        f"{_subject(builds)} {_was(builds)} compiled for numpy 1: numpy<2",
+        f"numpy {claim.value} goes with {subject_of(kept or builds)}",
+        f"{subject_of(builds)} {was(builds)} compiled for numpy 1: numpy<2",
         data.knowledge.companions_file.numpy[0].source,
     )
 
@@ -240,13 +240,13 @@ def _os(claim: Claim, builds: list[Build], data: Data) -> Ruled:
 
 def _by_glibc(claim: Claim, glibc: str, label: str, builds: list[Build]) -> Ruled:
     kept = [one for one in builds if one[1].glibc and Version(glibc) >= Version(one[1].glibc)]
-    needed = _listed({one[1].glibc for one in builds if one[1].glibc}, key=Version)
+    needed = listed({one[1].glibc for one in builds if one[1].glibc}, key=Version)
     return _ruled(
         claim,
         builds,
         kept,
-        f"{label} is enough for {_subject(kept or builds)}",
-        f"glibc {needed} is needed by {_subject(builds)}, and {label} is older",
+        f"{label} is enough for {subject_of(kept or builds)}",
+        f"glibc {needed} is needed by {subject_of(builds)}, and {label} is older",
         "platform tags of the wheels (PEP 600)",
     )
 
@@ -266,8 +266,8 @@ def _gpu(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         claim,
         builds,
         kept,
-        f"code for sm_{capability.replace('.', '')} is in {_names(kept)}",
-        f"{_subject(builds)} {_has(builds)} no code for sm_{capability.replace('.', '')}",
+        f"code for sm_{capability.replace('.', '')} is in {names_of(kept)}",
+        f"{subject_of(builds)} {has(builds)} no code for sm_{capability.replace('.', '')}",
         next((one[1].arch_source for one in (kept or builds) if one[1].arch_source), ""),
     )
 
@@ -286,7 +286,7 @@ def _driver(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         for one in builds
         if one[1].cuda and driver_runs(claim.value, one[1].cuda, data.knowledge)
     ]
-    cudas = _listed({one[1].cuda for one in builds if one[1].cuda}, key=Version)
+    cudas = listed({one[1].cuda for one in builds if one[1].cuda}, key=Version)
     floors = {
         floor.min_release_linux: floor
         for one in builds
@@ -296,8 +296,8 @@ def _driver(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         claim,
         builds,
         kept,
-        f"driver {claim.value} runs {_names(kept)}",
-        f"builds for CUDA {cudas} need driver {_listed(floors)} or later",
+        f"driver {claim.value} runs {names_of(kept)}",
+        f"builds for CUDA {cudas} need driver {listed(floors)} or later",
         next(iter(floors.values())).source if floors else "",
     )
 
@@ -336,41 +336,3 @@ _RULES: dict[str, Rule] = {
     "driver": _driver,
     "gcc": _gcc,
 }
-
-
-# --- in words ---
-
-
-def _listed(
-    values: Iterable[str | None], key: Callable[[str], object] | None = None, most: int = 6
-) -> str:
-    known = sorted((value for value in values if value), key=key)  # type: ignore[arg-type]
-    if len(known) > most:
-        return f"{known[0]} to {known[-1]}"
-    return ", ".join(known[:-1]) + (" and " if known[1:] else "") + known[-1] if known else "none"
-
-
-def _subject(builds: list[Build]) -> str:
-    versions = {one[0].version for one in builds}
-    tags = {one[1].tag for one in builds if one[1].cuda}
-    name = f"torch {_listed(versions, key=Version)}"
-    return f"{name} ({next(iter(tags))})" if len(tags) == 1 else name
-
-
-def _source(builds: list[Build]) -> str:
-    """Rather one that was read from the wheel itself."""
-    return max(builds, key=lambda one: one[1].verified)[1].source
-
-
-def _has(builds: list[Build]) -> str:
-    return "have" if len({one[0].version for one in builds}) > 1 else "has"
-
-
-def _was(builds: list[Build]) -> str:
-    return "were" if len({one[0].version for one in builds}) > 1 else "was"
-
-
-def _names(builds: list[Build]) -> str:
-    names = list(dict.fromkeys(f"torch {one[0].version}+{one[1].tag}" for one in builds))
-    shown = names[-3:][::-1]
-    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

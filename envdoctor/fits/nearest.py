@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from packaging.version import Version
 
 from envdoctor.fits.claims import Claim
-from envdoctor.fits.judge import Build, Data, judge, published
+from envdoctor.fits.judge import Data, judge, published
+from envdoctor.fits.words import Build
 from envdoctor.record import Record
 
 _KEEP_ONE_OF = ("torch", "cuda", "cudnn")

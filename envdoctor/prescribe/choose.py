@@ -6,17 +6,16 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from envdoctor.knowledge import Knowledge, TorchRelease
-from envdoctor.knowledge.drivers import advised_branch, may_use_forward_compat, release_key
+from envdoctor.knowledge.drivers import release_key
 from envdoctor.prescribe.candidates import (
     Candidate,
     candidates,
-    driver_os,
     floor_of,
     python_obstacle,
-    uses_gpu,
 )
 from envdoctor.prescribe.commands import commands_for, is_default, is_installed, removals
 from envdoctor.prescribe.companions import Companionship, companionship
+from envdoctor.prescribe.none import beyond_the_data, nearest, none_because_of
 from envdoctor.prescribe.records import Build, Machine, Prescription
 
 _MAC_PLATFORMS = {"arm64": "macosx_arm64", "x86_64": "macosx_64"}
@@ -35,7 +34,7 @@ def prescribe(
     not in the data.
     """
     wanted = _wanted(machine, knowledge, wish)
-    reason = _beyond_the_data(machine, knowledge)
+    reason = beyond_the_data(machine, knowledge)
     if reason:
         return Prescription(builds=(), none_because=reason)
     if machine.os != "linux":
@@ -43,7 +42,7 @@ def prescribe(
     every = tuple(candidates(machine, knowledge))
     working = [one for one in every if not one.obstacles]
     if not working:
-        return Prescription(builds=(), none_because=_none_because(every, machine, knowledge))
+        return Prescription(builds=(), none_because=none_because_of(every, machine, knowledge))
     matched = [(companionship(machine, one.release, knowledge), one) for one in working]
     matched.sort(key=lambda pair: _order(pair[0], pair[1], machine, knowledge, wanted))
     reason = _instead_of(every, knowledge, wanted)
@@ -58,10 +57,10 @@ def _instead_of(every: Iterable[Candidate], knowledge: Knowledge, wanted: tuple[
     same = [one for one in every if one.release.version in versions]
     if not same or not all(one.obstacles for one in same):
         return ""
-    nearest = _nearest(tuple(same))[0]
-    texts = "; ".join(dict.fromkeys(one.text for one in nearest.obstacles))
-    build = f"{nearest.release.version}+{nearest.variant.tag}"
-    return f"torch {nearest.release.version} itself does not work here ({build}: {texts})"
+    closest = nearest(tuple(same))[0]
+    texts = "; ".join(dict.fromkeys(one.text for one in closest.obstacles))
+    build = f"{closest.release.version}+{closest.variant.tag}"
+    return f"torch {closest.release.version} itself does not work here ({build}: {texts})"
 
 
 def _wanted(machine: Machine, knowledge: Knowledge, wish: str | None) -> tuple[int, ...]:
@@ -205,112 +204,9 @@ def _gpu_part(one: Candidate, machine: Machine) -> str:
     if unknown:
         return f"whether it has code for {unknown[0]} is not known; it has {flags}"
     seen = sorted({f"{gpu.name} ({gpu.compute_capability})" for gpu in machine.gpus})
-    return f"it has code for {' and '.join(seen)}" if seen else f"it has code for {flags}"
-
-
-# --- where there is none ---
-
-
-def _beyond_the_data(machine: Machine, knowledge: Knowledge) -> str | None:
-    if machine.tegra:
-        return (
-            "this is a Jetson: its torch builds come with NVIDIA's JetPack, and they are not in my "
-            "data; the builds on PyPI and PyTorch's index are for other boards"
-        )
-    nvidia = uses_gpu(machine)
-    if machine.os == "windows" and nvidia:
-        return (
-            "my data lists the CUDA builds for Linux only; for Windows they are chosen on "
-            "https://pytorch.org/get-started/locally (`pip install torch` gives a build without "
-            "CUDA there)"
-        )
-    if machine.os == "linux" and machine.amd_on_bus and not nvidia and machine.wants_gpu is None:
-        newest = next((one for one in reversed(knowledge.releases) if one.rocm), None)
-        tags = f"such as {newest.rocm[-1]} for torch {newest.version}" if newest else ""
-        return (
-            f"this is an AMD GPU: torch has ROCm builds, {tags}, but which GPUs they serve is not "
-            "in my data; see https://pytorch.org/get-started/locally, or ask for a build without "
-            "GPU with --expect cpu"
-        )
-    if machine.os == "linux" and not any(one.builds(machine.arch) for one in knowledge.releases):
-        return f"no torch build for Linux on {machine.arch} is in my data"
-    return None
-
-
-def _none_because(every: Iterable[Candidate], machine: Machine, knowledge: Knowledge) -> str:
-    """What keeps the nearest builds from working, and the change of the machine that would help."""
-    nearest = _nearest(tuple(every))
-    if not nearest:
-        return f"my data has no CUDA build for Linux on {machine.arch}"
-    ways: dict[frozenset[str], list[Candidate]] = {}
-    for one in nearest:
-        ways.setdefault(frozenset(it.kind for it in one.obstacles), []).append(one)
-    texts = [_way(kinds, group, machine, knowledge) for kinds, group in ways.items()]
-    return "no published build works here; nearest is " + "; or ".join(texts)
-
-
-def _way(
-    kinds: frozenset[str], group: list[Candidate], machine: Machine, knowledge: Knowledge
-) -> str:
-    best = min(group, key=lambda one: _floor(one, machine, knowledge))
-    if "driver" not in kinds or machine.driver is None:
-        best = group[0]
-    name = f"torch {best.release.version}+{best.variant.tag}"
-    obstacles = ", ".join(dict.fromkeys(one.text for one in best.obstacles))
-    advice = _advice(kinds, group, best, machine, knowledge)
-    return f"{name}: {obstacles}" + (f" ({advice})" if advice else "")
-
-
-def _floor(one: Candidate, machine: Machine, knowledge: Knowledge) -> tuple[int, ...]:
-    return release_key(floor_of(one.variant, machine, knowledge) or "0") or ()
-
-
-def _nearest(every: tuple[Candidate, ...]) -> list[Candidate]:
-    """Those with the fewest obstacles, newest first; what no owner can change counts most."""
-    if not every:
-        return []
-
-    def cost(one: Candidate) -> tuple[int, int]:
-        kinds = {obstacle.kind for obstacle in one.obstacles}
-        return len(kinds & {"gpu", "existence"}), len(kinds)
-
-    least = min(map(cost, every))
-    return [one for one in reversed(every) if cost(one) == least]
-
-
-def _advice(
-    kinds: frozenset[str],
-    group: list[Candidate],
-    best: Candidate,
-    machine: Machine,
-    knowledge: Knowledge,
-) -> str:
-    if "gpu" in kinds:
-        if len({gpu.compute_capability for gpu in machine.gpus}) > 1:
-            return "no build serves all these GPUs; leave some out with CUDA_VISIBLE_DEVICES"
-        return "no driver changes that; only a build from source could"
-    if kinds & {"driver", "branch"}:
-        floors = [floor_of(one.variant, machine, knowledge) for one in group]
-        capabilities = [gpu.compute_capability for gpu in machine.gpus if gpu.compute_capability]
-        branch = advised_branch([one for one in floors if one], capabilities, knowledge)
-        if branch and driver_os(machine) == "linux":
-            compat = _compat(best, machine, knowledge) if kinds == {"driver"} else ""
-            return f"driver branch {branch.branch} would run it{compat}"
-        return "a newer driver would run it"
-    if "python" in kinds and best.release.pythons and not machine.pypy:
-        return f"Python {best.release.pythons[-1]} would run it"
-    if "glibc" in kinds:
-        return "a newer system or a container with one would run it"
-    return ""
-
-
-def _compat(best: Candidate, machine: Machine, knowledge: Knowledge) -> str:
-    """Forward compatibility, where every GPU is one that may use it."""
-    allowed = [may_use_forward_compat(gpu.name, knowledge) for gpu in machine.gpus]
-    if not machine.driver or not allowed or not all(allowed):
-        return ""
-    package = f"cuda-compat-{(best.variant.cuda or '').replace('.', '-')}"
-    return f", and on data-center GPUs so may NVIDIA's package {package}"
+    if not seen:
+        return f"which GPU is here is not known; it has code for {flags}"
+    return f"it has code for {' and '.join(seen)}"
 
 
 # --- macOS, and Windows without a GPU ---
