@@ -22,6 +22,7 @@ from envdoctor.api import (
     Safety,
     Severity,
     Target,
+    TorchFirstUse,
     TorchImport,
     check,
 )
@@ -42,7 +43,7 @@ _MAX_DEPTH = 3
 
 
 @check(CUDNN_VERSION_MISMATCH)
-def cudnn_version_mismatch(resolution: LibraryResolution) -> Findings:
+def cudnn_version_mismatch(resolution: LibraryResolution, used: TorchFirstUse | None) -> Findings:
     """cuDNN's libraries are taken from two installations whose versions differ."""
     parts = [one for one in resolution.libraries if _is_cudnn(one)]
     main = next((one for one in parts if stem_of(one.soname) == "libcudnn"), None)
@@ -54,6 +55,7 @@ def cudnn_version_mismatch(resolution: LibraryResolution) -> Findings:
     other = strangers[0]
     sure = main.version is not None and other.version is not None
     yield CUDNN_VERSION_MISMATCH.finding(
+        severity=Severity.WARNING if _convolves(used) else Severity.ERROR,
         confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
         count=len({_folder(one) for one in parts}),
         one=main.soname,
@@ -70,6 +72,14 @@ def cudnn_version_mismatch(resolution: LibraryResolution) -> Findings:
             "cuDNN refuses to work with parts of another version "
             "(CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH); importing torch does not show it",
         ),
+    )
+
+
+def _convolves(used: TorchFirstUse | None) -> bool:
+    """Whether a convolution on a GPU gave the right result."""
+    return any(
+        one.operation == "convolution" and one.device.startswith("cuda") and one.error is None
+        for one in (used.operations if used else ())
     )
 
 

@@ -51,6 +51,13 @@ CALLS = (
         majors=(9,),
     ),
     Call(caller="libcudnn_graph", name="libnvrtc.so.{cuda}", optional=True, majors=(9,)),
+    Call(
+        caller="libcudnn",
+        name="libcudnn_ext.so.{major}",
+        optional=True,
+        if_named=True,
+        majors=(9,),
+    ),
     Call(caller="libcudnn", name="libcudnn_ops_infer.so.{major}", when=QUERY, majors=(8,)),
     Call(caller="libcudnn", name="libcudnn_cnn_infer.so.{major}", majors=(8,)),
     Call(caller="libcudnn", name="libcudnn_ops_train.so.{major}", majors=(8,)),

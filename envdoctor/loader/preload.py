@@ -3,7 +3,8 @@
 torch loads `libtorch_global_deps.so` for all to see (`_load_global_deps`). From 2.5.1 on it then
 loads some or all of the nvidia wheels' libraries by path, so that LD_LIBRARY_PATH cannot replace
 them; every release loads them all by path if the first step fails. Which ones, and in which order,
-differs between releases (2.6: nvrtc and nvJitLink; 2.9: all), so the installed source decides.
+differs between releases (2.6 and 2.8: nvrtc and nvJitLink; 2.13: all), so the installed source
+decides.
 """
 
 import ast

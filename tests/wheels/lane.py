@@ -30,6 +30,8 @@ class Outcome:
     predicted_error: str = ""
     mapped: int = 0
     right: int = 0
+    opened_later: int = 0
+    opened_later_right: int = 0
     codes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -81,18 +83,24 @@ def judge(
     else:
         outcome.imports = truth["import"] is None
         if finished:
-            _compare_files(outcome, fact, truth["mapped"])
+            _compare_files(outcome, fact, truth["mapped"], truth.get("mapped_later", []))
         else:
             outcome.status = f"died ({truth['exit']}) after the import: nothing to compare"
     _judge_findings(outcome, scenario, findings, works=bool(outcome.imports and finished))
 
 
-def _compare_files(outcome: Outcome, fact: dict[str, Any], mapped: list[str]) -> None:
+def _compare_files(
+    outcome: Outcome, fact: dict[str, Any], mapped: list[str], later: list[str]
+) -> None:
     truth = {os.path.realpath(path) for path in mapped if is_cuda(path)}
     libraries = fact["libraries"]
     predicted = {one["path"] for one in libraries if one["mapped"] and is_cuda(one["path"])}
     outcome.mapped, outcome.right = len(truth), len(truth & predicted)
     outcome.faults += [f"not predicted: {path}" for path in sorted(truth - predicted)]
+    late = {os.path.realpath(path) for path in later if is_cuda(path)}
+    known = {one["path"] for one in libraries}
+    outcome.opened_later, outcome.opened_later_right = len(late), len(late & known)
+    outcome.faults += [f"not predicted, later: {path}" for path in sorted(late - known)]
     outcome.faults += [f"not mapped: {path}" for path in sorted(predicted - truth)]
 
 
@@ -132,6 +140,8 @@ def as_document(outcomes: list[Outcome], date: str) -> dict[str, Any]:
         "torch": sorted({one.torch for one in outcomes}),
         "files_mapped": sum(one.mapped for one in tried),
         "files_predicted_right": sum(one.right for one in tried),
+        "files_opened_later": sum(one.opened_later for one in tried),
+        "files_opened_later_predicted_right": sum(one.opened_later_right for one in tried),
         "environments_tried": len(tried),
         "environments_that_imported": sum(bool(one.imports) for one in tried),
         "died_before_maps": sum(one.status.startswith("died") for one in outcomes),

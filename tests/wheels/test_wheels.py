@@ -40,7 +40,7 @@ def base(request: pytest.FixtureRequest) -> Iterator[tuple[str, Environment]]:
 
 def test_the_prediction_is_what_is_mapped(base: tuple[str, Environment]) -> None:
     version, environment = base
-    folder = CACHE / "work"
+    folder = CACHE / f"work-{version}"
     folder.mkdir(exist_ok=True)
     outcomes: list[Outcome] = []
     for scenario in SCENARIOS:
