@@ -3,5 +3,7 @@
 from importlib.util import find_spec
 
 collect_ignore = (
-    [] if find_spec("torch") else ["test_decisions.py", "test_resnet50.py", "test_worker.py"]
+    []
+    if find_spec("torch")
+    else ["test_decisions.py", "test_gpu_path.py", "test_resnet50.py", "test_worker.py"]
 )
