@@ -6,16 +6,13 @@ from typing import Any
 
 from envdoctor.api import (
     Confidence,
-    CudaInit,
     Distributions,
-    Driver,
     Environment,
     Evidence,
     Findings,
     Fix,
     Installer,
     LoadedLibraries,
-    PciGpus,
     Safety,
     Severity,
     Target,
@@ -23,24 +20,18 @@ from envdoctor.api import (
     check,
 )
 from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.facts import Extension, LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.loader.facts import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.loader.tree import describe
 from envdoctor.loader.truth import differences, is_cuda
-from envdoctor.repair import restore
 from envdoctor_checks.loader_codes import (
-    CUDA_COMPAT_WRONG,
-    DRIVER_STUB,
-    EXTENSION_MISMATCH,
     LD_LIBRARY_PATH_SHADOW,
     OPENMP_DUPLICATE,
     PREDICTION_DIFFERS,
     PRELOAD_MISSING,
     PROBLEM_CODES,
-    TORCHAUDIO_MISMATCH,
-    TORCHVISION_MISMATCH,
     disease_of,
 )
-from envdoctor_checks.loader_fixes import Repair, without_path
+from envdoctor_checks.loader_fixes import Repair, rule_of, without_path
 
 _MAX_NAMES = 3
 
@@ -90,7 +81,7 @@ def _evidence(
 ) -> Iterator[Evidence]:
     yield Evidence(label="needed by", value=problem.needed_by, source="DT_NEEDED or dlopen")
     if library.path:
-        yield Evidence(label="winner", value=library.path, source=_rule(library))
+        yield Evidence(label="winner", value=library.path, source=rule_of(library))
     if library.owner:
         text = f"{library.owner.name} {library.owner.version}"
         yield Evidence(label="owner", value=text, source=library.owner.kind)
@@ -104,11 +95,6 @@ def _evidence(
         yield Evidence(
             label="the loader will say", value=resolution.import_error, source="predicted"
         )
-
-
-def _rule(library: ResolvedLibrary) -> str:
-    whose = f" of {library.rule_of}" if library.rule_of else ""
-    return f"{library.rule}{whose}"
 
 
 def _notes(library: ResolvedLibrary, resolution: LibraryResolution) -> Iterator[str]:
@@ -159,13 +145,13 @@ def _belongs_to_torch(library: ResolvedLibrary) -> bool:
 def _shadow_evidence(told: list[ResolvedLibrary]) -> Iterator[Evidence]:
     for one in told[:_MAX_NAMES]:
         version = f" ({one.version})" if one.version else ""
-        yield Evidence(label=one.soname, value=f"{one.path}{version}", source=_rule(one))
+        yield Evidence(label=one.soname, value=f"{one.path}{version}", source=rule_of(one))
         yield Evidence(
             label="in place of", value=one.clean_path or "", source="without the variable"
         )
     rest = ", ".join(one.soname for one in told[_MAX_NAMES:])
     if rest:
-        yield Evidence(label="and also", value=rest, source=_rule(told[-1]))
+        yield Evidence(label="and also", value=rest, source=rule_of(told[-1]))
 
 
 def _shadow_notes(breaks: bool) -> Iterator[str]:
@@ -246,103 +232,6 @@ def openmp_duplicate(
             else "the second runtime that starts ends the process with `OMP: Error #15`",
         ),
     )
-
-
-@check(DRIVER_STUB)
-def driver_stub(
-    resolution: LibraryResolution, driver: Driver | None, pci: PciGpus | None
-) -> Findings:
-    """The libcuda that wins is the toolkit's stub."""
-    library = resolution.named("libcuda.so.1")
-    if library is None or library.path is None or "/stubs/" not in library.path:
-        return
-    has_gpu = bool((driver and driver.loaded) or (pci and pci.nvidia))
-    yield DRIVER_STUB.finding(
-        severity=Severity.ERROR if has_gpu else Severity.WARNING,
-        path=library.path,
-        evidence=(Evidence(label="libcuda.so.1", value=library.path, source=_rule(library)),),
-        fixes=(without_path(resolution, "LD_LIBRARY_PATH", part="/stubs"),),
-        notes=(
-            "stubs exist for linking on machines without a driver; every call of them returns "
-            "CUDA_ERROR_STUB_LIBRARY (34)",
-        ),
-    )
-
-
-@check(CUDA_COMPAT_WRONG)
-def cuda_compat_wrong(
-    resolution: LibraryResolution, driver: Driver | None, init: CudaInit | None
-) -> Findings:
-    """A forward-compatibility libcuda wins although it is not newer than the driver."""
-    library = resolution.named("libcuda.so.1")
-    if library is None or library.path is None or "/compat" not in library.path:
-        return
-    compat = os.path.basename(library.path).partition(".so.")[2]
-    if driver is None or not driver.release or _numbers(compat) > _numbers(driver.release):
-        return
-    fails = init is not None and init.status != "ok"
-    yield CUDA_COMPAT_WRONG.finding(
-        severity=Severity.ERROR if fails else Severity.WARNING,
-        compat=compat,
-        path=library.path,
-        driver=driver.release,
-        evidence=(
-            Evidence(label="libcuda.so.1", value=library.path, source=_rule(library)),
-            Evidence(label="driver", value=driver.release, source=driver.release_source),
-        ),
-        fixes=(without_path(resolution, "LD_LIBRARY_PATH", part="/compat"),),
-        notes=(
-            "a compatibility package serves drivers that are older than it (CUDA Compatibility "
-            "guide, docs.nvidia.com/deploy/cuda-compatibility)",
-        ),
-    )
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".") if part.isdigit())
-
-
-@check(EXTENSION_MISMATCH, TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH)
-def extension_mismatch(
-    resolution: LibraryResolution,
-    distributions: Distributions | None,
-    target: Target | None,
-    installer: Installer | None,
-) -> Findings:
-    """A compiled module of another distribution cannot be loaded with the installed torch."""
-    seen: set[str] = set()
-    for extension in resolution.extensions:
-        if extension.distribution in seen:
-            continue
-        seen.add(extension.distribution)
-        code = {"torchvision": TORCHVISION_MISMATCH, "torchaudio": TORCHAUDIO_MISMATCH}.get(
-            extension.distribution, EXTENSION_MISMATCH
-        )
-        found = distributions.first(extension.distribution) if distributions else None
-        yield code.finding(
-            subject=extension.distribution,
-            confidence=Confidence.LIKELY,
-            file=os.path.basename(extension.path),
-            distribution=f"{extension.distribution} {found.version if found else ''}".strip(),
-            what=describe(extension.problems[0]),
-            evidence=tuple(_of_extension(extension)),
-            fixes=(
-                restore(found.name, found.version, target=target, installer=installer)
-                if found and _is_damage(extension)
-                else Fix(summary=f"install the {extension.distribution} made for this torch"),
-            ),
-            notes=("torch itself imports; this module does not",),
-        )
-
-
-def _is_damage(extension: Extension) -> bool:
-    return all(problem.kind == "unreadable" for problem in extension.problems)
-
-
-def _of_extension(extension: Extension) -> Iterator[Evidence]:
-    yield Evidence(label="module", value=extension.path, source="RECORD")
-    for problem in extension.problems[:_MAX_NAMES]:
-        yield Evidence(label=problem.library, value=describe(problem), source=problem.needed_by)
 
 
 @check(PREDICTION_DIFFERS)

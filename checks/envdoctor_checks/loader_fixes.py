@@ -1,4 +1,4 @@
-"""What repairs a library: drop a path from the environment, or install what should bring it."""
+"""What repairs a library, and the rule by which it wins, in words."""
 
 import re
 
@@ -27,6 +27,12 @@ _WHEELS = {
     "libcufile": "cufile",
 }
 """The part of the wheel's name, by the stem of the library (contents of the nvidia-* wheels)."""
+
+
+def rule_of(library: ResolvedLibrary) -> str:
+    """Why a file wins: the rule and, for RPATH and RUNPATH, whose it is."""
+    whose = f" of {library.rule_of}" if library.rule_of else ""
+    return f"{library.rule}{whose}"
 
 
 def without_path(resolution: LibraryResolution, rule: str, part: str = "") -> Fix:

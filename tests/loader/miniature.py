@@ -13,7 +13,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envdoctor_checks import library_pins, loader
+from envdoctor_checks import driver_library, extensions, library_pins, loader
 
 from envdoctor.core_facts import Distribution, Distributions, LoadedLibraries
 from envdoctor.engine import run_checks
@@ -220,7 +220,7 @@ def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
     """The findings of the loader's checks over any facts."""
     checks = [
         item
-        for module in (loader, library_pins)
+        for module in (loader, library_pins, driver_library, extensions)
         for item in vars(module).values()
         if type(item).__name__ == "Check"
     ]
