@@ -33,8 +33,11 @@ from envdoctor.record import Record
 
 WORKER = Path(__file__).with_name("worker.py")
 SILENCE_LIMIT_S = 300.0
-"""A worker that says nothing for so long is ended: longer than a cold import, a slow first step
-or a compilation takes."""
+"""A worker that says nothing for so long is ended: longer than a cold import or a slow first step
+takes."""
+
+COMPILING_LIMIT_S = 1200.0
+"""The same where torch.compile was asked for, which says nothing until it is done."""
 
 TOTAL_LIMIT_S = 3600.0
 
@@ -69,7 +72,7 @@ def calibrate(
     children: Children,
     on_progress: OnProgress = lambda progress: None,
     knowledge: Knowledge | None = None,
-    silence_limit_s: float = SILENCE_LIMIT_S,
+    silence_limit_s: float | None = None,
 ) -> Observed[Calibration] | Unknown:
     """Measure a ResNet-50 training step with the torch of the interpreter `python`.
 
@@ -77,8 +80,8 @@ def calibrate(
     that which ships with the doctor.
 
     Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
-    interrupted. A worker that is silent for `silence_limit_s` is ended. Unknown if nothing could be
-    measured: no torch, or a torch that does not start.
+    interrupted. A worker that is silent for `silence_limit_s` (null: as long as what is asked may
+    need) is ended. Unknown if nothing could be measured: no torch, or one that does not start.
     """
     started = time.monotonic()
     settings = _within_limits(settings)
@@ -89,7 +92,7 @@ def calibrate(
             on_progress=lambda progress: on_progress(
                 msgspec.structs.replace(progress, gpus=sampler.newest)
             ),
-            silence_limit_s=silence_limit_s,
+            silence_limit_s=silence_limit_s or _patience_s(settings),
         )
         with sampler:
             ended = _run(python, settings, heard, children)
@@ -102,6 +105,10 @@ def calibrate(
         heard.calibration(settings, ended, seconds, sampler.samples), knowledge or load()
     )
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
+
+
+def _patience_s(settings: Settings) -> float:
+    return COMPILING_LIMIT_S if settings.compile else SILENCE_LIMIT_S
 
 
 def _within_limits(settings: Settings) -> Settings:

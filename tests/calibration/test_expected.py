@@ -1,5 +1,6 @@
 """Expected rates: predicted without the number they are tested on, within the stated error."""
 
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -10,6 +11,8 @@ from envdoctor.calibration.expectation import Expectations
 from envdoctor.calibration.reference import published_rates
 from envdoctor.calibration.roofline import Roofline
 from envdoctor.knowledge import Knowledge, load
+
+DOCS = Path(__file__).parents[2] / "docs" / "calibration.md"
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +124,24 @@ def test_channels_last_is_no_gain_without_tensor_cores(knowledge: Knowledge) -> 
 
 def test_input_bound_rates_are_no_reference(knowledge: Knowledge) -> None:
     assert "B200" not in {rate.gpu for rate in published_rates(knowledge)}
+
+
+@pytest.mark.parametrize(
+    ("row", "series", "channels_last"),
+    [
+        ("FP32", "FP32", False),
+        ("TF32", "TF32", False),
+        ("AMP", "AMP", False),
+        ("AMP, channels_last", "AMP", True),
+    ],
+)
+def test_the_documentation_states_the_error(
+    knowledge: Knowledge, row: str, series: str, channels_last: bool
+) -> None:
+    errors = [
+        100 * abs(one.error)
+        for one in Roofline(knowledge).leave_one_out()
+        if (one.series, one.channels_last) == (series, channels_last)
+    ]
+    stated = f"| {row} | {len(errors)} | {median(errors):.1f} % | {max(errors):.0f} % |"
+    assert stated in DOCS.read_text(encoding="utf-8")
