@@ -39,6 +39,7 @@ TORCHVISION_MISMATCH = Code(
     family="torchvision-mismatch",
     severity=Severity.ERROR,
     message=BUILT_FOR,
+    explains=("ED346",),
 )
 TORCHAUDIO_MISMATCH = Code(
     id="ED371",
@@ -46,6 +47,7 @@ TORCHAUDIO_MISMATCH = Code(
     family="torchaudio-mismatch",
     severity=Severity.ERROR,
     message=BUILT_FOR,
+    explains=("ED347",),
 )
 TORCHTEXT_MISMATCH = Code(
     id="ED372",
