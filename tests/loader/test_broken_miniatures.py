@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.core_facts import Distributions, Driver, Interpreter, LoadedLibraries
+from envdoctor.core_facts import (
+    Distributions,
+    Driver,
+    FirstUse,
+    Interpreter,
+    LoadedLibraries,
+    TorchFirstUse,
+)
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.findings import Severity
 from envdoctor.loader.facts import LibraryResolution
@@ -343,3 +350,32 @@ def test_old_c_plus_plus_and_old_glibc(torch26: Miniature):
         found = [f for f in torch26.findings() if f.severity is Severity.ERROR]
         assert codes(found) == {code}, resolution.import_error
         assert node in found[0].message
+
+
+def test_an_mkl_without_the_profilers_symbol(torch26: Miniature):
+    path = torch26.find("libnccl.so.2")
+    unlinked(path)
+    torch26.shop.library(
+        "site-packages/nvidia/nccl/lib/libnccl.so.2",
+        source="int iJIT_NotifyEvent(void); int ncclCommRegister(void){return iJIT_NotifyEvent();}",
+    )
+    findings, truth = agree(torch26)
+    assert "undefined symbol: iJIT_NotifyEvent" in str(truth.error)
+    assert codes(findings) == {"ED322"}
+
+
+def test_a_convolution_that_worked_on_a_gpu_makes_two_cudnns_a_warning(torch26: Miniature):
+    folder = torch26.other(
+        "libcudnn_graph.so.9", source="int cudnnGraphVersion(void) { return 90501; }"
+    )
+    resolution = torch26.resolve({"LD_LIBRARY_PATH": folder})
+    for error, severity in ((None, Severity.WARNING), ("mismatch", Severity.ERROR)):
+        use = FirstUse(device="cuda:0", operation="convolution", error=error)
+        snapshot = Snapshot(
+            {
+                LibraryResolution: Observed(value=resolution, source="test"),
+                TorchFirstUse: Observed(value=TorchFirstUse(operations=(use,)), source="test"),
+            }
+        )
+        (finding,) = [f for f in findings_of(snapshot) if f.code == "ED351"]
+        assert finding.severity is severity
