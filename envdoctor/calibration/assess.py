@@ -8,6 +8,7 @@ from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
 from envdoctor.calibration.results import (
     Calibration,
     CalibrationRun,
+    Ceiling,
     Epoch,
     ExpectedRate,
     FeedRate,
@@ -15,7 +16,7 @@ from envdoctor.calibration.results import (
     Speedup,
     Spread,
 )
-from envdoctor.calibration.speedup import figure, speedup
+from envdoctor.calibration.speedup import figure, ratio_of, speedup
 from envdoctor.knowledge import GpuModel, Knowledge
 
 IMAGENET_TRAIN_IMAGES = 1_281_167
@@ -38,7 +39,7 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Calibration:
         expected=expected,
         speedups=(*_measured(calibration.runs), *_predicted(calibration, expected, fed)),
         epochs=tuple(_epochs(calibration.runs, expected, fed)),
-        pipeline=_with_feeds(calibration.pipeline, calibration.runs, expected),
+        pipeline=_with_feeds(calibration, expected),
     )
 
 
@@ -100,18 +101,33 @@ def _expected_of_runs(
     calibration: Calibration, expectations: Expectations, knowledge: Knowledge
 ) -> Iterator[ExpectedRate]:
     for run in main_runs(calibration.runs):
-        gpu = None if run.device == "cpu" else knowledge.gpu(run.device_name)
-        if gpu is None:
+        if run.device == "cpu":
             continue
-        rate = expectations.of_model(
-            gpu,
-            run.precision,
-            device=run.device,
-            memory_format=run.memory_format,
-            measured=run.images_per_s.median,
+        gpu = knowledge.gpu(run.device_name)
+        rate = (
+            _expected_of_ceilings(run, calibration.ceilings, expectations)
+            if gpu is None
+            else expectations.of_model(
+                gpu,
+                run.precision,
+                device=run.device,
+                memory_format=run.memory_format,
+                measured=run.images_per_s.median,
+            )
         )
         if rate is not None:
             yield rate
+
+
+def _expected_of_ceilings(
+    run: CalibrationRun, ceilings: Iterable[Ceiling], expectations: Expectations
+) -> ExpectedRate | None:
+    """For a GPU without a known data sheet, a MIG slice say: from what it was measured to do."""
+    measured = {one.name: one.value.median for one in ceilings if one.device == run.device}
+    matmul, copy = measured.get(f"matmul {run.precision}"), measured.get("memory copy")
+    if matmul is None or copy is None:
+        return None
+    return expectations.of_ceilings(run, matmul_tflops=matmul, copy_gb_s=copy)
 
 
 def _expected_of_what_if(
@@ -254,19 +270,27 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.3g} days"
 
 
-def _with_feeds(
-    pipeline: InputPipeline | None,
-    runs: Iterable[CalibrationRun],
-    expected: Iterable[ExpectedRate],
-) -> InputPipeline | None:
+def _with_feeds(calibration: Calibration, expected: Iterable[ExpectedRate]) -> InputPipeline | None:
+    pipeline = calibration.pipeline
     if pipeline is None or pipeline.best_rate is None:
         return pipeline
     workers = max(pipeline.rates, key=lambda rate: rate.images_per_s.median).workers
     feeds = tuple(
         feed_rate(device, precision, wanted, pipeline.best_rate, workers)
-        for device, precision, _, wanted in _rates(runs, expected)
+        for device, precision, _, wanted in _rates(calibration.runs, expected)
     )
-    return msgspec.structs.replace(pipeline, feeds=feeds)
+    return msgspec.structs.replace(
+        pipeline, feeds=feeds, pin_memory_ratio=_pin_memory_ratio(calibration.ceilings)
+    )
+
+
+def _pin_memory_ratio(ceilings: Iterable[Ceiling]) -> Spread | None:
+    """How much faster pinned memory is copied to the first GPU than pageable memory."""
+    copies: dict[str, Spread] = {}
+    for ceiling in ceilings:
+        copies.setdefault(ceiling.name, ceiling.value)
+    pinned, pageable = copies.get("host to device pinned"), copies.get("host to device pageable")
+    return None if pinned is None or pageable is None else ratio_of(pinned, pageable)
 
 
 def feed_rate(device: str, precision: str, wanted: float, fed: float, workers: int) -> FeedRate:

@@ -10,7 +10,7 @@ from envdoctor.calibration.reference import (
     PublishedRate,
     published_rates,
 )
-from envdoctor.calibration.results import ExpectedRate, Spread
+from envdoctor.calibration.results import CalibrationRun, ExpectedRate, Spread
 from envdoctor.calibration.roofline import Prediction, Roofline
 from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.record import Record
@@ -64,6 +64,34 @@ class Expectations:
             verdict=_verdict(measured, said),
         )
 
+    def of_ceilings(
+        self, run: CalibrationRun, *, matmul_tflops: float, copy_gb_s: float
+    ) -> ExpectedRate | None:
+        """What the measured limits of a device let one expect of a run in images/s.
+
+        Measured limits are below those of data sheets, which the roofline was fitted on, so that
+        this is on the low side.
+        """
+        series = SERIES_OF_PRECISION[run.precision]
+        channels_last = run.memory_format == CHANNELS_LAST
+        prediction = self._roofline.predict_from(
+            matmul_tflops, copy_gb_s, series, channels_last=channels_last
+        )
+        if prediction is None:
+            return None
+        limits = f"the measured {matmul_tflops:,.1f} TFLOP/s and {copy_gb_s:,.0f} GB/s"
+        said = _from_roofline(prediction, limits)
+        measured = run.images_per_s.median
+        return ExpectedRate(
+            device=run.device,
+            device_name=run.device_name,
+            precision=run.precision,
+            images_per_s=said.rate,
+            basis=said.basis,
+            measured_over_expected=measured / said.rate.median,
+            verdict=_verdict(measured, said),
+        )
+
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_Said | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
             return None
@@ -83,7 +111,7 @@ class Expectations:
         prediction = self._roofline.predict(gpu, series, channels_last=channels_last)
         if prediction is None:
             return None
-        said = _from_roofline(prediction, gpu)
+        said = _from_roofline(prediction, f"the data sheet ({gpu.memory_bandwidth_gb_s:,.0f} GB/s)")
         if series != FP32 or gpu.tf32_tensor_tflops is None:
             return said
         # The published fp32 rates are of GPUs without TF32; with it, fp32 is not the faster one.
@@ -133,11 +161,11 @@ def verdict_of(measured: float | None, expected: Spread) -> str:
     return FASTER if measured > expected.high else AS_EXPECTED
 
 
-def _from_roofline(prediction: Prediction, gpu: GpuModel) -> _Said:
+def _from_roofline(prediction: Prediction, limits: str) -> _Said:
     rate, error = prediction.images_per_s, prediction.error
     basis = (
-        f"roofline of the data sheet ({gpu.memory_bandwidth_gb_s:,.0f} GB/s), fitted on the "
-        f"published rates of {prediction.points} other GPUs, 90 % of which it meets within "
+        f"roofline of {limits}, fitted on the published rates of "
+        f" {prediction.points} other GPUs, 90 % of which it meets within "
         f"{100 * error:.0f} %"
     )
     return _Said(

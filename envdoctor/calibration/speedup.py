@@ -26,11 +26,7 @@ def speedup(*, of: str, against: str, kind: str, fast: Spread, slow: Spread) -> 
     The interval is the widest that both allow. `kind` is measured or predicted. Raises ValueError
     for a rate that is not positive.
     """
-    if min(fast.low, slow.low) <= 0:
-        raise ValueError("a rate must be positive")
-    ratio = Spread(
-        median=fast.median / slow.median, low=fast.low / slow.high, high=fast.high / slow.low
-    )
+    ratio = ratio_of(fast, slow)
     return Speedup(
         of=of,
         against=against,
@@ -39,6 +35,18 @@ def speedup(*, of: str, against: str, kind: str, fast: Spread, slow: Spread) -> 
         time_saved_pct=time_saved_pct(ratio.median),
         throughput_gain_pct=throughput_gain_pct(ratio.median),
         sentence=in_words(ratio.median) + _uncertainty(ratio),
+    )
+
+
+def ratio_of(fast: Spread, slow: Spread) -> Spread:
+    """The ratio of two rates, with the widest interval that both allow.
+
+    Raises ValueError for a rate that is not positive.
+    """
+    if min(fast.low, slow.low) <= 0:
+        raise ValueError("a rate must be positive")
+    return Spread(
+        median=fast.median / slow.median, low=fast.low / slow.high, high=fast.high / slow.low
     )
 
 

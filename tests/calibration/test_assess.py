@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF, assess, duration
-from envdoctor.calibration.results import Calibration, Settings
+from envdoctor.calibration.results import Calibration, Ceiling, Settings
 from envdoctor.knowledge import load
-from tests.calibration.synthetic import make_calibration, make_pipeline, make_run
+from tests.calibration.synthetic import make_calibration, make_pipeline, make_run, spread
 
 CPU = (make_run(5.0, device="cpu", precision="fp32"), make_run(9.0, device="cpu"))
 GPU = (make_run(400.0, precision="fp32"), make_run(940.0, precision="tf32"), make_run(2400.0))
@@ -74,6 +74,35 @@ def test_a_prediction_knows_the_input_pipeline() -> None:
     assert sentence(result, limited, "cpu bf16").startswith("53.3x faster")
     feed = next(one for one in result.pipeline.feeds if one.device == "A100 SXM4 80 GB")
     assert feed.sentence == ("this GPU will wait: 2,470 images/s wanted, 480 fed by 4 workers")
+
+
+def test_a_device_without_a_data_sheet_is_judged_by_what_it_was_measured_to_do() -> None:
+    name = "NVIDIA A100-SXM4-40GB MIG 3g.20gb"
+    limits = {"matmul bf16": 110.0, "memory copy": 700.0}
+    ceilings = tuple(
+        Ceiling(device="cuda:0", name=limit, value=spread(value), unit="")
+        for limit, value in limits.items()
+    )
+    result = assessed(make_calibration(make_run(300.0, device_name=name), ceilings=ceilings))
+    expected = next(one for one in result.expected if one.device == "cuda:0")
+    assert 700 < expected.images_per_s.median < 1100
+    assert expected.verdict == "slower"
+    assert "the measured 110.0 TFLOP/s and 700 GB/s" in expected.basis
+    assert not assessed(make_calibration(make_run(300.0, device_name=name))).expected
+
+
+def test_the_gain_of_pinned_memory_is_a_ratio_of_two_ceilings() -> None:
+    copies = {"host to device pinned": 24.0, "host to device pageable": 8.0}
+    ceilings = tuple(
+        Ceiling(device="cuda:0", name=name, value=spread(value), unit="GB/s")
+        for name, value in copies.items()
+    )
+    calibration = make_calibration(*GPU, ceilings=ceilings, pipeline=make_pipeline(480.0))
+    pipeline = assessed(calibration).pipeline
+    assert pipeline is not None
+    assert pipeline.pin_memory_ratio is not None
+    assert pipeline.pin_memory_ratio.median == pytest.approx(3.0)
+    assert make_pipeline(480.0).pin_memory_ratio is None
 
 
 def test_an_epoch_takes_the_longer_of_the_two() -> None:
