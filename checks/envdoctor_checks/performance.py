@@ -80,43 +80,48 @@ _STARVED = 0.5
 
 @check(GPU_SLOWER)
 def gpu_slower_than_expected(calibration: Calibration) -> Findings:
-    for expected in calibration.expected:
-        if expected.verdict == "slower" and expected.measured_over_expected is not None:
-            yield GPU_SLOWER.finding(
-                subject=f"{expected.device}:{expected.precision}",
-                confidence=Confidence.LIKELY,
-                device=expected.device,
-                precision=expected.precision,
-                measured=figure(expected.images_per_s.median * expected.measured_over_expected),
-                expected=figure(expected.images_per_s.median),
-                percent=100 * expected.measured_over_expected,
-                evidence=(_basis(expected),),
-                fixes=(
-                    Fix(
-                        summary="look what else runs on the GPU and how it is clocked",
-                        commands=("nvidia-smi", "nvidia-smi -q -d PERFORMANCE,CLOCK,POWER"),
-                        safety=Safety.SAFE,
-                    ),
+    slow = [one for one in calibration.expected if one.verdict == "slower"]
+    for device in dict.fromkeys(one.device for one in slow):
+        those = sorted((one for one in slow if one.device == device), key=_share)
+        worst = those[0]
+        yield GPU_SLOWER.finding(
+            subject=device,
+            confidence=Confidence.LIKELY,
+            device=device,
+            precision=worst.precision,
+            measured=figure(worst.images_per_s.median * _share(worst)),
+            expected=figure(worst.images_per_s.median),
+            percent=100 * _share(worst),
+            evidence=tuple(map(_against_expected, those)),
+            fixes=(
+                Fix(
+                    summary="look what else runs on the GPU and how it is clocked",
+                    commands=("nvidia-smi", "nvidia-smi -q -d PERFORMANCE,CLOCK,POWER"),
+                    safety=Safety.SAFE,
                 ),
-                notes=(f"the expected rate is from {expected.basis}",),
-            )
+            ),
+            notes=(f"the expected rate is from {worst.basis}",),
+        )
 
 
 @check(PIPELINE_STARVED)
 def pipeline_starved(calibration: Calibration) -> Findings:
     pipeline = calibration.pipeline
     measured = {(run.device, run.precision) for run in calibration.runs}
-    for feed in pipeline.feeds if pipeline else ():
-        if feed.waits and (feed.device, feed.precision) in measured:
-            yield _starved(
-                feed.device,
-                feed.precision,
-                feed.wanted_images_per_s,
-                feed.fed_images_per_s,
-                Confidence.CERTAIN,
-                feed.sentence,
-            )
-            return
+    waiting = [
+        feed
+        for feed in (pipeline.feeds if pipeline else ())
+        if feed.waits and (feed.device, feed.precision) in measured
+    ]
+    if waiting:
+        worst = max(waiting, key=lambda feed: feed.wanted_images_per_s)
+        yield _starved(
+            worst.device,
+            worst.wanted_images_per_s,
+            worst.fed_images_per_s,
+            "the input pipeline as measured",
+            worst.sentence,
+        )
 
 
 @check(PIPELINE_STARVED)
@@ -125,22 +130,21 @@ def training_below_device(calibration: Calibration) -> Findings:
     device = _fastest_gpu(calibration)
     if rate is None or device is None or rate >= _STARVED * device[2]:
         return
-    name, precision, wanted = device
-    sentence = f"your training reaches {figure(rate)} of {figure(wanted)} images/s"
-    yield _starved(name, precision, wanted, rate, Confidence.LIKELY, sentence)
+    name, _, wanted = device
+    sentence = f"{figure(rate)} of {figure(wanted)} images/s"
+    yield _starved(name, wanted, rate, "your training", sentence)
 
 
-def _starved(
-    device: str, precision: str, wanted: float, fed: float, sure: Confidence, sentence: str
-) -> Finding:
+def _starved(device: str, wanted: float, fed: float, what: str, sentence: str) -> Finding:
     return PIPELINE_STARVED.finding(
-        subject=f"{device}:{precision}",
-        confidence=sure,
+        subject=f"{device}:{what.rpartition(' ')[2]}",
+        # Of training on such images; another network may want fewer.
+        confidence=Confidence.LIKELY,
         device=device,
         wanted=figure(wanted),
         fed=figure(fed),
         percent=100 * (1 - fed / wanted),
-        evidence=(Evidence(label="input pipeline", value=sentence, source="calibration"),),
+        evidence=(Evidence(label=what, value=sentence, source="calibration"),),
         fixes=(
             Fix(
                 summary="give the DataLoader as many workers as there are usable CPUs, with "
@@ -325,8 +329,17 @@ def _range(run: CalibrationRun) -> str:
     return f"{figure(rate.median)} images/s ({figure(rate.low)} to {figure(rate.high)})"
 
 
-def _basis(expected: ExpectedRate) -> Evidence:
-    return Evidence(label="expected", value=_interval(expected), source="knowledge base")
+def _share(expected: ExpectedRate) -> float:
+    return expected.measured_over_expected or 0.0
+
+
+def _against_expected(expected: ExpectedRate) -> Evidence:
+    measured = figure(expected.images_per_s.median * _share(expected))
+    return Evidence(
+        label=f"{expected.device} {expected.precision}",
+        value=f"{measured} images/s, expected {_interval(expected)}",
+        source="calibration",
+    )
 
 
 def _interval(expected: ExpectedRate) -> str:

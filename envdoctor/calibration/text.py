@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from envdoctor.calibration.assess import duration
 from envdoctor.calibration.results import (
+    BatchAdvice,
     Calibration,
     CalibrationRun,
     Ceiling,
@@ -25,6 +26,7 @@ def render_calibration(calibration: Calibration) -> str:
     sections = (
         _heading(calibration),
         _runs(calibration),
+        _section("largest safe batch", _batches(calibration.batches)),
         _section("should reach", _expected(calibration.expected, predictions=False)),
         _section("speedups", _speedups(calibration.speedups, "measured")),
         _section("limits of the hardware", map(_ceiling, calibration.ceilings)),
@@ -89,6 +91,13 @@ def _run(run: CalibrationRun) -> str:
         f"  {run.precision + extra:<13} {figure(rate.median):>9}{mark} {_range(rate):<17}"
         f" {run.ms_per_step:>9,.1f} {run.tflops:>9.2f} {memory:>8}  {run.batch_size:>5}"
     )
+
+
+def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
+    for batch in batches:
+        advice = f"; {batch.advice}" if batch.advice else ""
+        text = f"{batch.device} {batch.precision}: {batch.largest_safe} images{advice}"
+        yield from _wrapped(text, "  ")
 
 
 def _extra(run: CalibrationRun) -> str:
@@ -169,9 +178,6 @@ def _epochs(epochs: Iterable[Epoch]) -> Iterator[str]:
 def _left_out(calibration: Calibration) -> Iterator[str]:
     for one in calibration.left_out:
         yield from _wrapped(f"{one.device} {one.what}: {one.reason}", "  ")
-    for batch in calibration.batches:
-        if batch.advice:
-            yield from _wrapped(f"{batch.device} {batch.precision}: {batch.advice}", "  ")
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -46,7 +46,7 @@ def test_no_line_is_longer_than_80_columns() -> None:
         "not stable to 3 %",
         "matmul bf16                        250 TFLOP/s",
         "this GPU will wait: 2,400 images/s wanted, 480",
-        "accumulate gradients over 4 steps",
+        "cuda:0 fp32: 64 images; accumulate gradients over 4 steps",
         "4 workers         480 images/s",
         "(prediction)",
     ],

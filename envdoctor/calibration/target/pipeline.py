@@ -106,7 +106,10 @@ class Images(Dataset):  # type: ignore[type-arg]
 
 def _batch_seconds(images: Images, workers: int) -> list[float]:
     """Seconds of as many batches as there are workers; they arrive together."""
-    loader = DataLoader(images, batch_size=BATCH, num_workers=workers, shuffle=False)
+    # A fresh interpreter, the default from Python 3.14 on, could not import what is loaded by path.
+    loader = DataLoader(
+        images, batch_size=BATCH, num_workers=workers, multiprocessing_context="fork"
+    )
     batches = iter(loader)
     try:
         for _ in range(2 * workers):
