@@ -11,8 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import require
 from tests.support.doctor import envdoctor, names, validator
-from tests.support.patients import Patient, empty_patient, fake_torch
+from tests.support.patients import (
+    Patient,
+    empty_patient,
+    fake_torch,
+    has_torch,
+    torch_patient,
+)
 
 MARK = "patient_of_the_interrupt_test"
 
@@ -150,3 +157,27 @@ def test_secrets_and_the_home_folder_are_not_written(tmp_path: Path) -> None:
     assert run.json["target"]["path"] == "~/env/bin/python"
     validator().validate(run.json)
     assert json.loads(run.stdout)["facts"]["Environment"]["value"]["variables"] is not None
+
+
+def test_the_main_job_diagnoses_and_measures(tmp_path: Path) -> None:
+    require(has_torch(), "a torch in the environment of the tests")
+    patient = torch_patient(tmp_path / "patient")
+    run = envdoctor("--json", "--budget", "1", "--python", patient.root, timeout_s=280)
+    assert run.no_traceback, run.stderr
+    validator().validate(run.json)
+    assert run.exit_code == run.json["exit_code"] == 0
+    measured = run.json["calibration"]["runs"][0]
+    assert (measured["device"], measured["precision"]) == ("cpu", "fp32")
+    rate = measured["images_per_s"]
+    assert 0 < rate["low"] <= rate["median"] <= rate["high"]
+    assert measured["peak_memory_bytes"] > 25_557_032 * 4
+    assert run.json["facts"]["Calibration"]["value"] == run.json["calibration"]
+    assert "measuring cpu fp32" in run.stderr
+
+
+def test_what_does_not_work_is_not_measured(tmp_path: Path) -> None:
+    patient = empty_patient(tmp_path / "patient")
+    fake_torch(patient, "raise ValueError('no')")
+    run = envdoctor("--json", "--python", patient.root)
+    assert (run.exit_code, run.json["calibration"]) == (1, None)
+    assert names(run.json)[0] == "torch-import-failed"
