@@ -43,7 +43,7 @@ MACHINE = "envdoctor/prescribe/machine.py"
 JUDGE = "envdoctor/fits/judge.py"
 NEAREST = "envdoctor/fits/nearest.py"
 CHECKS = "checks/envdoctor_checks/companions.py"
-EXTENSIONS = "checks/envdoctor_checks/extensions.py"
+EXTENSIONS = "checks/envdoctor_checks/torch_extensions.py"
 TOOLKITS = "checks/envdoctor_checks/toolkits.py"
 
 MUTATIONS = (

@@ -1,0 +1,166 @@
+"""Packages with compiled code for torch: xformers, vllm, flash-attn, bitsandbytes ..."""
+
+import re
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from envdoctor.api import (
+    Code,
+    Confidence,
+    Distribution,
+    Distributions,
+    Evidence,
+    Findings,
+    Fix,
+    Installer,
+    Safety,
+    Severity,
+    Target,
+    TorchBuild,
+    check,
+)
+from envdoctor.knowledge import Knowledge
+from envdoctor.repair import install_command
+from envdoctor_checks.against_torch import (
+    BUILT_FOR,
+    installed,
+    of_torch,
+    stated_requirement,
+    version_of,
+)
+
+EXTENSION_MISMATCH = Code(
+    id="ED373",
+    name="extension-mismatch",
+    family="extension-abi-mismatch",
+    severity=Severity.WARNING,
+    message=BUILT_FOR,
+)
+BITSANDBYTES_NO_CUDA_BINARY = Code(
+    id="ED374",
+    name="bitsandbytes-no-cuda-binary",
+    family="bitsandbytes-no-cuda-binary",
+    severity=Severity.WARNING,
+    message="bitsandbytes {version} has no code for CUDA {cuda}, which torch {torch} is built with",
+)
+_NOT_EXTENSIONS = ("torch", "torchvision", "torchaudio", "torchtext")
+_LOCAL_TORCH = (
+    re.compile(r"torch(?P<major>\d+)\.(?P<minor>\d+)"),
+    re.compile(r"pt(?P<major>\d)(?P<minor>\d+)(?:cu|cpu)"),
+)
+"""How wheels name the torch they were compiled for in their local version: flash-attn's
+`2.8.3+cu12torch2.8cxx11abiTRUE`, PyTorch Geometric's `2.1.2+pt25cu121`."""
+
+
+@check(EXTENSION_MISMATCH)
+def extension_of_another_torch(
+    build: TorchBuild,
+    distributions: Distributions,
+    known: Knowledge,
+    target: Target | None,
+    installer: Installer | None,
+) -> Findings:
+    """An extension (xformers, vllm, flash-attn ...) was compiled for another torch."""
+    torch = version_of(build.version)
+    if torch is None:
+        return
+    seen: set[str] = set()
+    for item in distributions.items:
+        if item.name in seen or item.name in _NOT_EXTENSIONS:
+            continue
+        seen.add(item.name)
+        found = _local_mismatch(item, torch) or _known_mismatch(item, torch, known)
+        if found is None:
+            continue
+        wanted, said = found
+        yield EXTENSION_MISMATCH.finding(
+            subject=item.name,
+            confidence=Confidence.LIKELY,
+            package=item.name,
+            version=item.version,
+            wanted=wanted,
+            torch=build.version,
+            evidence=(installed(item), of_torch(build), said),
+            fixes=(_other_release(item, torch, known, target, installer),),
+        )
+
+
+def _local_mismatch(item: Distribution, torch: Version) -> tuple[str, Evidence] | None:
+    local = item.version.partition("+")[2]
+    for pattern in _LOCAL_TORCH:
+        match = pattern.search(local)
+        if match and (int(match["major"]), int(match["minor"])) != torch.release[:2]:
+            said = Evidence(label="local version", value=local, source=item.metadata_path)
+            return f"{match['major']}.{match['minor']}", said
+    return None
+
+
+def _known_mismatch(
+    item: Distribution, torch: Version, known: Knowledge
+) -> tuple[str, Evidence] | None:
+    """Only for packages that the data knows as extensions: others may pin torch for no reason."""
+    if not known.extensions(item.name):
+        return None
+    stated = stated_requirement(item)
+    release = known.extension(item.name, item.version)
+    source = item.metadata_path
+    if stated is None and release and release.requires_torch:
+        stated, source = SpecifierSet(release.requires_torch), release.source
+    if stated is None or stated.contains(torch.public, prereleases=True):
+        return None
+    said = Evidence(label="requires", value=f"torch{stated}", source=source)
+    return str(stated).removeprefix("=="), said
+
+
+def _other_release(
+    item: Distribution,
+    torch: Version,
+    known: Knowledge,
+    target: Target | None,
+    installer: Installer | None,
+) -> Fix:
+    fitting = [
+        one.version
+        for one in known.extensions(item.name)
+        if one.requires_torch and torch.public in SpecifierSet(one.requires_torch)
+    ]
+    if not fitting:
+        return Fix(
+            summary=f"install a build of {item.name} for torch {torch.public}, or compile it here"
+        )
+    command = install_command((f"{item.name}=={fitting[-1]}",), target=target, installer=installer)
+    return Fix(
+        summary=f"install {item.name} {fitting[-1]}, which admits torch {torch.public}",
+        commands=(command,),
+        safety=Safety.CHANGES_ENV,
+    )
+
+
+@check(BITSANDBYTES_NO_CUDA_BINARY)
+def bitsandbytes_without_binary(
+    build: TorchBuild, distributions: Distributions, known: Knowledge
+) -> Findings:
+    """The installed bitsandbytes ships no code for torch's CUDA."""
+    item = distributions.first("bitsandbytes")
+    binaries = known.binaries("bitsandbytes", item.version) if item else None
+    if item is None or binaries is None or build.cuda is None or build.cuda in binaries.cuda:
+        return
+    yield BITSANDBYTES_NO_CUDA_BINARY.finding(
+        version=item.version,
+        cuda=build.cuda,
+        torch=build.version,
+        evidence=(
+            installed(item),
+            of_torch(build),
+            Evidence(label="has code for", value=" ".join(binaries.cuda), source=binaries.source),
+        ),
+        fixes=(
+            Fix(
+                summary=f"use a torch built for CUDA {', '.join(binaries.cuda[-3:])}, or another "
+                "release of bitsandbytes",
+                commands=("envdoctor prescribe",),
+                safety=Safety.SAFE,
+            ),
+        ),
+    )
