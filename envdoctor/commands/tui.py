@@ -16,6 +16,11 @@ from envdoctor.tui.terminal import can_show
 @target_options
 @report_options
 @click.option("--calibrate", is_flag=True, help="Measure after the first examination.")
+@click.option(
+    "--screenshot", metavar="FILE", help="Save a picture (SVG) of the screen instead of showing it."
+)
+@click.option("--size", default="120x40", show_default=True, help="Size of that picture.")
+@click.option("--keys", default="", help="Keys before it is taken: `2,down,enter`; `wait` waits.")
 @click.pass_context
 def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
     """Look around in a diagnosis: this machine's, or one saved in FILE (a report or facts).
@@ -26,8 +31,12 @@ def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
     envdoctor tui
     envdoctor tui --python ~/venvs/train
     envdoctor tui report.json
+    envdoctor tui report.json --screenshot findings.svg --size 100x30 --keys 2
     """
     options["no_calibrate"] = not options.pop("calibrate")
+    picture_options = {name: options.pop(name) for name in ("screenshot", "size", "keys")}
+    if picture_options["screenshot"]:
+        ctx.exit(_picture(options, file, **picture_options))
     wants_text = options["plain"] or options["as_json"] or options["output"]
     if not wants_text and can_show(os.environ):
         ctx.exit(_full_screen(options, file))
@@ -46,3 +55,14 @@ def _full_screen(options: dict[str, Any], file: str | None) -> int:
     from envdoctor.tui import run
 
     return run(options, path=file)
+
+
+def _picture(
+    options: dict[str, Any], file: str | None, *, screenshot: str, size: str, keys: str
+) -> int:
+    from envdoctor.tui import picture
+
+    pressed = [key for key in keys.split(",") if key]
+    code = picture(options, path=file, svg=screenshot, size=size, keys=pressed)
+    click.echo(f"envdoctor: written to {screenshot}", err=True)
+    return code

@@ -1,11 +1,12 @@
 """The TUI: shows a report and the progress of the work, and computes nothing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from envdoctor.commands.session import Session
+    from envdoctor.tui.app import DoctorApp
 
 
 def run(options: Mapping[str, Any], *, path: str | None = None) -> int:
@@ -17,22 +18,37 @@ def run(options: Mapping[str, Any], *, path: str | None = None) -> int:
     """
     import click
 
+    from envdoctor.tui.summary import summary
+
+    app = _app(options, path)
+    code = app.run()
+    click.echo(summary(app.state.report, final=app.state.final), nl=False)
+    return code if code is not None else app.return_code or 0
+
+
+def picture(
+    options: Mapping[str, Any], *, path: str | None, svg: str, size: str, keys: Sequence[str]
+) -> int:
+    """Save what the TUI shows after some keys as SVG, without a terminal; the exit code.
+
+    Raises BadInput for a file, a size or an output that cannot be used.
+    """
+    from envdoctor.tui.screenshot import parse_size, take_screenshot
+
+    columns_and_rows = parse_size(size)
+    return take_screenshot(_app(options, path), svg, size=columns_and_rows, keys=keys)
+
+
+def _app(options: Mapping[str, Any], path: str | None) -> "DoctorApp":
     from envdoctor.tui.app import DoctorApp
     from envdoctor.tui.ascii import ascii_driver
     from envdoctor.tui.model import LiveModel
-    from envdoctor.tui.summary import summary
     from envdoctor.tui.terminal import shows_unicode
 
     session = _checked(options, path)
     measure = path is None and not options.get("no_calibrate", True)
     model = LiveModel(options, path=path, session=session, measure_first=measure)
-    app = DoctorApp(model, driver_class=None if shows_unicode(os.environ) else ascii_driver())
-    try:
-        code = app.run()
-    finally:
-        model.close()
-    click.echo(summary(app.state.report, final=app.state.final), nl=False)
-    return code if code is not None else app.return_code or 0
+    return DoctorApp(model, driver_class=None if shows_unicode(os.environ) else ascii_driver())
 
 
 def _checked(options: Mapping[str, Any], path: str | None) -> "Session | None":

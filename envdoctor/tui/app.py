@@ -126,6 +126,10 @@ class DoctorApp(App[int]):
         self._model.close()
         self.exit(code)
 
+    def on_unmount(self) -> None:
+        """However the application ends, no child is left."""
+        self._model.close()
+
     def action_rerun(self) -> None:
         """Look at everything again."""
         self._model.rerun(None)

@@ -134,8 +134,8 @@ def test_filter_by_words(model: RecordedModel) -> None:
 
 def test_letters_in_the_filter_are_no_commands(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "slash", *"qrs1")
-        assert pilot.app.screen.query_one("#filter", Input).value == "qrs1"
+        await press(pilot, "slash", *"qrs1/")
+        assert pilot.app.screen.query_one("#filter", Input).value == "qrs1/"
         assert model.asked == []
 
     play(model, steps)
@@ -309,9 +309,7 @@ def test_save(model: RecordedModel, downs: int, kind: str, name: str) -> None:
 
 def test_save_under_another_name(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
-        await press(
-            pilot, "s", "tab", "end", *["backspace"] * len("report.json"), *"a.json", "enter"
-        )
+        await press(pilot, "s", "tab", *"a.json", "enter")
 
     play(model, steps)
     assert model.asked == [("save", "json", "a.json")]
@@ -459,3 +457,13 @@ def test_events_after_the_end_are_ignored(model: RecordedModel) -> None:
         model.tell(Failed(message="too late"))
 
     asyncio.run(body())
+
+
+def test_a_click_on_a_key_presses_it(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        line = screen_text(pilot.app).splitlines()[-1]
+        await pilot.click("#keys", offset=(line.index("? Help"), 0))
+        await settled(pilot)
+        assert "command palette" in screen_text(pilot.app)
+
+    play(model, steps)

@@ -23,12 +23,14 @@ class Terminal:
         self._socket = folder / f"tmux-{uuid.uuid4().hex[:8]}"
         self._code = folder / "exit-code"
         command = " ".join(_quoted(word) for word in argv)
-        settings = [f"{key}={value}" for key, value in (env or {}).items()]
+        self._mark = f"TEST_MARK={uuid.uuid4().hex}"
+        settings = [self._mark, *(f"{key}={value}" for key, value in (env or {}).items())]
         line = f"{command}; echo $? > {_quoted(str(self._code))}; cat"
         self._tmux(
             "-f/dev/null",
             "new-session",
             "-d",
+            *("-c", str(folder)),
             *("-x", str(size[0]), "-y", str(size[1])),
             "-s",
             "envdoctor",
@@ -82,6 +84,10 @@ class Terminal:
                 raise AssertionError(f"{what}; the screen is\n{self.screen()}")
             time.sleep(0.05)
 
+    def processes(self) -> list[str]:
+        """The command lines of the Python processes that were started in it, and still live."""
+        return marked(self._mark)
+
     def close(self) -> None:
         """End the session."""
         self._tmux("kill-server")
@@ -91,14 +97,15 @@ def _quoted(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def processes_with(text: str) -> list[str]:
-    """The command lines of this machine that hold a text."""
+def marked(mark: str) -> list[str]:
+    """The command lines of the processes that have a text in their environment."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            environment = (folder / "environ").read_bytes()
+            line = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if text in line and "tmux" not in line and " sh -c " not in f" {line}":
-            found.append(line)
+        if mark.encode() in environment and b"python" in line.partition(b"\0")[0]:
+            found.append(line.replace(b"\0", b" ").decode("utf-8", "replace"))
     return found

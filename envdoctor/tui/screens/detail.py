@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Click
 from textual.message import Message
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from envdoctor.findings import Finding, Fix
@@ -20,6 +20,7 @@ from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
+from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.wishes import CopyWanted, RerunWanted
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL
@@ -59,10 +60,10 @@ class DetailScreen(StateScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.pop_screen", "Back"),
-        Binding("c", "copy", "Copy fix"),
+        Binding("c", "copy", "Copy"),
         Binding("n", "walk(1)", "Next"),
         Binding("p", "walk(-1)", "Previous"),
-        Binding("R", "rerun_check", "Re-run this check"),
+        Binding("R", "rerun_check", "Re-run"),
     ]
 
     def __init__(self, state: State, finding: Finding, page_of: PageOf) -> None:
@@ -74,7 +75,7 @@ class DetailScreen(StateScreen):
         yield Static("", id="gone", markup=False)
         yield VerticalScroll(id="detail")
         yield StatusStrip(id="strip").data_bind(DetailScreen.state)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine(id="keys")
 
     async def on_mount(self) -> None:
         await self._show(self.finding)

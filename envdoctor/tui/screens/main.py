@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
-from textual.widgets import Footer, Input, TabbedContent, TabPane
+from textual.widgets import Input, TabbedContent, TabPane
 
 from envdoctor.findings import Finding
 from envdoctor.tui.grouping import check_of
@@ -19,6 +19,7 @@ from envdoctor.tui.widgets.banner import Banner
 from envdoctor.tui.widgets.calibration import CalibrationPane
 from envdoctor.tui.widgets.chain import ChainList
 from envdoctor.tui.widgets.findings import FindingsPane
+from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.libraries import LibrariesPane
 from envdoctor.tui.widgets.masthead import Masthead
 from envdoctor.tui.widgets.probes import ProbeList
@@ -48,10 +49,11 @@ class MainScreen(StateScreen):
             Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
             for number, name in enumerate(MAIN_WIDGET, 1)
         ),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        # With priority, so that letters typed right behind it already go into the filter.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("r", "app.rerun", "Re-run"),
         Binding("R", "rerun_check", "Re-run check", show=False),
-        Binding("c", "copy", "Copy fix"),
+        Binding("c", "copy", "Copy"),
         Binding("m", "app.measure", "Measure"),
         Binding("x", "app.stop", "Stop", show=False),
     ]
@@ -77,16 +79,20 @@ class MainScreen(StateScreen):
             with TabPane("5 What-if", id="what-if"):
                 yield WhatIfPane().data_bind(MainScreen.state)
         yield StatusStrip(id="strip").data_bind(MainScreen.state)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyLine(id="keys")
 
     def action_tab(self, name: str) -> None:
         """Show a tab and put the focus into it."""
         self.query_one(TabbedContent).active = name
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In a field `/` is a letter."""
+        return not (action == "filter" and isinstance(self.focused, Input))
+
     def action_filter(self) -> None:
         """The filter of the findings, from any tab."""
         self.query_one(TabbedContent).active = "findings"
-        self.call_after_refresh(self.query_one(FindingsPane).open_filter)
+        self.query_one(FindingsPane).open_filter()
 
     @on(TabbedContent.TabActivated)
     def _tab_activated(self, event: TabbedContent.TabActivated) -> None:

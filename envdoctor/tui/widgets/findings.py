@@ -111,10 +111,10 @@ class FindingsPane(Vertical):
             self._rebuild()
 
     def open_filter(self) -> None:
-        """Show the filter and put the focus into it."""
+        """Show the filter and put the focus into it, at once: the next key belongs to it."""
         field = self.query_one("#filter", Input)
         field.display = True
-        field.focus()
+        self.screen.set_focus(field)
 
     def action_unfilter(self) -> None:
         """Show everything again."""
