@@ -1,9 +1,36 @@
 """The tests that measure need a torch beside the doctor."""
 
+import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+
+TORCHVISION = {"2.13": "0.28.0", "2.12": "0.27.0", "2.11": "0.26.0", "2.10": "0.25.0"}
 
 collect_ignore = (
     []
     if find_spec("torch")
     else ["test_decisions.py", "test_gpu_path.py", "test_resnet50.py", "test_worker.py"]
 )
+
+
+@pytest.fixture(scope="session")
+def torchvision(request: pytest.FixtureRequest) -> Path:
+    """A real torchvision with Pillow and numpy, in a folder of the test cache."""
+    import torch
+
+    release = ".".join(torch.__version__.split(".")[:2])
+    require(release in TORCHVISION, "a torch whose torchvision is known")
+    assert request.config.cache is not None
+    folder = Path(request.config.cache.mkdir(f"torchvision-{TORCHVISION[release]}"))
+    if not (folder / "complete").is_file():
+        wanted = [f"torchvision=={TORCHVISION[release]}", "pillow", "numpy"]
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
+        done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
+        require(done.returncode == 0, f"a package index with torchvision: {done.stderr[-300:]}")
+        (folder / "complete").touch()
+    return folder

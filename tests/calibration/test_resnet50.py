@@ -10,9 +10,6 @@ import pytest
 import torch
 
 from envdoctor.calibration.target.resnet50 import PARAMETERS, ResNet50
-from tests.conftest import require
-
-TORCHVISION = {"2.13": "0.28.0", "2.12": "0.27.0", "2.11": "0.26.0", "2.10": "0.25.0"}
 
 
 def test_it_has_the_published_number_of_parameters() -> None:
@@ -34,20 +31,6 @@ def test_its_arithmetic_is_the_published_one() -> None:
     with torch.no_grad():
         model(torch.zeros(1, 3, 224, 224))
     assert count / 1e9 == pytest.approx(4.089, abs=0.001)
-
-
-@pytest.fixture(scope="module")
-def torchvision(request: pytest.FixtureRequest) -> Path:
-    """A real torchvision and what it needs, in a folder of the test cache."""
-    release = ".".join(torch.__version__.split(".")[:2])
-    require(release in TORCHVISION, "a torch whose torchvision is known")
-    folder = Path(request.config.cache.mkdir(f"torchvision-{TORCHVISION[release]}"))
-    if not (folder / "PIL").is_dir():
-        wanted = [f"torchvision=={TORCHVISION[release]}", "pillow", "numpy"]
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
-        done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
-        require(done.returncode == 0, f"a package index with torchvision: {done.stderr[-300:]}")
-    return folder
 
 
 def test_it_gives_the_logits_of_torchvision_for_the_same_weights(torchvision: Path) -> None:

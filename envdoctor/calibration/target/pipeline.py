@@ -21,7 +21,7 @@ from .training import IMAGE_SIZE
 
 SYNTHETIC_SIZE = (500, 375)
 SYNTHETIC_IMAGES = 16
-"""The usual ImageNet photograph has 500 x 375 pixels and about 110 kB."""
+"""The usual ImageNet photograph has 500 x 375 pixels and about 108 kB (138 GB in 1,281,167)."""
 
 BATCH = 16
 SECONDS_EACH = 1.5
@@ -224,7 +224,7 @@ def photograph(width: int, height: int, seed: int) -> Any:
     """Pixels that compress about as well as a photograph: noise on several scales."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.zeros(1, 3, height, width)
-    for scale, strength in ((64, 50.0), (16, 25.0), (4, 12.0), (1, 8.0)):
+    for scale, strength in ((64, 50.0), (16, 25.0), (4, 20.0), (1, 32.0)):
         shape = (1, 3, height // scale + 1, width // scale + 1)
         noise = torch.randn(shape, generator=generator) * strength
         pixels += torch.nn.functional.interpolate(noise, (height, width), mode="bilinear")
