@@ -133,33 +133,38 @@ def driver_too_old(
     known: Knowledge,
     init: CudaInit | None,
     host: Host | None,
+    container: Container | None,
     prescription: Prescription | None,
 ) -> Findings:
     """The driver cannot run builds of torch's CUDA major; a minor release never matters."""
     if build.cuda is None or driver.release is None or _runs_by_compat(init, build.cuda):
         return
     floor = known.driver_floor(build.cuda)
-    if floor is None or driver_runs(driver.release, build.cuda, known) is not False:
+    # WSL uses the driver of Windows, whose releases are numbered on their own.
+    windows = container is not None and container.wsl is not None
+    runs = driver_runs(driver.release, build.cuda, known, os="windows" if windows else "linux")
+    if floor is None or runs is not False:
         return
+    minimum = floor.min_release_windows if windows else floor.min_release_linux
     yield DRIVER_TOO_OLD.finding(
         release=driver.release,
         version=build.version,
         cuda=build.cuda,
-        minimum=floor.min_release_linux,
+        minimum=minimum,
         evidence=(
             Evidence(label="driver release", value=driver.release, source=driver.release_source),
             Evidence(label="torch.version.cuda", value=build.cuda, source=build.version_source),
         ),
         fixes=(
             Fix(
-                summary=f"update the NVIDIA driver to {floor.min_release_linux} or later",
-                commands=_update_commands(host),
+                summary=f"update the NVIDIA driver to {minimum} or later",
+                commands=() if windows else _update_commands(host),
                 safety=Safety.NEEDS_ROOT,
             ),
             prescribed(prescription, "or install a build that this driver runs"),
         ),
         notes=(
-            f"CUDA {build.cuda.split('.')[0]}.x runs on any driver >= {floor.min_release_linux} "
+            f"CUDA {build.cuda.split('.')[0]}.x runs on any driver >= {minimum} "
             f"({floor.source}, retrieved {floor.retrieved})",
         ),
     )
