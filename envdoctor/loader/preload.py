@@ -20,11 +20,19 @@ _MAPPED_FILE = re.compile(r"\.so\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One library to be loaded by path: the wheel's folder and a glob pattern."""
+    """One library to be loaded by path: the wheel's folder and a glob pattern.
+
+    `since_major` is the CUDA major from which on torch asks for it, where there is a condition.
+    """
 
     folder: str
     pattern: str
     required: bool = True
+    since_major: int = 0
+
+    def applies(self, cuda_major: str | None) -> bool:
+        """Whether a torch of that CUDA major loads it."""
+        return not self.since_major or int(cuda_major or 0) >= self.since_major
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +91,7 @@ def read_plan(init_file: str) -> PreloadPlan:
     return PreloadPlan(
         always=tuple(_always(attempt, table, helper)) if attempt else (),
         needle=_needle(attempt) if attempt else None,
-        fallback=(*table, *_single_calls(helper)),
+        fallback=(*table, *_added(main), *_single_calls(helper)),
         looks_beside=bool(re.search(r"join\(path, lib_folder, \"lib\"", paths)),
         looks_in_major='f"cu{' in paths,
         needs_nvidia_folder="os.path.exists(nvidia_path)" in paths,
@@ -123,6 +131,28 @@ def _table(tree: ast.AST | None) -> tuple[Step, ...]:
         if steps and all(_MAPPED_FILE.search(step.pattern) for step in steps):
             return tuple(steps)
     return ()
+
+
+def _added(tree: ast.AST) -> Iterator[Step]:
+    """Entries that are added to the table below a condition: `cuda_libs["cufile"] = "..."`."""
+    for node in ast.walk(tree):
+        for statement in node.body if isinstance(node, ast.If) else ():
+            if not isinstance(statement, ast.Assign):
+                continue
+            target = statement.targets[0]
+            key = _text(target.slice) if isinstance(target, ast.Subscript) else ""
+            pattern = _text(statement.value)
+            if key and _MAPPED_FILE.search(pattern):
+                yield Step(folder=key, pattern=pattern, since_major=_least(node.test))  # type: ignore[attr-defined]
+
+
+def _least(test: ast.expr) -> int:
+    """12 for the condition `t_major >= 12`; 0 for any other."""
+    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.GtE):
+        bound = test.comparators[0]
+        if isinstance(bound, ast.Constant) and isinstance(bound.value, int):
+            return bound.value
+    return 0
 
 
 def _is_pair(node: ast.expr) -> bool:

@@ -161,6 +161,8 @@ def _preload(
 ) -> str | None:
     """Load by path, in order; the first failure ends it, as in torch."""
     for step in steps:
+        if not step.applies(program.cuda_major):
+            continue
         path = plan.locate(step, program.sys_path, program.cuda_major)
         if path is None:
             if step.required:

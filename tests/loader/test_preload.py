@@ -81,3 +81,29 @@ def test_the_first_match_on_the_path_of_the_interpreter_is_taken(tmp_path):
     assert str(modern.locate(step, folders[2:], "12")).startswith(folders[2])
     old = PreloadPlan()
     assert old.locate(step, folders[2:], "12") is None
+
+
+def test_an_entry_below_a_condition_counts_from_its_major_on(tmp_path):
+    """As in torch 2.7 and 2.8; found by the lane with the wheels in another folder."""
+    source = """
+def _load_global_deps() -> None:
+    try:
+        ctypes.CDLL(global_deps_lib_path, mode=ctypes.RTLD_GLOBAL)
+    except OSError as err:
+        cuda_libs: dict[str, str] = {"nccl": "libnccl.so.*[0-9]"}
+        if cuda_version is not None:
+            t_major = int(t_version[0])
+            if t_major >= 12:
+                cuda_libs["cufile"] = "libcufile.so.*[0-9]"
+
+
+x = 1
+"""
+    nccl, cufile = plan_of(tmp_path, source).fallback
+    assert cufile == Step(folder="cufile", pattern="libcufile.so.*[0-9]", since_major=12)
+    assert (cufile.applies("12"), cufile.applies("11"), cufile.applies(None)) == (
+        True,
+        False,
+        False,
+    )
+    assert nccl.applies(None)
