@@ -69,6 +69,10 @@ class Device:
         """The most memory in use since `reset_peak`: of the whole process."""
         return status_bytes("VmHWM")
 
+    def peak_tensor_bytes(self) -> int | None:
+        """The most memory of tensors since `reset_peak`, where that is told apart."""
+        return self.peak_bytes()
+
     def set_precision(self, precision: Precision) -> None:
         """Switch what is global: nothing on a CPU."""
 
@@ -101,13 +105,14 @@ class CudaDevice(Device):
         torch.cuda.synchronize(self.index)
 
     def time(self, step: Callable[[], Any], count: int) -> float:
-        start = torch.cuda.Event(enable_timing=True)
-        end = torch.cuda.Event(enable_timing=True)
-        start.record()
-        for _ in range(count):
-            step()
-        end.record()
-        end.synchronize()
+        with torch.cuda.device(self.index):
+            start = torch.cuda.Event(enable_timing=True)
+            end = torch.cuda.Event(enable_timing=True)
+            start.record()
+            for _ in range(count):
+                step()
+            end.record()
+            end.synchronize()
         return float(start.elapsed_time(end)) / 1000 / count
 
     def reset_peak(self) -> None:
@@ -115,6 +120,9 @@ class CudaDevice(Device):
 
     def peak_bytes(self) -> int | None:
         return int(torch.cuda.max_memory_reserved(self.index))
+
+    def peak_tensor_bytes(self) -> int | None:
+        return int(torch.cuda.max_memory_allocated(self.index))
 
     def set_precision(self, precision: Precision) -> None:
         torch.backends.cuda.matmul.allow_tf32 = precision.tf32
