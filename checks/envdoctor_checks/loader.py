@@ -112,7 +112,7 @@ def _notes(library: ResolvedLibrary, resolution: LibraryResolution) -> Iterator[
 @check(LD_LIBRARY_PATH_SHADOW)
 def ld_library_path_shadow(resolution: LibraryResolution, torch: TorchBuild | None) -> Findings:
     """LD_LIBRARY_PATH or LD_PRELOAD replaces libraries that torch would load from elsewhere."""
-    shadowed = [one for one in resolution.libraries if one.clean_path and not _same(one)]
+    shadowed = [one for one in resolution.libraries if _is_shadowed(one)]
     if not shadowed:
         return
     cuda = [one for one in shadowed if _belongs_to_torch(one)]
@@ -133,9 +133,10 @@ def ld_library_path_shadow(resolution: LibraryResolution, torch: TorchBuild | No
     )
 
 
-def _same(library: ResolvedLibrary) -> bool:
-    """Whether both files are one, or there is nothing to be replaced."""
-    return library.path is None or library.path == library.clean_path
+def _is_shadowed(library: ResolvedLibrary) -> bool:
+    """Whether another file wins than without the variables, and one that no wheel here brings."""
+    own = library.owner is not None and library.owner.kind == "wheel" and library.owner.intact
+    return bool(library.clean_path and library.path and not own)
 
 
 def _belongs_to_torch(library: ResolvedLibrary) -> bool:

@@ -71,6 +71,9 @@ CALLS = (
     Call(caller="libcupti", name="libnvperf_host.so", optional=True),
 )
 
+DRIVER_LIBRARIES = frozenset(call.name for call in CALLS if call.driver)
+"""What the NVIDIA driver installs; that it is absent without a driver is no fault."""
+
 
 def stem_of(soname: str) -> str:
     """`libcudnn` for `libcudnn.so.9`; auditwheel's hash is no part of it."""

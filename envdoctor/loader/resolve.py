@@ -130,7 +130,6 @@ class _Libraries:
             needed_by=tuple(dict.fromkeys(by)),
             how=entry.how,
             when=entry.when,
-            optional=entry.call is not None and (entry.call.driver or entry.call.optional),
             mapped=id(loaded) in self.mapped,
             clean_path=None if clean == path else clean,
             alternatives=tuple(self._alternatives(name, loaded)),
@@ -145,6 +144,7 @@ class _Libraries:
             needed_by=tuple(
                 dict.fromkeys(p.needed_by for p in problems if p.library == problem.library)
             ),
+            when="use" if self.run.import_error is None else "import",
             clean_path=self.clean_paths.get(name),
             alternatives=tuple(
                 Offer(path=path, rule="installed wheel")

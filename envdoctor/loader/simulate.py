@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from envdoctor.loader.dlopen import QUERY, Call, calls_of, mentions, stem_of
+from envdoctor.loader.dlopen import DRIVER_LIBRARIES, QUERY, Call, calls_of, mentions, stem_of
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.facts import Problem
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
@@ -222,5 +222,5 @@ def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
         run.entries.append(
             Entry(asked=name, when=call.when, how="dlopen", caller=caller.path, call=call)
         )
-    if not (call.driver or call.optional):
-        run.problems += opening.problems
+    if not call.driver and not (call.optional and opening.root is None):
+        run.problems += [one for one in opening.problems if one.library not in DRIVER_LIBRARIES]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from envdoctor.core_facts import (
@@ -14,7 +15,7 @@ from envdoctor.core_facts import (
 )
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.findings import Severity
-from envdoctor.loader.facts import LibraryResolution
+from envdoctor.loader.facts import LibraryResolution, Owner, ResolvedLibrary
 from envdoctor.loader.truth import differences, is_cuda
 from tests.loader.build import Workshop
 from tests.loader.miniature import (
@@ -379,3 +380,48 @@ def test_a_convolution_that_worked_on_a_gpu_makes_two_cudnns_a_warning(torch26: 
         )
         (finding,) = [f for f in findings_of(snapshot) if f.code == "ED351"]
         assert finding.severity is severity
+
+
+def test_what_a_library_opened_later_needs_is_told(torch26: Miniature):
+    """As libtorch_cuda_linalg, opened at the first solve, needs libcusolver."""
+    shop = torch26.shop
+    shop.library("site-packages/torch/lib/libtorch_cpu.so")
+    shop.library("solver/libcusolver.so.11")
+    path = torch26.find("libtorch_cuda.so")
+    unlinked(path)
+    shop.library(
+        "site-packages/torch/lib/libtorch_cuda.so",
+        source="int cuda_use(void) { return 1; }",
+        needs=["site-packages/torch/lib/libtorch_cpu.so"],
+        flags=["-Wl,-rpath,$ORIGIN"],
+    )
+    cpu = torch26.find("libtorch_cpu.so")
+    unlinked(cpu)
+    shop.library("site-packages/torch/lib/libtorch_cpu.so", flags=["-Wl,-rpath,$ORIGIN"])
+    shop.library(
+        "site-packages/torch/lib/libtorch_cuda_linalg.so",
+        needs=["solver/libcusolver.so.11"],
+        flags=["-Wl,-rpath,$ORIGIN"],
+    )
+    findings, truth = agree(torch26)
+    assert truth.error is None
+    assert {(f.code, f.subject) for f in findings} == {("ED301", "libcusolver.so.11")}
+    assert "first operation on a GPU" in findings[0].notes[0]
+
+
+def test_the_wheels_own_library_in_place_of_the_systems_is_no_shadow(torch26: Miniature):
+    """A recipe puts the wheels' folders on LD_LIBRARY_PATH; what they replace was not torch's."""
+    own = torch26.find("libnvJitLink.so.12")
+    library = ResolvedLibrary(
+        soname="libnvperf_host.so",
+        path=str(own),
+        rule="LD_LIBRARY_PATH",
+        clean_path="/usr/local/cuda/lib64/libnvperf_host.so",
+        owner=Owner(kind="wheel", name="nvidia-cuda-cupti", version="13.2.86", intact=True),
+    )
+    for owner, told in ((library.owner, set()), (None, {"ED310"})):
+        fact = LibraryResolution(
+            root="/x", libraries=(msgspec.structs.replace(library, owner=owner),)
+        )
+        snapshot = Snapshot({LibraryResolution: Observed(value=fact, source="synthetic")})
+        assert codes(findings_of(snapshot)) == told

@@ -161,6 +161,9 @@ _REMOVED = (
     "libtorch_cuda.so",
     "libgomp*.so*",
 )
+_LATER = {"libnvrtc.so.*": ("ED301",)}
+"""Needed at the import by some releases, and by others only when a GPU is used."""
+
 _HIDDEN = {
     "libcudnn_graph.so.*": ("ED350",),
     "libcudnn_ops.so.*": ("ED350",),
@@ -173,12 +176,20 @@ _HIDDEN = {
 
 SCENARIOS = (
     Scenario(name="healthy", apply=lambda environment: {}, silent=True),
-    *(Scenario(name=f"remove {p}", apply=_remove(p), codes=MISSING) for p in _REMOVED),
+    *(
+        Scenario(name=f"remove {p}", apply=_remove(p), codes=MISSING, may_hide=_LATER.get(p, ()))
+        for p in _REMOVED
+    ),
     *(
         Scenario(name=f"remove {p}", apply=_remove(p), codes=codes, hidden=codes)
         for p, codes in _HIDDEN.items()
     ),
-    Scenario(name="remove libcusolver", apply=_remove("libcusolver.so.*"), codes=MISSING),
+    Scenario(
+        name="remove libcusolver",
+        apply=_remove("libcusolver.so.*"),
+        codes=MISSING,
+        hidden=("ED301",),
+    ),
     Scenario(name="remove nvrtc-builtins", apply=_remove("libnvrtc-builtins.so.*")),
     Scenario(name="remove nvidia/cudnn", apply=_remove_folder("cudnn"), codes=MISSING),
     Scenario(name="remove nvidia/cublas", apply=_remove_folder("cublas"), codes=MISSING),
