@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from envdoctor.calibration.assess import assess
+from envdoctor.calibration.document import TOPICS
 from envdoctor.calibration.results import Calibration, CalibrationBaseline, Settings
 from envdoctor.core_facts import Environment, Gpu, Gpus, Limits
 from envdoctor.diagnose import diagnose
@@ -30,7 +31,7 @@ def findings(*facts: Fact) -> dict[str, Finding]:
         snapshot,
         load_plugins(),
         {Knowledge: knowledge},
-        wanted=lambda check: check.topic in ("performance", "slowdown"),
+        wanted=lambda check: check.topic in TOPICS,
     )
     assert not [one for one in report.findings if one.name == "check-crashed"], report.findings
     return {one.name: one for one in report.findings}
