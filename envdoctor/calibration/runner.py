@@ -1,5 +1,6 @@
 """Runs the calibration worker in the target interpreter, and makes a fact of what it says."""
 
+import contextlib
 import json
 import os
 import time
@@ -201,8 +202,10 @@ class _Heard:
             self.spoke_at = time.monotonic()
         *lines, self.rest = self.rest.split(b"\n")
         for line in lines:
-            message = json.loads(line)
-            self._take(message["event"], message["data"])
+            # A library of the target may write to any descriptor; what is no JSON is not ours.
+            with contextlib.suppress(json.JSONDecodeError):
+                message = json.loads(line)
+                self._take(message["event"], message["data"])
 
     def _take(self, event: str, data: dict[str, Any]) -> None:
         if event == "progress":
