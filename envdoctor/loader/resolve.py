@@ -106,7 +106,7 @@ class _Libraries:
     def _record(self, entry: Entry, name: str, problems: list[Problem]) -> ResolvedLibrary:
         loaded = entry.loaded
         if loaded is None:
-            optional = entry.call is not None and (entry.call.driver or entry.call.optional)
+            optional = entry.call is not None and entry.call.driver
             return ResolvedLibrary(
                 soname=name,
                 path=None,

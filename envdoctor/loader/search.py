@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from envdoctor.loader.dlopen import said_in
 from envdoctor.loader.elf import Elf, Foreign, Unreadable, read_elf
 from envdoctor.loader.ldcache import BadCache, LdCache, read_cache
 
@@ -71,6 +72,7 @@ class Files:
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}
         self._objects: dict[str, Elf | Unreadable | Foreign | None] = {}
+        self._said: dict[tuple[str, str], str | None] = {}
 
     def exists(self, directory: str, name: str) -> bool:
         """Whether that folder has an entry of that name."""
@@ -84,6 +86,12 @@ class Files:
                 names = frozenset()
             self._folders[directory] = names
         return name in names
+
+    def said(self, path: str, text: str) -> str | None:
+        """`said_in`, each file searched once for a text."""
+        if (path, text) not in self._said:
+            self._said[path, text] = said_in(path, text)
+        return self._said[path, text]
 
     def read(self, path: str) -> Elf | Unreadable | Foreign | None:
         """The object at that path, or why it is none; None where nothing can be opened."""

@@ -4,8 +4,9 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from envdoctor.loader.dlopen import DRIVER_LIBRARIES, QUERY, Call, calls_of, mentions, stem_of
+from envdoctor.loader.dlopen import DRIVER_LIBRARIES, QUERY, Call, calls_of
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.facts import Problem
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
@@ -183,9 +184,7 @@ def _later(program: Program, run: Simulation, when: str) -> None:
         pending = [
             (one, call, name)
             for one, call, name in _calls(program, run.process)
-            if (id(one), name) not in done
-            and (not when or call.when == when)
-            and (not call.if_named or mentions(one.path, stem_of(name)))
+            if (id(one), name) not in done and (not when or call.when == when)
         ]
         if not pending:
             return
@@ -196,9 +195,9 @@ def _later(program: Program, run: Simulation, when: str) -> None:
 
 def _calls(program: Program, process: Process) -> Iterator[tuple[Loaded, Call, str]]:
     for one in list(process.mapped):
-        for call, name in calls_of(
-            one.elf.soname or os.path.basename(one.path), program.cuda_major
-        ):
+        soname = one.elf.soname or os.path.basename(one.path)
+        said = partial(process.files.said, one.path)
+        for call, name in calls_of(soname, program.cuda_major, said):
             yield one, call, name
 
 
@@ -218,7 +217,7 @@ def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
                 call=call,
             )
         )
-    if opening.root is None:
+    if opening.root is None and not call.optional:
         run.entries.append(
             Entry(asked=name, when=call.when, how="dlopen", caller=caller.path, call=call)
         )

@@ -190,7 +190,11 @@ SCENARIOS = (
         codes=MISSING,
         hidden=("ED301",),
     ),
-    Scenario(name="remove nvrtc-builtins", apply=_remove("libnvrtc-builtins.so.*")),
+    Scenario(
+        name="remove nvrtc-builtins",
+        apply=_remove("libnvrtc-builtins.so.*"),
+        hidden=("ED301",),
+    ),
     Scenario(name="remove nvidia/cudnn", apply=_remove_folder("cudnn"), codes=MISSING),
     Scenario(name="remove nvidia/cublas", apply=_remove_folder("cublas"), codes=MISSING),
     Scenario(name="halve libcudart", apply=_cut("libcudart.so.*", _half), codes=REFUSED),
