@@ -161,9 +161,6 @@ _REMOVED = (
     "libtorch_cuda.so",
     "libgomp*.so*",
 )
-_LATER = {"libnvrtc.so.*": ("ED301",)}
-"""Needed at the import by some releases, and by others only when a GPU is used."""
-
 _HIDDEN = {
     "libcudnn_graph.so.*": ("ED350",),
     "libcudnn_ops.so.*": ("ED350",),
@@ -177,7 +174,7 @@ _HIDDEN = {
 SCENARIOS = (
     Scenario(name="healthy", apply=lambda environment: {}, silent=True),
     *(
-        Scenario(name=f"remove {p}", apply=_remove(p), codes=MISSING, may_hide=_LATER.get(p, ()))
+        Scenario(name=f"remove {p}", apply=_remove(p), codes=MISSING, may_hide=("ED301",))
         for p in _REMOVED
     ),
     *(

@@ -1,7 +1,9 @@
 """Real CUDA wheels, broken in many ways: the prediction must be what is mapped.
 
     ENVDOCTOR_WHEELS=/big/disk pytest -m wheels tests/wheels -s
-    ENVDOCTOR_WHEELS_TORCH=2.6.0 ...                             only that release
+    ENVDOCTOR_WHEELS_TORCH=2.6.0 ...      only that release
+    ENVDOCTOR_WHEELS_ONLY=nvJitLink ...   only scenarios with that text in their name; the others
+                                          keep their outcomes in the results file
 
 One environment at a time; each is removed after its turn unless ENVDOCTOR_WHEELS_KEEP is set.
 """
@@ -42,15 +44,29 @@ def test_the_prediction_is_what_is_mapped(base: tuple[str, Environment]) -> None
     version, environment = base
     folder = CACHE / f"work-{version}"
     folder.mkdir(exist_ok=True)
+    wanted = os.environ.get("ENVDOCTOR_WHEELS_ONLY", "")
     outcomes: list[Outcome] = []
     for scenario in SCENARIOS:
+        if wanted not in scenario.name:
+            continue
         outcome = try_scenario(environment, version, scenario, folder)
         print(f"{version} {scenario.name}: {outcome.right}/{outcome.mapped} {outcome.faults or ''}")
         outcomes.append(outcome)
     shutil.rmtree(folder)
-    document = as_document(outcomes, datetime.date.today().isoformat())
     RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"torch-{version}.json"
+    together = merged(file, outcomes) if wanted else outcomes
+    document = as_document(together, datetime.date.today().isoformat())
     text = json.dumps(document, indent=1).replace(str(CACHE), "CACHE") + "\n"
-    (RESULTS / f"torch-{version}.json").write_text(text)
+    file.write_text(text)
     assert document["environments_tried"] >= 25
     assert not [(one.scenario, one.faults) for one in outcomes if one.faults]
+
+
+def merged(file: Path, outcomes: list[Outcome]) -> list[Outcome]:
+    """The recorded outcomes, those of the scenarios that were tried again replaced."""
+    recorded = json.loads(file.read_text())["outcomes"] if file.exists() else []
+    again = {one.scenario for one in outcomes}
+    kept = [Outcome(**one) for one in recorded if one["scenario"] not in again]
+    order = [scenario.name for scenario in SCENARIOS]
+    return sorted([*kept, *outcomes], key=lambda one: order.index(one.scenario))
