@@ -36,8 +36,12 @@ _BY_NAME = (
     ("cuDNN", ("cudnn",)),
     ("NCCL", ("nccl",)),
     ("PyTorch", ("torchvision", "torchaudio", "extension", "glibc", "openmp")),
+    ("PyTorch", ("libtorch", "libc10", "libshm")),
 )
-"""Parts of disease names, and the link where such a disease sits; the first that fits wins."""
+"""Parts of diseases' names and subjects, and the link where these sit; the first fit wins."""
+
+_OF_CUDA = ("CUDA", "cuDNN", "NCCL")
+"""Links that a CPU build of torch does not have; what is wrong there is wrong with torch."""
 
 _BY_TOPIC = {
     "driver": "driver",
@@ -61,6 +65,8 @@ def chain_of(report: Report, *, final: bool = True) -> tuple[Link, ...]:
     worst: dict[str, Finding] = {}
     for finding in report.findings:
         name = link_of(finding, topics.get(finding.code, ""))
+        if name in _OF_CUDA and report.stack.torch_version and not report.stack.torch_cuda:
+            name = "PyTorch"
         if name is not None and _outranks(finding, worst.get(name)):
             worst[name] = finding
     return tuple(
@@ -77,7 +83,7 @@ def _link(name: str, value: str, state: LinkState, finding: Finding | None) -> L
 def link_of(finding: Finding, topic: str = "") -> str | None:
     """The name of the link where a finding belongs; None for one about the machine around it."""
     for name, parts in _BY_NAME:
-        if any(part in finding.name for part in parts):
+        if any(part in f"{finding.name} {finding.subject}" for part in parts):
             return name
     return _BY_TOPIC.get(topic)
 

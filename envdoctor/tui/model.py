@@ -153,8 +153,14 @@ class LiveModel:
 
     def _first_examination(self, job: Job) -> None:
         self._examine(job)
-        if self._measure_first and not self._options.static:
+        if self._measure_first and not self._options.static and self._measurable() is not None:
             self._calibrate(job)
+
+    def _measurable(self) -> str | None:
+        """The interpreter whose torch can be measured; None where torch does not work."""
+        interpreter = self._snapshot.value(Interpreter)
+        works = interpreter is not None and self._snapshot.value(TorchRuntime) is not None
+        return interpreter.executable if interpreter is not None and works else None
 
     def _examine(self, job: Job, checks: tuple[str, ...] | None = None) -> None:
         job.tell(ExaminationStarted(what=self._what()))
@@ -190,13 +196,13 @@ class LiveModel:
         return msgspec.convert(redact_values(msgspec.to_builtins(report), self._redact), Report)
 
     def _calibrate(self, job: Job) -> None:
-        interpreter = self._snapshot.value(Interpreter)
-        if interpreter is None or self._snapshot.value(TorchRuntime) is None:
+        python = self._measurable()
+        if python is None:
             job.tell(CalibrationEnded(reason="torch does not work in the target"))
             return
         job.tell(CalibrationStarted())
         measured = calibrate(
-            interpreter.executable,
+            python,
             Settings(budget_s=self._given.get("budget_s")),
             children=job.children,
             on_progress=lambda progress: job.tell(CalibrationProgressed(progress=progress)),

@@ -38,6 +38,7 @@ class RecordedModel:
     report: Report | None
     after_rerun: Report | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
+    closed: bool = False
     gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
     predicted: Predicted | None = None
 
@@ -96,4 +97,4 @@ class RecordedModel:
         self.tell(Saved(path=path))
 
     def close(self) -> None:
-        self.asked.append(("close",))
+        self.closed = True

@@ -1,7 +1,10 @@
 """The calibration and what-if tabs, by Pilot, with hand-made progress."""
 
+import io
+
 import msgspec
 import pytest
+from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Sparkline, TabbedContent
 
@@ -11,6 +14,7 @@ from envdoctor.findings import Verdict
 from envdoctor.report import Report
 from envdoctor.tui.contract import CalibrationEnded, CalibrationProgressed, Predicted, ReportReady
 from envdoctor.tui.state import calibration_of
+from envdoctor.tui.widgets.calibration_text import speedup_table
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import play, press, screen_text, settled
@@ -187,3 +191,10 @@ def test_a_calibration_that_cannot_be_read_is_none() -> None:
     report = msgspec.structs.replace(machines.read("healthy_cpu"), calibration={"type": "Other"})
     assert report.verdict is Verdict.HEALTHY
     assert calibration_of(report) is None
+
+
+def test_no_speedup_saves_all_of_the_time() -> None:
+    huge = msgspec.structs.replace(machines.calibration().speedups[0], time_saved_pct=99.97)
+    console = Console(width=100, file=io.StringIO())
+    console.print(speedup_table([huge]))
+    assert "99.970 %" in console.file.getvalue()  # type: ignore[attr-defined]

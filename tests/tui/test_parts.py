@@ -43,6 +43,7 @@ def finding(name: str, severity: Severity = Severity.ERROR, because: str | None 
     ("name", "topic", "link"),
     [
         ("driver-too-old", "driver", "driver"),
+        ("missing-library:libc10.so", "loader", "PyTorch"),
         ("gpu-hw-fault", "driver", "GPU"),
         ("cuda-visible-devices", "driver", "GPU"),
         ("missing-libcudart", "loader", "CUDA"),
@@ -56,7 +57,17 @@ def finding(name: str, severity: Severity = Severity.ERROR, because: str | None 
     ],
 )
 def test_where_a_disease_sits(name: str, topic: str, link: str | None) -> None:
-    assert link_of(finding(name), topic) == link
+    name, _, subject = name.partition(":")
+    found = msgspec.structs.replace(finding(name), subject=subject or None)
+    assert link_of(found, topic) == link
+
+
+def test_what_misses_in_a_cpu_build_is_a_matter_of_torch() -> None:
+    report = machines.read("healthy_cpu")
+    checks = (msgspec.structs.replace(report.checks[0], topic="loader", codes=("ED999",)),)
+    found = (finding("missing-library"),)
+    chain = chain_of(msgspec.structs.replace(report, findings=found, checks=checks))
+    assert [link.name for link in chain if link.finding] == ["PyTorch"]
 
 
 def test_the_chain_of_the_broken_driver() -> None:

@@ -163,31 +163,38 @@ def test_ascii_where_the_terminal_shows_no_more(terminal: Open, env: dict[str, s
     one.exit_code()
 
 
-@pytest.mark.parametrize("leave", ["C-c", "q"])
-def test_leaving_in_mid_calibration_leaves_no_child(terminal: Open, leave: str) -> None:
+def measuring(terminal: Open) -> Terminal:
+    """The program in mid-calibration, with its worker running."""
     require(importlib.util.find_spec("torch") is not None, "torch")
     one = terminal("tui", "--python", sys.executable)
     one.wait_for("checks ran", limit_s=120)
     one.press("m")
-    one.wait_for("measuring:", limit_s=120)
-    worker = "calibration/worker.py"
     deadline = time.monotonic() + 60
-    while not (mine := [line for line in one.processes() if worker in line]):
+    while not workers(one):
         assert time.monotonic() < deadline, one.screen()
+        time.sleep(0.05)
+    return one
+
+
+def workers(one: Terminal) -> list[str]:
+    return [line for line in one.processes() if "calibration/worker.py" in line]
+
+
+@pytest.mark.parametrize(("leave", "code"), [("C-c", 130), ("q", 0)])
+def test_leaving_in_mid_calibration_leaves_no_child(terminal: Open, leave: str, code: int) -> None:
+    one = measuring(terminal)
     one.press(leave)
-    assert one.exit_code() == (130 if leave == "C-c" else 0)
-    assert mine
+    assert one.exit_code() == code
     assert nothing_left(one)
 
 
-def test_a_stopped_calibration_keeps_what_it_has(terminal: Open) -> None:
-    require(importlib.util.find_spec("torch") is not None, "torch")
-    one = terminal("tui", "--python", sys.executable)
-    one.wait_for("checks ran", limit_s=120)
-    one.press("m")
-    one.wait_for("images/s", limit_s=120)
+def test_a_stopped_calibration_ends_its_worker_and_the_program_goes_on(terminal: Open) -> None:
+    one = measuring(terminal)
+    one.wait_for("measuring:")
     one.press("x")
     one.wait_without("measuring:")
-    assert not [line for line in one.processes() if "worker.py" in line]
+    assert not workers(one)
+    one.press("1")
+    one.wait_for("PyTorch")
     one.press("q")
     assert one.exit_code() == 0

@@ -110,11 +110,16 @@ def speedup_table(speedups: Iterable[Speedup]) -> Table:
         table.add_row(
             f"{one.of}\n  against {one.against}",
             Text.assemble((f"{figure(one.ratio.median)}×", "bold"), f" {_range(one.ratio)}"),
-            f"{one.time_saved_pct:.1f} %",
+            f"{_saved(one.time_saved_pct)} %",
             f"{one.throughput_gain_pct:+,.0f} %",
             Text("prediction", "italic") if one.kind == "predicted" else "",
         )
     return table
+
+
+def _saved(percent: float) -> str:
+    """Never rounded up to all of the time."""
+    return f"{percent:.1f}" if percent <= 99.9 else f"{min(percent, 99.999):.3f}"
 
 
 _FORMS = ("times as fast", "less time", "throughput")

@@ -98,7 +98,7 @@ class FindingsPane(Vertical):
         if not self.is_mounted:
             return
         if before.report is not state.report:
-            self._rebuild(keep_place=before.report is not None)
+            self._rebuild()
         elif before.probes is not state.probes:
             self._rebuild_probes()
         if state.running:
@@ -148,10 +148,10 @@ class FindingsPane(Vertical):
         if row is not None and row.finding is not None:
             self.post_message(self.Opened(row.finding))
 
-    def _rebuild(self, *, keep_place: bool = True) -> None:
+    def _rebuild(self) -> None:
         report = self.state.report
         tree = self.listed
-        chosen = self.chosen if keep_place else None
+        chosen = self.chosen
         opened = {node.data.key for node in _nodes(tree.root) if node.data and node.is_expanded}
         tree.clear()
         if report is None:
@@ -181,8 +181,11 @@ class FindingsPane(Vertical):
         )
 
     def _return_to(self, chosen: Row | None) -> None:
+        """The same line again for a user who is in the list; else the first finding."""
         nodes = list(_nodes(self.listed.root))
-        same = (node for node in nodes if chosen and node.data and node.data.key == chosen.key)
+        on_a_line = chosen is not None and (chosen.finding or chosen.check or chosen.probe)
+        kept = chosen if on_a_line and self.listed.has_focus else None
+        same = (node for node in nodes if kept and node.data and node.data.key == kept.key)
         first = (node for node in nodes if node.data and node.data.finding)
         node = next(same, None) or next(first, None) or next(iter(nodes), None)
         if node is not None:

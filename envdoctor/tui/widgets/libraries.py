@@ -146,7 +146,7 @@ def library_text(library: ResolvedLibrary) -> Content:
         ("of", library.rule_of),
         ("version", library.version),
         ("owner", _owner(library.owner)),
-        ("needed by", ", ".join(library.needed_by)),
+        ("needed by", ", ".join(map(_short, library.needed_by))),
         ("how", f"{library.how}, {_WHEN.get(library.when, library.when)}"),
         ("without LD_LIBRARY_PATH", library.clean_path),
     ]
@@ -169,4 +169,10 @@ def problem_line(problem: Problem) -> str:
     names = f" {', '.join(problem.names[:3])}" if problem.names else ""
     more = f" and {len(problem.names) - 3} more" if len(problem.names) > 3 else ""
     detail = f": {problem.detail}" if problem.detail else ""
-    return f"✗ {problem.kind} {problem.library}{names}{more}, needed by {problem.needed_by}{detail}"
+    needed_by = _short(problem.needed_by)
+    return f"✗ {problem.kind} {problem.library}{names}{more}, needed by {needed_by}{detail}"
+
+
+def _short(path: str) -> str:
+    """The name without its folders, which would fill the pane."""
+    return path.rpartition("/")[2]
