@@ -44,9 +44,11 @@ def training_step(
     loss_of = nn.CrossEntropyLoss()
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
         with _autocast(device, precision):
             loss = loss_of(forward(images), labels)
+        # Not before the forward pass: the order of PyTorch's ImageNet example, and on a CPU it
+        # spares the allocator tens of thousands of page faults a step.
+        optimizer.zero_grad(set_to_none=True)
         if scaler is None:
             loss.backward()
             optimizer.step()
