@@ -71,6 +71,7 @@ class Files:
 
     def __init__(self) -> None:
         self._folders: dict[str, frozenset[str]] = {}
+        self._subdirs: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._objects: dict[str, Elf | Unreadable | Foreign | None] = {}
         self._said: dict[tuple[str, str], str | None] = {}
 
@@ -86,6 +87,13 @@ class Files:
                 names = frozenset()
             self._folders[directory] = names
         return name in names
+
+    def folders(self, directory: str, subdirs: tuple[str, ...]) -> tuple[str, ...]:
+        """That folder's subdirectories of these names which exist; the empty name is itself."""
+        if (directory, subdirs) not in self._subdirs:
+            paths = (os.path.join(directory, subdir) if subdir else directory for subdir in subdirs)
+            self._subdirs[directory, subdirs] = tuple(p for p in paths if os.path.isdir(p or "."))
+        return self._subdirs[directory, subdirs]
 
     def said(self, path: str, text: str) -> str | None:
         """`said_in`, each file searched once for a text."""
@@ -258,8 +266,7 @@ def offers(
             if usable and cached:
                 yield cached, Place(rule=CACHE, directory=os.path.dirname(cached))
             continue
-        for subdir in system.subdirs:
-            directory = os.path.join(place.directory, subdir) if subdir else place.directory
+        for directory in files.folders(place.directory, system.subdirs):
             if files.exists(directory, name):
                 yield os.path.join(directory, name), place
 
