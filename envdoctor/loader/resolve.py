@@ -27,6 +27,7 @@ from envdoctor.loader.simulate import (
 )
 from envdoctor.loader.symbols import with_culprits
 
+_PAGES = 64 * 1024
 _OWN_MODULES = ("_ctypes.",)
 
 
@@ -202,7 +203,7 @@ def _with_owners(libraries: Iterable[ResolvedLibrary], owners: Owners) -> Iterat
         yield msgspec.structs.replace(
             library,
             owner=owner,
-            version=version_of(library.path, owner),
+            version=version_of(library.path, owner) or _version_of_twin(library, known),
             alternatives=tuple(
                 msgspec.structs.replace(
                     offer,
@@ -212,6 +213,26 @@ def _with_owners(libraries: Iterable[ResolvedLibrary], owners: Owners) -> Iterat
                 for offer in library.alternatives
             ),
         )
+
+
+def _version_of_twin(library: ResolvedLibrary, known: Mapping[str, Owner]) -> str | None:
+    """The version of a package's file that has the same size and beginning, if one is offered."""
+    for offer in library.alternatives if library.path else ():
+        version = version_of(offer.path, known.get(offer.path))
+        if version is not None and _are_alike(library.path or "", offer.path):
+            return version
+    return None
+
+
+def _are_alike(one: str, other: str) -> bool:
+    """Same size and same first pages, where the build id is."""
+    try:
+        if os.path.getsize(one) != os.path.getsize(other):
+            return False
+        with open(one, "rb") as first, open(other, "rb") as second:
+            return first.read(_PAGES) == second.read(_PAGES)
+    except OSError:
+        return False
 
 
 def version_of(path: str | None, owner: Owner | None) -> str | None:

@@ -1,5 +1,6 @@
 """Broken miniatures: the prediction is what is mapped, and the finding names the cause."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -425,3 +426,17 @@ def test_the_wheels_own_library_in_place_of_the_systems_is_no_shadow(torch26: Mi
         )
         snapshot = Snapshot({LibraryResolution: Observed(value=fact, source="synthetic")})
         assert codes(findings_of(snapshot)) == told
+
+
+def test_an_identical_cudnn_on_the_path_is_a_warning_at_most(torch26: Miniature):
+    folder = torch26.shop.folder / "copy"
+    shutil.copytree(torch26.find("libcudnn.so.9").parent, folder)
+    own = torch26.site / "nvidia_cudnn_cu12.dist-info"
+    own.mkdir()
+    parts = sorted(torch26.find("libcudnn.so.9").parent.glob("*.so.9"))
+    lines = [f"{p.relative_to(torch26.site)},sha256=x,{p.stat().st_size}" for p in parts]
+    (own / "RECORD").write_text("\n".join(lines) + "\n")
+    torch26.installed = (("nvidia_cudnn_cu12", "9.1.0.70"),)
+    findings, truth = agree(torch26, {"LD_LIBRARY_PATH": str(folder)})
+    assert truth.error is None
+    assert codes(findings) == codes(findings, Severity.WARNING) == {"ED310"}

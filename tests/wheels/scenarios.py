@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tests.wheels.environments import Environment, donor, replace
 
 Variables = dict[str, str]
+Apply = Callable[[Environment], Variables | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +20,14 @@ class Scenario:
     """
 
     name: str
-    apply: Callable[[Environment], Variables | None]
+    apply: Apply
     codes: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     may_hide: tuple[str, ...] = ()
     silent: bool = False
 
 
-def _remove(pattern: str) -> Callable[[Environment], Variables | None]:
+def _remove(pattern: str) -> Apply:
     def apply(environment: Environment) -> Variables | None:
         found = environment.find(pattern)
         for path in found:
@@ -36,7 +37,7 @@ def _remove(pattern: str) -> Callable[[Environment], Variables | None]:
     return apply
 
 
-def _cut(pattern: str, keep: Callable[[int], int]) -> Callable[[Environment], Variables | None]:
+def _cut(pattern: str, keep: Callable[[int], int]) -> Apply:
     def apply(environment: Environment) -> Variables | None:
         found = environment.find(pattern)
         for path in found:
@@ -48,7 +49,7 @@ def _cut(pattern: str, keep: Callable[[int], int]) -> Callable[[Environment], Va
     return apply
 
 
-def _overwrite(pattern: str, content: bytes) -> Callable[[Environment], Variables | None]:
+def _overwrite(pattern: str, content: bytes) -> Apply:
     def apply(environment: Environment) -> Variables | None:
         found = environment.find(pattern)
         for path in found:
@@ -58,7 +59,7 @@ def _overwrite(pattern: str, content: bytes) -> Callable[[Environment], Variable
     return apply
 
 
-def _swap(name: str, pattern: str) -> Callable[[Environment], Variables | None]:
+def _swap(name: str, pattern: str) -> Apply:
     """Files of another version under the same names; the target's major must be the same."""
 
     def apply(environment: Environment) -> Variables | None:
@@ -74,21 +75,21 @@ def _swap(name: str, pattern: str) -> Callable[[Environment], Variables | None]:
     return apply
 
 
-def _shadow(*names: str) -> Callable[[Environment], Variables | None]:
+def _shadow(*names: str) -> Apply:
     def apply(environment: Environment) -> Variables | None:
         return {"LD_LIBRARY_PATH": ":".join(str(donor(name)) for name in names)}
 
     return apply
 
 
-def _preload(name: str, file: str) -> Callable[[Environment], Variables | None]:
+def _preload(name: str, file: str) -> Apply:
     def apply(environment: Environment) -> Variables | None:
         return {"LD_PRELOAD": str(donor(name) / file)}
 
     return apply
 
 
-def _remove_folder(part: str) -> Callable[[Environment], Variables | None]:
+def _remove_folder(part: str) -> Apply:
     def apply(environment: Environment) -> Variables | None:
         folder = environment.packages / "nvidia" / part
         if not folder.is_dir():
@@ -119,14 +120,23 @@ def _own_folder(environment: Environment) -> Variables | None:
     return {"LD_LIBRARY_PATH": ":".join(folders)}
 
 
-def _identical_copy(environment: Environment) -> Variables | None:
-    """A copy of one of torch's own libraries, first on the path."""
-    found = environment.find("libnvJitLink.so.*")
-    folder = environment.folder / "copy"
-    folder.mkdir()
-    for path in found:
-        shutil.copy2(path, folder / path.name)
-    return {"LD_LIBRARY_PATH": str(folder)} if found else None
+def _identical(pattern: str) -> Apply:
+    """A copy of some of torch's own libraries, first on the path."""
+
+    def apply(environment: Environment) -> Variables | None:
+        found = environment.find(pattern)
+        folder = environment.folder / "copy"
+        folder.mkdir()
+        for path in found:
+            shutil.copy2(path, folder / path.name)
+        return {"LD_LIBRARY_PATH": str(folder)} if found else None
+
+    return apply
+
+
+def _if(pattern: str, apply: Apply) -> Apply:
+    """Only where torch has such a library."""
+    return lambda environment: apply(environment) if environment.find(pattern) else None
 
 
 def _missing_preload(environment: Environment) -> Variables | None:
@@ -229,8 +239,13 @@ SCENARIOS = (
     Scenario(name="shadow NCCL 2.18", apply=_shadow("nccl-2.18"), silent=True),
     Scenario(name="shadow cublas 12.1", apply=_shadow("cublas-12.1"), silent=True),
     Scenario(name="shadow cudart 11", apply=_shadow("cudart-11"), silent=True),
-    Scenario(name="shadow cuDNN 8", apply=_shadow("cudnn-8"), silent=True),
-    Scenario(name="shadow cuDNN 9.5", apply=_shadow("cudnn-9.5"), hidden=("ED351",)),
+    Scenario(name="shadow cuDNN 8", apply=_if("libcudnn.so.9", _shadow("cudnn-8")), silent=True),
+    Scenario(
+        name="shadow cuDNN 9.5",
+        apply=_if("libcudnn.so.9", _shadow("cudnn-9.5")),
+        hidden=("ED351",),
+    ),
+    Scenario(name="an identical cuDNN on the path", apply=_identical("libcudnn*.so.*")),
     Scenario(
         name="shadow by a whole toolkit",
         apply=_shadow("cudart-12.1", "cublas-12.1", "nccl-2.18", "nvjitlink-12.1"),
@@ -246,5 +261,5 @@ SCENARIOS = (
     Scenario(name="nvidia wheels elsewhere on the path", apply=_moved, codes=MISSING),
     Scenario(name="empty folders on the path", apply=_empty_folder_first, silent=True),
     Scenario(name="the wheels' own folders on the path", apply=_own_folder, silent=True),
-    Scenario(name="an identical copy on the path", apply=_identical_copy),
+    Scenario(name="an identical copy on the path", apply=_identical("libnvJitLink.so.*")),
 )
