@@ -61,7 +61,7 @@ class DoctorApp(App[int]):
         self.state = State()
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self.state, lambda: self._model.abilities().gpus)
+        return MainScreen(self.state, self._model.gpus)
 
     def on_mount(self) -> None:
         self.theme = "textual-dark"

@@ -1,7 +1,7 @@
 """Between the application and whatever does the work: requests down, events up."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from envdoctor.calibration.results import Calibration
@@ -99,22 +99,6 @@ Event = (
 Listener = Callable[[Event], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """The page of a disease, in Markdown."""
-
-    title: str
-    markdown: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Abilities:
-    """What a model can do beyond showing; the application greys out the rest."""
-
-    live: bool = True
-    gpus: tuple[str, ...] = field(default=())
-
-
 class Model(Protocol):
     """Does the work. No method blocks or raises: what comes of it is told to the listener,
     from any thread."""
@@ -122,8 +106,8 @@ class Model(Protocol):
     def start(self, listener: Listener) -> None:
         """Begin the first examination."""
 
-    def abilities(self) -> Abilities:
-        """What can be asked of this model."""
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that can be predicted, the usual ones first; none until they are known."""
 
     def rerun(self, checks: tuple[str, ...] | None = None) -> None:
         """Look again: at everything, or at what these checks need."""
@@ -143,8 +127,8 @@ class Model(Protocol):
     def predict(self, gpu: str) -> None:
         """Predict what a GPU would bring here."""
 
-    def page(self, code: str) -> Page | None:
-        """The page of a disease; null if there is none."""
+    def page(self, code: str) -> str | None:
+        """The page of a disease in Markdown; null if there is none."""
 
     def open(self, path: str) -> None:
         """Show a saved report or facts file."""

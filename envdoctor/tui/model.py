@@ -24,14 +24,12 @@ from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
-    Abilities,
     CalibrationEnded,
     CalibrationProgressed,
     CalibrationStarted,
     ExaminationStarted,
     Failed,
     Listener,
-    Page,
     Predicted,
     ProbeChanged,
     ReportReady,
@@ -77,12 +75,12 @@ class LiveModel:
         else:
             self._jobs.start("examination", self._first_examination, listener)
 
-    def abilities(self) -> Abilities:
+    def gpus(self) -> tuple[str, ...]:
         if self._session is None:
-            return Abilities()
+            return ()
         names = tuple(gpu.model for gpu in self._session.knowledge.gpus)
         usual = tuple(name for name in DEFAULT_WHAT_IF if name in names)
-        return Abilities(gpus=(*usual, *(name for name in names if name not in usual)))
+        return (*usual, *(name for name in names if name not in usual))
 
     def rerun(self, checks: tuple[str, ...] | None = None) -> None:
         if self._path is not None:
@@ -117,14 +115,14 @@ class LiveModel:
 
         run_aside("prediction", work, self._listener)
 
-    def page(self, code: str) -> Page | None:
+    def page(self, code: str) -> str | None:
         if self._session is None:
             return None
         try:
             page = find_page(code, self._session.loaded)
         except (BadPage, OSError):
             return None
-        return None if page is None else Page(title=page.meta.get("name", code), markdown=page.body)
+        return None if page is None else page.body
 
     def open(self, path: str) -> None:
         def work(job: Job) -> None:

@@ -6,12 +6,10 @@ from envdoctor.collect import ProbeEvent
 from envdoctor.core_facts import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
-    Abilities,
     CalibrationEnded,
     CalibrationStarted,
     ExaminationStarted,
     Listener,
-    Page,
     Predicted,
     ProbeChanged,
     ReportReady,
@@ -39,7 +37,7 @@ class RecordedModel:
     after_rerun: Report | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
     closed: bool = False
-    gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
+    known_gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
     predicted: Predicted | None = None
 
     def start(self, listener: Listener) -> None:
@@ -53,8 +51,8 @@ class RecordedModel:
                 listener(ProbeChanged(event=event))
             listener(ReportReady(report=self.report, final=True))
 
-    def abilities(self) -> Abilities:
-        return Abilities(gpus=self.gpus)
+    def gpus(self) -> tuple[str, ...]:
+        return self.known_gpus
 
     def rerun(self, checks: tuple[str, ...] | None = None) -> None:
         self.asked.append(("rerun", checks))
@@ -85,9 +83,9 @@ class RecordedModel:
         reason = "measure first (`m`) to see the speedup against this machine"
         self.tell(self.predicted or Predicted(gpu=gpu, calibration=None, reason=reason))
 
-    def page(self, code: str) -> Page | None:
+    def page(self, code: str) -> str | None:
         self.asked.append(("page", code))
-        return Page(title=code, markdown=f"# {code}\n\n{PAGE}")
+        return f"# {code}\n\n{PAGE}"
 
     def open(self, path: str) -> None:
         self.asked.append(("open", path))

@@ -186,9 +186,9 @@ def test_pages_and_predictions(live: LiveModel, ear: Ear) -> None:
     ear.final()
     page = live.page("ED201")
     assert page is not None
-    assert "## Fix" in page.markdown
+    assert "## Fix" in page
     assert live.page("ED000") is None
-    gpu = live.abilities().gpus[0]
+    gpu = live.gpus()[0]
     live.predict(gpu)
     predicted = ear.wait(Predicted)
     assert predicted.calibration is not None

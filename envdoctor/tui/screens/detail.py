@@ -15,7 +15,6 @@ from textual.widgets.option_list import Option
 
 from envdoctor.findings import Finding, Fix
 from envdoctor.report import Report
-from envdoctor.tui.contract import Page
 from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
@@ -25,7 +24,7 @@ from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.wishes import CopyWanted, RerunWanted
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL
 
-PageOf = Callable[[str], Page | None]
+PageOf = Callable[[str], str | None]
 
 
 class FixBox(Static, can_focus=True):
@@ -92,7 +91,7 @@ class DetailScreen(StateScreen):
         if page is not None:
             from textual.widgets import Markdown
 
-            await body.mount(Markdown(page.markdown, id="page", open_links=False))
+            await body.mount(Markdown(page, id="page", open_links=False))
 
     def _parts(self, finding: Finding) -> list[Static | OptionList]:
         facts = [*headline(finding), *evidence_lines(finding.evidence)]

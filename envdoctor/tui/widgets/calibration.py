@@ -47,6 +47,7 @@ class CalibrationPane(VerticalScroll, can_focus=True):
 
     def _show_live(self, before: Measuring | None, measuring: Measuring | None) -> None:
         self.query_one("#live").display = measuring is not None
+        self.query_one("#calibration-says").display = measuring is None or self._shown is not None
         if measuring is None:
             return
         if before is None:
