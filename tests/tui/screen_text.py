@@ -51,3 +51,8 @@ async def press(pilot: Pilot[int], *keys: str) -> None:
         pilot.app.post_message(Key(name, char))
         await pilot.pause()
     await settled(pilot)
+
+
+def toasts(app: DoctorApp) -> str:
+    """The titles and texts of all notices so far."""
+    return "\n".join(f"{one.title} {one.message}" for one in app._notifications)

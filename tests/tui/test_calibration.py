@@ -17,8 +17,7 @@ from envdoctor.tui.state import calibration_of
 from envdoctor.tui.widgets.calibration_text import speedup_table
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
-from tests.tui.screen_text import play, press, screen_text, settled
-from tests.tui.test_flows import toasts
+from tests.tui.screen_text import play, press, screen_text, settled, toasts
 
 
 @pytest.fixture

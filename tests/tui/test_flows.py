@@ -1,37 +1,22 @@
 """Every key and every flow, by Pilot over recorded reports."""
 
-import asyncio
-from pathlib import Path
-
 import msgspec
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, TabbedContent
 
-from envdoctor.report import Report
-from envdoctor.tui.app import DoctorApp
-from envdoctor.tui.contract import Failed, ReportReady
+from envdoctor.tui.contract import ReportReady
 from envdoctor.tui.screens.detail import DetailScreen
 from envdoctor.tui.screens.main import MainScreen
 from envdoctor.tui.widgets.findings import FindingsPane
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
-from tests.tui.screen_text import play, press, screen_text, settled
-
-
-def repaired(report: Report) -> Report:
-    """The same machine after its root cause and the consequences are gone."""
-    findings = tuple(one for one in report.findings if one.code == "ED503")
-    return msgspec.structs.replace(report, findings=findings, exit_code=0)
+from tests.tui.screen_text import play, press, screen_text, settled, toasts
 
 
 @pytest.fixture
 def model() -> RecordedModel:
     return RecordedModel(machines.read("broken_driver"))
-
-
-def toasts(app: DoctorApp) -> str:
-    return "\n".join(f"{one.title} {one.message}" for one in app._notifications)
 
 
 def test_the_banner_names_the_root_cause_and_its_fix(model: RecordedModel) -> None:
@@ -239,224 +224,6 @@ def test_a_related_finding_opens(model: RecordedModel) -> None:
         assert "because of ✗ ED201" in screen_text(pilot.app)
 
     play(model, steps, size=(120, 60))
-
-
-def test_rerun_makes_a_repaired_finding_disappear(model: RecordedModel) -> None:
-    model.after_rerun = repaired(machines.read("broken_driver"))
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "2")
-        assert "ED201 driver-too-old" in screen_text(pilot.app)
-        await press(pilot, "r")
-        assert model.asked == [("rerun", None)]
-        lines = [line for line in screen_text(pilot.app).splitlines() if "ED201" in line]
-        assert all("is gone" in line for line in lines)
-        assert "✓ ED201 driver-too-old is gone" in toasts(pilot.app)
-
-    app = play(model, steps)
-    assert app.exit_code == 0
-
-
-def test_rerun_of_the_chosen_check(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "2", "down", "R")
-
-    play(model, steps)
-    assert model.asked == [("rerun", ("cuda-init",))]
-
-
-def test_rerun_from_the_detail_says_that_the_finding_is_gone(model: RecordedModel) -> None:
-    model.after_rerun = repaired(machines.read("broken_driver"))
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "enter", "R")
-        assert "✓ ED201 driver-too-old is gone" in screen_text(pilot.app).splitlines()[0]
-
-    play(model, steps)
-    assert ("rerun", ("driver-too-old",)) in model.asked
-
-
-def test_switch_to_a_listed_target(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "t")
-        assert "/usr/bin/python3  (`python3` on PATH, no torch)" in screen_text(pilot.app)
-        await press(pilot, "down", "enter")
-
-    play(model, steps)
-    assert model.asked == [("find_targets",), ("switch_target", "/usr/bin/python3")]
-
-
-def test_switch_to_a_typed_target(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "t", "tab", *"/x/y", "enter")
-
-    play(model, steps)
-    assert model.asked[-1] == ("switch_target", "/x/y")
-
-
-@pytest.mark.parametrize(
-    ("downs", "kind", "name"),
-    [(0, "json", "report.json"), (1, "markdown", "report.md"), (2, "facts", "facts.json")],
-)
-def test_save(model: RecordedModel, downs: int, kind: str, name: str) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "s", *["down"] * downs, "enter")
-        assert f"written to {name}" in toasts(pilot.app)
-
-    play(model, steps)
-    assert model.asked == [("save", kind, name)]
-
-
-def test_save_under_another_name(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "s", "tab", *"a.json", "enter")
-
-    play(model, steps)
-    assert model.asked == [("save", "json", "a.json")]
-
-
-def test_save_a_screenshot(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "s", "down", "down", "down", "enter")
-
-    play(model, steps)
-    svg = (tmp_path / "envdoctor.svg").read_text(encoding="utf-8")
-    assert svg.startswith("<svg")
-    assert "driver-too-old" in svg
-
-
-def test_a_screenshot_that_cannot_be_written_says_why(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "envdoctor.svg").mkdir()
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "s", "down", "down", "down", "enter")
-        assert "cannot write" in toasts(pilot.app)
-
-    play(model, steps)
-
-
-def test_open_offers_the_files_of_the_folder(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "facts.json").write_text("{}", encoding="utf-8")
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "o")
-        assert "facts.json" in screen_text(pilot.app)
-        await press(pilot, "down", "enter")
-
-    play(model, steps)
-    assert model.asked == [("open", "facts.json")]
-
-
-def test_open_by_path(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "o", *"/a.json", "enter")
-
-    play(model, steps)
-    assert model.asked == [("open", "/a.json")]
-
-
-def test_escape_leaves_a_dialog_without_asking_anything(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "s", "escape", "o", "escape", "question_mark", "escape")
-        assert isinstance(pilot.app.screen, MainScreen)
-
-    play(model, steps)
-    assert model.asked == []
-
-
-def test_a_failure_of_the_model_is_said(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        model.tell(Failed(message="cannot read `x`"))
-        await settled(pilot)
-        assert "cannot read `x`" in toasts(pilot.app)
-
-    play(model, steps)
-
-
-def test_help_lists_the_keys(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "question_mark")
-        assert "examine another interpreter" in screen_text(pilot.app)
-
-    play(model, steps)
-
-
-def test_dark_and_light(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        dark = pilot.app.theme
-        await press(pilot, "d")
-        assert pilot.app.theme != dark
-        await press(pilot, "d")
-        assert pilot.app.theme == dark
-
-    play(model, steps)
-
-
-def test_command_palette_knows_the_actions(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "ctrl+p", *"target")
-        await pilot.pause(0.5)
-        assert "examine another interpreter" in screen_text(pilot.app)
-
-    play(model, steps)
-
-
-@pytest.mark.parametrize(
-    ("machine", "code"), [("broken_driver", 1), ("healthy_cpu", 0), ("two_gpus", 0)]
-)
-def test_quit_ends_with_the_reports_exit_code(machine: str, code: int) -> None:
-    model = RecordedModel(machines.read(machine))
-
-    async def steps(pilot: Pilot[int]) -> None:
-        await pilot.press("q")
-
-    assert play(model, steps).return_value == code
-    assert model.closed
-
-
-@pytest.mark.parametrize("keys", [(), ("s",), ("slash", "a"), ("enter",), ("ctrl+p",)])
-def test_ctrl_c_leaves_from_everywhere(model: RecordedModel, keys: tuple[str, ...]) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, *keys)
-        await pilot.press("ctrl+c")
-
-    assert play(model, steps).return_value == 130
-    assert model.closed
-
-
-def test_resizing_breaks_nothing(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        for size in ((200, 60), (20, 5), (80, 24)):
-            for key in ("1", "2"):
-                await pilot.resize_terminal(*size)
-                await press(pilot, key)
-        assert "ED201" in screen_text(pilot.app)
-
-    play(model, steps)
-
-
-def test_events_after_the_end_are_ignored(model: RecordedModel) -> None:
-    async def body() -> None:
-        app = DoctorApp(model)
-        async with app.run_test() as pilot:
-            await settled(pilot)
-        model.tell(Failed(message="too late"))
-
-    asyncio.run(body())
 
 
 def test_a_click_on_a_key_presses_it(model: RecordedModel) -> None:

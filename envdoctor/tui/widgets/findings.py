@@ -1,7 +1,6 @@
 """The list of findings, the filter above it, and the chosen one beside or below it."""
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,10 +12,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Static, Tree
-from textual.widgets.tree import TreeNode
 
 from envdoctor.findings import Finding, Severity
-from envdoctor.report import CheckRecord, Report
+from envdoctor.report import Report
 from envdoctor.tui.grouping import (
     Group,
     Wanted,
@@ -24,30 +22,24 @@ from envdoctor.tui.grouping import (
     passed_checks,
     unrun_checks,
 )
-from envdoctor.tui.state import ProbeState, State
-from envdoctor.tui.widgets.finding_text import finding_text
-from envdoctor.tui.widgets.strip import TICK_S, probe_line
-from envdoctor.tui.words import SEVERITY_SYMBOL, plural
+from envdoctor.tui.state import State
+from envdoctor.tui.widgets.findings_tree import (
+    Row,
+    add_group,
+    add_passed,
+    add_unrun,
+    nodes_below,
+    preview,
+    probe_label,
+)
+from envdoctor.tui.widgets.strip import TICK_S
+from envdoctor.tui.words import plural
 
 _LEAST = {
     Severity.INFO: "all severities",
     Severity.WARNING: "warnings and errors",
     Severity.ERROR: "errors only",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What a line of the tree stands for; `key` is stable while the report changes."""
-
-    key: str
-    finding: Finding | None = None
-    check: CheckRecord | None = None
-    probe: ProbeState | None = None
-    note: str = ""
-
-
-Node = TreeNode[Row]
 
 
 class FindingsPane(Vertical):
@@ -152,7 +144,9 @@ class FindingsPane(Vertical):
         report = self.state.report
         tree = self.listed
         chosen = self.chosen
-        opened = {node.data.key for node in _nodes(tree.root) if node.data and node.is_expanded}
+        opened = {
+            node.data.key for node in nodes_below(tree.root) if node.data and node.is_expanded
+        }
         tree.clear()
         if report is None:
             self.query_one("#shown", Static).update("nothing is known yet")
@@ -160,9 +154,9 @@ class FindingsPane(Vertical):
             groups = group_findings(report, self.wanted)
             self._say_what_is_shown(report, groups)
             for group in groups:
-                _add_group(tree.root, group)
-            _add_passed(tree.root, passed_checks(report, self.wanted), opened)
-            _add_unrun(tree.root, unrun_checks(report, self.wanted), opened)
+                add_group(tree.root, group)
+            add_passed(tree.root, passed_checks(report, self.wanted), opened)
+            add_unrun(tree.root, unrun_checks(report, self.wanted), opened)
         self._probes_node = tree.root.add(
             Text("probes"), data=Row(key="probes"), expand="probes" in opened or report is None
         )
@@ -182,7 +176,7 @@ class FindingsPane(Vertical):
 
     def _return_to(self, chosen: Row | None) -> None:
         """The same line again for a user who is in the list; else the first finding."""
-        nodes = list(_nodes(self.listed.root))
+        nodes = list(nodes_below(self.listed.root))
         on_a_line = chosen is not None and (chosen.finding or chosen.check or chosen.probe)
         kept = chosen if on_a_line and self.listed.has_focus else None
         same = (node for node in nodes if kept and node.data and node.data.key == kept.key)
@@ -201,10 +195,10 @@ class FindingsPane(Vertical):
             row = Row(key=f"probe {probe.name}", probe=probe)
             node = present.pop(row.key, None)
             if node is None:
-                self._probes_node.add_leaf(_probe_label(probe), data=row)
+                self._probes_node.add_leaf(probe_label(probe), data=row)
             else:
                 node.data = row
-                node.set_label(_probe_label(probe))
+                node.set_label(probe_label(probe))
         for node in present.values():
             node.remove()
 
@@ -213,99 +207,8 @@ class FindingsPane(Vertical):
             return
         for node in self._probes_node.children:
             if node.data and node.data.probe and node.data.probe.running:
-                node.set_label(_probe_label(node.data.probe))
+                node.set_label(probe_label(node.data.probe))
 
     def _preview(self, row: Row | None) -> None:
         self.query_one("#preview-text", Static).update(preview(row))
         self.query_one("#preview").scroll_home(animate=False)
-
-
-def preview(row: Row | None) -> Content:
-    """What the pane says about the line under the cursor."""
-    if row is None:
-        return Content("")
-    if row.finding is not None:
-        return finding_text(row.finding)
-    if row.check is not None:
-        return _check_text(row.check)
-    if row.probe is not None:
-        slow = f"\nslow because: {row.probe.slow_because}" if row.probe.slow_because else ""
-        return Content(f"probe {row.probe.name}: {row.probe.detail or row.probe.state}{slow}")
-    return Content(row.note)
-
-
-def _check_text(check: CheckRecord) -> Content:
-    codes = ", ".join(check.codes)
-    outcome = f"{check.status}: {check.reason}" if check.reason else "ran and found nothing"
-    return Content.assemble(
-        (f"check {check.name}", "bold"),
-        f"  topic {check.topic}, codes {codes}\n{outcome}\n",
-        (f"{check.seconds * 1000:.1f} ms", "$text-muted"),
-    )
-
-
-def _add_group(root: Node, group: Group) -> None:
-    node = root.add(Text(group.topic, "bold"), data=Row(key=f"topic {group.topic}"), expand=True)
-    for cause in group.causes:
-        row = Row(key=cause.finding.id, finding=cause.finding)
-        label = finding_label(cause.finding)
-        if not cause.consequences:
-            node.add_leaf(label, data=row)
-            continue
-        below = node.add(label, data=row, expand=True)
-        for other in cause.consequences:
-            below.add_leaf(finding_label(other), data=Row(key=other.id, finding=other))
-
-
-def _add_passed(root: Node, checks: tuple[CheckRecord, ...], opened: set[str]) -> None:
-    if not checks:
-        return
-    node = root.add(
-        Text(f"✓ {plural(len(checks), 'check')} found nothing"),
-        data=Row(key="passed", note="these checks ran and found nothing"),
-        expand="passed" in opened,
-    )
-    for check in checks:
-        node.add_leaf(Text(f"✓ {check.topic}: {check.name}"), data=_check_row(check))
-
-
-def _add_unrun(root: Node, reasons: dict[str, tuple[CheckRecord, ...]], opened: set[str]) -> None:
-    if not reasons:
-        return
-    number = sum(len(checks) for checks in reasons.values())
-    node = root.add(
-        Text(f"– {plural(number, 'check')} did not run"),
-        data=Row(key="unrun", note="unknown is not healthy: below is why they could not look"),
-        expand="unrun" in opened,
-    )
-    for reason, checks in reasons.items():
-        key = f"reason {reason}"
-        below = node.add(Text(reason), data=Row(key=key, note=reason), expand=key in opened)
-        for check in checks:
-            below.add_leaf(Text(f"– {check.topic}: {check.name}"), data=_check_row(check))
-
-
-def _check_row(check: CheckRecord) -> Row:
-    return Row(key=f"check {check.name}", check=check)
-
-
-def finding_label(finding: Finding) -> Text:
-    """`✗ ED201 driver-too-old: driver 470.82 ...` for one line of the tree."""
-    colour = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
-    symbol = "↳ " if finding.because else ""
-    return Text.assemble(
-        (f"{symbol}{SEVERITY_SYMBOL[finding.severity]} {finding.code} ", colour[finding.severity]),
-        (finding.name, "bold"),
-        f": {finding.message}",
-    )
-
-
-def _probe_label(probe: ProbeState) -> Text:
-    return Text(probe_line(probe, time.monotonic()).plain)
-
-
-def _nodes(node: Node) -> list[Node]:
-    found: list[Node] = []
-    for child in node.children:
-        found += [child, *_nodes(child)]
-    return found
