@@ -17,6 +17,8 @@ from tests.wheels.environments import (
 )
 from tests.wheels.scenarios import Scenario
 
+_TEXT = 200
+
 
 @dataclass
 class Outcome:
@@ -74,8 +76,8 @@ def judge(
     fact = report["facts"]["LibraryResolution"]["value"]
     findings = report["findings"]
     outcome.codes = sorted({f"{f['code']}:{f['severity']}" for f in findings})
-    outcome.predicted_error = fact["import_error"] or ""
-    outcome.error = str(truth.get("import") or "")
+    outcome.predicted_error = (fact["import_error"] or "")[:_TEXT]
+    outcome.error = str(truth.get("import") or "")[:_TEXT]
     finished = bool(truth.get("finished"))
     if "mapped" not in truth:
         outcome.status = f"died ({truth['exit']}): nothing to compare"
