@@ -44,7 +44,11 @@ _MAX_DEPTH = 3
 
 @check(CUDNN_VERSION_MISMATCH)
 def cudnn_version_mismatch(resolution: LibraryResolution, used: TorchFirstUse | None) -> Findings:
-    """cuDNN's libraries are taken from two installations whose versions differ."""
+    """cuDNN's libraries are taken from two installations whose versions differ.
+
+    Where libcudnn opens its own parts from its own folder (by its RPATH, as in torch 2.15) and only
+    what those open in turn would be another's, this is a warning: no GPU has settled it.
+    """
     parts = [one for one in resolution.libraries if _is_cudnn(one)]
     main = next((one for one in parts if stem_of(one.soname) == "libcudnn"), None)
     if main is None:
@@ -53,9 +57,10 @@ def cudnn_version_mismatch(resolution: LibraryResolution, used: TorchFirstUse | 
     if not strangers:
         return
     other = strangers[0]
-    sure = main.version is not None and other.version is not None
+    direct = any(main.path in one.needed_by for one in strangers)
+    sure = direct and main.version is not None and other.version is not None
     yield CUDNN_VERSION_MISMATCH.finding(
-        severity=Severity.WARNING if _convolves(used) else Severity.ERROR,
+        severity=Severity.ERROR if direct and not _convolves(used) else Severity.WARNING,
         confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
         count=len({_folder(one) for one in parts}),
         one=main.soname,
