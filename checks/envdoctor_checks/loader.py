@@ -209,7 +209,7 @@ def openmp_duplicate(
 ) -> Findings:
     """Two copies of libiomp5 or libomp in one process, which makes them abort (OMP Error #15)."""
     paths = {one.path for one in resolution.libraries if one.path and one.mapped}
-    paths |= {os.path.realpath(path) for path in (loaded.paths if loaded else ())}
+    paths |= set(loaded.paths if loaded else ())
     copies = sorted(p for p in paths if stem_of(os.path.basename(p)) in ("libiomp5", "libomp"))
     if len(copies) < 2:
         return

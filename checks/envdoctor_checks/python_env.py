@@ -280,12 +280,7 @@ def _is_elsewhere(
     if imported.outcome != "ok" or not imported.file:
         return False
     installed = (*interpreter.site_packages, *((build.path,) if build else ()))
-    real = os.path.realpath(imported.file)
-    return not any(
-        path.startswith(folder.rstrip("/") + "/")
-        for folder in installed
-        for path in (imported.file, real)
-    )
+    return not any(imported.file.startswith(folder.rstrip("/") + "/") for folder in installed)
 
 
 def _shadowed(

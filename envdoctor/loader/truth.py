@@ -32,9 +32,10 @@ def differences(resolution: LibraryResolution, mapped: Iterable[str]) -> tuple[D
     """Where prediction and truth part, for what was to be mapped and for every CUDA library.
 
     Libraries that open with the first work on a GPU count only if they are mapped, and then by
-    their predicted file.
+    their predicted file. The kernel names mapped files by their resolved paths, as the prediction
+    does.
     """
-    truth = {os.path.realpath(path) for path in mapped}
+    truth = set(mapped)
     by_path = {one.path: one for one in resolution.libraries if one.path}
     by_name = {os.path.basename(path): path for path in truth}
     found = []

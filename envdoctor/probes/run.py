@@ -15,6 +15,7 @@ OUTPUT_CAP_BYTES = 64 * 1024
 
 _TICK_S = 0.05
 _DRAIN_S = 0.5
+_REAP_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +134,10 @@ def run_child(
         timed_out = _pump(process, outputs, started + timeout_s, still_allowed)
         if timed_out:
             children.kill(process)
-        code = process.wait()
+        code = _reap(process)
     finally:
         children.forget(process)
+        _reap(process)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -147,6 +149,15 @@ def run_child(
         stderr=outputs["stderr"].text(),
         seconds=time.monotonic() - started,
     )
+
+
+def _reap(process: "subprocess.Popen[bytes]") -> int:
+    """The exit status of an ended or killed child. One that the kernel cannot end, because it
+    waits inside of a driver, is left behind and counts as killed."""
+    try:
+        return process.wait(timeout=_REAP_S)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGKILL
 
 
 def _pump(

@@ -72,6 +72,18 @@ def test_checks_know_no_commands_and_run_nothing() -> None:
         assert not found, f"{file} imports {found}"
 
 
+TOUCHES_THE_MACHINE = {"realpath", "exists", "isfile", "isdir", "stat", "open", "environ"}
+
+
+def test_checks_look_at_facts_and_never_at_the_machine() -> None:
+    for file in files(CHECKS):
+        if file.name == "__init__.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            name = getattr(node, "attr", None) or getattr(node, "id", None)
+            assert name not in TOUCHES_THE_MACHINE, f"{file} uses {name}"
+
+
 def test_no_module_imports_another_in_a_circle() -> None:
     modules = {
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
