@@ -114,11 +114,13 @@ def _dpkg_owners(paths: Iterable[str]) -> dict[str, Owner]:
     if not spellings:
         return {}
     found: dict[str, str] = {}
+    wanted = re.compile("^(?:" + "|".join(map(re.escape, sorted(spellings))) + ")$", re.MULTILINE)
+    folders = {os.path.dirname(spelling) + "/" for spelling in spellings}
     for name in _listing(os.path.join(_DPKG, "info"), ".list"):
         text = _read(os.path.join(_DPKG, "info", name))
-        if ".so" not in text:
+        if not any(folder in text for folder in folders):
             continue
-        for line in spellings.keys() & set(text.split("\n")):
+        for line in wanted.findall(text):
             found[spellings[line]] = name.removesuffix(".list").partition(":")[0]
     versions = _dpkg_versions(set(found.values())) if found else {}
     return {

@@ -51,20 +51,17 @@ def recorded(record: Path) -> Iterator[Row]:
     own = record.parent.name
     try:
         with record.open(encoding="utf-8", errors="replace", newline="") as file:
-            yield from (
-                (row[0], row[1], row[2])
-                for row in csv.reader(file)
-                if len(row) >= 3 and _is_checked(row[0], own)
-            )
+            for row in csv.reader(file):
+                if len(row) >= 3 and _is_checked(row[0], own):
+                    yield row[0], row[1], row[2]
     except (OSError, csv.Error):
         return
 
 
 def _is_checked(path: str, own: str) -> bool:
-    if path.startswith(("../", "/")) or path.endswith(".pyc"):
+    if path.endswith(".pyc") or path.startswith(("../", "/")):
         return False
-    folder, _, name = path.rpartition("/")
-    return not (folder == own and name in _REWRITTEN)
+    return not (path.startswith(own) and path.rpartition("/")[2] in _REWRITTEN)
 
 
 def _difference(location: str, row: Row, deep: bool) -> DamagedFile | None:
