@@ -22,6 +22,7 @@ __all__ = [
     "Gpu",
     "Gpus",
     "Host",
+    "HostCompiler",
     "InstalledFiles",
     "Installer",
     "Interpreter",
@@ -461,6 +462,13 @@ class Toolkits(Fact):
     items: tuple[Toolkit, ...]
     cuda_home: str | None = None
     nvcc: str | None = None
+
+
+class HostCompiler(Fact):
+    """The gcc that nvcc would call; asked for only where there is an nvcc. `version` is its own."""
+
+    path: str
+    version: str
 
 
 class Environment(Fact):

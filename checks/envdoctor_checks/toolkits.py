@@ -9,6 +9,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Gpus,
+    HostCompiler,
     Safety,
     Severity,
     Toolkits,
@@ -34,6 +35,13 @@ CUDNN_DROPPED_GPU = Code(
     family="gpu-arch-too-old",
     severity=Severity.ERROR,
     message="cuDNN {version} no longer has code for {gpu} (compute capability {capability})",
+)
+GCC_UNSUPPORTED = Code(
+    id="ED377",
+    name="gcc-unsupported",
+    family="gcc-unsupported",
+    severity=Severity.INFO,
+    message="gcc {version} is not one that nvcc {toolkit} accepts, {oldest} to {newest}",
 )
 KNOWLEDGE_OUTDATED = Code(
     id="ED379",
@@ -69,6 +77,37 @@ def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
         notes=(
             "torch brings its own CUDA and does not use this toolkit; only torch.utils."
             "cpp_extension compares them, and refuses another major",
+        ),
+    )
+
+
+@check(GCC_UNSUPPORTED)
+def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Knowledge) -> Findings:
+    """The gcc on PATH is too new or too old for nvcc; it matters only to those who build."""
+    toolkit = next((one.version for one in toolkits.items if one.version), None)
+    accepted = known.host_compilers(toolkit) if toolkit else None
+    major = int(compiler.version.partition(".")[0])
+    if accepted is None or accepted.gcc_min <= major <= accepted.gcc_max:
+        return
+    yield GCC_UNSUPPORTED.finding(
+        severity=Severity.WARNING if toolkits.cuda_home else Severity.INFO,
+        version=compiler.version,
+        toolkit=toolkit,
+        oldest=accepted.gcc_min,
+        newest=accepted.gcc_max,
+        evidence=(
+            Evidence(label="gcc", value=compiler.version, source=compiler.path),
+            Evidence(label="nvcc", value=toolkit or "", source=toolkits.items[0].source),
+        ),
+        fixes=(
+            Fix(
+                summary="to build extensions, give nvcc a gcc that it accepts",
+                commands=(f"export NVCC_PREPEND_FLAGS='-ccbin gcc-{accepted.gcc_max}'",),
+            ),
+        ),
+        notes=(
+            "torch itself needs no compiler",
+            f"{accepted.source}, retrieved {accepted.retrieved}",
         ),
     )
 

@@ -7,12 +7,14 @@ from envdoctor.core_facts import (
     Environment,
     Gpus,
     Host,
+    HostCompiler,
     Limits,
     Nvml,
     PciGpus,
     Toolkits,
 )
 from envdoctor.plugins import Cost, Probe, Where
+from envdoctor.probes.compiler import decode_compiler
 from envdoctor.probes.driver import decode_driver
 from envdoctor.probes.driver_api import LIMIT_S, decode_cuda_init, decode_nvml
 from envdoctor.probes.host import decode_host
@@ -32,6 +34,13 @@ MACHINE_PROBES = (
         where=Where.HOST,
         provides=(PciGpus, Driver, Toolkits),
         decode=decode_driver,
+        static=True,
+    ),
+    Probe(
+        name="host compiler",
+        where=Where.HOST,
+        provides=(HostCompiler,),
+        decode=decode_compiler,
         static=True,
     ),
     Probe(

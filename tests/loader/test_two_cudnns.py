@@ -31,7 +31,7 @@ def test_only_what_libcudnn_opens_itself_is_sure_to_break(
             part("libcudnn.so.9", WHEEL, "9.26.0"),
             part("libcudnn_graph.so.9", WHEEL, "9.26.0", f"{WHEEL}/libcudnn.so.9"),
             part("libcudnn_ops.so.9", OTHER, "9.5.1", f"{WHEEL}/{opened_by}"),
-        )
+        ),
     )
     (finding,) = cudnn_version_mismatch.fn(resolution=resolution, used=None)
     assert (finding.severity, finding.confidence) == (severity, confidence)

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from envdoctor.api import HostCompiler, Observed, Toolkits, Unknown
+from envdoctor.options import Options
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
+from envdoctor.probes.compiler import decode_compiler
 from envdoctor.probes.driver import read_driver, read_pci, read_toolkits
 from envdoctor.probes.host import cpu, os_release, read_container, read_environment, read_limits
+from envdoctor.probes.run import Children
 
 
 class Tree:
@@ -190,3 +194,16 @@ def test_toolkits_in_the_order_that_builds_use(tree: Tree) -> None:
     assert [one.version for one in found.items] == ["12.6", "11.0.228", "12.4.1"]
     assert found.cuda_home == str(home)
     assert found.nvcc is None
+
+
+def test_the_compiler_is_asked_only_where_there_is_an_nvcc(
+    compiler: str, children: Children
+) -> None:
+    options = Options()
+    without = decode_compiler(Toolkits(items=()), options, children)
+    assert isinstance(without[HostCompiler], Unknown)
+    found = decode_compiler(Toolkits(items=(), nvcc="/usr/bin/nvcc"), options, children)
+    fact = found[HostCompiler]
+    assert isinstance(fact, Observed)
+    assert int(fact.value.version.split(".")[0]) >= 4
+    assert compiler

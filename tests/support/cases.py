@@ -15,6 +15,7 @@ from envdoctor.api import (
     Frame,
     Gpu,
     Gpus,
+    HostCompiler,
     InstalledFiles,
     Installer,
     Interpreter,
@@ -23,6 +24,8 @@ from envdoctor.api import (
     Reason,
     Snapshot,
     Target,
+    Toolkit,
+    Toolkits,
     TorchAbsent,
     TorchBuild,
     TorchFirstUse,
@@ -417,6 +420,18 @@ CASES: dict[str, Case] = {
         ),
         "wsl-libcuda",
         1,
+    ),
+    "gcc-too-new-for-nvcc": Case(
+        machine(
+            HostCompiler(path="/usr/bin/gcc", version="14.2.0"),
+            Toolkits(
+                items=(Toolkit(path="/usr/local/cuda-12.4", version="12.4.1", source="CUDA_HOME"),),
+                cuda_home="/usr/local/cuda-12.4",
+                nvcc="/usr/local/cuda-12.4/bin/nvcc",
+            ),
+        ),
+        "gcc-unsupported",
+        0,
     ),
     "nvml-timed-out": Case(
         machine(
