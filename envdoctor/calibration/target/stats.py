@@ -22,8 +22,8 @@ BETWEEN_RUNS = 0.05
 """What no run can see of itself: how far the medians of two processes lie apart.
 
 Measured on a shared machine of 2 CPUs (2026-11-24, benchmarks/results/calibrate_fidelity.json): the
-medians of calibrations and of plain loops, 11 of each run alternately, twice, had standard deviations
-of 3.1 to 4.9 %."""
+medians of calibrations and of plain loops, 11 of each run alternately, twice, had standard
+deviations of 3.1 to 4.9 %."""
 
 _BLOCKS = 5
 
