@@ -53,13 +53,26 @@ def library_problem(
             if f"{code.id}:{subject}" in seen:
                 continue
             seen.add(f"{code.id}:{subject}")
+            doubtful = _is_part_of_a_part(library, resolution)
             yield code.finding(
                 subject=subject,
+                severity=Severity.WARNING if doubtful else None,
+                confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
                 evidence=tuple(_evidence(problem, library, resolution)),
                 fixes=repair.of(library, problem),
                 notes=tuple(_notes(library, resolution)),
                 **_words(problem, library),
             )
+
+
+def _is_part_of_a_part(library: ResolvedLibrary, resolution: LibraryResolution) -> bool:
+    """Whether a part of cuDNN is opened at the first use of a GPU, and not by libcudnn itself.
+
+    That another cuDNN then breaks the work follows from glibc's rules; no GPU has settled it.
+    """
+    main = resolution.named("libcudnn")
+    is_part = stem_of(library.soname).startswith("libcudnn_") and library.when == "use"
+    return is_part and main is not None and main.path not in library.needed_by
 
 
 def _words(problem: Problem, library: ResolvedLibrary) -> dict[str, Any]:

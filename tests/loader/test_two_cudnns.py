@@ -2,9 +2,10 @@
 
 import pytest
 from envdoctor_checks.library_pins import cudnn_version_mismatch
+from envdoctor_checks.loader import library_problem
 
 from envdoctor.api import Confidence, Severity
-from envdoctor.loader.facts import LibraryResolution, ResolvedLibrary
+from envdoctor.loader.facts import LibraryResolution, Problem, ResolvedLibrary
 
 WHEEL, OTHER = "/venv/nvidia/cudnn/lib", "/opt/cudnn/lib"
 
@@ -35,3 +36,33 @@ def test_only_what_libcudnn_opens_itself_is_sure_to_break(
     )
     (finding,) = cudnn_version_mismatch.fn(resolution=resolution, used=None)
     assert (finding.severity, finding.confidence) == (severity, confidence)
+
+
+@pytest.mark.parametrize(
+    ("opened_by", "severity"),
+    [("libcudnn.so.9", Severity.ERROR), ("libcudnn_graph.so.9", Severity.WARNING)],
+)
+def test_a_symbol_that_only_a_part_of_a_part_lacks_is_a_warning(
+    opened_by: str, severity: Severity
+) -> None:
+    engines = f"{OTHER}/libcudnn_ops.so.9"
+    problem = Problem(
+        kind="symbol", library=engines, needed_by=f"{WHEEL}/{opened_by}", names=("cudnnNew",)
+    )
+    resolution = LibraryResolution(
+        root="/venv/torch/_C.so",
+        libraries=(
+            part("libcudnn.so.9", WHEEL, "9.26.0"),
+            ResolvedLibrary(
+                soname="libcudnn_ops.so.9",
+                path=engines,
+                when="use",
+                needed_by=(f"{WHEEL}/{opened_by}",),
+                problems=(problem,),
+            ),
+        ),
+    )
+    (finding,) = library_problem.fn(
+        resolution=resolution, distributions=None, target=None, installer=None
+    )
+    assert finding.severity is severity
