@@ -1,7 +1,5 @@
 """What rate a GPU should reach: published where there is one, else the roofline."""
 
-import msgspec
-
 from envdoctor.calibration.reference import (
     AMP,
     FP32,
@@ -11,7 +9,7 @@ from envdoctor.calibration.reference import (
     published_rates,
 )
 from envdoctor.calibration.results import CalibrationRun, ExpectedRate, Spread
-from envdoctor.calibration.roofline import Prediction, Roofline
+from envdoctor.calibration.roofline import Ceilings, Prediction, Roofline
 from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.record import Record
 
@@ -22,6 +20,10 @@ NOT_MEASURED = "not-measured"
 UNKNOWN = "unknown"
 CHANNELS_LAST = "channels_last"
 
+SMALLEST_BATCH = 64
+"""Published rates are of full batches; a smaller one than this leaves a GPU idle for other
+reasons than a disease."""
+
 _SPREAD_QUANTILE = 0.9
 
 
@@ -29,7 +31,6 @@ class Expectations:
     """Expected rates from one knowledge base."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        self._knowledge = knowledge
         self._roofline = Roofline(knowledge)
         self._rates = {
             (rate.gpu, rate.series, rate.channels_last): rate for rate in published_rates(knowledge)
@@ -42,87 +43,104 @@ class Expectations:
         *,
         device: str,
         memory_format: str = CHANNELS_LAST,
-        measured: float | None = None,
+        measured: CalibrationRun | None = None,
     ) -> ExpectedRate | None:
         """What a GPU model should reach in images/s; None where nothing is known of it.
 
-        `measured` is what was measured there, in images/s.
+        `measured` is the run that is held against it, if there is one.
         """
         channels_last = memory_format == CHANNELS_LAST
         series = SERIES_OF_PRECISION[precision]
         said = self._published(gpu, series, channels_last=channels_last)
-        said = said or self._from_roofline(gpu, series, channels_last=channels_last)
+        said = said or self._from_data_sheet(gpu, series, channels_last=channels_last)
         if said is None:
             return None
-        return ExpectedRate(
-            device=device,
-            device_name=gpu.model,
-            precision=precision,
-            images_per_s=said.rate,
-            basis=said.basis,
-            measured_over_expected=None if measured is None else measured / said.rate.median,
-            verdict=_verdict(measured, said),
-        )
+        return _expected(said, device, gpu.model, precision, measured)
 
     def of_ceilings(
-        self, run: CalibrationRun, *, matmul_tflops: float, copy_gb_s: float
+        self, run: CalibrationRun, ceilings: Ceilings, *, comparable: bool
     ) -> ExpectedRate | None:
-        """What the measured limits of a device let one expect of a run in images/s.
+        """What the measured ceilings of a device let one expect of a run in images/s.
 
-        Measured limits are below those of data sheets, which the roofline was fitted on, so that
-        this is on the low side.
+        Measured ceilings are below those of data sheets, which the roofline was fitted on, so that
+        this is on the low side. Where the device is not `comparable` to those of the fit (another
+        vendor's, say) it is shown, and nothing is judged by it.
         """
         series = SERIES_OF_PRECISION[run.precision]
-        channels_last = run.memory_format == CHANNELS_LAST
-        prediction = self._roofline.predict_from(
-            matmul_tflops, copy_gb_s, series, channels_last=channels_last
-        )
+        prediction = self._roofline.predict_from(ceilings, series)
         if prediction is None:
             return None
-        limits = f"the measured {matmul_tflops:,.1f} TFLOP/s and {copy_gb_s:,.0f} GB/s"
-        said = _from_roofline(prediction, limits)
-        measured = run.images_per_s.median
-        return ExpectedRate(
-            device=run.device,
-            device_name=run.device_name,
-            precision=run.precision,
-            images_per_s=said.rate,
-            basis=said.basis,
-            measured_over_expected=measured / said.rate.median,
-            verdict=_verdict(measured, said),
+        limits = (
+            f"the measured {ceilings.matrix_tflops:,.1f} TFLOP/s and "
+            f"{ceilings.bandwidth_gb_s:,.0f} GB/s"
         )
+        channels_last = run.memory_format == CHANNELS_LAST
+        said = self._from_roofline(prediction, limits, series, None, channels_last=channels_last)
+        if not comparable:
+            said = said.doubted("fitted on other kinds of GPU, so no yardstick")
+        return _expected(said, run.device, run.device_name, run.precision, run)
 
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_Said | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
             return None
         # Only AMP rates of tensor cores are published in both formats; others hold for either.
         wanted = channels_last and series == AMP and gpu.fp16_tensor_tflops is not None
+        spread = self.source_spread
         exact = self._rates.get((gpu.model, series, wanted))
         if exact is not None:
-            return _Said(rate=self._around(exact.images_per_s), basis=_published_basis(exact))
+            return _Said(rate=_around(exact.images_per_s, spread), basis=_published_basis(exact))
         other = self._rates.get((gpu.model, series, False))
         if not wanted or other is None:
             return None
-        factor = self._roofline.channels_last_factor()
-        basis = f"{_published_basis(other)}, without channels_last; times {factor:.2f} for it"
-        return _Said(rate=self._around(other.images_per_s * factor), basis=basis)
+        said = _Said(rate=_around(other.images_per_s, spread), basis=_published_basis(other))
+        return self._with_channels_last(said, gpu)
 
-    def _from_roofline(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_Said | None":
-        prediction = self._roofline.predict(gpu, series, channels_last=channels_last)
+    def _with_channels_last(self, said: "_Said", gpu: GpuModel | None) -> "_Said":
+        """What a contiguous rate becomes; the range takes in that the factor is not known well."""
+        factor = self._roofline.channels_last_factor()
+        least, most = self._roofline.channels_last_range(gpu)
+        rate = said.rate
+        return _Said(
+            rate=Spread(median=rate.median * factor, low=rate.low * least, high=rate.high * most),
+            basis=f"{said.basis}, without channels_last; times {factor:.2f} for it "
+            f"({least:.2f} to {most:.2f})",
+            doubtful=said.doubtful,
+        )
+
+    def _from_data_sheet(
+        self, gpu: GpuModel, series: str, *, channels_last: bool
+    ) -> "_Said | None":
+        prediction = self._roofline.predict(gpu, series)
         if prediction is None:
             return None
-        said = _from_roofline(prediction, f"the data sheet ({gpu.memory_bandwidth_gb_s:,.0f} GB/s)")
+        limits = f"the data sheet ({gpu.memory_bandwidth_gb_s:,.0f} GB/s)"
+        said = self._from_roofline(prediction, limits, series, gpu, channels_last=channels_last)
         if series != FP32 or gpu.tf32_tensor_tflops is None:
             return said
         # The published fp32 rates are of GPUs without TF32; with it, fp32 is not the faster one.
-        tf32 = self._from_roofline(gpu, TF32, channels_last=False)
+        tf32 = self._published(gpu, TF32, channels_last=False)
+        tf32 = tf32 or self._from_data_sheet(gpu, TF32, channels_last=False)
         slower = tf32 if tf32 and tf32.rate.median < said.rate.median else said
-        basis = f"{slower.basis}; an extrapolation, as no fp32 rate of a GPU with TF32 is published"
-        return msgspec.structs.replace(slower, basis=basis, extrapolated=True)
+        return slower.doubted("an extrapolation, as no fp32 rate of a GPU with TF32 is published")
 
-    def _around(self, rate: float) -> Spread:
-        spread = self.source_spread
-        return Spread(median=rate, low=rate * (1 - spread), high=rate * (1 + spread))
+    def _from_roofline(
+        self,
+        prediction: Prediction,
+        limits: str,
+        series: str,
+        gpu: GpuModel | None,
+        *,
+        channels_last: bool,
+    ) -> "_Said":
+        error = prediction.error
+        said = _Said(
+            rate=_around(prediction.images_per_s, error),
+            basis=f"roofline of {limits}, fitted on the published rates of {prediction.points} "
+            f"other GPUs, 90 % of which it meets within {100 * error:.0f} %",
+        )
+        if prediction.extrapolated:
+            said = said.doubted("an extrapolation, as this GPU exceeds all of those")
+        return self._with_channels_last(said, gpu) if channels_last and series == AMP else said
 
     @property
     def source_spread(self) -> float:
@@ -138,39 +156,45 @@ class Expectations:
 
 
 class _Said(Record):
-    """A rate in images/s with its range, and where it comes from. An extrapolation leaves the
-    kind of GPU that it was fitted on; too little to judge a measurement by."""
+    """A rate in images/s with its range, and where it comes from. A doubtful one leaves the kind
+    of GPU that it was fitted on: shown, but too little to judge a measurement by."""
 
     rate: Spread
     basis: str
-    extrapolated: bool = False
+    doubtful: bool = False
+
+    def doubted(self, why: str) -> "_Said":
+        return _Said(rate=self.rate, basis=f"{self.basis}; {why}", doubtful=True)
 
 
-def _verdict(measured: float | None, said: _Said) -> str:
-    if measured is not None and said.extrapolated:
-        return UNKNOWN
-    return verdict_of(measured, said.rate)
+def _expected(
+    said: _Said, device: str, device_name: str, precision: str, run: CalibrationRun | None
+) -> ExpectedRate:
+    small = run is not None and run.batch_size < SMALLEST_BATCH
+    if run is not None and small:
+        said = said.doubted(f"a batch of {run.batch_size} is too small to be held against it")
+    return ExpectedRate(
+        device=device,
+        device_name=device_name,
+        precision=precision,
+        images_per_s=said.rate,
+        basis=said.basis,
+        measured_over_expected=None if run is None else run.images_per_s.median / said.rate.median,
+        verdict=UNKNOWN if run is not None and said.doubtful else verdict_of(run, said.rate),
+    )
 
 
-def verdict_of(measured: float | None, expected: Spread) -> str:
-    """Where a measured rate lies in the expected range."""
-    if measured is None:
+def verdict_of(run: CalibrationRun | None, expected: Spread) -> str:
+    """Whether the interval of a run lies below the expected range, above it, or meets it."""
+    if run is None:
         return NOT_MEASURED
-    if measured < expected.low:
+    if run.images_per_s.high < expected.low:
         return SLOWER
-    return FASTER if measured > expected.high else AS_EXPECTED
+    return FASTER if run.images_per_s.low > expected.high else AS_EXPECTED
 
 
-def _from_roofline(prediction: Prediction, limits: str) -> _Said:
-    rate, error = prediction.images_per_s, prediction.error
-    basis = (
-        f"roofline of {limits}, fitted on the published rates of "
-        f" {prediction.points} other GPUs, 90 % of which it meets within "
-        f"{100 * error:.0f} %"
-    )
-    return _Said(
-        rate=Spread(median=rate, low=rate * (1 - error), high=rate * (1 + error)), basis=basis
-    )
+def _around(rate: float, error: float) -> Spread:
+    return Spread(median=rate, low=rate * (1 - error), high=rate * (1 + error))
 
 
 def _published_basis(rate: PublishedRate) -> str:

@@ -1,14 +1,17 @@
 """A roofline for ResNet-50 training, with an efficiency calibrated on published rates.
 
-Seconds for an image = a / peak + b / bandwidth: arithmetic at the dense peak (TFLOP/s) and traffic
-to memory (GB/s), which do not overlap in a network whose every second layer is element-wise.
-Williams et al., "Roofline" (CACM 52, 2009) take the larger of the two; the sum fits the published
-rates better. `a` and `b` are fitted for each precision by least squares of the relative error, with
-a >= the arithmetic itself, as nothing runs faster than its peak. What one GPU gives is predicted
-without the rates of that GPU (leave one out), which is also how the error is stated.
+Seconds for an image = a / matrix peak + b / memory bandwidth + c / vector peak: convolutions at the
+dense peak of the precision (TFLOP/s), traffic to memory (GB/s), and batch norm, activations and the
+optimizer at the fp32 peak of the plain cores (TFLOP/s). They do not overlap in a network whose
+every second layer is element-wise. Williams et al., "Roofline" (CACM 52, 2009) take the largest;
+the sum fits the published rates better. `a`, `b` and `c` are fitted for each precision by least
+squares of the relative error; a >= the arithmetic itself, as nothing runs faster than its peak.
+What one GPU gives is predicted without the rates of that GPU (leave one out), which is also how the
+error is stated.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from statistics import median
 
 from envdoctor.calibration.reference import (
@@ -22,28 +25,57 @@ from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.record import Record
 
 _ERROR_QUANTILE = 0.9
-_FEWEST = 3
-"""Two coefficients need more points than two."""
+_FEWEST = 4
+"""Three coefficients need more points than three."""
+
+_ROUNDS = 10_000
+_CONVERGED = 1e-12
+
+
+class Ceilings(Record):
+    """What bounds a GPU: dense matrix TFLOP/s of a precision, fp32 TFLOP/s of the plain cores, and
+    memory GB/s."""
+
+    matrix_tflops: float
+    vector_tflops: float
+    bandwidth_gb_s: float
+
+    def exceeds(self, others: Iterable["Ceilings"]) -> bool:
+        """Whether one of the three is above that of all others."""
+        known = list(others)
+        return any(
+            getattr(self, name) > max(getattr(one, name) for one in known)
+            for name in self.__struct_fields__
+        )
 
 
 class Coefficients(Record):
-    """`arithmetic_tflop` and `traffic_gb` that one image costs, inefficiency included."""
+    """What one image costs, inefficiency included: 10^12 matrix operations, GB of traffic, 10^12
+    vector operations."""
 
-    arithmetic_tflop: float
+    matrix_tflop: float
     traffic_gb: float
+    vector_tflop: float
 
-    def images_per_s(self, peak_tflops: float, bandwidth_gb_s: float) -> float:
-        """The rate of a GPU with that dense peak and that memory bandwidth."""
-        return 1.0 / (self.arithmetic_tflop / peak_tflops + self.traffic_gb / bandwidth_gb_s)
+    def images_per_s(self, ceilings: Ceilings) -> float:
+        """The rate of a GPU with these ceilings."""
+        return 1.0 / (
+            self.matrix_tflop / ceilings.matrix_tflops
+            + self.traffic_gb / ceilings.bandwidth_gb_s
+            + self.vector_tflop / ceilings.vector_tflops
+        )
 
 
 class Prediction(Record):
-    """A predicted rate in images/s; `error` is the relative error that 90 % of the GPUs stay
-    within when they are predicted without their own rates, `points` the GPUs it was fitted on."""
+    """A predicted rate in images/s, without channels_last; `error` is the relative error that 90 %
+    of the GPUs stay within when they are predicted without their own rates, `points` the GPUs it
+    was fitted on. `extrapolated` if one of the ceilings is above all of theirs: what else slows
+    such a GPU down, the fit cannot know."""
 
     images_per_s: float
     error: float
     points: int
+    extrapolated: bool
 
 
 class LeaveOneOut(Record):
@@ -61,12 +93,11 @@ class LeaveOneOut(Record):
         return self.predicted / self.published - 1.0
 
 
-class _Point(Record):
-    """A GPU's published contiguous rate with what predicts it."""
+class Point(Record):
+    """A GPU's published contiguous rate, images/s, with what predicts it."""
 
     gpu: str
-    peak_tflops: float
-    bandwidth_gb_s: float
+    ceilings: Ceilings
     images_per_s: float
 
 
@@ -78,34 +109,25 @@ class Roofline:
         self._models = {model.model: model for model in knowledge.gpus}
         self._tflop = knowledge.resnet50.train_step_gflop_per_image / 1000
 
-    def predict(self, gpu: GpuModel, series: str, *, channels_last: bool) -> Prediction | None:
-        """The rate of that GPU, never fitted on that GPU; None where the data sheet has gaps."""
-        peak = peak_tflops(gpu, series)
-        if peak is None or gpu.memory_bandwidth_gb_s is None:
-            return None
-        return self.predict_from(
-            peak, gpu.memory_bandwidth_gb_s, series, channels_last=channels_last, without=gpu.model
-        )
+    def predict(self, gpu: GpuModel, series: str) -> Prediction | None:
+        """The contiguous rate of that GPU, never fitted on that GPU; None where the data sheet has
+        gaps."""
+        ceilings = data_sheet(gpu, series)
+        return None if ceilings is None else self.predict_from(ceilings, series, without=gpu.model)
 
     def predict_from(
-        self,
-        peak_tflops: float,
-        bandwidth_gb_s: float,
-        series: str,
-        *,
-        channels_last: bool,
-        without: str = "",
+        self, ceilings: Ceilings, series: str, *, without: str = ""
     ) -> Prediction | None:
-        """The rate of a GPU with these figures, fitted on all GPUs but `without`."""
-        points = [point for point in self._points(series) if point.gpu != without]
+        """The contiguous rate of a GPU with these ceilings, fitted on all GPUs but `without`."""
+        points = self._points(series, without)
         if len(points) < _FEWEST:
             return None
-        rate = fit(points, self._tflop).images_per_s(peak_tflops, bandwidth_gb_s)
-        if channels_last and series == AMP:
-            rate *= self.channels_last_factor(without=without)
-        errors = [abs(one.error) for one in self.leave_one_out() if one.series == series]
+        errors = [abs(one.error) for one in self.leave_one_out if one.series == series]
         return Prediction(
-            images_per_s=rate, error=_quantile(errors, _ERROR_QUANTILE), points=len(points)
+            images_per_s=fit(points, self._tflop).images_per_s(ceilings),
+            error=_quantile(errors, _ERROR_QUANTILE),
+            points=len(points),
+            extrapolated=ceilings.exceeds(point.ceilings for point in points),
         )
 
     def channels_last_factor(self, *, without: str = "") -> float:
@@ -113,18 +135,26 @@ class Roofline:
         factors = channels_last_factors(self._rates)
         return median(factor for gpu, factor in factors.items() if gpu != without)
 
+    def channels_last_range(self, gpu: GpuModel | None) -> tuple[float, float]:
+        """The least and the largest such factor that is known; for an architecture of which none
+        is published the least is 1, no gain at all."""
+        factors = channels_last_factors(self._rates)
+        known = {self._models[name].architecture for name in factors}
+        seen = gpu is not None and gpu.architecture in known
+        return min(factors.values()) if seen else 1.0, max(factors.values())
+
+    @cached_property
     def leave_one_out(self) -> tuple[LeaveOneOut, ...]:
         """Every published rate that can be predicted, predicted from those of the other GPUs."""
         return tuple(one for rate in self._rates if (one := self._left_out(rate)) is not None)
 
     def _left_out(self, rate: PublishedRate) -> LeaveOneOut | None:
-        model = self._models[rate.gpu]
-        peak = peak_tflops(model, rate.series)
-        points = [point for point in self._points(rate.series) if point.gpu != rate.gpu]
-        if peak is None or model.memory_bandwidth_gb_s is None or len(points) < _FEWEST:
+        ceilings = data_sheet(self._models[rate.gpu], rate.series)
+        points = self._points(rate.series, rate.gpu)
+        if ceilings is None or len(points) < _FEWEST:
             return None
-        predicted = fit(points, self._tflop).images_per_s(peak, model.memory_bandwidth_gb_s)
-        if rate.channels_last:
+        predicted = fit(points, self._tflop).images_per_s(ceilings)
+        if rate.channels_last and rate.series == AMP:
             predicted *= self.channels_last_factor(without=rate.gpu)
         return LeaveOneOut(
             gpu=rate.gpu,
@@ -134,46 +164,54 @@ class Roofline:
             predicted=predicted,
         )
 
-    def _points(self, series: str) -> list[_Point]:
-        points = []
-        for rate in self._rates:
-            model = self._models[rate.gpu]
-            peak = peak_tflops(model, series)
-            if rate.series != series or rate.channels_last or peak is None:
-                continue
-            if model.memory_bandwidth_gb_s is None:
-                continue
-            points.append(
-                _Point(
-                    gpu=rate.gpu,
-                    peak_tflops=peak,
-                    bandwidth_gb_s=model.memory_bandwidth_gb_s,
-                    images_per_s=rate.images_per_s,
-                )
-            )
-        return points
+    def _points(self, series: str, without: str) -> list[Point]:
+        return [
+            Point(gpu=rate.gpu, ceilings=ceilings, images_per_s=rate.images_per_s)
+            for rate in self._rates
+            if rate.series == series and not rate.channels_last and rate.gpu != without
+            if (ceilings := data_sheet(self._models[rate.gpu], series)) is not None
+        ]
 
 
-def fit(points: Sequence[_Point], tflop_per_image: float) -> Coefficients:
-    """Least squares of the relative error: minimise the sum of ((a x + b y) r - 1)^2.
+def data_sheet(gpu: GpuModel, series: str) -> Ceilings | None:
+    """The ceilings that the data sheet of a GPU gives; None where it has gaps."""
+    matrix, bandwidth = peak_tflops(gpu, series), gpu.memory_bandwidth_gb_s
+    if matrix is None or bandwidth is None or gpu.fp32_tflops is None:
+        return None
+    return Ceilings(matrix_tflops=matrix, vector_tflops=gpu.fp32_tflops, bandwidth_gb_s=bandwidth)
 
-    x = 1 / peak, y = 1 / bandwidth, r the published rate; a is at least `tflop_per_image`, b is
-    not negative. Raises ZeroDivisionError if there are no points.
+
+def fit(points: Sequence[Point], tflop_per_image: float) -> Coefficients:
+    """Least squares of the relative error: minimise the sum of ((a x + b y + c z) r - 1)^2.
+
+    x, y and z are the reciprocals of the ceilings, r the published rate; a is at least
+    `tflop_per_image`, b and c are not negative. The function is convex, so that improving one
+    coefficient after the other within its bound (projected Gauss-Seidel) ends at its minimum.
+    Raises ZeroDivisionError if there are no points.
     """
     rows = [
-        (one.images_per_s / one.peak_tflops, one.images_per_s / one.bandwidth_gb_s)
-        for one in points
+        tuple(
+            point.images_per_s / ceiling
+            for ceiling in (
+                point.ceilings.matrix_tflops,
+                point.ceilings.bandwidth_gb_s,
+                point.ceilings.vector_tflops,
+            )
+        )
+        for point in points
     ]
-    xx, yy = sum(x * x for x, _ in rows), sum(y * y for _, y in rows)
-    xy = sum(x * y for x, y in rows)
-    x1, y1 = sum(x for x, _ in rows), sum(y for _, y in rows)
-    determinant = xx * yy - xy * xy
-    a = (x1 * yy - y1 * xy) / determinant if determinant else 0.0
-    a = max(a, tflop_per_image)
-    b = (y1 - a * xy) / yy
-    if b < 0:
-        a, b = max(x1 / xx, tflop_per_image), 0.0
-    return Coefficients(arithmetic_tflop=a, traffic_gb=b)
+    products = [[sum(row[i] * row[j] for row in rows) for j in range(3)] for i in range(3)]
+    sums = [sum(row[i] for row in rows) for i in range(3)]
+    lowest = (tflop_per_image, 0.0, 0.0)
+    best = list(lowest)
+    for _ in range(_ROUNDS):
+        before = tuple(best)
+        for i in range(3):
+            others = sum(products[i][j] * best[j] for j in range(3) if j != i)
+            best[i] = max(lowest[i], (sums[i] - others) / products[i][i])
+        if all(abs(new - old) <= _CONVERGED for new, old in zip(best, before, strict=True)):
+            break
+    return Coefficients(matrix_tflop=best[0], traffic_gb=best[1], vector_tflop=best[2])
 
 
 def _quantile(values: Iterable[float], share: float) -> float:

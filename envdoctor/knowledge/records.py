@@ -300,7 +300,7 @@ class CompanionsFile(Record):
 class GpuModel(Record):
     """A GPU model: GB, GB/s, TFLOPS (tensor rates dense, without sparsity), W, MHz.
 
-    `provenance` names the source of each field.
+    `provenance` names the source of each field; `memory_type` is HBM2e, GDDR6X, ... or null.
     """
 
     model: str
@@ -324,6 +324,7 @@ class GpuModel(Record):
     tf32: bool | None = None
     bf16: bool | None = None
     fp8: bool | None = None
+    memory_type: str | None = None
     notes: tuple[str, ...] = ()
     provenance: dict[str, str] = msgspec.field(default_factory=dict)
 

@@ -9,8 +9,9 @@ import pytest
 from envdoctor.calibration.assess import amp_precision, predict_model
 from envdoctor.calibration.expectation import Expectations
 from envdoctor.calibration.reference import published_rates
-from envdoctor.calibration.roofline import Roofline
+from envdoctor.calibration.roofline import Ceilings, Point, Roofline, fit
 from envdoctor.knowledge import Knowledge, load
+from tests.calibration.synthetic import make_run, spread
 
 DOCS = Path(__file__).parents[2] / "docs" / "calibration.md"
 
@@ -21,7 +22,7 @@ def knowledge() -> Knowledge:
 
 
 def test_leave_one_out_stays_within_fifteen_per_cent(knowledge: Knowledge) -> None:
-    predictions = Roofline(knowledge).leave_one_out()
+    predictions = Roofline(knowledge).leave_one_out
     assert len(predictions) >= 35
     assert median(abs(one.error) for one in predictions) <= 0.15
     for series in ("AMP", "TF32", "FP32"):
@@ -54,23 +55,19 @@ def test_a_prediction_never_knows_the_rate_it_is_tested_on(knowledge: Knowledge,
     def predicted(source: Knowledge) -> dict[tuple[str, bool], float]:
         return {
             (one.series, one.channels_last): one.predicted
-            for one in Roofline(source).leave_one_out()
+            for one in Roofline(source).leave_one_out
             if one.gpu == gpu
         }
 
     assert predicted(knowledge) == pytest.approx(predicted(_Changed(gpu, 3.0)))
-    others = {
-        one.predicted for one in Roofline(_Changed(gpu, 3.0)).leave_one_out() if one.gpu != gpu
-    }
-    assert others != {
-        one.predicted for one in Roofline(knowledge).leave_one_out() if one.gpu != gpu
-    }
+    others = {one.predicted for one in Roofline(_Changed(gpu, 3.0)).leave_one_out if one.gpu != gpu}
+    assert others != {one.predicted for one in Roofline(knowledge).leave_one_out if one.gpu != gpu}
 
 
 def test_an_a100_is_expected_at_its_published_rate(knowledge: Knowledge) -> None:
     gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
     assert gpu is not None
-    rate = Expectations(knowledge).of_model(gpu, "bf16", device="cuda:0", measured=2400.0)
+    rate = Expectations(knowledge).of_model(gpu, "bf16", device="cuda:0", measured=make_run(2400.0))
     assert rate is not None
     assert rate.images_per_s.median == 2470
     assert rate.verdict == "as-expected"
@@ -83,7 +80,8 @@ def test_an_a100_is_expected_at_its_published_rate(knowledge: Knowledge) -> None
 def test_the_verdict(knowledge: Knowledge, measured: float, verdict: str) -> None:
     gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
     assert gpu is not None
-    rate = Expectations(knowledge).of_model(gpu, "fp16", device="cuda:0", measured=measured)
+    run = make_run(measured, precision="fp16")
+    rate = Expectations(knowledge).of_model(gpu, "fp16", device="cuda:0", measured=run)
     assert rate is not None
     assert rate.verdict == verdict
 
@@ -92,10 +90,83 @@ def test_an_extrapolation_is_no_yardstick(knowledge: Knowledge) -> None:
     """No fp32 rate of a GPU with TF32 is published; A100s in fp32 may not be called slow."""
     gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
     assert gpu is not None
-    rate = Expectations(knowledge).of_model(gpu, "fp32", device="cuda:0", measured=100.0)
+    run = make_run(100.0, precision="fp32")
+    rate = Expectations(knowledge).of_model(gpu, "fp32", device="cuda:0", measured=run)
     assert rate is not None
     assert rate.verdict == "unknown"
     assert "extrapolation" in rate.basis
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "verdict"),
+    [
+        ("NVIDIA H200", "bf16", "unknown"),
+        ("NVIDIA B200", "bf16", "unknown"),
+        ("NVIDIA L4", "bf16", "slower"),
+        ("NVIDIA GeForce RTX 4090", "tf32", "slower"),
+    ],
+)
+def test_what_exceeds_all_that_was_fitted_is_no_yardstick(
+    knowledge: Knowledge, name: str, precision: str, verdict: str
+) -> None:
+    gpu = knowledge.gpu(name)
+    assert gpu is not None
+    run = make_run(50.0, precision=precision)
+    rate = Expectations(knowledge).of_model(gpu, precision, device="cuda:0", measured=run)
+    assert rate is not None
+    assert rate.verdict == verdict
+    assert ("exceeds all of those" in rate.basis) is (verdict == "unknown")
+
+
+def test_the_gain_of_channels_last_is_not_taken_for_granted(knowledge: Knowledge) -> None:
+    """No H100 is published with it: one at its published rate without it is not called slow."""
+    gpu = knowledge.gpu("NVIDIA H100 80GB HBM3")
+    assert gpu is not None
+    rate = Expectations(knowledge).of_model(gpu, "bf16", device="cuda:0", measured=make_run(2790.0))
+    assert rate is not None
+    assert rate.verdict == "as-expected"
+    assert rate.images_per_s.low == pytest.approx(2790 * 0.85, rel=0.02)
+    assert "(1.00 to 1.56)" in rate.basis
+
+
+def test_a_small_batch_is_not_held_against_a_full_one(knowledge: Knowledge) -> None:
+    gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
+    assert gpu is not None
+    run = make_run(450.0, batch_size=8)
+    rate = Expectations(knowledge).of_model(gpu, "bf16", device="cuda:0", measured=run)
+    assert rate is not None
+    assert rate.verdict == "unknown"
+    assert "a batch of 8 is too small" in rate.basis
+
+
+def test_an_uncertain_figure_is_called_slow_only_as_a_whole(knowledge: Knowledge) -> None:
+    gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
+    assert gpu is not None
+    verdicts = []
+    for noise in (0.02, 0.5):
+        run = make_run(1900.0, images_per_s=spread(1900.0, noise))
+        rate = Expectations(knowledge).of_model(gpu, "bf16", device="cuda:0", measured=run)
+        assert rate is not None
+        verdicts.append(rate.verdict)
+    assert verdicts == ["slower", "as-expected"]
+
+
+def test_the_fit_finds_the_coefficients_that_made_the_rates() -> None:
+    made = (0.03, 0.9, 0.004)
+    points = []
+    for number, (matrix, bandwidth, vector) in enumerate(
+        [(125, 900, 15), (312, 1555, 19), (70, 936, 35), (40, 448, 20), (360, 960, 91)]
+    ):
+        ceilings = Ceilings(matrix_tflops=matrix, bandwidth_gb_s=bandwidth, vector_tflops=vector)
+        seconds = made[0] / matrix + made[1] / bandwidth + made[2] / vector
+        points.append(Point(gpu=str(number), ceilings=ceilings, images_per_s=1 / seconds))
+    found = fit(points, 0.0245)
+    assert (found.matrix_tflop, found.traffic_gb, found.vector_tflop) == pytest.approx(
+        made, rel=1e-3
+    )
+    bounded = fit(points, 0.05)
+    assert bounded.matrix_tflop == 0.05
+    assert min(bounded.traffic_gb, bounded.vector_tflop) >= 0
 
 
 def test_every_gpu_is_predicted_sensibly_or_not_at_all(knowledge: Knowledge) -> None:
@@ -140,7 +211,7 @@ def test_the_documentation_states_the_error(
 ) -> None:
     errors = [
         100 * abs(one.error)
-        for one in Roofline(knowledge).leave_one_out()
+        for one in Roofline(knowledge).leave_one_out
         if (one.series, one.channels_last) == (series, channels_last)
     ]
     stated = f"| {row} | {len(errors)} | {median(errors):.1f} % | {max(errors):.0f} % |"
