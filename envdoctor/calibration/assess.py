@@ -16,6 +16,7 @@ from envdoctor.calibration.results import (
     Speedup,
     Spread,
 )
+from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
 from envdoctor.knowledge import GpuModel, Knowledge
 
@@ -33,7 +34,7 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Calibration:
         *_expected_of_runs(calibration, expectations, knowledge),
         *_expected_of_what_if(calibration, expectations, knowledge),
     )
-    fed = calibration.pipeline.best_rate if calibration.pipeline else None
+    fed = calibration.pipeline.feeding_rate if calibration.pipeline else None
     return msgspec.structs.replace(
         calibration,
         expected=expected,
@@ -44,15 +45,18 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Calibration:
 
 
 def main_runs(runs: Iterable[CalibrationRun]) -> tuple[CalibrationRun, ...]:
-    """The plain run of each device and precision: channels_last, not compiled, largest batch."""
+    """The run that stands for each device and precision: not compiled, of the largest batch, and
+    of those the fastest memory format, since one that is slower is nobody's yardstick."""
     best: dict[tuple[str, str], CalibrationRun] = {}
-    for run in runs:
-        if run.compiled or run.memory_format != CHANNELS_LAST:
-            continue
+    for run in (one for one in runs if not one.compiled):
         key = run.device, run.precision
-        if key not in best or run.batch_size > best[key].batch_size:
+        if key not in best or _rank(run) > _rank(best[key]):
             best[key] = run
     return tuple(best.values())
+
+
+def _rank(run: CalibrationRun) -> tuple[int, float]:
+    return run.batch_size, run.images_per_s.median
 
 
 def label(run: CalibrationRun) -> str:
@@ -104,30 +108,34 @@ def _expected_of_runs(
         if run.device == "cpu":
             continue
         gpu = knowledge.gpu(run.device_name)
-        rate = (
-            _expected_of_ceilings(run, calibration.ceilings, expectations)
-            if gpu is None
-            else expectations.of_model(
-                gpu,
-                run.precision,
-                device=run.device,
-                memory_format=run.memory_format,
-                measured=run.images_per_s.median,
-            )
+        rate = gpu and expectations.of_model(
+            gpu,
+            run.precision,
+            device=run.device,
+            memory_format=run.memory_format,
+            measured=run,
         )
+        rate = rate or _expected_of_ceilings(run, calibration, expectations)
         if rate is not None:
             yield rate
 
 
 def _expected_of_ceilings(
-    run: CalibrationRun, ceilings: Iterable[Ceiling], expectations: Expectations
+    run: CalibrationRun, calibration: Calibration, expectations: Expectations
 ) -> ExpectedRate | None:
-    """For a GPU without a known data sheet, a MIG slice say: from what it was measured to do."""
-    measured = {one.name: one.value.median for one in ceilings if one.device == run.device}
-    matmul, copy = measured.get(f"matmul {run.precision}"), measured.get("memory copy")
-    if matmul is None or copy is None:
+    """For a GPU without a whole data sheet, a MIG slice say: from what it was measured to do."""
+    measured = {
+        one.name: one.value.median for one in calibration.ceilings if one.device == run.device
+    }
+    matrix, copy = measured.get(f"matmul {run.precision}"), measured.get("memory copy")
+    vector = measured.get("matmul fp32")
+    if matrix is None or copy is None or vector is None:
         return None
-    return expectations.of_ceilings(run, matmul_tflops=matmul, copy_gb_s=copy)
+    nvidia = run.device.startswith("cuda") and calibration.conditions.hip is None
+    # Published fp32 rates are of GPUs without TF32; see Expectations.
+    older = run.precision != "fp32" or "matmul tf32" not in measured
+    ceilings = Ceilings(matrix_tflops=matrix, vector_tflops=vector, bandwidth_gb_s=copy)
+    return expectations.of_ceilings(run, ceilings, comparable=nvidia and older)
 
 
 def _expected_of_what_if(
@@ -161,18 +169,43 @@ def _within_device(runs: list[CalibrationRun]) -> Iterator[Speedup]:
                 plain[precision], plain["fp32"], label(plain[precision]), label(plain["fp32"])
             )
     for run in runs:
-        base = plain.get(run.precision)
-        if base is None or run is base:
+        base = _counterpart(run, runs, plain)
+        if base is None:
             continue
         name = label(base)
         if run.compiled:
             yield _compare(run, base, f"{name} compiled", f"{name} eager")
         elif run.memory_format != base.memory_format:
-            yield _compare(base, run, f"{name} channels_last", f"{name} {run.memory_format}")
-        elif run.batch_size < base.batch_size:
-            yield _compare(
-                base, run, f"{name} batch {base.batch_size}", f"{name} batch {run.batch_size}"
-            )
+            yield _compare(base, run, f"{name} {base.memory_format}", f"{name} {run.memory_format}")
+        else:
+            of, against = f"{name} batch {base.batch_size}", f"{name} batch {run.batch_size}"
+            yield _compare(base, run, of, against)
+
+
+def _counterpart(
+    run: CalibrationRun, runs: list[CalibrationRun], plain: dict[str, CalibrationRun]
+) -> CalibrationRun | None:
+    """The run that differs from this one in one respect alone: compilation, memory format (the
+    one in channels_last), or a larger batch. None where there is none."""
+    if run.compiled:
+        return _alike(runs, run, compiled=False)
+    if run.memory_format != CHANNELS_LAST:
+        return _alike(runs, run, memory_format=CHANNELS_LAST)
+    main = plain.get(run.precision)
+    if main is None or main.batch_size <= run.batch_size:
+        return None
+    return _alike(runs, run, batch_size=main.batch_size)
+
+
+def _alike(
+    runs: Iterable[CalibrationRun], run: CalibrationRun, **difference: object
+) -> CalibrationRun | None:
+    wanted = _kind(msgspec.structs.replace(run, **difference))
+    return next((one for one in runs if _kind(one) == wanted), None)
+
+
+def _kind(run: CalibrationRun) -> tuple[str, str, bool, int]:
+    return run.precision, run.memory_format, run.compiled, run.batch_size
 
 
 def _compare(fast: CalibrationRun, slow: CalibrationRun, of: str, against: str) -> Speedup:
@@ -272,11 +305,11 @@ def duration(seconds: float) -> str:
 
 def _with_feeds(calibration: Calibration, expected: Iterable[ExpectedRate]) -> InputPipeline | None:
     pipeline = calibration.pipeline
-    if pipeline is None or pipeline.best_rate is None:
+    fed = pipeline.feeding_rate if pipeline else None
+    if pipeline is None or fed is None:
         return pipeline
-    workers = max(pipeline.rates, key=lambda rate: rate.images_per_s.median).workers
     feeds = tuple(
-        feed_rate(device, precision, wanted, pipeline.best_rate, workers)
+        feed_rate(device, precision, wanted, fed, _feeder(pipeline))
         for device, precision, _, wanted in _rates(calibration.runs, expected)
     )
     return msgspec.structs.replace(
@@ -293,12 +326,19 @@ def _pin_memory_ratio(ceilings: Iterable[Ceiling]) -> Spread | None:
     return None if pinned is None or pageable is None else ratio_of(pinned, pageable)
 
 
-def feed_rate(device: str, precision: str, wanted: float, fed: float, workers: int) -> FeedRate:
-    """What the device eats against what the pipeline feeds, both in images/s."""
+def _feeder(pipeline: InputPipeline) -> str:
+    """What sets the rate of the pipeline, in words."""
+    if pipeline.disk_bound:
+        return f"the disk of {pipeline.data}"
+    workers = max(pipeline.rates, key=lambda rate: rate.images_per_s.median).workers
+    return f"{workers} worker{'s' if workers != 1 else ''}"
+
+
+def feed_rate(device: str, precision: str, wanted: float, fed: float, by: str) -> FeedRate:
+    """What the device eats against what the pipeline feeds, both in images/s; `by` feeds it."""
     waits = fed < wanted
     who = "this device" if device == "cpu" else "this GPU"
     outcome = f"{who} will wait" if waits else f"{who} will not wait"
-    by = f"{workers} worker{'s' if workers != 1 else ''}"
     return FeedRate(
         device=device,
         precision=precision,

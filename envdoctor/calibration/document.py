@@ -13,7 +13,7 @@ from envdoctor.record import Record
 from envdoctor.render.text import render_findings
 from envdoctor.report import ExaminedTarget
 
-TOPICS = frozenset({"performance", "slowdown", "limits"})
+TOPICS = frozenset({"performance", "training_rate", "slowdown", "sharing", "limits", "placement"})
 
 
 class CalibrationReport(Record, tag="calibration-report"):

@@ -86,8 +86,9 @@ class Telemetry(Record):
     """What NVML said while a run was timed. Clocks in MHz, power in W, temperatures in °C.
 
     `throttle_shares` says in which share of the samples a throttle reason was active, by NVML's
-    names. `other_processes` were on the GPU before the calibration started, and
-    `other_process_bytes` of its memory were in use then.
+    names. `other_processes` were on the GPU before the calibration started, `other_process_bytes`
+    of its memory were in use and it was busy in `busy_before_pct` of the time then; of a MIG slice
+    these are not known, as NVML gives them for the whole GPU.
     """
 
     samples: int
@@ -104,6 +105,7 @@ class Telemetry(Record):
     pcie_max_width: int | None = None
     other_process_bytes: int | None = None
     other_processes: int | None = None
+    busy_before_pct: int | None = None
     utilization_pct: int | None = None
     ecc_mode: bool | None = None
     mig_mode: bool | None = None
@@ -210,9 +212,28 @@ class InputPipeline(Record):
     feeds: tuple[FeedRate, ...] = ()
 
     @property
-    def best_rate(self) -> float | None:
+    def decoding_rate(self) -> float | None:
         """The highest median rate over the numbers of workers; None if none was measured."""
         return max((rate.images_per_s.median for rate in self.rates), default=None)
+
+    @property
+    def reading_rate(self) -> float | None:
+        """Images per second that the disk of `data` gives in one sequential read; None if that
+        was not measured."""
+        if self.data_read_bytes_per_s is None or not self.mean_image_bytes:
+            return None
+        return self.data_read_bytes_per_s / self.mean_image_bytes
+
+    @property
+    def disk_bound(self) -> bool:
+        """Whether reading is slower than decoding."""
+        reading, decoding = self.reading_rate, self.decoding_rate
+        return reading is not None and decoding is not None and reading < decoding
+
+    @property
+    def feeding_rate(self) -> float | None:
+        """The rate of the slower part, images per second; None if no decoding was measured."""
+        return self.reading_rate if self.disk_bound else self.decoding_rate
 
 
 class ExpectedRate(Record):

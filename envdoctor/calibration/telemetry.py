@@ -108,6 +108,7 @@ def summarise(
     if not during:
         return None
     first, last = own[0].gpu, during[-1]
+    others = 0 if first.mig_mode else len(first.process_pids)
     return Telemetry(
         samples=len(during),
         sm_clock_mhz=_spread([gpu.sm_clock_mhz for gpu in during]),
@@ -121,8 +122,9 @@ def summarise(
         pcie_max_generation=last.pcie_max_generation,
         pcie_width=max((g.pcie_width for g in during if g.pcie_width), default=None),
         pcie_max_width=last.pcie_max_width,
-        other_process_bytes=first.memory_used_bytes if first.process_pids else None,
-        other_processes=len(first.process_pids),
+        other_process_bytes=first.memory_used_bytes if others else None,
+        other_processes=None if first.mig_mode else others,
+        busy_before_pct=first.utilization_pct if others else None,
         utilization_pct=_middle([gpu.utilization_pct for gpu in during]),
         ecc_mode=last.ecc_mode,
         mig_mode=last.mig_mode,

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF, assess, duration
-from envdoctor.calibration.results import Calibration, Ceiling, Settings
+from envdoctor.calibration.results import Calibration, Ceiling, Conditions, Settings
 from envdoctor.knowledge import load
 from tests.calibration.synthetic import make_calibration, make_pipeline, make_run, spread
 
@@ -48,6 +48,23 @@ def test_memory_format_compilation_and_batch_are_compared_with_the_plain_run() -
     )
 
 
+def test_the_faster_memory_format_stands_for_a_precision() -> None:
+    """cuDNN's fp32 kernels may be slower in channels_last; AMP must not look the better for it."""
+    result = assessed(
+        make_calibration(
+            *GPU,
+            make_run(500.0, precision="fp32", memory_format="contiguous"),
+            make_run(1900.0, memory_format="contiguous"),
+            make_run(2600.0, memory_format="contiguous", compiled=True),
+        )
+    )
+    assert sentence(result, "cuda:0 bf16", "cuda:0 fp32").startswith("4.8x faster")
+    assert sentence(result, "cuda:0 fp32 channels_last", "cuda:0 fp32 contiguous").startswith(
+        "1.25x slower"
+    )
+    assert sentence(result, "cuda:0 bf16 compiled", "cuda:0 bf16 eager").startswith("1.37x")
+
+
 def test_expected_rates_come_with_the_measured_share() -> None:
     rates = {one.precision: one for one in assessed(make_calibration(*GPU)).expected}
     assert rates["bf16"].measured_over_expected == pytest.approx(2400 / 2470)
@@ -78,7 +95,7 @@ def test_a_prediction_knows_the_input_pipeline() -> None:
 
 def test_a_device_without_a_data_sheet_is_judged_by_what_it_was_measured_to_do() -> None:
     name = "NVIDIA A100-SXM4-40GB MIG 3g.20gb"
-    limits = {"matmul bf16": 110.0, "memory copy": 700.0}
+    limits = {"matmul fp32": 8.0, "matmul bf16": 110.0, "memory copy": 700.0}
     ceilings = tuple(
         Ceiling(device="cuda:0", name=limit, value=spread(value), unit="")
         for limit, value in limits.items()
@@ -89,6 +106,14 @@ def test_a_device_without_a_data_sheet_is_judged_by_what_it_was_measured_to_do()
     assert expected.verdict == "slower"
     assert "the measured 110.0 TFLOP/s and 700 GB/s" in expected.basis
     assert not assessed(make_calibration(make_run(300.0, device_name=name))).expected
+    amd = Conditions(started_at="2026-11-01T00:00:00+00:00", hip="6.4")
+    result = assessed(
+        make_calibration(
+            make_run(300.0, device_name="AMD Instinct MI300X"), ceilings=ceilings, conditions=amd
+        )
+    )
+    assert result.expected[0].verdict == "unknown"
+    assert "no yardstick" in result.expected[0].basis
 
 
 def test_the_gain_of_pinned_memory_is_a_ratio_of_two_ceilings() -> None:
