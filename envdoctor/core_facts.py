@@ -327,7 +327,10 @@ class Host(Fact):
 
 
 class Limits(Fact):
-    """What this process may really use. A null quota or limit means none was found."""
+    """What this process may really use. A null quota or limit means none was found.
+
+    `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
+    """
 
     usable_cpus: float
     affinity_cpus: int
@@ -337,6 +340,7 @@ class Limits(Fact):
     shm_free_bytes: int | None
     disk_free_bytes: int | None
     open_files: int | None = None
+    numa_nodes: tuple[int, ...] = ()
 
 
 class Container(Fact):
@@ -350,7 +354,8 @@ class Container(Fact):
 
 
 class PciDevice(Record):
-    """A display or 3D controller on the PCI bus. `vendor_id` and `device_id` are hexadecimal."""
+    """A display or 3D controller on the PCI bus. `vendor_id` and `device_id` are hexadecimal;
+    `numa_node` is null where the firmware names none."""
 
     address: str
     vendor_id: str
@@ -360,6 +365,7 @@ class PciDevice(Record):
     link_width: int | None = None
     max_link_speed_gt_s: float | None = None
     max_link_width: int | None = None
+    numa_node: int | None = None
 
 
 class PciGpus(Fact):

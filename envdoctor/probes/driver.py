@@ -56,6 +56,7 @@ def _pci_device(folder: Path) -> PciDevice | None:
         link_width=_width(folder / "current_link_width"),
         max_link_speed_gt_s=_speed(folder / "max_link_speed"),
         max_link_width=_width(folder / "max_link_width"),
+        numa_node=_numa_node(folder / "numa_node"),
     )
 
 
@@ -71,6 +72,12 @@ def _speed(path: Path) -> float | None:
 def _width(path: Path) -> int | None:
     text = (read_text(path) or "").strip()
     return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def _numa_node(path: Path) -> int | None:
+    """The node, which is -1 where the firmware names none (sysfs-bus-pci)."""
+    text = (read_text(path) or "").strip()
+    return int(text) if text.isdigit() else None
 
 
 def read_driver(root: Path = ROOT) -> Driver:

@@ -147,7 +147,8 @@ def glibc_version() -> str | None:
 
 def read_limits(root: Path = ROOT) -> Limits:
     """What this process may really use of the machine."""
-    affinity = len(os.sched_getaffinity(0))
+    cpus = os.sched_getaffinity(0)
+    affinity = len(cpus)
     quota = cpu_quota(root)
     shm = _space(root / "dev/shm")
     disk = _space(Path.cwd())
@@ -160,7 +161,28 @@ def read_limits(root: Path = ROOT) -> Limits:
         shm_free_bytes=shm[1] if shm else None,
         disk_free_bytes=disk[1] if disk else None,
         open_files=_open_files(),
+        numa_nodes=numa_nodes(root, cpus),
     )
+
+
+def numa_nodes(root: Path, cpus: set[int]) -> tuple[int, ...]:
+    """The NUMA nodes that these CPUs belong to; none where Linux shows none."""
+    folders = (root / "sys/devices/system/node").glob("node[0-9]*")
+    nodes = {
+        int(folder.name.removeprefix("node")): cpu_list(read_text(folder / "cpulist") or "")
+        for folder in folders
+    }
+    return tuple(sorted(node for node, own in nodes.items() if own & cpus))
+
+
+def cpu_list(text: str) -> set[int]:
+    """The CPUs of a list like `0-3,8` (cpuset(7), "List format"); empty if it is not one."""
+    cpus: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
 
 
 def _space(folder: Path) -> tuple[int, int] | None:

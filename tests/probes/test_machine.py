@@ -9,7 +9,14 @@ from envdoctor.options import Options
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.compiler import decode_compiler
 from envdoctor.probes.driver import read_driver, read_pci, read_toolkits
-from envdoctor.probes.host import cpu, os_release, read_container, read_environment, read_limits
+from envdoctor.probes.host import (
+    cpu,
+    numa_nodes,
+    os_release,
+    read_container,
+    read_environment,
+    read_limits,
+)
 from envdoctor.probes.run import Children
 
 
@@ -73,6 +80,7 @@ def test_only_display_controllers_are_gpus(tree: Tree) -> None:
         current_link_width="8",
         max_link_speed="16.0 GT/s PCIe",
         max_link_width="16",
+        numa_node="1",
     )
     pci_device(tree, "0000:08:00.0", **{"class": "0x040300", "vendor": "0x10de"})
     pci_device(tree, "0000:09:00.0", **{"class": "0x030000", "vendor": "0x1002"})
@@ -81,7 +89,33 @@ def test_only_display_controllers_are_gpus(tree: Tree) -> None:
     (gpu,) = pci.nvidia
     assert (gpu.device_id, gpu.link_width, gpu.max_link_width) == ("20b2", 8, 16)
     assert gpu.link_speed_gt_s == 16.0
+    assert gpu.numa_node == 1
     assert len(pci.devices) == 2
+
+
+def test_a_firmware_that_names_no_numa_node(tree: Tree) -> None:
+    pci_device(tree, "0000:07:00.0", **{"class": "0x030200", "vendor": "0x10de"}, numa_node="-1")
+    pci = read_pci(tree.root)
+    assert pci is not None
+    assert pci.devices[0].numa_node is None
+
+
+@pytest.mark.parametrize(
+    ("cpus", "nodes"),
+    [({0, 3}, (0,)), ({3, 4}, (0, 1)), ({17}, (1,)), ({99}, ())],
+)
+def test_the_numa_nodes_of_the_usable_cpus(
+    tree: Tree, cpus: set[int], nodes: tuple[int, ...]
+) -> None:
+    tree.file("sys/devices/system/node/node0/cpulist", "0-3,8-11\n")
+    tree.file("sys/devices/system/node/node1/cpulist", "4-7,12-15,17\n")
+    # A node of memory alone, as an accelerator has it.
+    tree.file("sys/devices/system/node/node2/cpulist", "\n")
+    assert numa_nodes(tree.root, cpus) == nodes
+
+
+def test_a_machine_that_shows_no_numa_nodes(tree: Tree) -> None:
+    assert numa_nodes(tree.root, {0}) == ()
 
 
 def test_without_sysfs_the_bus_is_unknown(tree: Tree) -> None:
