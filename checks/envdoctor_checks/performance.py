@@ -18,7 +18,7 @@ from envdoctor.calibration.results import (
     CalibrationRun,
     ExpectedRate,
 )
-from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+from envdoctor.calibration.speedup import figure
 
 GPU_SLOWER = Code(
     id="ED600",
@@ -35,23 +35,6 @@ PIPELINE_STARVED = Code(
     severity=Severity.WARNING,
     message="{device} can eat {wanted} images/s, and gets {fed}: it waits {percent:.0f} % of the "
     "time",
-)
-CPU_FALLBACK = Code(
-    id="ED605",
-    name="slow-cpu-fallback",
-    family="slow-cpu-fallback",
-    severity=Severity.WARNING,
-    message="your training runs at {rate} images/s, which the CPU alone reaches ({cpu}); {device} "
-    "does {gpu}",
-    explains=("ED604",),
-)
-FP32_TRAINING = Code(
-    id="ED610",
-    name="fp32-training",
-    family="fp32-training",
-    severity=Severity.INFO,
-    message="your training runs at the rate of {slow} on {device}; {fast} is {ratio}x faster "
-    "({saved:.0f} % less time, {gain:+.0f} % throughput)",
 )
 SLOWER_THAN_BASELINE = Code(
     id="ED611",
@@ -72,10 +55,6 @@ LAUNCH_LIMITED = Code(
 
 _LAUNCH_BOUND = 0.5
 """A step of a quarter of the images should take about a quarter of the time."""
-
-_NEAR = 1.25
-_WORTH_SAYING = 1.5
-_STARVED = 0.5
 
 
 @check(GPU_SLOWER)
@@ -115,7 +94,7 @@ def pipeline_starved(calibration: Calibration) -> Findings:
     ]
     if waiting:
         worst = max(waiting, key=lambda feed: feed.wanted_images_per_s)
-        yield _starved(
+        yield starved(
             worst.device,
             worst.wanted_images_per_s,
             worst.fed_images_per_s,
@@ -124,18 +103,8 @@ def pipeline_starved(calibration: Calibration) -> Findings:
         )
 
 
-@check(PIPELINE_STARVED)
-def training_below_device(calibration: Calibration) -> Findings:
-    rate = calibration.settings.training_rate
-    device = _fastest_gpu(calibration)
-    if rate is None or device is None or rate >= _STARVED * device[2]:
-        return
-    name, _, wanted = device
-    sentence = f"{figure(rate)} of {figure(wanted)} images/s"
-    yield _starved(name, wanted, rate, "your training", sentence)
-
-
-def _starved(device: str, wanted: float, fed: float, what: str, sentence: str) -> Finding:
+def starved(device: str, wanted: float, fed: float, what: str, sentence: str) -> Finding:
+    """That `what` feeds a device less than it wants, both in images/s."""
     return PIPELINE_STARVED.finding(
         subject=f"{device}:{what.rpartition(' ')[2]}",
         # Of training on such images; another network may want fewer.
@@ -159,69 +128,6 @@ def _starved(device: str, wanted: float, fed: float, what: str, sentence: str) -
                 commands=("envdoctor calibrate --data /path/to/images",),
                 safety=Safety.SAFE,
             ),
-        ),
-    )
-
-
-@check(CPU_FALLBACK)
-def slow_cpu_fallback(calibration: Calibration) -> Findings:
-    rate, device = calibration.settings.training_rate, _fastest_gpu(calibration)
-    cpus = [run for run in main_runs(calibration.runs) if run.device == "cpu"]
-    if rate is None or device is None or not cpus:
-        return
-    fastest = max(cpus, key=lambda run: run.images_per_s.median)
-    if rate > _NEAR * fastest.images_per_s.high or rate >= _STARVED * device[2]:
-        return
-    yield CPU_FALLBACK.finding(
-        subject=device[0],
-        confidence=Confidence.LIKELY,
-        rate=figure(rate),
-        cpu=figure(fastest.images_per_s.median),
-        device=device[0],
-        gpu=figure(device[2]),
-        evidence=(
-            Evidence(label="your rate", value=f"{rate:g} images/s", source="--training-rate"),
-            Evidence(
-                label=label(fastest),
-                value=f"{figure(fastest.images_per_s.median)} images/s",
-                source="calibration",
-            ),
-        ),
-        fixes=(
-            Fix(
-                summary="make sure that model and batches are moved to the GPU",
-                commands=("python -c 'import torch; print(torch.cuda.is_available())'",),
-                safety=Safety.SAFE,
-            ),
-        ),
-    )
-
-
-@check(FP32_TRAINING)
-def fp32_training(calibration: Calibration) -> Findings:
-    rate = calibration.settings.training_rate
-    runs = [run for run in main_runs(calibration.runs) if run.device != "cpu"]
-    slow = next((run for run in runs if run.precision == "fp32"), None)
-    fast = max(runs, key=lambda run: run.images_per_s.median, default=None)
-    if rate is None or slow is None or fast is None:
-        return
-    near = rate / slow.images_per_s.median
-    ratio = fast.images_per_s.median / slow.images_per_s.median
-    if not 1 / _NEAR <= near <= _NEAR or ratio < _WORTH_SAYING:
-        return
-    yield FP32_TRAINING.finding(
-        subject=fast.device,
-        confidence=Confidence.LIKELY,
-        device=fast.device,
-        slow=slow.precision,
-        fast=fast.precision,
-        ratio=figure(ratio),
-        saved=time_saved_pct(ratio),
-        gain=throughput_gain_pct(ratio),
-        evidence=(_measured(slow), _measured(fast)),
-        fixes=(
-            Fix(summary="allow TF32: torch.set_float32_matmul_precision('high')"),
-            Fix(summary="or train with torch.autocast('cuda', torch.bfloat16) and channels_last"),
         ),
     )
 
@@ -279,22 +185,6 @@ def launch_limited(calibration: Calibration) -> Findings:
                     Fix(summary="and free the CPU: fewer processes a core, a faster clock"),
                 ),
             )
-
-
-def _fastest_gpu(calibration: Calibration) -> tuple[str, str, float] | None:
-    """Device, precision and rate of the fastest GPU here: as measured, or as expected if more."""
-    rates = [
-        (run.device, run.precision, run.images_per_s.median)
-        for run in main_runs(calibration.runs)
-        if run.device != "cpu"
-    ]
-    devices = {name for name, _, _ in rates}
-    rates += [
-        (one.device, one.precision, one.images_per_s.median)
-        for one in calibration.expected
-        if one.device in devices
-    ]
-    return max(rates, key=lambda rate: rate[2], default=None)
 
 
 def _key(run: CalibrationRun) -> tuple[str, str, str, str, bool, int]:

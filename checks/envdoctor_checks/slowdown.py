@@ -1,6 +1,4 @@
-"""What slows a GPU down: heat, power, links, clocks, other programs, being but a slice."""
-
-from collections.abc import Iterator
+"""What slows a GPU down: heat, power, links, clocks, ECC."""
 
 from envdoctor.api import (
     Code,
@@ -13,7 +11,9 @@ from envdoctor.api import (
     Severity,
     check,
 )
-from envdoctor.calibration.results import Calibration, CalibrationRun, Telemetry
+from envdoctor.calibration.results import Calibration, Telemetry
+from envdoctor.knowledge import Knowledge
+from envdoctor_checks.telemetry import first_of_each_device, nvml, observed, worst_of_each_device
 
 THROTTLED = Code(
     id="ED601",
@@ -36,24 +36,16 @@ SLOW_PCIE = Code(
     name="slow-pcie",
     family="slow-pcie",
     severity=Severity.WARNING,
-    message="the PCIe link of {device} runs at {link}, the GPU can do {best}",
+    message="the PCIe link of {device} runs at {link}, GPU and slot can do {best}",
     explains=("ED600",),
 )
-OTHER_PROCESS = Code(
-    id="ED606",
-    name="oom-other-process",
-    family="oom-other-process",
-    severity=Severity.WARNING,
-    message="{count} other process{plural} on GPU {index}, and {used:.1f} of its {total:.1f} GB "
-    "are in use",
-    explains=("ED600",),
-)
-MIG_SLICE = Code(
-    id="ED613",
-    name="mig-slice",
-    family="mig-slice",
+ECC_IN_GDDR = Code(
+    id="ED616",
+    name="ecc-in-gddr",
+    family="ecc-in-gddr",
     severity=Severity.INFO,
-    message="{device} is a MIG slice, a part of a GPU; rates of the whole GPU do not apply",
+    message="ECC is on in the {memory} memory of {device}, which takes bandwidth and memory",
+    explains=("ED600",),
 )
 LOW_CLOCKS = Code(
     id="ED614",
@@ -77,41 +69,41 @@ _OFTEN = 0.1
 
 _NEARLY_DEFAULT = 0.98
 _LOW_CLOCK = 0.7
-_CROWDED = 0.5
+_AT_ITS_LIMIT = 0.5
 
 
 @check(THROTTLED)
 def slow_power_or_thermal(calibration: Calibration) -> Findings:
-    for run, telemetry in _observed(calibration):
+    for run, telemetry in worst_of_each_device(calibration, _slowed_down):
         shares = {
             _HARMFUL_REASONS[name]: share
             for name, share in telemetry.throttle_shares.items()
             if name in _HARMFUL_REASONS and share >= _OFTEN
         }
-        if shares:
-            yield THROTTLED.finding(
-                subject=run.device,
-                device=f"{run.device} ({run.device_name})",
-                reasons=" and ".join(shares),
-                percent=100 * max(shares.values()),
-                evidence=_load_evidence(telemetry),
-                fixes=(
-                    Fix(
-                        summary="look at temperatures and fans; clear the air path or cool the "
-                        "room, and check the power cables",
-                        commands=("nvidia-smi -q -d TEMPERATURE,POWER,PERFORMANCE",),
-                        safety=Safety.SAFE,
-                    ),
+        if not shares:
+            continue
+        yield THROTTLED.finding(
+            subject=run.device,
+            device=f"{run.device} ({run.device_name})",
+            reasons=" and ".join(shares),
+            percent=100 * max(shares.values()),
+            evidence=_load_evidence(telemetry),
+            fixes=(
+                Fix(
+                    summary="look at temperatures and fans; clear the air path or cool the room, "
+                    "and check the power cables",
+                    commands=("nvidia-smi -q -d TEMPERATURE,POWER,PERFORMANCE",),
+                    safety=Safety.SAFE,
                 ),
-            )
-            return
+            ),
+        )
 
 
 @check(POWER_CAP)
 def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Findings:
     capped = calibration is not None and any(
         telemetry.throttle_shares.get("SwPowerCap", 0.0) >= _OFTEN
-        for _, telemetry in _observed(calibration)
+        for _, telemetry in observed(calibration)
     )
     for gpu in gpus.devices:
         limit, default = gpu.power_limit_w, gpu.power_default_limit_w
@@ -147,14 +139,14 @@ def slow_pcie_width(gpus: Gpus) -> Findings:
                 device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",
                 best=f"{gpu.pcie_max_width} lanes",
-                evidence=(_nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
+                evidence=(nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
                 fixes=(_RESEAT,),
             )
 
 
 @check(SLOW_PCIE)
 def slow_pcie_generation(calibration: Calibration) -> Findings:
-    for run, telemetry in _first_of_each_device(calibration):
+    for run, telemetry in first_of_each_device(calibration):
         now, best = telemetry.pcie_generation, telemetry.pcie_max_generation
         if now and best and now < best:
             yield SLOW_PCIE.finding(
@@ -162,81 +154,65 @@ def slow_pcie_generation(calibration: Calibration) -> Findings:
                 device=run.device,
                 link=f"generation {now} under load",
                 best=f"generation {best}",
-                evidence=(_nvml("link generation under load", f"{now} of {best}"),),
+                evidence=(nvml("link generation under load", f"{now} of {best}"),),
                 fixes=(_RESEAT,),
             )
 
 
 @check(LOW_CLOCKS)
 def low_clocks(calibration: Calibration) -> Findings:
-    for run, telemetry in _first_of_each_device(calibration):
+    for run, telemetry in worst_of_each_device(calibration, _clock_lost):
         clock, most = telemetry.sm_clock_mhz, telemetry.max_sm_clock_mhz
-        if clock is None or most is None or clock.median >= _LOW_CLOCK * most:
+        # A card at its power limit lowers its clock as designed.
+        limited = telemetry.throttle_shares.get("SwPowerCap", 0.0) >= _AT_ITS_LIMIT
+        if clock is None or most is None or limited or clock.median >= _LOW_CLOCK * most:
             continue
+        chosen = telemetry.throttle_shares.get("ApplicationsClocksSetting", 0.0) >= _OFTEN
         yield LOW_CLOCKS.finding(
             subject=run.device,
             device=run.device,
             clock=clock.median,
             most=most,
             evidence=_load_evidence(telemetry),
+            fixes=(_RESET_APPLICATION_CLOCKS if chosen else _RESET_LOCKED_CLOCKS,),
+        )
+
+
+@check(ECC_IN_GDDR)
+def ecc_in_gddr(calibration: Calibration, known: Knowledge) -> Findings:
+    slow = {one.device for one in calibration.expected if one.verdict == "slower"}
+    for run, telemetry in first_of_each_device(calibration):
+        model = known.gpu(run.device_name)
+        memory = (model.memory_type if model else None) or ""
+        if run.device not in slow or not telemetry.ecc_mode or not memory.startswith("GDDR"):
+            continue
+        yield ECC_IN_GDDR.finding(
+            subject=run.device,
+            confidence=Confidence.POSSIBLE,
+            memory=memory,
+            device=run.device,
+            evidence=(nvml("ECC mode", "on"),),
             fixes=(
                 Fix(
-                    summary="reset clocks that were locked or set for applications",
-                    commands=("sudo nvidia-smi -rgc", "sudo nvidia-smi -rac"),
+                    summary="if you can do without it, switch it off and restart the machine",
+                    commands=("sudo nvidia-smi -e 0",),
                     safety=Safety.NEEDS_ROOT,
                 ),
             ),
+            notes=("HBM memory has bits of its own for ECC, and loses nothing by it",),
         )
 
 
-@check(OTHER_PROCESS)
-def oom_other_process(gpus: Gpus) -> Findings:
-    for gpu in gpus.devices:
-        used, total = gpu.memory_used_bytes, gpu.memory_bytes
-        if not gpu.process_pids or not used or not total or used < _CROWDED * total:
-            continue
-        pids = ", ".join(map(str, gpu.process_pids))
-        yield OTHER_PROCESS.finding(
-            subject=f"gpu:{gpu.index}",
-            count=len(gpu.process_pids),
-            plural="es" if len(gpu.process_pids) != 1 else "",
-            index=gpu.index,
-            used=used / 1e9,
-            total=total / 1e9,
-            evidence=(_nvml("compute processes", f"pid {pids}"),),
-            fixes=(
-                Fix(
-                    summary="see whose they are, and end them if they are left-overs",
-                    commands=(f"ps -o pid,user,etime,cmd -p {pids.replace(' ', '')}",),
-                    safety=Safety.SAFE,
-                ),
-                Fix(
-                    summary="or use another GPU",
-                    commands=("export CUDA_VISIBLE_DEVICES=1",),
-                    safety=Safety.SAFE,
-                ),
-            )[: 2 if len(gpus.devices) > 1 else 1],
-        )
-
-
-@check(MIG_SLICE)
-def mig_slice(calibration: Calibration) -> Findings:
-    for run in {run.device: run for run in calibration.runs}.values():
-        if " MIG " in f" {run.device_name} ":
-            yield MIG_SLICE.finding(
-                subject=run.device,
-                device=run.device,
-                evidence=(Evidence(label="device", value=run.device_name, source="torch"),),
-                fixes=(
-                    Fix(
-                        summary="see how the GPU is partitioned; use a larger slice or all of it",
-                        commands=("nvidia-smi mig -lgi",),
-                        safety=Safety.SAFE,
-                    ),
-                ),
-            )
-
-
+_RESET_APPLICATION_CLOCKS = Fix(
+    summary="reset the clocks that were set for applications",
+    commands=("sudo nvidia-smi -rac",),
+    safety=Safety.NEEDS_ROOT,
+)
+_RESET_LOCKED_CLOCKS = Fix(
+    summary="see what holds the clock down, and reset it if it was locked",
+    commands=("nvidia-smi -q -d CLOCK,PERFORMANCE", "sudo nvidia-smi -rgc"),
+    safety=Safety.NEEDS_ROOT,
+)
 _RESEAT = Fix(
     summary="look at the slot's width in the board's manual, reseat the card or its riser, and set "
     "the slot's speed to automatic in the BIOS",
@@ -245,22 +221,13 @@ _RESEAT = Fix(
 )
 
 
-def _observed(calibration: Calibration) -> Iterator[tuple[CalibrationRun, Telemetry]]:
-    for run in calibration.runs:
-        if run.telemetry is not None:
-            yield run, run.telemetry
+def _slowed_down(telemetry: Telemetry) -> float:
+    return max((telemetry.throttle_shares.get(name, 0.0) for name in _HARMFUL_REASONS), default=0.0)
 
 
-def _first_of_each_device(calibration: Calibration) -> Iterator[tuple[CalibrationRun, Telemetry]]:
-    seen: set[str] = set()
-    for run, telemetry in _observed(calibration):
-        if run.device not in seen:
-            seen.add(run.device)
-            yield run, telemetry
-
-
-def _nvml(name: str, value: str) -> Evidence:
-    return Evidence(label=name, value=value, source="NVML")
+def _clock_lost(telemetry: Telemetry) -> float:
+    clock, most = telemetry.sm_clock_mhz, telemetry.max_sm_clock_mhz
+    return 1 - clock.median / most if clock and most else 0.0
 
 
 def _load_evidence(telemetry: Telemetry) -> tuple[Evidence, ...]:
@@ -272,4 +239,4 @@ def _load_evidence(telemetry: Telemetry) -> tuple[Evidence, ...]:
         ("power limit", telemetry.power_limit_w and f"{telemetry.power_limit_w:.0f} W"),
         ("temperature", telemetry.temperature_c and f"{telemetry.temperature_c} °C"),
     )
-    return tuple(_nvml(name, value) for name, value in rows if value)
+    return tuple(nvml(name, value) for name, value in rows if value)

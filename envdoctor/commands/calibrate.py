@@ -16,6 +16,8 @@ from envdoctor.core_facts import Target
 from envdoctor.facts import BadFacts, Fact, Known, Observed, Snapshot
 from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.probes.choose import choose_target
+from envdoctor.probes.driver import decode_driver
+from envdoctor.probes.driver_api import decode_nvml
 from envdoctor.probes.host import decode_host
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
@@ -151,6 +153,8 @@ def measured_facts(
             assert isinstance(target, Observed)
             if target.value.problem is not None and python is not None:
                 raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
+            # Before anything of ours is on the GPUs.
+            machine = {**decode_host(), **decode_driver(), **decode_nvml(children)}
             measured = calibrate(
                 target.value.path,
                 settings,
@@ -160,4 +164,4 @@ def measured_facts(
             )
     finally:
         children.kill_all()
-    return {**facts, **decode_host(), Calibration: measured}
+    return {**facts, **machine, Calibration: measured}

@@ -52,13 +52,16 @@ def test_names_and_messages_follow_the_style(code: Code) -> None:
 BEYOND_THE_VOCABULARY = {
     "cuda-init-failed",
     "cuda-unavailable",
+    "ecc-in-gddr",
     "fp32-training",
     "gpu-slower-than-expected",
     "mig-slice",
     "missing-library",
     "prediction-differs",
     "preload-missing",
+    "remote-numa-node",
     "slower-than-baseline",
+    "threads-across-numa-nodes",
     "undefined-symbol",
     "unreadable-library",
 }

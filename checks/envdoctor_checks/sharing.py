@@ -1,0 +1,105 @@
+"""Whether a GPU is all ours: other processes, a slice of it."""
+
+from envdoctor.api import Code, Evidence, Findings, Fix, Gpus, Safety, Severity, check
+from envdoctor.calibration.results import Calibration
+from envdoctor_checks.telemetry import first_of_each_device, nvml
+
+OTHER_PROCESS = Code(
+    id="ED606",
+    name="oom-other-process",
+    family="oom-other-process",
+    severity=Severity.WARNING,
+    message="{count} other process{plural} on GPU {index}, and {used:.1f} of its {total:.1f} GB "
+    "are in use",
+    explains=("ED600",),
+)
+BUSY_GPU = Code(
+    id="ED615",
+    name="busy-gpu",
+    family="oom-other-process",
+    severity=Severity.WARNING,
+    message="{count} other process{plural} kept {device} busy for {percent} % of the time before "
+    "it was measured",
+    explains=("ED600",),
+)
+MIG_SLICE = Code(
+    id="ED613",
+    name="mig-slice",
+    family="mig-slice",
+    severity=Severity.INFO,
+    message="{device} is a MIG slice, a part of a GPU; rates of the whole GPU do not apply",
+)
+
+_CROWDED = 0.5
+_BUSY_PCT = 10
+
+
+@check(OTHER_PROCESS)
+def oom_other_process(gpus: Gpus) -> Findings:
+    for gpu in gpus.devices:
+        used, total = gpu.memory_used_bytes, gpu.memory_bytes
+        if not gpu.process_pids or not used or not total or used < _CROWDED * total:
+            continue
+        pids = ", ".join(map(str, gpu.process_pids))
+        yield OTHER_PROCESS.finding(
+            subject=f"gpu:{gpu.index}",
+            count=len(gpu.process_pids),
+            plural="es" if len(gpu.process_pids) != 1 else "",
+            index=gpu.index,
+            used=used / 1e9,
+            total=total / 1e9,
+            evidence=(nvml("compute processes", f"pid {pids}"),),
+            fixes=(
+                Fix(
+                    summary="see whose they are, and end them if they are left-overs",
+                    commands=(f"ps -o pid,user,etime,cmd -p {pids.replace(' ', '')}",),
+                    safety=Safety.SAFE,
+                ),
+                Fix(
+                    summary="or use another GPU",
+                    commands=("export CUDA_VISIBLE_DEVICES=1",),
+                    safety=Safety.SAFE,
+                ),
+            )[: 2 if len(gpus.devices) > 1 else 1],
+        )
+
+
+@check(BUSY_GPU)
+def busy_gpu(calibration: Calibration) -> Findings:
+    for run, telemetry in first_of_each_device(calibration):
+        others, busy = telemetry.other_processes, telemetry.busy_before_pct
+        if not others or busy is None or busy < _BUSY_PCT:
+            continue
+        yield BUSY_GPU.finding(
+            subject=run.device,
+            count=others,
+            plural="es" if others != 1 else "",
+            device=run.device,
+            percent=busy,
+            evidence=(nvml("utilization before the measurement", f"{busy} %"),),
+            fixes=(
+                Fix(
+                    summary="see what they do, and measure again without them",
+                    commands=("nvidia-smi",),
+                    safety=Safety.SAFE,
+                ),
+            ),
+        )
+
+
+@check(MIG_SLICE)
+def mig_slice(calibration: Calibration) -> Findings:
+    for run in {run.device: run for run in calibration.runs}.values():
+        if " MIG " in f" {run.device_name} ":
+            yield MIG_SLICE.finding(
+                subject=run.device,
+                device=run.device,
+                evidence=(Evidence(label="device", value=run.device_name, source="torch"),),
+                fixes=(
+                    Fix(
+                        summary="see how the GPU is partitioned; use a larger slice or all of it",
+                        commands=("nvidia-smi mig -lgi",),
+                        safety=Safety.SAFE,
+                    ),
+                ),
+            )
