@@ -14,6 +14,7 @@ from envdoctor.calibration.results import (
     InputPipeline,
     Speedup,
     Spread,
+    Telemetry,
 )
 from envdoctor.calibration.speedup import figure
 
@@ -27,6 +28,7 @@ def render_calibration(calibration: Calibration) -> str:
         _heading(calibration),
         _runs(calibration),
         _section("largest safe batch", _batches(calibration.batches)),
+        _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
         _section("should reach", _expected(calibration.expected, predictions=False)),
         _section("speedups", _speedups(calibration.speedups, "measured")),
         _section("limits of the hardware", map(_ceiling, calibration.ceilings)),
@@ -98,6 +100,33 @@ def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
         advice = f"; {batch.advice}" if batch.advice else ""
         text = f"{batch.device} {batch.precision}: {batch.largest_safe} images{advice}"
         yield from _wrapped(text, "  ")
+
+
+def _telemetry(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    for run in runs:
+        if run.telemetry is not None:
+            said = ", ".join(_sampled(run.telemetry))
+            yield from _wrapped(f"{run.device} {run.precision}{_extra(run)}: {said}", "  ")
+
+
+def _sampled(told: Telemetry) -> Iterator[str]:
+    """What NVML said of a GPU under load; what it did not say is left out."""
+    if told.sm_clock_mhz is not None:
+        most = f" of {told.max_sm_clock_mhz:,}" if told.max_sm_clock_mhz else ""
+        yield f"SM clock {told.sm_clock_mhz.median:,.0f}{most} MHz"
+    if told.power_w is not None:
+        most = f" of {told.power_limit_w:.0f}" if told.power_limit_w else ""
+        yield f"{told.power_w.median:.0f}{most} W"
+    if told.temperature_c is not None:
+        yield f"{told.temperature_c} °C"
+    if told.pcie_generation is not None and told.pcie_width is not None:
+        yield f"PCIe {told.pcie_generation} x{told.pcie_width}"
+    if told.other_processes:
+        held = told.other_process_bytes
+        memory = f" with {held / 1e9:.1f} GB" if held is not None else ""
+        yield f"{told.other_processes} other processes{memory}"
+    for reason, share in told.throttle_shares.items():
+        yield f"{reason} {100 * share:.0f} %"
 
 
 def _extra(run: CalibrationRun) -> str:

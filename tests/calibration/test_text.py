@@ -3,16 +3,22 @@
 import pytest
 
 from envdoctor.calibration.assess import assess
-from envdoctor.calibration.results import BatchAdvice, Ceiling, LeftOut, Settings
+from envdoctor.calibration.results import BatchAdvice, Ceiling, LeftOut, Settings, Telemetry
 from envdoctor.calibration.text import render_calibration
 from envdoctor.knowledge import load
-from tests.calibration.synthetic import make_calibration, make_pipeline, make_run, spread
+from tests.calibration.synthetic import (
+    make_calibration,
+    make_pipeline,
+    make_run,
+    make_telemetry,
+    spread,
+)
 
 FULL = make_calibration(
     make_run(5.0, device="cpu", precision="fp32", stable=False),
     make_run(400.0, precision="fp32"),
     make_run(2400.0, device_name="NVIDIA A100-SXM4-80GB with a name that goes on and on"),
-    make_run(2500.0, compiled=True),
+    make_run(2500.0, compiled=True, telemetry=make_telemetry(other_processes=2)),
     settings=Settings(what_if=("H100 PCIe", "L4")),
     pipeline=make_pipeline(480.0),
     ceilings=(Ceiling(device="cuda:0", name="matmul bf16", value=spread(250), unit="TFLOP/s"),),
@@ -49,10 +55,18 @@ def test_no_line_is_longer_than_80_columns() -> None:
         "cuda:0 fp32: 64 images; accumulate gradients over 4 steps",
         "4 workers         480 images/s",
         "(prediction)",
+        "cuda:0 bf16 compiled: SM clock 1,400 of 1,410 MHz, 390 of 400 W, 61 °C, PCIe 4",
+        "x16, 2 other processes, SwPowerCap 100 %",
     ],
 )
 def test_the_text_says(expected: str) -> None:
     assert expected in render_calibration(assess(FULL, load()))
+
+
+def test_telemetry_says_nothing_of_what_the_driver_does_not_tell() -> None:
+    silent = Telemetry(samples=4, temperature_c=61)
+    text = render_calibration(make_calibration(make_run(2400.0, telemetry=silent)))
+    assert "  cuda:0 bf16: 61 °C\n" in text
 
 
 def test_a_partial_calibration_is_marked_in_its_heading() -> None:
