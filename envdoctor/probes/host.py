@@ -147,7 +147,9 @@ def glibc_version() -> str | None:
 
 def read_limits(root: Path = ROOT) -> Limits:
     """What this process may really use of the machine."""
-    affinity = len(os.sched_getaffinity(0))
+    # macOS has no affinity.
+    all_cpus = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cpus
     quota = cpu_quota(root)
     shm = _space(root / "dev/shm")
     disk = _space(Path.cwd())
