@@ -23,7 +23,7 @@ import psutil
 
 from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
-from envdoctor.calibration.target.devices import cpu_name, threads_for
+from envdoctor.calibration.target.machine import cpu_name, threads_for
 from envdoctor.facts import Observed
 from envdoctor.probes.host import read_limits
 from envdoctor.probes.run import Children
