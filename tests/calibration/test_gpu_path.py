@@ -9,7 +9,9 @@ import torch
 
 from envdoctor.calibration.target import ceilings, devices, gpu, session, training
 from envdoctor.calibration.target.attempt import attempt, reason_of
+from envdoctor.calibration.target.batch import AT_REST_BYTES
 from envdoctor.calibration.target.devices import BF16, FP16, FP32, CudaDevice, Device
+from envdoctor.calibration.target.measure import Variant, measure
 from envdoctor.calibration.target.training import CONTIGUOUS, training_step
 from tests.calibration.conftest import Told
 from tests.calibration.wall_cuda import ILLEGAL, WallCuda
@@ -72,6 +74,32 @@ def test_every_precision_of_a_gpu_is_run_and_compared(told: Told, cuda: WallCuda
     assert {size for _, _, size in runs} == {4, 1}
     assert {one["device"] for one in told.all("run")} == {"cuda:1"}
     assert told.all("left_out") == []
+
+
+def test_the_peak_is_that_of_the_steps_and_not_of_the_warm_up(told: Told, cuda: WallCuda) -> None:
+    """cuDNN tries its kernels with workspaces that later steps do not need."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 1:
+            cuda.peak = 2**40
+
+    variant = Variant(devices.device_named("cuda:0"), BF16, 4)
+    run = measure(variant, step, budget_s=0.05, channel=told.channel)
+    assert run["peak_memory_bytes"] == 2**30
+
+
+def test_memory_that_does_not_grow_with_the_batch_gives_a_careful_batch(
+    told: Told, cuda: WallCuda
+) -> None:
+    """As where cuDNN takes the larger workspace for the smaller batch."""
+    session.run(told.channel, {**TINY, "batch_size": None, "devices": ["cuda:0"]})
+    assert told.all("left_out") == []
+    assert [one["chosen"] for one in told.all("batch")] == [256, 256, 256, 256]
+    each = (2**30 - AT_REST_BYTES) // 64
+    assert {one["bytes_per_image"] for one in told.all("batch")} == {each}
 
 
 def test_the_time_of_the_host_is_told_apart(told: Told, cuda: WallCuda) -> None:

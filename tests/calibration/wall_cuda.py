@@ -34,6 +34,7 @@ class WallCuda:
         self.capability = capability
         self.current = 0
         self.breaks_after: dict[int, int] = {}
+        self.peak = 0
         self.properties: dict[str, Any] = {"uuid": "5f2d7c1e-0000-0000-0000-000000000000"}
 
     def replace(self, patch: pytest.MonkeyPatch) -> None:
@@ -95,10 +96,11 @@ class WallCuda:
         return 16 * 2**30, 80 * 2**30
 
     def max_memory_allocated(self, index: int) -> int:
-        return 2**30
+        return self.peak
 
     def reset_peak_memory_stats(self, index: int) -> None:
         self.touch(index)
+        self.peak = 2**30
 
     def get_device_name(self, index: int) -> str:
         return f"ordinary memory {index}"
