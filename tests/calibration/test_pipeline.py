@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +102,17 @@ def test_a_folder_without_images_is_not_searched_for_ever(
     assert pipeline._jpegs(told.channel, str(tmp_path)) == [b"1"]
     monkeypatch.setattr(pipeline, "LOOK_SECONDS", -1.0)
     assert pipeline._jpegs(told.channel, str(tmp_path)) == []
+
+
+def test_a_scaling_that_breaks_leaves_no_rate_that_would_pass_for_the_best(
+    told: Told, torchvision: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(torchvision))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    impossible = -1
+    monkeypatch.setattr(pipeline, "worker_counts", lambda cpus: [1, impossible])
+    with pytest.raises(ValueError, match="num_workers"):
+        pipeline.measure_pipeline(told.channel, {"shm_free_bytes": None})
+    last = told.all("pipeline")[-1]
+    assert last["checkpoint_bytes"] > 0
+    assert "rates" not in last
