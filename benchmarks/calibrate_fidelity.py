@@ -23,7 +23,7 @@ import psutil
 
 from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
-from envdoctor.calibration.target.devices import cpu_name, threads_for
+from envdoctor.calibration.target.machine import cpu_name, threads_for
 from envdoctor.facts import Observed
 from envdoctor.probes.host import read_limits
 from envdoctor.probes.run import Children
@@ -37,7 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=11)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="default: the budget that users have"
+    )
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument(
         "--wait", type=float, default=0.0, help="minutes to wait for an idle machine"

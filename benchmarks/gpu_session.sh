@@ -4,70 +4,100 @@
 #     sh benchmarks/gpu_session.sh OUT WHEELS
 #
 # For a machine with an NVIDIA GPU, a torch in `python3` and no network. WHEELS is a folder with the
-# wheels of what the doctor needs, for that machine's Python, made beforehand by
+# wheels of what the doctor needs, made beforehand; for Python 3.12 on x86-64:
 #
-#     pip download --no-deps -d WHEELS click msgspec nvidia-ml-py packaging psutil pyelftools
+#     python3 -m pip download --no-deps --only-binary=:all: --python-version 3.12 \
+#         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+#         --platform manylinux2014_x86_64 --platform manylinux_2_12_x86_64 --platform any \
+#         -d WHEELS click msgspec nvidia-ml-py packaging psutil pyelftools
 #
-# OUT receives the captured facts, reports and figures; date, device and commands are in `session.txt`.
+# OUT receives gpu_session.tar.gz, written anew after each step: facts with the calibration, reports
+# and figures; date, device, commands and exit codes are in its `session.txt`.
 set -u
-OUT=$1
-WHEELS=$(cd "$2" && pwd)
+END=$(($(date +%s) + 440))
+[ $# -eq 2 ] || { echo "usage: gpu_session.sh OUT WHEELS" >&2; exit 2; }
+mkdir -p "$1" || exit 2
+OUT=$(cd "$1" && pwd)
+WHEELS=$(cd "$2" && pwd) || exit 2
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 SITE=$(mktemp -d)
-mkdir -p "$OUT"
-: > "$OUT/stderr.txt"
-OUT=$(cd "$OUT" && pwd)
+trap 'rm -rf "$SITE"' EXIT
+RESULTS="$SITE/gpu_session"
+mkdir "$RESULTS"
 cd "$HERE" || exit 2
 
 # The doctor gets an environment of its own, so that nothing of it is seen by the target.
 python3 -m venv --without-pip "$SITE/doctor" || exit 2
 DOCTOR="$SITE/doctor/bin/python"
 PACKAGES=$("$DOCTOR" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-python3 -m pip install -q --no-index --no-deps --no-compile --target "$PACKAGES" "$WHEELS"/*.whl \
-    || exit 2
+for wheel in "$WHEELS"/*.whl; do
+    python3 -m zipfile -e "$wheel" "$PACKAGES" || exit 2
+done
 printf '%s\n%s\n' "$HERE" "$HERE/checks" > "$PACKAGES/envdoctor.pth"
 mkdir "$PACKAGES/envdoctor-0.dist-info"
 printf 'Metadata-Version: 2.1\nName: envdoctor\nVersion: 0\n' \
     > "$PACKAGES/envdoctor-0.dist-info/METADATA"
 printf '[envdoctor.plugins]\nbuiltin = envdoctor_checks:plugin\n' \
     > "$PACKAGES/envdoctor-0.dist-info/entry_points.txt"
+printf '#!/bin/sh\nexec "%s" -m envdoctor "$@"\n' "$DOCTOR" > "$SITE/envdoctor"
+chmod +x "$SITE/envdoctor"
+PY=$(command -v python3)
+PATH="$SITE:$PATH"
 
-doctor() {
-    echo "\$ envdoctor $*" >> "$OUT/session.txt"
-    timeout 300 "$DOCTOR" -m envdoctor "$@" 2>> "$OUT/stderr.txt"
-    echo "exit $?" >> "$OUT/session.txt"
+say() {
+    echo "$*" >> "$RESULTS/session.txt"
+}
+
+# step SECONDS FILE COMMAND ...: its output into FILE, within so many seconds and before the end.
+# After an interrupt the doctor writes what it has measured until then.
+step() {
+    seconds=$1
+    file=$2
+    shift 2
+    say "\$ $*"
+    began=$(date +%s)
+    room=$((END - began))
+    if [ "$room" -lt 15 ]; then
+        say "skipped: the eight minutes are over"
+        return
+    fi
+    [ "$seconds" -lt "$room" ] || seconds=$room
+    timeout -s INT -k 20 "$seconds" "$@" > "$RESULTS/$file" 2>> "$RESULTS/stderr.txt"
+    say "exit $?, $(($(date +%s) - began)) s"
+    tar -czf "$OUT/gpu_session.tar.gz" -C "$SITE" gpu_session
 }
 
 {
     date -u +%Y-%m-%dT%H:%M:%SZ
     nvidia-smi --query-gpu=name,driver_version,power.limit,clocks.max.sm --format=csv
-    python3 -c 'import torch; print(torch.__version__, torch.version.cuda)'
-} > "$OUT/session.txt" 2>&1
+    python3 -c 'import torch; print("torch", torch.__version__, "CUDA", torch.version.cuda)'
+} > "$RESULTS/session.txt" 2>&1
 
-PY=$(command -v python3)
-doctor collect --python "$PY" -o "$OUT/facts.json"
-doctor check --python "$PY" --expect gpu --json > "$OUT/check.json"
-doctor check --facts "$OUT/facts.json" > "$OUT/check.txt"
-doctor calibrate --python "$PY" --devices gpu --json > "$OUT/calibrate.json"
+step 60 check.json envdoctor check --python "$PY" --expect gpu --json
+step 240 collect.txt envdoctor collect --calibrate --python "$PY" -o "$RESULTS/facts.json"
+step 30 report.json envdoctor check --facts "$RESULTS/facts.json" --json
+step 30 report.txt envdoctor check --facts "$RESULTS/facts.json"
 # The plain script takes the batches that the calibration chose.
-BATCHES=$(python3 - "$OUT/calibrate.json" <<'PY'
-import json, sys
-runs = json.load(open(sys.argv[1]))["calibration"]["runs"]
-largest = {}
-for run in runs:
-    if run["memory_format"] == "channels_last" and not run["compiled"]:
-        largest[run["precision"]] = max(run["batch_size"], largest.get(run["precision"], 0))
-print(*(f"{precision}={batch}" for precision, batch in largest.items()))
-PY
-)
-# shellcheck disable=SC2086
-timeout 120 python3 benchmarks/plain_gpu.py $BATCHES > "$OUT/plain.json" 2>> "$OUT/stderr.txt"
-python3 benchmarks/gpu_agreement.py "$OUT/calibrate.json" "$OUT/plain.json" \
-    > "$OUT/agreement.txt" 2>&1
-echo "agreement: exit $?" >> "$OUT/session.txt"
-# Whether a second measurement lies in the interval of the first.
-doctor calibrate --python "$PY" --devices gpu --precision bf16 --no-pipeline \
-    --baseline "$OUT/calibrate.json" --json > "$OUT/again.json"
-doctor calibrate --python "$PY" --devices cpu --no-pipeline > "$OUT/cpu.txt"
-rm -rf "$SITE"
-cat "$OUT/session.txt" "$OUT/agreement.txt"
+BATCHES=$(python3 benchmarks/gpu_agreement.py --batches "$RESULTS/report.json")
+case $BATCHES in
+    *bf16=*) AMP=bf16 ;;
+    *fp16=*) AMP=fp16 ;;
+    *) AMP=fp32 ;;
+esac
+if [ -n "$BATCHES" ]; then
+    # shellcheck disable=SC2086
+    step 90 plain.jsonl python3 benchmarks/plain_gpu.py $BATCHES
+    step 60 again.json envdoctor calibrate --python "$PY" --devices cuda:0 --precision "$AMP" \
+        --no-pipeline --no-ceilings --baseline "$RESULTS/report.json" --json
+    step 30 agreement.txt python3 benchmarks/gpu_agreement.py \
+        "$RESULTS/report.json" "$RESULTS/plain.jsonl" "$RESULTS/again.json"
+    step 120 compiled.json envdoctor calibrate --python "$PY" --devices cuda:0 --precision "$AMP" \
+        --compile --no-pipeline --no-ceilings --json
+else
+    say "no GPU was measured: nothing is compared with the plain script"
+fi
+# What a user sees without any command, the CPU included.
+step 120 everything.txt envdoctor --plain --budget 3 --python "$PY"
+tar -czf "$OUT/gpu_session.tar.gz" -C "$SITE" gpu_session
+cat "$RESULTS/session.txt"
+[ ! -f "$RESULTS/agreement.txt" ] || cat "$RESULTS/agreement.txt"

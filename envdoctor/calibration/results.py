@@ -41,7 +41,8 @@ class Settings(Record):
 
     `devices` and `precisions` empty: all that the target has. `budget_s` null: 20 s for the CPU
     in all and 10 s for each precision of each GPU. `usable_cpus` null: the worker measures it.
-    `batch_size` null: chosen by measurement. `all_reduce`: between two CPU processes with gloo.
+    `batch_size` null: chosen by measurement. `shm_free_bytes`: free in /dev/shm, null without one,
+    measured before the worker starts. `all_reduce`: between two CPU processes with gloo.
     `what_if` are the GPUs to predict, `data` a folder of images to read, `training_rate` the
     images/s that the user's own training reaches here.
     """
@@ -53,6 +54,7 @@ class Settings(Record):
     budget_s: float | None = None
     usable_cpus: float | None = None
     memory_limit_bytes: int | None = None
+    shm_free_bytes: int | None = None
     ceilings: bool = True
     pipeline: bool = True
     all_reduce: bool = False
@@ -116,8 +118,12 @@ class CalibrationRun(Record):
 
     `device` is torch's name (`cpu`, `cuda:0`), `precision` one of fp32, tf32, bf16, fp16.
     `ms_per_step` is the median; `peak_memory_bytes` is resident memory of the process on a CPU
-    and memory reserved by the allocator on a GPU. `stable` says that the confidence interval of
+    and the most memory of tensors after the warm-up on a GPU. `stable` says that the confidence interval of
     the median was within 3 %.
+
+    `host_share` is the time that the host needs to hand one step to a GPU, over the time that the
+    GPU takes for it; near 1 the GPU waits for launches. Null where that is not told apart: on a
+    CPU, and in fp16, whose loss scaling waits for the GPU.
     """
 
     device: str
@@ -133,6 +139,7 @@ class CalibrationRun(Record):
     tflops: float
     stable: bool
     warmup_steps: int = 0
+    host_share: float | None = None
     telemetry: Telemetry | None = None
     note: str = ""
 

@@ -37,8 +37,9 @@ SILENCE_LIMIT_S = 300.0
 """A worker that says nothing for so long is ended: longer than a cold import or a slow first step
 takes."""
 
-COMPILING_LIMIT_S = 1200.0
-"""The same where torch.compile was asked for, which says nothing until it is done."""
+SEARCHING_LIMIT_S = 1200.0
+"""The same where torch.compile was asked for, or where MIOpen (of a ROCm build) tries its kernels:
+both say nothing until they are done."""
 
 TOTAL_LIMIT_S = 3600.0
 
@@ -93,7 +94,8 @@ def calibrate(
             on_progress=lambda progress: on_progress(
                 msgspec.structs.replace(progress, gpus=sampler.newest)
             ),
-            silence_limit_s=silence_limit_s or _patience_s(settings),
+            silence_limit_s=silence_limit_s,
+            compiling=settings.compile,
         )
         with sampler:
             ended = _run(python, settings, heard, children)
@@ -108,10 +110,6 @@ def calibrate(
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
 
 
-def _patience_s(settings: Settings) -> float:
-    return COMPILING_LIMIT_S if settings.compile else SILENCE_LIMIT_S
-
-
 def _within_limits(settings: Settings) -> Settings:
     """The settings with what this process may use; the worker inherits affinity and cgroup."""
     limits = read_limits()
@@ -119,6 +117,9 @@ def _within_limits(settings: Settings) -> Settings:
         settings,
         usable_cpus=settings.usable_cpus or limits.usable_cpus,
         memory_limit_bytes=settings.memory_limit_bytes or limits.cgroup_memory_bytes,
+        shm_free_bytes=limits.shm_free_bytes
+        if settings.shm_free_bytes is None
+        else settings.shm_free_bytes,
     )
 
 
@@ -152,7 +153,7 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
 def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
     where = f" during {heard.last.message or heard.last.phase}" if heard.last else ""
     if child.timed_out:
-        reason = f"no sign of life within {heard.silence_limit_s:.0f} s{where}"
+        reason = f"no sign of life within {heard.patience_s:.0f} s{where}"
         return _Ended(reason=reason, kind=Reason.TIMED_OUT)
     if child.signal == "SIGKILL":
         return _Ended(reason=f"killed by the system{where}, which it does when memory runs out")
@@ -171,7 +172,8 @@ class _Heard:
 
     fd: int
     on_progress: OnProgress
-    silence_limit_s: float
+    silence_limit_s: float | None = None
+    compiling: bool = False
     offset: int = 0
     rest: bytes = b""
     started_at: str = field(default_factory=now_utc)
@@ -181,18 +183,24 @@ class _Heard:
     finished: bool = False
     conditions: dict[str, Any] = field(default_factory=dict)
     runs: dict[tuple[object, ...], CalibrationRun] = field(default_factory=dict)
-    windows: dict[tuple[object, ...], tuple[tuple[float, float], str | None]] = field(
-        default_factory=dict
-    )
+    windows: dict[tuple[object, ...], "_Window"] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     batches: list[BatchAdvice] = field(default_factory=list)
     ceilings: list[Ceiling] = field(default_factory=list)
     pipeline: InputPipeline | None = None
 
+    @property
+    def patience_s(self) -> float:
+        """How long the worker may be silent."""
+        if self.silence_limit_s is not None:
+            return self.silence_limit_s
+        searching = self.compiling or self.conditions.get("hip")
+        return SEARCHING_LIMIT_S if searching else SILENCE_LIMIT_S
+
     def still_talks(self) -> bool:
         """Take in what is new; False if the worker has been silent for too long."""
         self.listen()
-        return time.monotonic() - self.spoke_at <= self.silence_limit_s
+        return time.monotonic() - self.spoke_at <= self.patience_s
 
     def listen(self) -> None:
         """Take in what is new."""
@@ -215,7 +223,7 @@ class _Heard:
             run = _convert(data, CalibrationRun)
             key = run.device, run.precision, run.memory_format, run.compiled, run.batch_size
             self.runs[key] = run
-            self.windows[key] = (data["window"][0], data["window"][1]), data["bus_id"]
+            self.windows[key] = msgspec.convert(data, _Window)
         elif event == "left_out":
             self.left_out.append(_convert(data, LeftOut))
         elif event == "batch":
@@ -255,10 +263,26 @@ class _Heard:
         )
 
     def _with_telemetry(self, key: tuple[object, ...], samples: Sequence[Sample]) -> CalibrationRun:
-        run, (window, bus_id) = self.runs[key], self.windows[key]
+        run, during = self.runs[key], self.windows[key]
         if run.device == "cpu":
             return run
-        return msgspec.structs.replace(run, telemetry=summarise(samples, window, bus_id))
+        telemetry = summarise(samples, during.window, during.address(samples))
+        return msgspec.structs.replace(run, telemetry=telemetry)
+
+
+class _Window(msgspec.Struct, frozen=True, kw_only=True):
+    """When a run was timed, and by which names NVML knows its GPU."""
+
+    window: tuple[float, float]
+    bus_id: str | None = None
+    uuid: str | None = None
+
+    def address(self, samples: Sequence[Sample]) -> str | None:
+        """The PCI address; of the GPU with that UUID where torch did not say it."""
+        if self.bus_id is not None or self.uuid is None:
+            return self.bus_id
+        addresses = (one.gpu.pci_address for one in samples if one.gpu.uuid == self.uuid)
+        return next(addresses, None)
 
 
 def _convert(data: dict[str, Any], kind: type[Any]) -> Any:

@@ -31,7 +31,7 @@ def _package(module):
 
 if __name__ == "__main__":
     if sys.argv[1] == "peer":
-        fd, backend, rank, count, store = sys.argv[2:]
-        _package("peers").be_peer(int(fd), backend, int(rank), int(count), store)
+        fd, backend, rank, names, store = sys.argv[2:]
+        _package("peers").be_peer(int(fd), backend, int(rank), names.split(","), store)
     else:
         _package("main").main(int(sys.argv[1]), sys.argv[2])

@@ -147,7 +147,7 @@ def glibc_version() -> str | None:
 
 def read_limits(root: Path = ROOT) -> Limits:
     """What this process may really use of the machine."""
-    cpus = os.sched_getaffinity(0)
+    cpus = usable_cpus()
     affinity = len(cpus)
     quota = cpu_quota(root)
     shm = _space(root / "dev/shm")
@@ -163,6 +163,13 @@ def read_limits(root: Path = ROOT) -> Limits:
         open_files=_open_files(),
         numa_nodes=numa_nodes(root, cpus),
     )
+
+
+def usable_cpus() -> set[int]:
+    """The CPUs that this process may run on: all of them on macOS, which has no affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def numa_nodes(root: Path, cpus: set[int]) -> tuple[int, ...]:

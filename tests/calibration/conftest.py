@@ -1,12 +1,18 @@
 """The tests that measure need a torch beside the doctor."""
 
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from envdoctor.calibration.target.channel import Channel
+from envdoctor.probes.channel import anonymous_file, read_all
 from tests.conftest import require
 
 TORCHVISION = {"2.13": "0.28.0", "2.12": "0.27.0", "2.11": "0.26.0", "2.10": "0.25.0"}
@@ -14,8 +20,37 @@ TORCHVISION = {"2.13": "0.28.0", "2.12": "0.27.0", "2.11": "0.26.0", "2.10": "0.
 collect_ignore = (
     []
     if find_spec("torch")
-    else ["test_decisions.py", "test_gpu_path.py", "test_resnet50.py", "test_worker.py"]
+    else [
+        "test_decisions.py",
+        "test_gpu_path.py",
+        "test_pipeline.py",
+        "test_resnet50.py",
+        "test_worker.py",
+    ]
 )
+
+
+class Told:
+    """A channel, and what was said on it."""
+
+    def __init__(self, fd: int) -> None:
+        self.channel = Channel(fd)
+
+    def all(self, event: str) -> list[dict[str, Any]]:
+        lines = read_all(self.channel.fd).splitlines()
+        return [one["data"] for one in map(json.loads, lines) if one["event"] == event]
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    """A channel to measure in this process with, on one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with anonymous_file() as fd:
+        yield Told(os.dup(fd))
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -7,26 +7,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envdoctor.calibration.target import batch, ceilings, cpu, devices, pipeline
+from envdoctor.calibration.target import batch, ceilings, cpu, devices, machine, pipeline
 
 TARGET = Path(batch.__file__).parent
 GIB = 2**30
 
 
-@given(st.integers(0, 8 * GIB), st.integers(10_000_000, GIB), st.integers(0, 200 * GIB))
-def test_memory_is_predicted_linearly_and_never_exceeded(fixed: int, each: int, free: int) -> None:
-    small, large = batch.PROBE_SIZES
+@given(
+    st.integers(batch.AT_REST_BYTES, 8 * GIB),
+    st.integers(10_000_000, GIB),
+    st.integers(0, 200 * GIB),
+    st.sampled_from([batch.PROBE_SIZES, batch.SMALL_PROBE_SIZES]),
+)
+def test_memory_is_predicted_linearly_and_never_exceeded(
+    fixed: int, each: int, free: int, sizes: tuple[int, int]
+) -> None:
+    small, large = sizes
     model = batch.memory_model((small, fixed + small * each), (large, fixed + large * each))
     largest = model.largest(free)
-    assert model == batch.MemoryModel(fixed=fixed, per_image=each)
     assert largest % 8 == 0
-    assert largest == 0 or fixed + largest * each <= batch.SAFE_SHARE * free
-    assert fixed + (largest + 8) * each > batch.SAFE_SHARE * free - each
+    assert largest <= large or fixed + largest * each <= batch.SAFE_SHARE * free
+    assert model.fixed + (largest + 8) * model.per_image > batch.SAFE_SHARE * free - model.per_image
 
 
-def test_memory_that_does_not_grow_is_no_line() -> None:
-    with pytest.raises(ValueError, match="does not grow"):
-        batch.memory_model((8, 10), (16, 10))
+def test_beyond_the_weights_all_memory_counts_as_growing() -> None:
+    rest, each = batch.AT_REST_BYTES, 100_000_000
+    model = batch.memory_model((16, rest + 16 * each), (64, rest + 64 * each))
+    assert model == batch.MemoryModel(fixed=rest, per_image=each)
+    # A fixed workspace of 640 MB is taken for 10 MB an image.
+    with_workspace = batch.memory_model(
+        (16, rest + 640_000_000 + 16 * each), (64, rest + 640_000_000 + 64 * each)
+    )
+    assert with_workspace == batch.MemoryModel(fixed=rest, per_image=each + 10_000_000)
+
+
+@pytest.mark.parametrize("workspace", [1.0, 1.2, 2.0])
+def test_a_larger_workspace_for_the_smaller_batch_promises_no_memory(workspace: float) -> None:
+    rest, each = batch.AT_REST_BYTES, 100_000_000
+    large = rest + 16 * each
+    model = batch.memory_model((8, int(workspace * large)), (16, large))
+    assert model == batch.MemoryModel(fixed=rest, per_image=each)
+
+
+def test_less_memory_than_the_weights_need_is_no_measurement() -> None:
+    with pytest.raises(ValueError, match="less than a batch of 16 needs"):
+        batch.memory_model((8, 10), (16, 20))
+
+
+def test_large_batches_are_tried_only_where_there_is_room() -> None:
+    assert batch.probe_sizes(80 * GIB) == (16, 64)
+    assert batch.probe_sizes(6 * GIB) == (8, 16)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +106,24 @@ def test_bfloat16_needs_its_instructions(flags: str) -> None:
     assert "emulated" in devices.bf16_on_cpu(frozenset({"avx2", "avx512f"}))
 
 
+def test_a_cpu_whose_features_cannot_be_read_is_not_said_to_lack_them() -> None:
+    assert devices.bf16_on_cpu(frozenset()).startswith("unknown whether")
+
+
+def test_a_variable_of_the_kernel_is_asked_of_its_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.sysctl("machdep.cpu.brand_string") == ""
+    tool = tmp_path / "sysctl"
+    tool.write_text('#!/bin/sh\n[ "$1 $2" = "-n machdep.cpu.brand_string" ] && echo "Apple M9"\n')
+    tool.chmod(0o755)
+    assert machine.sysctl("machdep.cpu.brand_string") == "Apple M9"
+
+
 @pytest.mark.parametrize(("usable", "threads"), [(0.5, 1), (1.0, 1), (1.9, 1)])
 def test_threads_stay_within_the_quota(usable: float, threads: int) -> None:
-    assert devices.threads_for(usable) == threads
+    assert machine.threads_for(usable) == threads
 
 
 def test_too_little_memory_is_said_before_it_runs_out() -> None:

@@ -1,44 +1,34 @@
 """What is written for GPUs, run on the CPU as far as it goes; no GPU is at hand in the tests."""
 
-import json
-import os
-from collections.abc import Iterator
+import time
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
-from envdoctor.calibration.target import gpu
+from envdoctor.calibration.target import ceilings, devices, gpu, session, training
 from envdoctor.calibration.target.attempt import attempt, reason_of
-from envdoctor.calibration.target.channel import Channel
-from envdoctor.calibration.target.devices import BF16, FP16, FP32, Device
-from envdoctor.calibration.target.measure import Variant
+from envdoctor.calibration.target.batch import AT_REST_BYTES
+from envdoctor.calibration.target.devices import BF16, FP16, FP32, CudaDevice, Device
+from envdoctor.calibration.target.measure import Variant, measure
 from envdoctor.calibration.target.training import CONTIGUOUS, training_step
-from envdoctor.probes.channel import anonymous_file, read_all
+from tests.calibration.conftest import Told
+from tests.calibration.wall_cuda import ILLEGAL, WallCuda
 
-
-class Told:
-    """A channel, and what was said on it."""
-
-    def __init__(self, fd: int) -> None:
-        self.channel = Channel(fd)
-
-    def all(self, event: str) -> list[dict[str, Any]]:
-        lines = read_all(self.channel.fd).splitlines()
-        return [one["data"] for one in map(json.loads, lines) if one["event"] == event]
+TINY = {"batch_size": 4, "budget_s": 0.05, "usable_cpus": 1.0}
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with anonymous_file() as fd:
-        yield Told(os.dup(fd))
-    torch.set_num_threads(threads)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> WallCuda:
+    """Four GPUs made of ordinary memory."""
+    double = WallCuda(4)
+    double.replace(monkeypatch)
+    return double
 
 
 @pytest.mark.parametrize("precision", [FP32, BF16, FP16], ids=lambda one: one.name)
-def test_a_step_trains_in_every_precision(told: Told, precision: Any) -> None:
+def test_a_step_trains_in_every_precision(cuda: WallCuda, precision: Any) -> None:
     """fp16 goes through the GradScaler."""
     device = Device("cpu")
     step = training_step(device, precision, 1, memory_format=CONTIGUOUS)
@@ -49,11 +39,11 @@ def test_running_out_of_memory_is_told_and_the_next_run_goes_on(told: Told) -> N
     def greedy() -> None:
         torch.empty(1 << 60)
 
-    variant = Variant(Device("cpu"), FP32, 64)
-    assert attempt(told.channel, variant, greedy) is None
-    assert attempt(told.channel, variant, lambda: "next") == "next"
+    device = Device("cpu")
+    assert attempt(told.channel, device, "fp32 batch 64", greedy) is None
+    assert attempt(told.channel, device, "fp32 batch 32", lambda: "next") == "next"
     (left,) = told.all("left_out")
-    assert left["what"] == "fp32 batch 64 channels_last"
+    assert left["what"] == "fp32 batch 64"
     assert left["failed"] is True
     assert "memory" in left["reason"]
 
@@ -75,6 +65,145 @@ def test_other_errors_keep_their_name() -> None:
     assert reason_of(ValueError("wrong\nlong")) == "ValueError: wrong"
 
 
+def test_every_precision_of_a_gpu_is_run_and_compared(told: Told, cuda: WallCuda) -> None:
+    session.run(told.channel, {**TINY, "devices": ["cuda:1"]})
+    runs = {(one["precision"], one["memory_format"], one["batch_size"]) for one in told.all("run")}
+    plain = {(name, "channels_last", 4) for name in ("fp32", "tf32", "bf16", "fp16")}
+    # fp32 in both formats whatever is fastest: cuDNN's fp32 kernels may be slower in channels_last.
+    assert runs >= plain | {("fp32", "contiguous", 4)}
+    assert {size for _, _, size in runs} == {4, 1}
+    assert {one["device"] for one in told.all("run")} == {"cuda:1"}
+    assert told.all("left_out") == []
+
+
+def test_the_peak_is_that_of_the_steps_and_not_of_the_warm_up(told: Told, cuda: WallCuda) -> None:
+    """cuDNN tries its kernels with workspaces that later steps do not need."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 1:
+            cuda.peak = 2**40
+
+    variant = Variant(devices.device_named("cuda:0"), BF16, 4)
+    run = measure(variant, step, budget_s=0.05, channel=told.channel)
+    assert run["peak_memory_bytes"] == 2**30
+
+
+def test_memory_that_does_not_grow_with_the_batch_gives_a_careful_batch(
+    told: Told, cuda: WallCuda
+) -> None:
+    """As where cuDNN takes the larger workspace for the smaller batch."""
+    session.run(told.channel, {**TINY, "batch_size": None, "devices": ["cuda:0"]})
+    assert told.all("left_out") == []
+    assert [one["chosen"] for one in told.all("batch")] == [256, 256, 256, 256]
+    each = (2**30 - AT_REST_BYTES) // 64
+    assert {one["bytes_per_image"] for one in told.all("batch")} == {each}
+
+
+def test_the_time_of_the_host_is_told_apart(told: Told, cuda: WallCuda) -> None:
+    """Not in fp16, whose loss scaling waits for the GPU, and not on a CPU."""
+    session.run(told.channel, {**TINY, "devices": ["cpu", "cuda:0"]})
+    for run in told.all("run"):
+        known = run["device"] == "cuda:0" and run["precision"] != "fp16"
+        assert (run["host_share"] is not None) is known
+        assert not known or run["host_share"] > 0
+
+
+def test_only_the_wanted_gpus_are_compared_with_each_other(told: Told, cuda: WallCuda) -> None:
+    wanted = ["cuda:2", "cuda:3"]
+    settings = {**TINY, "devices": wanted, "precisions": ["bf16"], "ceilings": True}
+    session.run(told.channel, settings)
+    links = [one for one in told.all("ceiling") if one["name"].startswith("copy to")]
+    (link,) = links
+    assert (link["device"], link["name"]) == ("cuda:2", "copy to cuda:3")
+    assert link["detail"] == "peer access"
+    # Its processes have a torch of their own, in which there is no such GPU.
+    (reduce,) = [one for one in told.all("left_out") if one["what"] == "all-reduce"]
+    assert "the process of the all-reduce on cuda:" in reduce["reason"]
+    assert any(name in reduce["reason"] for name in wanted)
+
+
+def test_a_gpu_that_is_lost_is_told_once_and_the_others_go_on(told: Told, cuda: WallCuda) -> None:
+    cuda.breaks_after[0] = 30
+    settings = {**TINY, "devices": ["cuda:0", "cuda:1"], "ceilings": True}
+    session.run(told.channel, settings)
+    lost = [one for one in told.all("left_out") if one["device"] == "cuda:0"]
+    assert [one["what"] for one in lost[1:]] == ["everything after this"]
+    assert all(ILLEGAL in one["reason"] for one in lost)
+    intact = {one["precision"] for one in told.all("run") if one["device"] == "cuda:1"}
+    assert intact == {"fp32", "tf32", "bf16", "fp16"}
+    ceilings_of = {one["device"] for one in told.all("ceiling")}
+    assert ceilings_of == {"cuda:1"}
+    # Ordinary memory cannot be pinned where torch has no CUDA: that alone is missing.
+    missing = [one["what"] for one in told.all("left_out") if one["device"] == "cuda:1"]
+    assert missing == ["host to device pinned"]
+
+
+def test_a_sample_of_a_gpu_holds_many_operations(
+    cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single one, after the queue was empty, is timed with its launch."""
+    monkeypatch.setattr(ceilings, "GPU_SAMPLE_S", 10.0)
+    step = partial(time.sleep, 0.001)
+    assert 1 < ceilings._warm_up(devices.device_named("cuda:0"), step) <= 10_000
+    assert ceilings._warm_up(Device("cpu"), step) == 1
+
+
+def test_the_noise_of_the_machine_is_that_before_or_after(told: Told, cuda: WallCuda) -> None:
+    session.run(told.channel, {**TINY, "devices": ["cpu"]})
+    before, after = told.all("conditions")
+    assert after["noise_pct"] >= before["noise_pct"]
+
+
+def test_a_gpu_without_an_address_is_named_by_its_uuid(cuda: WallCuda) -> None:
+    device = devices.device_named("cuda:0")
+    assert device.bus_id() is None
+    assert device.uuid() == f"GPU-{cuda.properties['uuid']}"
+    cuda.properties = {"pci_bus_id": 7, "pci_device_id": 0, "pci_domain_id": 0}
+    assert device.bus_id() == "00000000:07:00.0"
+    assert device.uuid() is None
+
+
+def test_miopen_does_not_search_while_memory_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = CudaDevice("cuda:0")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    device.skip_search()
+    assert torch.backends.cudnn.benchmark is True
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    device.skip_search()
+    assert torch.backends.cudnn.benchmark is False
+
+
+def test_a_run_says_that_miopen_may_not_know_its_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = CudaDevice("cuda:0")
+    monkeypatch.delenv("PYTORCH_MIOPEN_SUGGEST_NHWC", raising=False)
+    assert device.note("channels_last") == ""
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert "PYTORCH_MIOPEN_SUGGEST_NHWC=1 is not set" in device.note("channels_last")
+    assert device.note("contiguous") == ""
+    monkeypatch.setenv("PYTORCH_MIOPEN_SUGGEST_NHWC", "1")
+    assert device.note("channels_last") == ""
+
+
+def test_a_precision_without_autocast_is_left_out() -> None:
+    assert devices.autocast_problem("cpu", "bfloat16") == ""
+    assert "has no autocast for meta" in devices.autocast_problem("meta", "float16")
+
+
+@pytest.mark.heavy
+def test_compiled_variants_do_not_count_towards_a_common_limit() -> None:
+    """More of them than torch compiles anew for one function: none falls back to plain Python."""
+    from torch._dynamo.utils import counters
+
+    for size in range(1, torch._dynamo.config.recompile_limit + 4):
+        compiled = training.compile_afresh(torch.nn.Linear(4, 4))
+        counters.clear()
+        compiled(torch.zeros(size, 4)).sum().backward()
+        assert counters["stats"]["unique_graphs"] == 1, size
+
+
 @pytest.mark.heavy
 def test_the_runs_of_a_gpu_on_the_cpu(told: Told) -> None:
     device = Device("cpu")
@@ -86,6 +215,6 @@ def test_the_runs_of_a_gpu_on_the_cpu(told: Told) -> None:
 
 @pytest.mark.heavy
 def test_memory_is_measured_at_two_sizes(told: Told) -> None:
-    model = gpu.probe_memory(told.channel, Device("cpu"), FP32)
+    model = gpu.probe_memory(told.channel, Device("cpu"), FP32, (8, 16))
     assert 20e6 < model.per_image < 400e6
     assert model.largest(64 * 2**30) >= 64

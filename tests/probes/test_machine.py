@@ -1,5 +1,6 @@
 """What is read of the machine, from small file trees that look like other machines."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,13 @@ def test_the_memory_limit(tree: Tree, files: dict[str, str], limit: int | None) 
 def test_the_limits_of_this_process_are_real() -> None:
     limits = read_limits()
     assert 0 < limits.usable_cpus <= limits.affinity_cpus
+
+
+def test_the_limits_are_read_where_processes_have_no_affinity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert read_limits().affinity_cpus == os.cpu_count()
 
 
 @pytest.mark.parametrize(

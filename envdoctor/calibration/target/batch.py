@@ -9,7 +9,13 @@ CPU_STEPS = 30
 """The larger CPU batch is taken only if the budget holds so many of its steps: the twenty that
 are wanted, with room for the warm-up and for a slower moment."""
 
-PROBE_SIZES = (8, 16)
+PROBE_SIZES, SMALL_PROBE_SIZES = (16, 64), (8, 16)
+PROBE_BYTES = 12_000_000_000
+"""Free memory from which on the larger sizes are tried: 64 images in fp32 take 7 GB."""
+
+AT_REST_BYTES = 3 * 4 * 25_557_032
+"""Weights, gradients and momentum in fp32, whatever the batch."""
+
 SAFE_SHARE = 0.85
 """Of the free memory; the rest is for fragmentation and for what cuDNN tries out."""
 
@@ -34,15 +40,24 @@ class MemoryModel(NamedTuple):
         return max(0, room // self.per_image // GPU_STEP * GPU_STEP)
 
 
-def memory_model(small: tuple[int, int], large: tuple[int, int]) -> MemoryModel:
-    """The line through two measured points (batch size, peak bytes).
+def probe_sizes(free_bytes: int) -> tuple[int, int]:
+    """The two batches whose memory is measured: far apart where there is room for it."""
+    return PROBE_SIZES if free_bytes >= PROBE_BYTES else SMALL_PROBE_SIZES
 
-    Raises ValueError if memory does not grow with the batch.
+
+def memory_model(small: tuple[int, int], large: tuple[int, int]) -> MemoryModel:
+    """The more careful of two lines through measured points (batch size, peak bytes).
+
+    One goes through both points. The other takes all that the larger batch needs beyond
+    `AT_REST_BYTES` as growing with the batch: cuDNN may want a larger workspace for the smaller
+    batch, and then the first line is too flat. Raises ValueError if there is nothing beyond.
     """
-    per_image = (large[1] - small[1]) // (large[0] - small[0])
-    if per_image <= 0:
-        raise ValueError("memory does not grow with the batch")
-    return MemoryModel(fixed=max(0, small[1] - per_image * small[0]), per_image=per_image)
+    through_both = (large[1] - small[1]) // (large[0] - small[0])
+    proportional = (large[1] - AT_REST_BYTES) // large[0]
+    if proportional <= 0:
+        raise ValueError(f"{large[1]} bytes are less than a batch of {large[0]} needs")
+    per_image = max(through_both, proportional)
+    return MemoryModel(fixed=max(0, large[1] - per_image * large[0]), per_image=per_image)
 
 
 def gpu_batch(largest_safe: int) -> int:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
 from . import peers
-from .attempt import reason_of
+from .attempt import attempt
 from .channel import Channel
-from .devices import Device, Precision
+from .devices import CudaDevice, Device, Precision
 from .stats import rate_spread
 
 SECONDS_EACH = 0.4
+GPU_WARM_S, GPU_SAMPLE_S, GPU_SECONDS_EACH = 0.3, 0.05, 1.0
+"""A GPU needs a while to raise its clocks. A sample holds so many operations that the launch of
+the first and the wait for the last (about 10 µs of the 370 that a copy takes) do not count."""
+
 FEWEST_SAMPLES = 5
 CPU_MATRIX, GPU_MATRIX = 1536, 8192
 CPU_COPY_BYTES = 256 * 2**20
@@ -33,52 +38,62 @@ def measure_ceilings(
 ) -> None:
     """The ceilings of every device, in the precisions that were measured on it."""
     for device in devices:
+        attempt(channel, device, "ceilings", device.use)
         channel.progress(device=device.name, phase="ceilings", message="limits of the hardware")
-        for precision in precisions.get(device.name, []):
-            with _told(channel, device, f"matmul {precision.name}"):
-                _matmul(channel, device, precision)
-        with _told(channel, device, "copy"):
-            _copy(channel, device)
-        if device.kind == "cuda":
-            with _told(channel, device, "links"):
-                _host_to_device(channel, device)
-                _launch(channel, device)
-    gpus = [device for device in devices if device.kind == "cuda"]
+        for what, action in _of_one(channel, device, precisions.get(device.name, [])):
+            attempt(channel, device, what, action)
+    gpus = [one for one in devices if isinstance(one, CudaDevice) and not one.lost]
     for destination in gpus[1:]:
-        with _told(channel, gpus[0], f"copy to {destination.name}"):
-            _between(channel, gpus[0], destination)
+        copy = partial(_between, channel, gpus[0], destination)
+        attempt(channel, gpus[0], f"copy to {destination.name}", copy)
     if len(gpus) >= 2:
-        with _told(channel, gpus[0], "all-reduce"):
-            peers.measure_all_reduce(channel, "nccl", len(gpus))
+        reduce = partial(peers.measure_all_reduce, channel, "nccl", [gpu.name for gpu in gpus])
+        attempt(channel, gpus[0], "all-reduce", reduce)
 
 
-@contextlib.contextmanager
-def _told(channel: Channel, device: Device, what: str) -> Iterator[None]:
-    """What fails is told, and does not keep the rest from being measured."""
-    try:
-        yield
-    except Exception as error:
-        channel.left_out(device.name, what, reason_of(error), failed=True)
-    finally:
-        device.tidy()
+def _of_one(
+    channel: Channel, device: Device, precisions: list[Precision]
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The limits of one device: what each is called, and what measures it."""
+    for precision in precisions:
+        yield f"matmul {precision.name}", partial(_matmul, channel, device, precision)
+    yield "memory copy", partial(_copy, channel, device)
+    if device.kind == "cuda":
+        yield "host to device pinned", partial(_host_to_device, channel, device, pinned=True)
+        yield "host to device pageable", partial(_host_to_device, channel, device, pinned=False)
+        yield "kernel launch", partial(_launch, channel, device)
 
 
-def _sampled(device: Device, step: Callable[[], Any], repeat: int = 1) -> list[float]:
-    """Seconds of `step`, after a warm-up of two."""
-    device.time(step, 2)
-    until = time.monotonic() + SECONDS_EACH
+def _sampled(device: Device, step: Callable[[], Any]) -> list[float]:
+    """Seconds of one `step`, several times."""
+    together = _warm_up(device, step)
+    until = time.monotonic() + (SECONDS_EACH if device.kind == "cpu" else GPU_SECONDS_EACH)
     samples: list[float] = []
     while len(samples) < FEWEST_SAMPLES or time.monotonic() < until:
-        samples.append(device.time(step, repeat))
+        samples.append(device.time(step, together))
     return samples
 
 
+def _warm_up(device: Device, step: Callable[[], Any]) -> int:
+    """Run until the device has found its speed; how many steps one sample is to hold."""
+    until = time.monotonic() + (0 if device.kind == "cpu" else GPU_WARM_S)
+    one = device.time(step, 2)
+    while time.monotonic() < until:
+        one = device.time(step, 2)
+    return 1 if device.kind == "cpu" else max(1, math.ceil(GPU_SAMPLE_S / max(one, 1e-6)))
+
+
 def _tell(
-    channel: Channel, device: Device, name: str, seconds: list[float], amount: float, unit: str
+    channel: Channel,
+    device: Device,
+    name: str,
+    seconds: list[float],
+    amount: float,
+    unit: str,
+    detail: str = "",
 ) -> None:
-    channel.send(
-        "ceiling", device=device.name, name=name, value=rate_spread(seconds, amount), unit=unit
-    )
+    value = rate_spread(seconds, amount)
+    channel.send("ceiling", device=device.name, name=name, value=value, unit=unit, detail=detail)
 
 
 def _matmul(channel: Channel, device: Device, precision: Precision) -> None:
@@ -109,16 +124,13 @@ def _copy(channel: Channel, device: Device) -> None:
     _tell(channel, device, "memory copy", seconds, 2 * nbytes / 1e9, "GB/s")
 
 
-def _host_to_device(channel: Channel, device: Device) -> None:
+def _host_to_device(channel: Channel, device: Device, *, pinned: bool) -> None:
     target = torch.empty(LINK_BYTES // 4, device=device.torch)
-    for name, pinned in (("pinned", True), ("pageable", False)):
-        source = torch.ones(LINK_BYTES // 4, pin_memory=pinned)
-
-        def copy(source: Any = source, pinned: bool = pinned) -> None:
-            target.copy_(source, non_blocking=pinned)
-
-        seconds = _sampled(device, copy)
-        _tell(channel, device, f"host to device {name}", seconds, LINK_BYTES / 1e9, "GB/s")
+    source = torch.ones(LINK_BYTES // 4)
+    source = source.pin_memory() if pinned else source
+    seconds = _sampled(device, lambda: target.copy_(source, non_blocking=pinned))
+    name = "host to device " + ("pinned" if pinned else "pageable")
+    _tell(channel, device, name, seconds, LINK_BYTES / 1e9, "GB/s")
 
 
 def _launch(channel: Channel, device: Device) -> None:
@@ -142,9 +154,10 @@ def _host_seconds(device: Device, step: Callable[[], Any]) -> list[float]:
     return samples[1:]
 
 
-def _between(channel: Channel, source: Device, destination: Device) -> None:
+def _between(channel: Channel, source: CudaDevice, destination: CudaDevice) -> None:
     origin = torch.ones(LINK_BYTES // 4, device=source.torch)
     target = torch.empty(LINK_BYTES // 4, device=destination.torch)
     seconds = _sampled(source, lambda: target.copy_(origin))
+    way = "peer access" if source.reaches(destination) else "no peer access, through the host"
     name = f"copy to {destination.name}"
-    _tell(channel, source, name, seconds, LINK_BYTES / 1e9, "GB/s")
+    _tell(channel, source, name, seconds, LINK_BYTES / 1e9, "GB/s", way)

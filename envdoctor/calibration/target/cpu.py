@@ -10,7 +10,8 @@ import torch
 from .attempt import attempt, run_variant
 from .batch import CPU_SMALL, cpu_batch
 from .channel import Channel
-from .devices import Device, Precision, status_bytes
+from .devices import Device, Precision
+from .machine import status_bytes
 from .measure import Variant, measure
 from .training import CONTIGUOUS, training_step
 
@@ -57,14 +58,13 @@ def _run(
     if batch_size is not None:
         return run_variant(channel, Variant(device, precision, batch_size), budget_s)
     small = Variant(device, precision, CPU_SMALL)
-    return attempt(channel, small, lambda: _choose_and_time(channel, small, budget_s))
+    return attempt(channel, device, small.what, lambda: _choose_and_time(channel, small, budget_s))
 
 
 def _choose_and_time(channel: Channel, small: Variant, budget_s: float) -> Any:
     """Two steps of the small batch say whether the larger one is affordable."""
     began = time.monotonic()
     device = small.device
-    device.reset_peak()
     channel.progress(
         device=device.name,
         precision=small.precision.name,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+
+from .machine import apple_name, cpu_flags, cpu_name, memory_available, status_bytes
 
 
 class Precision(NamedTuple):
@@ -35,6 +36,8 @@ class Device:
         self.name = name
         self.index = index
         self.torch = torch.device(name)
+        self.lost = False
+        """Whether it failed so that nothing more can be done with it in this process."""
 
     @property
     def model(self) -> str:
@@ -44,6 +47,9 @@ class Device:
     def precisions(self) -> list[tuple[Precision, str]]:
         """What is measured here, and what is left out with its reason."""
         return [(FP32, ""), (BF16, bf16_on_cpu(cpu_flags()))]
+
+    def use(self) -> None:
+        """Make it the one that work goes to by default."""
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
@@ -66,15 +72,14 @@ class Device:
             return
 
     def peak_bytes(self) -> int | None:
-        """The most memory in use since `reset_peak`: of the whole process."""
+        """The most memory since `reset_peak`: of the whole process, of tensors on a GPU."""
         return status_bytes("VmHWM")
-
-    def peak_tensor_bytes(self) -> int | None:
-        """The most memory of tensors since `reset_peak`, where that is told apart."""
-        return self.peak_bytes()
 
     def set_precision(self, precision: Precision) -> None:
         """Switch what is global: nothing on a CPU."""
+
+    def skip_search(self) -> None:
+        """Do without the search for the fastest kernels where it takes minutes."""
 
     def free_bytes(self) -> int | None:
         """Memory that could be had now."""
@@ -86,6 +91,14 @@ class Device:
     def bus_id(self) -> str | None:
         """The PCI address, by which NVML knows a GPU; None where torch does not say."""
         return None
+
+    def uuid(self) -> str | None:
+        """The other name by which NVML knows a GPU; None where torch does not say."""
+        return None
+
+    def note(self, memory_format: str) -> str:
+        """What should be known of runs in this format; empty if nothing."""
+        return ""
 
 
 class CudaDevice(Device):
@@ -100,6 +113,9 @@ class CudaDevice(Device):
     def precisions(self) -> list[tuple[Precision, str]]:
         capability = torch.cuda.get_device_capability(self.index)
         return gpu_precisions(capability, rocm=torch.version.hip is not None)
+
+    def use(self) -> None:
+        torch.cuda.set_device(self.index)
 
     def synchronize(self) -> None:
         torch.cuda.synchronize(self.index)
@@ -119,15 +135,17 @@ class CudaDevice(Device):
         torch.cuda.reset_peak_memory_stats(self.index)
 
     def peak_bytes(self) -> int | None:
-        return int(torch.cuda.max_memory_reserved(self.index))
-
-    def peak_tensor_bytes(self) -> int | None:
         return int(torch.cuda.max_memory_allocated(self.index))
 
     def set_precision(self, precision: Precision) -> None:
         torch.backends.cuda.matmul.allow_tf32 = precision.tf32
         torch.backends.cudnn.allow_tf32 = precision.tf32
         torch.backends.cudnn.benchmark = True
+
+    def skip_search(self) -> None:
+        # With MIOpen the switch means an exhaustive search for every shape.
+        if torch.version.hip is not None:
+            torch.backends.cudnn.benchmark = False
 
     def free_bytes(self) -> int | None:
         return int(torch.cuda.mem_get_info(self.index)[0])
@@ -142,6 +160,24 @@ class CudaDevice(Device):
             return None
         return f"{getattr(properties, 'pci_domain_id', 0):08x}:{bus:02x}:{device:02x}.0"
 
+    def uuid(self) -> str | None:
+        said = getattr(torch.cuda.get_device_properties(self.index), "uuid", None)
+        return None if said is None else f"GPU-{said}"
+
+    def note(self, memory_format: str) -> str:
+        # torch's ATen/native/ConvUtils.h: MIOpen gets channels_last only on request.
+        asked = os.environ.get("PYTORCH_MIOPEN_SUGGEST_NHWC") == "1"
+        if torch.version.hip is None or memory_format != "channels_last" or asked:
+            return ""
+        return (
+            "may have run contiguous: PYTORCH_MIOPEN_SUGGEST_NHWC=1 is not set, without which "
+            "torch for ROCm may not hand channels_last on to MIOpen"
+        )
+
+    def reaches(self, other: Device) -> bool:
+        """Whether it can write to the memory of another GPU without the host's help."""
+        return bool(torch.cuda.can_device_access_peer(self.index, other.index))
+
 
 class MpsDevice(Device):
     """Apple's GPU."""
@@ -150,47 +186,60 @@ class MpsDevice(Device):
 
     @property
     def model(self) -> str:
-        return "Apple GPU"
+        return f"{apple_name() or 'Apple'} GPU"
 
     def precisions(self) -> list[tuple[Precision, str]]:
-        return [(FP32, ""), (FP16._replace(scaled=False), "")]
+        return [(FP32, ""), (FP16._replace(scaled=False), autocast_problem("mps", "float16"))]
 
     def synchronize(self) -> None:
-        torch.mps.synchronize()
+        if hasattr(torch, "mps"):
+            torch.mps.synchronize()
+        else:
+            # torch 1.13 has the device but no such module; reading a value waits as well.
+            torch.zeros(1, device=self.torch).item()
 
     def reset_peak(self) -> None:
         return
 
     def peak_bytes(self) -> int | None:
-        return int(torch.mps.driver_allocated_memory())
+        return int(torch.mps.driver_allocated_memory()) if hasattr(torch, "mps") else None
 
     def free_bytes(self) -> int | None:
-        return None
+        most = getattr(getattr(torch, "mps", None), "recommended_max_memory", None)
+        return None if most is None else max(0, int(most()) - (self.peak_bytes() or 0))
 
     def tidy(self) -> None:
-        torch.mps.empty_cache()
+        if hasattr(torch, "mps"):
+            torch.mps.empty_cache()
+
+
+def device_named(name: str) -> Device:
+    """The device that torch calls `name`: cpu, cuda:1 or mps."""
+    kind, _, index = name.partition(":")
+    kinds = {"cpu": Device, "cuda": CudaDevice, "mps": MpsDevice}
+    return kinds[kind](name, int(index or 0))
 
 
 def all_devices() -> list[Device]:
     """The CPU, then every GPU that torch can use, in its order."""
-    found = [Device("cpu")]
+    names = ["cpu"]
     if torch.cuda.is_available():
-        found += [CudaDevice(f"cuda:{i}", i) for i in range(torch.cuda.device_count())]
+        names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     mps = getattr(torch.backends, "mps", None)
     if mps is not None and mps.is_available():
-        found.append(MpsDevice("mps"))
-    return found
+        names.append("mps")
+    return [device_named(name) for name in names]
 
 
 def gpu_precisions(capability: tuple[int, int], *, rocm: bool) -> list[tuple[Precision, str]]:
     """What a GPU of that compute capability is measured in.
 
     Tensor cores came with 7.0, those for TF32 and bfloat16 with 8.0 (CUDA C++ Programming Guide,
-    "Compute Capabilities"). In a ROCm build capabilities are AMD's and do not compare: TF32 is
-    NVIDIA's own, and the 16-bit types are tried.
+    "Compute Capabilities"). In a ROCm build capabilities are AMD's and do not compare: the 16-bit
+    types are tried.
     """
     if rocm:
-        return [(FP32, ""), (TF32, "TF32 is NVIDIA's own"), (BF16, ""), (FP16, "")]
+        return [(FP32, ""), (TF32, "not measured in ROCm builds"), (BF16, ""), (FP16, "")]
     spoken = "{}.{}".format(*capability)
     ampere = "" if capability >= (8, 0) else f"needs compute capability 8.0, this GPU has {spoken}"
     volta = "" if capability >= (7, 0) else f"no tensor cores before 7.0, this GPU has {spoken}"
@@ -201,72 +250,15 @@ def bf16_on_cpu(flags: frozenset[str]) -> str:
     """Why bfloat16 is not measured on a CPU with these flags; empty where it is."""
     if flags & {"avx512_bf16", "amx_bf16", "bf16"}:
         return ""
+    if not flags:
+        return "unknown whether the CPU has bfloat16 instructions: its features cannot be read"
     return "the CPU has no bfloat16 instructions (avx512_bf16, amx_bf16); it would be emulated"
 
 
-def cpu_flags() -> frozenset[str]:
-    """The features of the CPU as Linux names them; empty where they cannot be read."""
-    return frozenset((_cpuinfo("flags") or _cpuinfo("Features") or "").split())
-
-
-def cpu_name() -> str:
-    """The CPU's name as Linux gives it, else its architecture."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpuinfo(key: str) -> str | None:
+def autocast_problem(kind: str, dtype: str) -> str:
+    """Why a device of that kind has no autocast to that type; empty where it has."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() == key:
-                    return value.strip()
-    except OSError:
-        return None
-    return None
-
-
-def status_bytes(key: str) -> int | None:
-    """A size from /proc/self/status, in bytes; None where there is none."""
-    return _kibibytes("/proc/self/status", key)
-
-
-def memory_available() -> int | None:
-    """Bytes that could be had without swapping; None where Linux does not say."""
-    return _kibibytes("/proc/meminfo", "MemAvailable")
-
-
-def _kibibytes(path: str, key: str) -> int | None:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name == key:
-                    return int(value.split()[0]) * 1024
-    except (OSError, ValueError, IndexError):
-        return None
-    return None
-
-
-def physical_cpus(affinity: set[int]) -> int:
-    """How many different cores those CPUs are; their number where Linux does not say.
-
-    Two threads of one core share its vector units, so that a thread a core is the most that
-    helps dense arithmetic.
-    """
-    cores = set()
-    for cpu in affinity:
-        path = f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-        try:
-            with open(path, encoding="ascii") as file:
-                cores.add(file.read().strip())
-        except OSError:
-            cores.add(str(cpu))
-    return len(cores)
-
-
-def threads_for(usable_cpus: float | None) -> int:
-    """The threads to compute with: a physical core each, within what the process may use."""
-    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    cores = physical_cpus(affinity) if affinity else os.cpu_count() or 1
-    return max(1, min(cores, int(usable_cpus or cores)))
+        torch.autocast(kind, dtype=getattr(torch, dtype))
+    except RuntimeError:
+        return f"torch {torch.__version__} has no autocast for {kind}"
+    return ""

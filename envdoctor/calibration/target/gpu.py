@@ -7,16 +7,16 @@ from typing import Any
 import torch
 
 from .attempt import attempt, run_variant
-from .batch import PROBE_SIZES, MemoryModel, gpu_advice, gpu_batch, memory_model
+from .batch import MemoryModel, gpu_advice, gpu_batch, memory_model, probe_sizes
 from .channel import Channel
-from .devices import Device, Precision
+from .devices import FP32, Device, Precision
 from .measure import Variant
 from .training import CONTIGUOUS, training_step
 
 BUDGET_S = 10.0
 COMPARISON_BUDGET_S = 5.0
 SMALL_BATCH_DIVISOR = 4
-DEFAULT_BATCH = 64
+DEFAULT_BATCH = 16
 """Where the device does not say how much memory is free."""
 
 
@@ -25,10 +25,11 @@ def measure_gpu(
 ) -> None:
     """Measure the precisions in order, each within its own budget."""
     budget_s = settings.get("budget_s") or BUDGET_S
-    if device.kind == "cuda":
-        torch.cuda.set_device(device.index)
+    device.use()
     rates: dict[Variant, float] = {}
     for precision in precisions:
+        if device.lost:
+            return
         size = settings.get("batch_size") or _batch_for(channel, device, precision)
         if not size:
             continue
@@ -36,10 +37,18 @@ def measure_gpu(
         run = run_variant(channel, variant, budget_s)
         if run is not None:
             rates[variant] = run["images_per_s"]["median"]
+        if precision == FP32:
+            _other_format(channel, variant, budget_s)
         if settings.get("compile"):
             _compiled(channel, variant, budget_s)
     if rates:
         _compare(channel, max(rates, key=lambda variant: rates[variant]), budget_s)
+
+
+def _other_format(channel: Channel, variant: Variant, budget_s: float) -> None:
+    """The same run contiguous, which is the other one of the two memory formats."""
+    other = variant._replace(memory_format=CONTIGUOUS)
+    run_variant(channel, other, min(COMPARISON_BUDGET_S, budget_s))
 
 
 def _compiled(channel: Channel, variant: Variant, budget_s: float) -> None:
@@ -51,11 +60,11 @@ def _compiled(channel: Channel, variant: Variant, budget_s: float) -> None:
 
 def _compare(channel: Channel, best: Variant, budget_s: float) -> None:
     """The same run in the other memory format, and with a smaller batch."""
-    budget_s = min(COMPARISON_BUDGET_S, budget_s)
-    run_variant(channel, best._replace(memory_format=CONTIGUOUS), budget_s)
+    if best.precision != FP32:
+        _other_format(channel, best, budget_s)
     smaller = best.batch_size // SMALL_BATCH_DIVISOR
     if smaller >= 1:
-        run_variant(channel, best._replace(batch_size=smaller), budget_s)
+        run_variant(channel, best._replace(batch_size=smaller), min(COMPARISON_BUDGET_S, budget_s))
 
 
 def _batch_for(channel: Channel, device: Device, precision: Precision) -> int:
@@ -63,8 +72,9 @@ def _batch_for(channel: Channel, device: Device, precision: Precision) -> int:
     free = device.free_bytes()
     if free is None:
         return DEFAULT_BATCH
-    probe = Variant(device, precision, PROBE_SIZES[0])
-    model = attempt(channel, probe, lambda: probe_memory(channel, device, precision))
+    sizes = probe_sizes(free)
+    what = f"{precision.name} memory of batches {sizes[0]} and {sizes[1]}"
+    model = attempt(channel, device, what, lambda: probe_memory(channel, device, precision, sizes))
     if model is None:
         return 0
     largest = model.largest(free)
@@ -85,10 +95,12 @@ def _batch_for(channel: Channel, device: Device, precision: Precision) -> int:
     return chosen
 
 
-def probe_memory(channel: Channel, device: Device, precision: Precision) -> MemoryModel:
-    """Peak memory of two small batches, as a line. Raises ValueError if it does not grow."""
+def probe_memory(
+    channel: Channel, device: Device, precision: Precision, sizes: tuple[int, int]
+) -> MemoryModel:
+    """Peak memory of two batches, as a line. Raises ValueError if it cannot be that of a step."""
     points = []
-    for size in PROBE_SIZES:
+    for size in sizes:
         channel.progress(
             device=device.name,
             precision=precision.name,
@@ -97,11 +109,12 @@ def probe_memory(channel: Channel, device: Device, precision: Precision) -> Memo
         )
         device.tidy()
         step = training_step(device, precision, size)
+        device.skip_search()
         device.time(step, 2)
         # cuDNN has tried its algorithms by now, with workspaces that later steps do not need.
         device.tidy()
         device.reset_peak()
         device.time(step, 1)
-        points.append((size, device.peak_tensor_bytes() or 0))
+        points.append((size, device.peak_bytes() or 0))
         del step
     return memory_model(points[0], points[1])

@@ -19,6 +19,7 @@ WINDOW_S = 0.1
 """On a device that works behind our back several steps are timed together, at least so long, so
 that waiting for the last of them costs nothing that can be seen."""
 
+HOST_SAMPLES = 5
 MIN_TIMED_SAMPLES = 2
 MAX_WARMUP_SHARE = 0.4
 TIMED_SHARE = 0.5
@@ -34,11 +35,15 @@ class Variant(NamedTuple):
     compiled: bool = False
 
     @property
+    def what(self) -> str:
+        """What is run on the device, in words."""
+        extra = ", compiled" if self.compiled else ""
+        return f"{self.precision.name} batch {self.batch_size} {self.memory_format}{extra}"
+
+    @property
     def label(self) -> str:
         """The variant in words."""
-        extra = ", compiled" if self.compiled else ""
-        name = f"{self.device.name} {self.precision.name}"
-        return f"{name} batch {self.batch_size} {self.memory_format}{extra}"
+        return f"{self.device.name} {self.what}"
 
 
 def measure(
@@ -76,13 +81,16 @@ def measure(
     while not is_steady(warm) and (len(warm) < 2 or spent() < MAX_WARMUP_SHARE * budget_s):
         tell("warm-up", len(warm), None)
         warm.append(variant.device.time(step, 1))
+    variant.device.reset_peak()
     together = _steps_together(variant.device, warm)
+    host_s = _host_seconds(variant, step)
     timed_from = spent()
     until = max(budget_s, timed_from + TIMED_SHARE * budget_s)
     samples: list[float] = []
     while True:
         samples.append(variant.device.time(step, together))
         run = _run(variant, samples, together, len(warm))
+        run["host_share"] = None if host_s is None else host_s / median(samples)
         run["window"] = [began + timed_from, time.monotonic()]
         channel.send("run", **run)
         tell("timing", len(samples) * together, run["images_per_s"]["median"])
@@ -90,6 +98,23 @@ def measure(
         late = spent() + median(samples) * together > until
         if enough or (late and len(samples) >= MIN_TIMED_SAMPLES):
             return run
+
+
+def _host_seconds(variant: Variant, step: Callable[[], Any]) -> float | None:
+    """How long the host needs to hand one step to a GPU; None where a step waits for the device.
+
+    One step, beginning with nothing queued: after about a thousand kernels the driver makes the
+    host wait for the device, and the time would be the device's.
+    """
+    if variant.device.kind != "cuda" or variant.precision.scaled:
+        return None
+    samples = []
+    for _ in range(HOST_SAMPLES):
+        variant.device.synchronize()
+        started = time.perf_counter()
+        step()
+        samples.append(time.perf_counter() - started)
+    return median(samples)
 
 
 def _steps_together(device: Device, warm: Sequence[float]) -> int:
@@ -117,5 +142,7 @@ def _run(
         "tflops": rate * TRAIN_FLOP_PER_IMAGE / 1e12,
         "stable": is_stable(samples),
         "warmup_steps": warmup_steps,
+        "note": variant.device.note(variant.memory_format),
         "bus_id": variant.device.bus_id(),
+        "uuid": variant.device.uuid(),
     }

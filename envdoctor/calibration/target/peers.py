@@ -12,23 +12,32 @@ from typing import Any
 import torch
 
 from .channel import Channel
-from .devices import CudaDevice, Device
+from .devices import Device, device_named
 from .stats import rate_spread
 
 MEBIBYTES = {"gloo": 32, "nccl": 256}
+TOGETHER = {"gloo": 1, "nccl": 10}
+"""So many are timed together: what GPUs do is not done when the call returns."""
+
 ROUNDS = 8
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 LIMIT_S = 90.0
 WORKER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "worker.py")
 
 
-def measure_all_reduce(channel: Channel, backend: str, count: int) -> None:
-    """Start `count` peers; the first tells its result. Raises RuntimeError if one fails."""
-    channel.progress(phase="ceilings", message=f"all-reduce of {count} processes with {backend}")
+def measure_all_reduce(channel: Channel, backend: str, names: list[str]) -> None:
+    """Start a peer on each named device; the first tells its result.
+
+    Raises RuntimeError if one fails.
+    """
+    message = f"all-reduce of {len(names)} processes with {backend}"
+    channel.progress(phase="ceilings", message=message)
     with tempfile.TemporaryDirectory(prefix="envdoctor-") as folder:
         store = os.path.join(folder, "store")
-        peers = [_start(channel, backend, rank, count, store) for rank in range(count)]
+        ranks = range(len(names))
+        peers = [_start(channel, backend, rank, names, store) for rank in ranks]
         try:
-            _wait(peers)
+            _wait(peers, names)
         finally:
             for peer in peers:
                 peer.kill()
@@ -36,33 +45,35 @@ def measure_all_reduce(channel: Channel, backend: str, count: int) -> None:
 
 
 def _start(
-    channel: Channel, backend: str, rank: int, count: int, store: str
+    channel: Channel, backend: str, rank: int, names: list[str], store: str
 ) -> subprocess.Popen[bytes]:
     fd = str(channel.fd)
     return subprocess.Popen(
-        [sys.executable, "-B", WORKER, "peer", fd, backend, str(rank), str(count), store],
+        [sys.executable, "-B", WORKER, "peer", fd, backend, str(rank), ",".join(names), store],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(channel.fd,),
         # Both find each other on this machine alone, whatever networks it has.
-        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"},
+        env={**os.environ, "GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK},
     )
 
 
-def _wait(peers: list[subprocess.Popen[bytes]]) -> None:
+def _wait(peers: list[subprocess.Popen[bytes]], names: list[str]) -> None:
     deadline = time.monotonic() + LIMIT_S
-    while any(peer.poll() is None for peer in peers):
-        failed = next((peer for peer in peers if peer.poll()), None)
-        if failed is not None:
-            raise RuntimeError(f"a process of the all-reduce exited with code {failed.returncode}")
+    while True:
+        codes = [peer.poll() for peer in peers]
+        for rank, code in enumerate(codes):
+            if code:
+                what = f"the process of the all-reduce on {names[rank]}"
+                raise RuntimeError(f"{what} exited with {code}")
+        if None not in codes:
+            return
         if time.monotonic() > deadline:
             raise RuntimeError(f"the all-reduce did not end within {LIMIT_S:.0f} s")
         time.sleep(0.05)
-    if any(peer.returncode for peer in peers):
-        raise RuntimeError("a process of the all-reduce failed")
 
 
-def be_peer(fd: int, backend: str, rank: int, count: int, store: str) -> None:
+def be_peer(fd: int, backend: str, rank: int, names: list[str], store: str) -> None:
     """One of the processes: reduce a tensor a few times; rank 0 tells the bus bandwidth.
 
     Bus bandwidth is 2 (n - 1) / n x bytes / seconds (nccl-tests, doc/PERFORMANCE.md): what the
@@ -70,14 +81,15 @@ def be_peer(fd: int, backend: str, rank: int, count: int, store: str) -> None:
     """
     import torch.distributed as dist
 
-    device: Device = Device("cpu") if backend == "gloo" else CudaDevice(f"cuda:{rank}", rank)
-    if backend == "nccl":
-        torch.cuda.set_device(rank)
+    device, count = device_named(names[rank]), len(names)
+    device.use()
     dist.init_process_group(backend, init_method=f"file://{store}", rank=rank, world_size=count)
     nbytes = MEBIBYTES[backend] * 2**20
     tensor = torch.ones(nbytes // 4, device=device.torch)
-    device.time(lambda: dist.all_reduce(tensor), 2)
-    seconds = [device.time(lambda: dist.all_reduce(tensor), 1) for _ in range(ROUNDS)]
+    device.time(lambda: dist.all_reduce(tensor), 2 * TOGETHER[backend])
+    seconds = [
+        device.time(lambda: dist.all_reduce(tensor), TOGETHER[backend]) for _ in range(ROUNDS)
+    ]
     if rank == 0:
         _tell(Channel(fd), backend, count, device, seconds, nbytes)
     dist.barrier()

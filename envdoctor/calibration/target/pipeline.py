@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -24,6 +25,11 @@ SYNTHETIC_IMAGES = 16
 """The usual ImageNet photograph has 500 x 375 pixels and about 108 kB (138 GB in 1,281,167)."""
 
 BATCH = 16
+BYTES_OF_SAMPLE = 3 * IMAGE_SIZE * IMAGE_SIZE * 4
+PREFETCH = 2
+"""Batches that each worker may have ready: DataLoader's default."""
+
+SHARED_SHARE = 0.9
 SECONDS_EACH = 1.5
 FEWEST_SAMPLES = 4
 MOST_WORKERS = 32
@@ -32,6 +38,9 @@ ENOUGH = 0.95
 
 READ_BYTES = 256 * 2**20
 READ_SECONDS = 3.0
+LOOK_SECONDS = 10.0
+"""How long a folder is searched for images: long enough for a network disk that has some."""
+
 DATA_IMAGES = 512
 CHECKPOINT_ROOM = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,9 +51,8 @@ def measure_pipeline(channel: Channel, settings: dict[str, Any]) -> None:
     result: dict[str, Any] = {"decoder": None, "missing": ""}
     data = settings.get("data")
     if data:
-        channel.progress(phase="pipeline", message=f"reading {data}")
         result["data"] = data
-        result.update(read_speed(data))
+        result.update(read_speed(channel, data))
     channel.progress(phase="pipeline", message="writing a checkpoint")
     result.update(checkpoint_speed())
     decoder = find_decoder()
@@ -56,22 +64,52 @@ def measure_pipeline(channel: Channel, settings: dict[str, Any]) -> None:
         channel.send("pipeline", **result)
         return
     result["decoder"], decode, encode = decoder
-    images, result["image_source"] = _images(data, encode)
+    images, result["image_source"] = _images(channel, data, encode)
     result["mean_image_bytes"] = sum(map(len, images)) // len(images)
-    _scale(channel, result, Images(images, decode), settings.get("usable_cpus") or 1.0)
+    channel.send("pipeline", **result)
+    counts = worker_counts(settings.get("usable_cpus") or 1.0)
+    shared = settings.get("shm_free_bytes")
+    batch = batch_for(counts[-1], shared)
+    if not batch:
+        channel.left_out("cpu", "decoding", shared_memory_problem(counts[-1], shared), failed=True)
+        return
+    result["rates"] = [_rate(channel, Images(images, decode), one, batch) for one in counts]
+    result["recommended_workers"] = recommended(
+        [(rate["workers"], rate["images_per_s"]["median"]) for rate in result["rates"]]
+    )
     channel.send("pipeline", **result)
 
 
-def _scale(channel: Channel, result: dict[str, Any], images: Images, cpus: float) -> None:
-    rates: list[dict[str, Any]] = []
-    for workers in worker_counts(cpus):
-        channel.progress(phase="pipeline", message=f"decoding with {workers} workers")
-        seconds = _batch_seconds(images, workers)
-        rates.append({"workers": workers, "images_per_s": rate_spread(seconds, BATCH * workers)})
-        result["rates"] = rates
-        channel.send("pipeline", **result)
-    result["recommended_workers"] = recommended(
-        [(rate["workers"], rate["images_per_s"]["median"]) for rate in rates]
+def _rate(channel: Channel, images: Images, workers: int, batch: int) -> dict[str, Any]:
+    """A rate is told with the others, never alone: the best of a few would pass for the best."""
+    channel.progress(phase="pipeline", message=f"decoding with {workers} workers")
+    seconds = _batch_seconds(images, workers, batch)
+    return {"workers": workers, "images_per_s": rate_spread(seconds, batch * workers)}
+
+
+def batch_for(workers: int, shared_bytes: int | None) -> int:
+    """The images in a batch, so that all that wait to be fetched fit into the shared memory.
+
+    Workers hand batches over in /dev/shm, and one that finds it full is killed by SIGBUS. None:
+    there is no limit. 0: not even one image fits.
+    """
+    if shared_bytes is None:
+        return BATCH
+    return min(BATCH, int(shared_bytes * SHARED_SHARE) // _shared_bytes(workers))
+
+
+def _shared_bytes(workers: int) -> int:
+    """What lies in shared memory at once with a batch of one image: what is ready or being made,
+    and what was fetched last."""
+    return (PREFETCH * workers + 1) * BYTES_OF_SAMPLE
+
+
+def shared_memory_problem(workers: int, shared_bytes: int | None) -> str:
+    """Why nothing can be decoded in workers."""
+    return (
+        f"/dev/shm has {(shared_bytes or 0) / 1e6:.0f} MB free, {workers} workers need "
+        f"{_shared_bytes(workers) / 1e6:.0f} MB for one image each; start the container with "
+        "`--shm-size=1g` or `--ipc=host`"
     )
 
 
@@ -104,11 +142,15 @@ class Images(Dataset):  # type: ignore[type-arg]
         return self.decode(self.images[index % len(self.images)])
 
 
-def _batch_seconds(images: Images, workers: int) -> list[float]:
+def _batch_seconds(images: Images, workers: int, batch: int) -> list[float]:
     """Seconds of as many batches as there are workers; they arrive together."""
     # A fresh interpreter, the default from Python 3.14 on, could not import what is loaded by path.
     loader = DataLoader(
-        images, batch_size=BATCH, num_workers=workers, multiprocessing_context="fork"
+        images,
+        batch_size=batch,
+        num_workers=workers,
+        prefetch_factor=PREFETCH,
+        multiprocessing_context="fork",
     )
     batches = iter(loader)
     try:
@@ -206,13 +248,10 @@ def normalised(pixels: Any) -> Any:
     return (pixels.float() / 255 - mean) / std
 
 
-def _images(data: str | None, encode: Callable[[Any], bytes]) -> tuple[list[bytes], str]:
-    found = []
-    for path in _jpegs(data) if data else ():
-        with open(path, "rb") as file:
-            found.append(file.read())
-        if len(found) >= DATA_IMAGES:
-            break
+def _images(
+    channel: Channel, data: str | None, encode: Callable[[Any], bytes]
+) -> tuple[list[bytes], str]:
+    found = _jpegs(channel, data) if data else []
     if found:
         return found, f"{len(found)} images of {data}"
     width, height = SYNTHETIC_SIZE
@@ -231,27 +270,49 @@ def photograph(width: int, height: int, seed: int) -> Any:
     return (pixels[0] + 128).clamp(0, 255).to(torch.uint8)
 
 
-def _jpegs(folder: str) -> Iterator[str]:
-    for path, _, names in os.walk(folder):
-        for name in sorted(names):
-            if name.lower().endswith((".jpg", ".jpeg")):
-                yield os.path.join(path, name)
+def _files(channel: Channel, folder: str) -> Iterator[str]:
+    """The files below a folder as they are found, telling all the while that it goes on: to list
+    a data set on a network disk takes many minutes, and only the first files are wanted."""
+    folders = [folder]
+    while folders:
+        try:
+            entries = os.scandir(folders.pop())
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                channel.progress(phase="pipeline", message=f"reading {folder}")
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    yield entry.path
 
 
-def read_speed(folder: str) -> dict[str, Any]:
+def _jpegs(channel: Channel, folder: str) -> list[bytes]:
+    found: list[bytes] = []
+    until = time.monotonic() + LOOK_SECONDS
+    for path in _files(channel, folder):
+        if len(found) >= DATA_IMAGES or time.monotonic() > until:
+            break
+        if path.lower().endswith((".jpg", ".jpeg")):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                found.append(file.read())
+    return found
+
+
+def read_speed(channel: Channel, folder: str) -> dict[str, Any]:
     """Bytes per second when the files of a folder are read one after the other, from the disk
     and not from the page cache as far as Linux lets us."""
     total, files = 0, 0
     seconds = 0.0
-    for path, _, names in os.walk(folder):
-        for name in sorted(names):
-            if total >= READ_BYTES or seconds >= READ_SECONDS:
-                break
-            try:
-                spent, size = _read(os.path.join(path, name))
-            except OSError:
-                continue
-            seconds, total, files = seconds + spent, total + size, files + 1
+    for path in _files(channel, folder):
+        try:
+            spent, size = _read(path)
+        except OSError:
+            continue
+        seconds, total, files = seconds + spent, total + size, files + 1
+        if total >= READ_BYTES or seconds >= READ_SECONDS:
+            break
     rate = total / seconds if seconds > 0 and total else None
     return {"data_read_bytes_per_s": rate, "data_files_read": files}
 
@@ -262,7 +323,7 @@ def _read(path: str) -> tuple[float, int]:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         started, size = time.perf_counter(), 0
-        while size < READ_BYTES:
+        while size < READ_BYTES and time.perf_counter() - started < READ_SECONDS:
             chunk = os.read(fd, 1 << 20)
             if not chunk:
                 break

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-from .attempt import reason_of
+from .attempt import attempt
 from .ceilings import measure_ceilings
 from .channel import Channel
 from .cpu import measure_cpu
-from .devices import Device, Precision, all_devices, threads_for
+from .devices import Device, Precision, all_devices
 from .gpu import measure_gpu
+from .machine import threads_for
 from .peers import measure_all_reduce
 from .pipeline import measure_pipeline
 from .stats import median
@@ -25,25 +26,26 @@ def run(channel: Channel, settings: dict[str, Any]) -> None:
     default_threads = torch.get_num_threads()
     threads = threads_for(settings.get("usable_cpus"))
     torch.set_num_threads(threads)
-    channel.send("conditions", **_conditions(threads, default_threads))
+    conditions = _conditions(threads, default_threads)
+    channel.send("conditions", **conditions)
     devices = _wanted(channel, settings)
     precisions = {device.name: _offered(channel, device, settings) for device in devices}
     for device in devices:
         measure_all = measure_cpu if device.kind == "cpu" else measure_gpu
-        measure_all(channel, device, precisions[device.name], settings)
+        measure = partial(measure_all, channel, device, precisions[device.name], settings)
+        attempt(channel, device, "all precisions", measure)
+        if device.kind == "cpu":
+            # A machine that was quiet before the runs need not have been so until their end.
+            noise = max(conditions["noise_pct"], noise_pct())
+            channel.send("conditions", noise_pct=noise)
     if settings.get("ceilings"):
         measure_ceilings(channel, devices, precisions)
+    cpu = Device("cpu")
     if settings.get("all_reduce"):
-        _guarded(channel, "gloo all-reduce", lambda: measure_all_reduce(channel, "gloo", 2))
+        reduce = partial(measure_all_reduce, channel, "gloo", ["cpu", "cpu"])
+        attempt(channel, cpu, "gloo all-reduce", reduce)
     if settings.get("pipeline"):
-        _guarded(channel, "input pipeline", lambda: measure_pipeline(channel, settings))
-
-
-def _guarded(channel: Channel, what: str, action: Callable[[], None]) -> None:
-    try:
-        action()
-    except Exception as error:
-        channel.left_out("cpu", what, reason_of(error), failed=True)
+        attempt(channel, cpu, "input pipeline", partial(measure_pipeline, channel, settings))
 
 
 def _conditions(threads: int, default_threads: int) -> dict[str, Any]:

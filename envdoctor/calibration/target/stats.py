@@ -19,11 +19,12 @@ MIN_SAMPLES = 8
 STEADY_WITHIN = 0.10
 STEADY_SAMPLES = 3
 BETWEEN_RUNS = 0.05
-"""What no run can see of itself: how far the medians of two processes lie apart.
+"""What no run can see of itself: how far the medians of two runs lie apart.
 
-Measured on a shared machine of 2 CPUs (2026-11-24, benchmarks/results/calibrate_fidelity.json): the
-medians of calibrations and of plain loops, 11 of each run alternately, twice, had standard
-deviations of 3.1 to 4.9 %."""
+The machine changes over minutes, and processes that run in turn change with it. Measured on a
+shared machine of 2 CPUs (2026-11-24, benchmarks/results/calibrate_fidelity.json): the medians of
+calibrations and of plain loops, 11 of each run alternately, twice, had standard deviations of 3.1
+to 4.9 %."""
 
 _BLOCKS = 5
 
@@ -89,7 +90,7 @@ def next_median_interval(values: Sequence[float]) -> tuple[float, float]:
     """Where the median of another run is to be expected.
 
     Wider than the confidence interval, which knows nothing of slow changes: it spans the medians
-    of consecutive blocks of this run as well, and what differs from process to process.
+    of consecutive blocks of this run as well, and how far two runs lie apart.
     """
     low, high = median_interval(values)
     if len(values) >= 2 * _BLOCKS:

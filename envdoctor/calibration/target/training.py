@@ -40,7 +40,7 @@ def training_step(
     labels = torch.randint(0, CLASSES, (batch_size,), device=device.torch)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     scaler = _scaler(device) if precision.scaled else None
-    forward = torch.compile(model) if compiled else model
+    forward = compile_afresh(model) if compiled else model
     loss_of = nn.CrossEntropyLoss()
 
     def step() -> None:
@@ -60,13 +60,22 @@ def training_step(
     return step
 
 
+def compile_afresh(model: Any) -> Any:
+    """The compiled model. Nothing is left of what was compiled before: it would count towards
+    the limit of recompilations, and make sizes dynamic that here never change."""
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    return torch.compile(model, dynamic=False)
+
+
 def _autocast(device: Device, precision: Precision) -> Any:
     if precision.autocast is None:
         return contextlib.nullcontext()
-    return torch.autocast(device.kind, dtype=getattr(torch, precision.autocast))
+    return torch.autocast(device.torch.type, dtype=getattr(torch, precision.autocast))
 
 
 def _scaler(device: Device) -> Any:
     """The GradScaler, which moved from torch.cuda.amp to torch.amp in 2.3."""
     moved = getattr(torch.amp, "GradScaler", None)
-    return moved(device.kind) if moved is not None else torch.cuda.amp.GradScaler()
+    return moved(device.torch.type) if moved is not None else torch.cuda.amp.GradScaler()
