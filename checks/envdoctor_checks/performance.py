@@ -48,13 +48,15 @@ LAUNCH_LIMITED = Code(
     name="launch-limited",
     family="slow-cpu-fallback",
     severity=Severity.WARNING,
-    message="a step of {small} images takes {percent:.0f} % of the time of one of {large} on "
-    "{device}: the CPU launches kernels more slowly than the GPU runs them",
+    message="the CPU launches kernels more slowly than {device} runs them: {how}",
     explains=("ED600",),
 )
 
 _LAUNCH_BOUND = 0.5
 """A step of a quarter of the images should take about a quarter of the time."""
+
+_HOST_BOUND = 0.9
+"""Of the time of a step, needed to hand it over: the GPU then runs dry between kernels."""
 
 
 @check(GPU_SLOWER)
@@ -165,6 +167,18 @@ def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline
 
 @check(LAUNCH_LIMITED)
 def launch_limited(calibration: Calibration) -> Findings:
+    for run in main_runs(calibration.runs):
+        if run.host_share is not None and run.host_share >= _HOST_BOUND:
+            yield _launch_limited(
+                run,
+                f"handing over a step of {run.batch_size} images takes {100 * run.host_share:.0f} "
+                "% of its time",
+                _measured(run),
+            )
+
+
+@check(LAUNCH_LIMITED)
+def step_does_not_shrink(calibration: Calibration) -> Findings:
     runs = calibration.runs
     for large in (run for run in main_runs(runs) if run.device != "cpu"):
         for small in runs:
@@ -172,19 +186,30 @@ def launch_limited(calibration: Calibration) -> Findings:
             share = small.ms_per_step / large.ms_per_step
             if not same or small.batch_size * 4 > large.batch_size or share < _LAUNCH_BOUND:
                 continue
-            yield LAUNCH_LIMITED.finding(
-                subject=large.device,
-                confidence=Confidence.LIKELY,
-                device=large.device,
-                small=small.batch_size,
-                large=large.batch_size,
-                percent=100 * share,
-                evidence=(_measured(small), _measured(large)),
-                fixes=(
-                    Fix(summary="train with a larger batch, torch.compile or CUDA graphs"),
-                    Fix(summary="and free the CPU: fewer processes a core, a faster clock"),
-                ),
+            yield _launch_limited(
+                large,
+                f"a step of {small.batch_size} images takes {100 * share:.0f} % of the time of "
+                f"one of {large.batch_size}",
+                _measured(small),
+                _measured(large),
+                subject=f"{large.device}:{large.precision}:batch",
             )
+
+
+def _launch_limited(
+    run: CalibrationRun, how: str, *evidence: Evidence, subject: str = ""
+) -> Finding:
+    return LAUNCH_LIMITED.finding(
+        subject=subject or f"{run.device}:{run.precision}",
+        confidence=Confidence.LIKELY,
+        device=run.device,
+        how=how,
+        evidence=evidence,
+        fixes=(
+            Fix(summary="train with a larger batch, torch.compile or CUDA graphs"),
+            Fix(summary="and free the CPU: fewer processes a core, a faster clock"),
+        ),
+    )
 
 
 def _key(run: CalibrationRun) -> tuple[str, str, str, str, bool, int]:

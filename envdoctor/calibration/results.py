@@ -118,8 +118,8 @@ class CalibrationRun(Record):
 
     `device` is torch's name (`cpu`, `cuda:0`), `precision` one of fp32, tf32, bf16, fp16.
     `ms_per_step` is the median; `peak_memory_bytes` is resident memory of the process on a CPU
-    and the most memory of tensors after the warm-up on a GPU. `stable` says that the confidence interval of
-    the median was within 3 %.
+    and the most memory of tensors after the warm-up on a GPU. `stable` says that the confidence
+    interval of the median was within 3 %.
 
     `host_share` is the time that the host needs to hand one step to a GPU, over the time that the
     GPU takes for it; near 1 the GPU waits for launches. Null where that is not told apart: on a

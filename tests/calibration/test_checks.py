@@ -323,6 +323,16 @@ def test_a_step_that_does_not_shrink_with_the_batch() -> None:
     assert not findings(make_calibration(make_run(2400.0), make_run(2200.0, batch_size=64)))
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.97, True), (0.3, False), (None, False)])
+def test_a_host_that_needs_the_whole_step_to_launch_it(share: float | None, said: bool) -> None:
+    found = findings(make_calibration(make_run(2400.0, host_share=share)))
+    assert ("launch-limited" in found) is said
+    if said:
+        assert found["launch-limited"].message.endswith(
+            "handing over a step of 256 images takes 97 % of its time"
+        )
+
+
 def test_a_mig_slice() -> None:
     name = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
     assert "mig-slice" in findings(make_calibration(make_run(300.0, device_name=name)))
