@@ -18,7 +18,7 @@ WITHOUT_COMPILE = ("1.13.1", "2.0.1")
 
 @pytest.mark.wheels
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("release", ["1.13.1", "2.0.1", "2.6.0", "2.15.0"])
+@pytest.mark.parametrize("release", ["1.13.1", "2.0.1", "2.6.0", "2.11.0", "2.15.0"])
 def test_every_part_runs_on_this_release(release: str, children: Children) -> None:
     settings = SETTINGS
     if release in WITHOUT_COMPILE:
