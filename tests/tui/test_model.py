@@ -3,18 +3,15 @@
 import json
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
 from envdoctor.api import Driver, Interpreter
 from envdoctor.plugins import Where
 from envdoctor.tui.contract import (
-    Event,
     ExaminationStarted,
     Failed,
     Predicted,
@@ -26,45 +23,7 @@ from envdoctor.tui.contract import (
 from envdoctor.tui.model import LiveModel
 from envdoctor.tui.rerun import only_for
 from tests.tui import machines
-
-E = TypeVar("E")
-OPTIONS: dict[str, Any] = {
-    "pythons": (sys.executable,),
-    "static": True,
-    "deep": False,
-    "expect": None,
-    "timeout_s": 60.0,
-    "fail_on": "error",
-    "only": (),
-    "skip": (),
-}
-
-
-class Ear:
-    """Keeps what a model tells."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._news = threading.Condition()
-
-    def __call__(self, event: Event) -> None:
-        with self._news:
-            self.events.append(event)
-            self._news.notify_all()
-
-    def wait(self, kind: type[E], wanted: Callable[[E], bool] = lambda event: True) -> E:
-        """The first event of that kind that is wanted."""
-        deadline = time.monotonic() + 60
-        with self._news:
-            while True:
-                for event in self.events:
-                    if isinstance(event, kind) and wanted(event):
-                        return event
-                if not self._news.wait(deadline - time.monotonic()):
-                    raise AssertionError(f"no {kind.__name__} among {self.events}")
-
-    def final(self) -> ReportReady:
-        return self.wait(ReportReady, lambda event: event.final)
+from tests.tui.live import OPTIONS, Ear
 
 
 @pytest.fixture
@@ -93,7 +52,7 @@ def test_rerun_of_one_check_looks_only_at_what_it_needs(live: LiveModel, ear: Ea
     before = ear.final().report
     first = len(ear.events)
     live.rerun(("driver-not-loaded",))
-    ear.wait(ReportReady, lambda event: event.final and ear.events.index(event) >= first)
+    ear.final(since=first)
     looked = {event.event.probe for event in ear.events[first:] if isinstance(event, ProbeChanged)}
     assert "driver" in looked
     assert "installed files" not in looked
@@ -127,7 +86,7 @@ def test_a_repaired_target_loses_its_finding(tmp_path: Path, ear: Ear) -> None:
     (torch / "__init__.py").touch()
     (torch / "version.py").write_text("__version__ = '2.6.0+cpu'\ncuda = None\n")
     model.rerun()
-    ear.wait(ReportReady, lambda event: event.final and ear.events.index(event) >= first)
+    ear.final(since=first)
     repaired = [event for event in ear.events if isinstance(event, ReportReady)][-1].report
     assert "torch-not-installed" not in [one.name for one in repaired.findings]
     model.close()
@@ -155,7 +114,7 @@ def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
     assert event.source == str(path)
     assert event.report.stack.driver_release == "470.82.01"
     for kind, name in (("json", "a.json"), ("markdown", "a.md"), ("facts", "facts.json")):
-        model.save(kind, str(tmp_path / name))
+        model.save(kind, str(tmp_path / name), event.report)
         ear.wait(Saved, lambda event, name=name: event.path.endswith(name))  # type: ignore[misc]
     saved = json.loads((tmp_path / "a.json").read_text())
     assert saved["verdict"] == event.report.verdict.value
@@ -168,13 +127,15 @@ def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ask", ["open", "save"])
 def test_what_cannot_be_done_is_told(live: LiveModel, ear: Ear, tmp_path: Path, ask: str) -> None:
-    ear.final()
+    report = ear.final().report
     missing = str(tmp_path / "none" / "a.json")
     if ask == "open":
         live.open(missing)
     else:
-        live.save("json", missing)
-    assert missing in ear.wait(Failed).message
+        live.save("json", missing, report)
+    message = ear.wait(Failed).message
+    assert missing in message
+    assert message.startswith("cannot ")
 
 
 def test_targets_of_this_machine_are_found(live: LiveModel, ear: Ear) -> None:

@@ -13,11 +13,18 @@ from rich.cells import cell_len
 
 from envdoctor.collect import ProbeEvent
 from envdoctor.findings import Confidence, Finding, Severity
-from envdoctor.report import Stack
+from envdoctor.report import ExaminedTarget, Report, Stack
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.chain import LinkState, chain_of, link_of
-from envdoctor.tui.contract import ExaminationStarted, ProbeChanged
-from envdoctor.tui.grouping import Wanted, gone, group_findings, passed_checks, unrun_checks
+from envdoctor.tui.contract import ExaminationStarted, ProbeChanged, ReportReady
+from envdoctor.tui.grouping import (
+    Fate,
+    Wanted,
+    fate_of,
+    group_findings,
+    passed_checks,
+    unrun_checks,
+)
 from envdoctor.tui.state import State, after
 from envdoctor.tui.summary import summary
 from envdoctor.tui.targets import targets_of_machine
@@ -120,9 +127,35 @@ def test_every_check_is_found_passed_or_unrun() -> None:
     assert not passed & firing
 
 
-def test_gone() -> None:
-    before = (finding("a"), finding("b"))
-    assert gone(before, before[1:]) == before[:1]
+def skipped(report: Report, check: str) -> Report:
+    checks = tuple(
+        msgspec.structs.replace(one, status="skipped", reason="no answer in time")
+        if one.name == check
+        else one
+        for one in report.checks
+    )
+    return msgspec.structs.replace(report, checks=checks)
+
+
+def of_target(report: Report, path: str) -> Report:
+    target = ExaminedTarget(path=path, chosen_because="by hand")
+    return msgspec.structs.replace(report, target=target)
+
+
+def test_a_finding_is_gone_only_if_its_check_looked_again_at_the_same_target() -> None:
+    broken = machines.read("broken_driver")
+    nothing = msgspec.structs.replace(broken, findings=())
+    before = ReportReady(report=broken, final=True)
+    fates = {
+        Fate.THERE: ReportReady(report=broken, final=True),
+        Fate.GONE: ReportReady(report=nothing, final=True),
+        Fate.UNSEEN: ReportReady(report=skipped(nothing, "driver-too-old"), final=True),
+        Fate.ELSEWHERE: ReportReady(report=of_target(nothing, "/other/python"), final=True),
+    }
+    for fate, now in fates.items():
+        assert fate_of(broken.findings[0], before, now) is fate
+    elsewhere = ReportReady(report=nothing, final=True, source="other.json")
+    assert fate_of(broken.findings[0], before, elsewhere) is Fate.ELSEWHERE
 
 
 @given(st.text())
