@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from envdoctor.api import Driver, Interpreter
+from envdoctor.api import Driver, Interpreter, Observed, Snapshot, TorchRuntime
+from envdoctor.calibration.results import Calibration, Conditions
 from envdoctor.plugins import Where
 from envdoctor.tui.contract import (
     ExaminationStarted,
@@ -19,9 +21,10 @@ from envdoctor.tui.contract import (
     ReportReady,
     Saved,
     TargetsFound,
+    WorkEnded,
 )
 from envdoctor.tui.model import LiveModel
-from envdoctor.tui.rerun import only_for
+from envdoctor.tui.rerun import only_for, with_calibration_of
 from tests.tui import machines
 from tests.tui.live import OPTIONS, Ear
 
@@ -176,3 +179,49 @@ def test_the_interpreter_is_that_which_was_asked_for(live: LiveModel, ear: Ear) 
     interpreter = live._snapshot.value(Interpreter)
     assert interpreter is not None
     assert interpreter.executable == sys.executable
+
+
+def with_calibration(live: LiveModel, torch_version: str | None = None) -> None:
+    conditions = Conditions(started_at=machines.WHEN, torch_version=torch_version)
+    measured = msgspec.structs.replace(machines.calibration(), conditions=conditions)
+    fact = Observed(value=measured, source="by hand")
+    live._snapshot = live._snapshot.with_facts({Calibration: fact})
+
+
+def test_a_calibration_outlives_a_new_look_at_the_same_target(live: LiveModel, ear: Ear) -> None:
+    ear.wait(WorkEnded)
+    with_calibration(live)
+    for path in (None, sys.executable):
+        first = len(ear.events)
+        if path is None:
+            live.rerun()
+        else:
+            live.switch_target(path)
+        calibration = ear.final(since=first).report.calibration
+        assert calibration is not None
+        assert calibration.conditions.started_at == machines.WHEN
+    first = len(ear.events)
+    live.switch_target("/nowhere")
+    assert ear.final(since=first).report.calibration is None
+
+
+def test_a_calibration_of_another_torch_or_interpreter_does_not_stay() -> None:
+    def looked(executable: str, torch_version: str) -> Snapshot:
+        interpreter = msgspec.structs.replace(machines._interpreter(), executable=executable)
+        runtime = TorchRuntime(
+            version=torch_version, cuda=None, hip=None, cuda_available=False, device_count=0
+        )
+        facts = (interpreter, runtime)
+        return Snapshot({type(one): Observed(value=one, source="by hand") for one in facts})
+
+    measured = Observed(value=machines.calibration(), source="by hand")
+    version = machines.calibration().conditions.torch_version or ""
+    before = looked("a", version).with_facts({Calibration: measured})
+
+    def stays(now: Snapshot) -> bool:
+        return with_calibration_of(before, now).value(Calibration) is not None
+
+    assert stays(looked("a", version))
+    assert not stays(looked("a", "2.0.0"))
+    assert not stays(looked("b", version))
+    assert not stays(Snapshot())
