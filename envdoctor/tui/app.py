@@ -61,6 +61,8 @@ class DoctorApp(App[int]):
         self.animation_level = "none"
         if not self.is_headless:
             self._end_on_signals()
+        # A terminal forgets the screen of a program that was suspended, and Textual does not.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         # The model starts once the first screen is on the terminal, so that it costs no paint.
         self.call_after_refresh(self._model.start, self._tell)
 
