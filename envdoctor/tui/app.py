@@ -50,7 +50,7 @@ class DoctorApp(App[int]):
         super().__init__(driver_class=driver_class)
         self._model = model
         self._signals: list[int] = []
-        self.state = State(examining="starting")
+        self.state = State()
 
     def get_default_screen(self) -> Screen[None]:
         return MainScreen(self.state, self._model.gpus)

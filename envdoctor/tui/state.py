@@ -105,9 +105,9 @@ class Measuring:
 @dataclass(frozen=True, kw_only=True)
 class State:
     """What is shown. `examining`, `measuring` and `reading` are null while nothing of the kind
-    goes on; `settled` is the last final report on what is examined now."""
+    goes on; `examined` is what was examined last, and `settled` the last final report on it."""
 
-    examining: str | None = None
+    examining: str | None = "starting"
     examined: str = ""
     report: Report | None = None
     final: bool = False

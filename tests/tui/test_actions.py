@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from envdoctor.report import Report
 from envdoctor.tui.app import DoctorApp
-from envdoctor.tui.contract import CalibrationStarted, Failed, ReportReady
+from envdoctor.tui.contract import CalibrationStarted, Failed, ReportReady, WorkEnded
 from envdoctor.tui.screens.main import MainScreen
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
@@ -164,6 +164,22 @@ def test_a_failure_of_the_model_is_said(model: RecordedModel) -> None:
         assert "cannot read `x`" in toasts(pilot.app)
 
     play(model, steps)
+
+
+def test_an_examination_that_failed_is_not_waited_for() -> None:
+    model = RecordedModel(None)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        assert "LOOKING" in screen_text(pilot.app)
+        model.tell(Failed(message="cannot look"))
+        model.tell(WorkEnded())
+        await settled(pilot)
+        seen = screen_text(pilot.app)
+        assert "NO VERDICT: the examination did not come to its end" in seen
+        assert "LOOKING" not in seen
+        assert "nothing examined yet" in seen
+
+    assert play(model, steps).exit_code == 3
 
 
 def test_help_lists_the_keys(model: RecordedModel) -> None:

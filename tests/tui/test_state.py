@@ -51,7 +51,7 @@ def final(report: object = BROKEN) -> ReportReady:
         (HERE, started("driver"), WorkEnded()),
         (HERE, final(), CalibrationStarted(), WorkEnded()),
         (HERE, final(), CalibrationStarted(), HERE, WorkEnded()),
-        (ReadingStarted(path="x"), ReadingEnded()),
+        (HERE, final(), ReadingStarted(path="x"), ReadingEnded()),
         (ReadingStarted(path="x"), HERE, WorkEnded()),
         (HERE, final(), ReadingStarted(path="x"), CalibrationStarted(), WorkEnded()),
     ],
