@@ -1,6 +1,7 @@
 """The pure parts: chain, groups, ASCII, terminal, summary, state."""
 
 import io
+import os
 import string
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from envdoctor.report import ExaminedTarget, Report, Stack
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.chain import LinkState, chain_of, link_of
 from envdoctor.tui.contract import ExaminationStarted, ProbeChanged, ReportReady
+from envdoctor.tui.files import saved_files
 from envdoctor.tui.grouping import (
     Fate,
     Wanted,
@@ -267,3 +269,12 @@ def test_targets_are_found_in_the_folder_and_listed_once(tmp_path: Path) -> None
     assert [(one.origin, one.torch_on_disk) for one in found[:1]] == [("VIRTUAL_ENV", True)]
     assert [one.path for one in found].count(str(tmp_path / "b" / "bin" / "python")) == 1
     assert ("./a", None) in [(one.origin, one.torch_on_disk) for one in found]
+
+
+def test_saved_files_are_listed_newest_first_whatever_lies_beside_them(tmp_path: Path) -> None:
+    for number, name in enumerate(("old.json", "new.json", "notes.txt")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere")
+    assert saved_files(tmp_path) == ("new.json", "old.json")
+    assert saved_files(tmp_path / "nowhere") == ()

@@ -22,6 +22,7 @@ from envdoctor.tui.contract import (
 )
 from envdoctor.tui.notices import notices
 from envdoctor.tui.state import State, after
+from envdoctor.tui.widgets.strip import strip
 from tests.tui import machines
 
 BROKEN, HEALTHY = machines.read("broken_driver"), machines.read("healthy_cpu")
@@ -71,6 +72,12 @@ def test_after_a_failure_the_last_whole_report_stands() -> None:
     state = following(HERE, final(), HERE, partial, WorkEnded())
     assert state.report is BROKEN
     assert state.final
+
+
+def test_a_file_that_is_read_is_named_until_it_is_read() -> None:
+    reading = following(HERE, final(), ReadingStarted(path="far/away.json"))
+    assert "reading far/away.json" in strip(reading, 0.0).plain
+    assert "checks ran" in strip(after(reading, ReadingEnded()), 0.0).plain
 
 
 def test_a_probe_that_never_answered_says_so() -> None:
