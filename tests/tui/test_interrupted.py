@@ -105,6 +105,14 @@ def test_a_stopped_calibration_that_has_nothing_yet_says_so(measuring: LiveModel
     assert ear.state.final
 
 
+def test_what_is_measured_is_never_the_target_before(measuring: LiveModel, ear: Ear) -> None:
+    first = len(ear.events)
+    measuring.switch_target("/nowhere")
+    measuring.calibrate()
+    assert "torch does not work" in ear.wait(CalibrationEnded, since=first).reason
+    assert CalibrationStarted() not in ear.events[first:]
+
+
 def test_a_calibration_that_is_stopped_before_its_worker_begins_ends(ear: Ear) -> None:
     jobs = Jobs(WorkEnded())
     model = LiveModel(OPTIONS)
