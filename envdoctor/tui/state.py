@@ -144,7 +144,9 @@ def after(state: State, event: Event) -> State:
     if isinstance(event, ExaminationStarted):
         return _examining(state, event.what)
     if isinstance(event, ProbeChanged):
-        return replace(state, probes=_with_probe(state.probes, event.event))
+        # One that was given up may still stir after the end.
+        over = state.examining is None
+        return state if over else replace(state, probes=_with_probe(state.probes, event.event))
     if isinstance(event, ReportReady):
         return _with_report(state, event)
     if isinstance(event, CalibrationStarted):

@@ -86,6 +86,10 @@ def test_a_probe_that_never_answered_says_so() -> None:
     assert (probe.name, probe.state, probe.detail) == ("driver", "unknown", "no answer")
 
 
+def test_a_probe_that_stirs_after_the_end_is_not_waited_for() -> None:
+    assert not following(HERE, started("driver"), final(), started("driver")).running
+
+
 def test_another_target_begins_with_nothing() -> None:
     state = following(HERE, final(), ExaminationStarted(what="examining /other/python"))
     assert state.report is None
