@@ -188,14 +188,20 @@ def test_leaving_in_mid_calibration_leaves_no_child(terminal: Open, leave: str, 
     assert nothing_left(one)
 
 
-def test_a_stopped_calibration_ends_its_worker_and_the_program_goes_on(terminal: Open) -> None:
+def test_a_calibration_is_stopped_by_x_alone_and_the_program_goes_on(terminal: Open) -> None:
     one = measuring(terminal)
     one.wait_for("measuring:")
+    one.press("r")
+    one.wait_for("stops it first")
+    assert workers(one)
     one.press("x")
     one.wait_without("measuring:")
     assert not workers(one)
     one.press("1")
     one.wait_for("PyTorch")
+    one.press("r")
+    one.wait_for("probes done")
+    one.wait_for("checks ran")
     one.press("q")
     assert one.exit_code() == 0
 

@@ -27,7 +27,7 @@ class OpenScreen(StateDialog):
         self._fill(self.state)
 
     def watch_state(self, before: State, state: State) -> None:
-        if self.is_mounted and before.files is not state.files:
+        if self.is_mounted and before.files != state.files:
             self._fill(state)
 
     def _fill(self, state: State) -> None:
