@@ -39,6 +39,7 @@ _ISOLATED_LIMIT_S = 30.0
 _MARGIN_S = 1.0
 _IMPORT_SHARE = 0.7
 """Of the time that is left, so that a hanging import leaves some for a second look."""
+_STATES_OF_STAGES = {"begin": "started", "end": "finished"}
 
 
 def find_target(
@@ -221,12 +222,13 @@ class _Run:
         assert interpreter is not None
         limits = self._stage_limits()
 
-        def on_stage(stage: str, event: str) -> None:
+        def on_stage(stage: str, event: str, detail: str) -> None:
             probe = next((one for one in self.target_probes if stage in one.stages), None)
             if probe is not None:
-                state = "started" if event == "begin" else "finished"
+                state = _STATES_OF_STAGES.get(event, "unknown")
+                slow = probe.slow_because
                 self.on_event(
-                    ProbeEvent(probe=probe.name, state=state, slow_because=probe.slow_because)
+                    ProbeEvent(probe=probe.name, state=state, detail=detail, slow_because=slow)
                 )
 
         python = interpreter.executable

@@ -1,7 +1,7 @@
 """Facts: what was observed or why it was not, and the snapshot that holds them."""
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import ItemsView, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -74,7 +74,7 @@ class Snapshot:
         """A snapshot that also holds these facts; they replace those of the same type."""
         return Snapshot({**self._facts, **facts})
 
-    def items(self) -> Iterable[tuple[type[Fact], Known]]:
+    def items(self) -> ItemsView[type[Fact], Known]:
         """The facts with their types."""
         return self._facts.items()
 

@@ -24,12 +24,11 @@ from envdoctor.calibration.results import (
 )
 from envdoctor.calibration.telemetry import Sample, Sampler, summarise
 from envdoctor.clock import now_utc
-from envdoctor.core_facts import Gpu
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.host import read_limits
-from envdoctor.probes.run import Children, ChildResult, run_child
+from envdoctor.probes.run import Children, ChildResult, Stopping, run_child
 from envdoctor.record import Record
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -50,7 +49,8 @@ class Progress(Record, tag="CalibrationProgress"):
     """What is being measured now. `phase`: starting, warm-up, timing, ceilings, pipeline.
 
     `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
-    precision; `message` is one line for a human; `gpus` is what NVML said last.
+    precision; `message` is one line for a human; `gpus` is the last sample of every GPU, which
+    may be that of the progress before.
     """
 
     device: str = ""
@@ -61,7 +61,7 @@ class Progress(Record, tag="CalibrationProgress"):
     seconds: float = 0.0
     budget_s: float = 0.0
     message: str = ""
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[Sample, ...] = ()
 
 
 OnProgress = Callable[[Progress], None]
@@ -146,6 +146,8 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
         return _Ended(reason="interrupted by the user", interrupted=True)
     except OSError as error:
         return _Ended(reason=f"`{python}` cannot be started: {error}")
+    except Stopping:
+        return _Ended(reason="stopped before the worker began")
     heard.listen()
     return _how_it_ended(child, heard)
 
@@ -210,12 +212,14 @@ class _Heard:
             self.spoke_at = time.monotonic()
         *lines, self.rest = self.rest.split(b"\n")
         for line in lines:
-            # A library of the target may write to any descriptor; what is no JSON is not ours.
-            with contextlib.suppress(json.JSONDecodeError):
+            # A library of the target may write to any descriptor; what is no message of the
+            # worker is not ours.
+            with contextlib.suppress(ValueError):
                 message = json.loads(line)
-                self._take(message["event"], message["data"])
+                if isinstance(message, dict) and isinstance(message.get("data"), dict):
+                    self._take(message.get("event"), message["data"])
 
-    def _take(self, event: str, data: dict[str, Any]) -> None:
+    def _take(self, event: object, data: dict[str, Any]) -> None:
         if event == "progress":
             self.last = _convert(data, Progress)
             self.on_progress(self.last)

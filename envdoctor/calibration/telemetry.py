@@ -12,13 +12,10 @@ import msgspec
 from envdoctor.calibration.results import Spread, Telemetry
 from envdoctor.core_facts import Gpu
 from envdoctor.probes.channel import anonymous_file, read_all
-from envdoctor.probes.run import Children, run_child
+from envdoctor.probes.run import Children, Stopping, run_child
 from envdoctor.record import Record
 
 LIMIT_S = 3600.0
-
-_TAIL_BYTES = 32 * 1024
-"""Holds the last samples of a machine with 16 GPUs: one takes up to 1 KiB."""
 
 
 class Sample(Record):
@@ -38,6 +35,8 @@ class Sampler:
         self._written = b""
         self._fd: int | None = None
         self._reading = threading.Lock()
+        self._taken_bytes = 0
+        self._newest: dict[int, Sample] = {}
 
     def __enter__(self) -> "Sampler":
         self._thread.start()
@@ -53,16 +52,21 @@ class Sampler:
         return decode_samples(self._read())
 
     @property
-    def newest(self) -> tuple[Gpu, ...]:
-        """Every GPU as it was sampled last. Quick, however long the sampling goes on."""
-        written = self._read()
-        tail = written[-_TAIL_BYTES:]
-        whole = tail if len(tail) == len(written) else tail.partition(b"\n")[2]
-        return tuple({one.gpu.index: one.gpu for one in decode_samples(whole)}.values())
+    def newest(self) -> tuple[Sample, ...]:
+        """The last sample of every GPU. Each is decoded once, however often this is asked."""
+        with self._reading:
+            fresh = self._from(self._taken_bytes)
+            whole = fresh[: fresh.rfind(b"\n") + 1]
+            self._taken_bytes += len(whole)
+            self._newest |= {one.gpu.index: one for one in decode_samples(whole)}
+            return tuple(self._newest.values())
 
     def _read(self) -> bytes:
         with self._reading:
-            return self._written if self._fd is None else read_all(self._fd)
+            return self._from(0)
+
+    def _from(self, offset: int) -> bytes:
+        return self._written[offset:] if self._fd is None else read_all(self._fd, offset)
 
     def _run(self) -> None:
         with anonymous_file() as fd:
@@ -76,7 +80,7 @@ class Sampler:
                     pass_fds=(fd,),
                     still_allowed=lambda: not self._stopping.is_set(),
                 )
-            except (OSError, RuntimeError):
+            except (OSError, Stopping):
                 # Without telemetry the figures are still good.
                 return
             finally:

@@ -33,6 +33,7 @@ def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
     envdoctor tui report.json
     envdoctor tui report.json --screenshot findings.svg --size 100x30 --keys 2
     """
+    _refuse_what_would_be_lost(file, options)
     options["no_calibrate"] = not options.pop("calibrate")
     picture_options = {name: options.pop(name) for name in ("screenshot", "size", "keys")}
     if picture_options["screenshot"]:
@@ -49,6 +50,15 @@ def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
         else with_expectation(session.read(file), options["expect"])
     )
     ctx.exit(publish((report_on(snapshot, session, options),), options))
+
+
+def _refuse_what_would_be_lost(file: str | None, options: dict[str, Any]) -> None:
+    if file is not None and options["pythons"]:
+        raise click.UsageError("FILE is a recorded machine and --python a live target; give one")
+    if file is not None and options["calibrate"]:
+        raise click.UsageError("a recorded machine cannot be measured; leave --calibrate out")
+    if len(options["pythons"]) > 1:
+        raise click.UsageError("one target is shown at a time; give one --python, `t` changes it")
 
 
 def _full_screen(options: dict[str, Any], file: str | None) -> int:

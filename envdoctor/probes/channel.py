@@ -21,6 +21,6 @@ def anonymous_file() -> Iterator[int]:
         os.close(fd)
 
 
-def read_all(fd: int) -> bytes:
-    """Everything that was written to the descriptor, from its beginning."""
-    return os.pread(fd, os.fstat(fd).st_size, 0)
+def read_all(fd: int, offset: int = 0) -> bytes:
+    """Everything that was written to the descriptor, from its beginning or from an offset."""
+    return os.pread(fd, max(0, os.fstat(fd).st_size - offset), offset)

@@ -35,6 +35,10 @@ class ChildResult:
         return self.exit_code == 0 and not self.timed_out
 
 
+class Stopping(RuntimeError):
+    """No child is started any more."""
+
+
 class Children:
     """The process groups that are running now, so that none survives the doctor."""
 
@@ -45,10 +49,10 @@ class Children:
 
     def start(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
         """Start a child in a group of its own. Raises OSError if it cannot be started, and
-        RuntimeError after `kill_all`."""
+        Stopping after `kill_all`."""
         with self._lock:
             if self._closed:
-                raise RuntimeError("the doctor is stopping")
+                raise Stopping("the doctor is stopping")
             process: subprocess.Popen[bytes] = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, start_new_session=True, **options
             )  # type: ignore[call-overload]
@@ -118,7 +122,7 @@ def run_child(
     """Run a command to its end, its time limit, or until `still_allowed` says no.
 
     `still_allowed` is asked every 50 ms, so that a caller can set a limit for each stage of the
-    child. Raises OSError if the command cannot be started.
+    child. Raises OSError if the command cannot be started, and Stopping if none may be any more.
     """
     started = time.monotonic()
     process = children.start(

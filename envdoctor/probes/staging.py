@@ -17,7 +17,9 @@ from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.run import Children, ChildResult, run_child
 
 TARGET_SCRIPT = Path(__file__).with_name("target.py")
-OnStage = Callable[[str, str], None]
+OnStage = Callable[[str, str, str], None]
+"""Takes the name of a stage, what became of it (begin, end, exception, or the state of a killed
+one: hang, signal, exit), and a detail for a human."""
 
 _OUTPUT_TAIL = 4000
 _NEEDS_IMPORT = frozenset({"runtime", "first_use", "maps"})
@@ -36,7 +38,7 @@ class _Protocol:
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def read(self, on_stage: OnStage) -> None:
-        """Take in what is new. A line that is not JSON is left out."""
+        """Take in what is new. A line that is none of the probe's records is left out."""
         while chunk := os.pread(self.fd, 65536, self.offset):
             self.offset += len(chunk)
             self.rest += chunk
@@ -46,11 +48,12 @@ class _Protocol:
                 record = json.loads(line)
             except ValueError:
                 continue
-            self._take(record, on_stage)
+            if isinstance(record, dict) and {"stage", "event"} <= record.keys():
+                self._take(record, on_stage)
 
     def _take(self, record: dict[str, Any], on_stage: OnStage) -> None:
         stage = record["stage"]
-        on_stage(stage, record["event"])
+        on_stage(stage, record["event"], _exception_in(record))
         if record["event"] == "begin":
             self.current, self.began_at = stage, time.monotonic()
             return
@@ -66,7 +69,7 @@ def run_stages(
     timeout_s: Mapping[str, float],
     flags: Sequence[str] = (),
     script: Path = TARGET_SCRIPT,
-    on_stage: OnStage = lambda stage, event: None,
+    on_stage: OnStage = lambda stage, event, detail: None,
 ) -> dict[str, StageResult]:
     """Run stages of the probe in the interpreter `python`, each within its limit in seconds.
 
@@ -85,6 +88,7 @@ def run_stages(
         if killer is not None and not _told_to_stop(results, remaining):
             at_start = "" if protocol.current else ", before its first stage began"
             results[killer] = _killed(killer, child, at_start)
+            on_stage(killer, results[killer].state, results[killer].detail)
         remaining = _left(stages, results)
         if protocol.current is None and not protocol.ended.keys() - {"version"}:
             break
@@ -141,10 +145,16 @@ def _finished(stage: str, record: Mapping[str, Any], child: ChildResult) -> Stag
         state="exit" if data.get("exits") else "exception",
         data=data,
         seconds=record.get("seconds", 0.0),
-        detail=f"{data.get('exception', '')}: {data.get('message', '')}",
+        detail=_exception_in(record),
         exit_code=data.get("exit_code"),
         output_tail=_tail(child),
     )
+
+
+def _exception_in(record: Mapping[str, Any]) -> str:
+    """`ImportError: no such file`; empty where the record tells of none."""
+    data = record.get("data", {})
+    return f"{data['exception']}: {data.get('message', '')}" if data.get("exception") else ""
 
 
 def _killed(stage: str, child: ChildResult, at_start: str) -> StageResult:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Iterable
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -15,15 +14,8 @@ from textual.screen import Screen
 
 from envdoctor.documents import Unwritable, write_text
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
-from envdoctor.tui.contract import (
-    CalibrationEnded,
-    Event,
-    Failed,
-    Model,
-    ReportReady,
-    Saved,
-)
-from envdoctor.tui.grouping import gone
+from envdoctor.tui.contract import Event, Failed, Model, Saved
+from envdoctor.tui.notices import notices, why_not_on_top, why_not_saved, why_nothing_else
 from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import MainScreen
 from envdoctor.tui.state import State, after
@@ -45,7 +37,7 @@ class DoctorApp(App[int]):
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Quit at once", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
         Binding("t", "target", "Target"),
         Binding("s", "save", "Save"),
         Binding("o", "open", "Open", show=False),
@@ -69,6 +61,8 @@ class DoctorApp(App[int]):
         self.animation_level = "none"
         if not self.is_headless:
             self._end_on_signals()
+        # A terminal forgets the screen of a program that was suspended, and Textual does not.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         # The model starts once the first screen is on the terminal, so that it costs no paint.
         self.call_after_refresh(self._model.start, self._tell)
 
@@ -83,16 +77,10 @@ class DoctorApp(App[int]):
 
     @on(Told)
     def _told(self, message: Told) -> None:
-        event, before = message.event, self.state
-        self._set(after(before, event))
-        if isinstance(event, ReportReady):
-            self._say_what_is_gone(before, event)
-        elif isinstance(event, Saved):
-            self.notify(f"written to {event.path}", title="saved", markup=False)
-        elif isinstance(event, Failed):
-            self.notify(event.message, title="that did not work", severity="error", markup=False)
-        elif isinstance(event, CalibrationEnded) and event.reason:
-            self.notify(event.reason, title="calibration", severity="warning", markup=False)
+        before = self.state
+        self._set(after(before, message.event))
+        for one in notices(before, message.event):
+            self.notify(one.text, title=one.title, severity=one.severity, markup=False)
 
     def _set(self, state: State) -> None:
         self.state = state
@@ -100,11 +88,10 @@ class DoctorApp(App[int]):
             if isinstance(screen, StateScreen | StateDialog):
                 screen.state = state
 
-    def _say_what_is_gone(self, before: State, event: ReportReady) -> None:
-        if not event.final or before.report is None or before.source != event.source:
-            return
-        for finding in gone(before.report.findings, event.report.findings)[:3]:
-            self.notify(f"✓ {finding.code} {finding.name} is gone", markup=False)
+    def _refused(self, why: str | None) -> bool:
+        if why is not None:
+            self.notify(why, markup=False)
+        return why is not None
 
     @property
     def exit_code(self) -> int:
@@ -132,14 +119,15 @@ class DoctorApp(App[int]):
 
     def action_rerun(self) -> None:
         """Look at everything again."""
-        self._model.rerun(None)
+        if not self._refused(why_nothing_else(self.state)):
+            self._model.rerun(None)
 
     @on(RerunWanted)
     def _rerun_check(self, message: RerunWanted) -> None:
         if message.check is None:
             self.notify("no check is chosen; choose one in the findings")
-            return
-        self._model.rerun((message.check,))
+        elif not self._refused(why_not_on_top(self.state)):
+            self._model.rerun((message.check,))
 
     @on(PredictionWanted)
     def _predict(self, message: PredictionWanted) -> None:
@@ -149,11 +137,7 @@ class DoctorApp(App[int]):
         """Measure, or measure again, and show how it goes."""
         if isinstance(self.screen, MainScreen):
             self.screen.action_tab("calibration")
-        if self.state.measuring is not None:
-            self.notify("a calibration is going on; `x` stops it")
-        elif self.state.examining is not None:
-            self.notify("the examination is not finished yet")
-        else:
+        if not self._refused(why_not_on_top(self.state)):
             self._model.calibrate()
 
     def action_stop(self) -> None:
@@ -167,7 +151,8 @@ class DoctorApp(App[int]):
             self.notify("there is no command to copy here")
             return
         self.copy_to_clipboard(message.text)
-        self.notify(message.text, title="copied", markup=False)
+        # Nothing tells whether the terminal takes it: tmux and some others may not.
+        self.notify(message.text, title="sent to the terminal's clipboard", markup=False)
 
     @on(DetailWanted)
     def _detail(self, message: DetailWanted) -> None:
@@ -179,11 +164,13 @@ class DoctorApp(App[int]):
         """List the interpreters of this machine."""
         from envdoctor.tui.screens.target import TargetScreen
 
+        if self._refused(why_nothing_else(self.state)):
+            return
         self._model.find_targets()
         self.push_screen(TargetScreen(self.state), self._switch)
 
     def _switch(self, path: str | None) -> None:
-        if path is not None:
+        if path is not None and not self._refused(why_nothing_else(self.state)):
             self._model.switch_target(path)
 
     def action_save(self) -> None:
@@ -198,8 +185,8 @@ class DoctorApp(App[int]):
         kind, path = choice
         if kind == "screenshot":
             self.call_after_refresh(self._save_screenshot, path)
-        else:
-            self._model.save(kind, path)
+        elif not self._refused(why_not_saved(self.state)) and self.state.report is not None:
+            self._model.save(kind, path, self.state.report)
 
     def _save_screenshot(self, path: str) -> None:
         try:
@@ -211,12 +198,15 @@ class DoctorApp(App[int]):
 
     def action_open(self) -> None:
         """Ask which saved report to show."""
-        from envdoctor.tui.screens.open_file import OpenScreen, saved_files
+        from envdoctor.tui.screens.open_file import OpenScreen
 
-        self.push_screen(OpenScreen(saved_files(Path.cwd())), self._open)
+        if self._refused(why_nothing_else(self.state)):
+            return
+        self._model.find_files()
+        self.push_screen(OpenScreen(self.state), self._open)
 
     def _open(self, path: str | None) -> None:
-        if path is not None:
+        if path is not None and not self._refused(why_nothing_else(self.state)):
             self._model.open(path)
 
     def action_help(self) -> None:

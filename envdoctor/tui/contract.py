@@ -13,7 +13,8 @@ from envdoctor.report import Report
 
 @dataclass(frozen=True, kw_only=True)
 class ExaminationStarted:
-    """An examination begins. `what` is said to the user: "examining ~/venv/bin/python"."""
+    """An examination begins, in place of all other work. `what` is said to the user, and is the
+    same as long as the same is examined: "examining ~/venv/bin/python"."""
 
     what: str
 
@@ -55,6 +56,30 @@ class CalibrationEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkEnded:
+    """The examination or calibration is over, whatever came of it: nothing goes on any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingStarted:
+    """A file is read; what is shown stays until that has succeeded."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingEnded:
+    """The file was read, or could not be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesFound:
+    """The names of files in the working folder that may be reports or facts, the newest first."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetsFound:
     """The interpreters of this machine, in the order in which they are considered."""
 
@@ -91,6 +116,10 @@ Event = (
     | CalibrationStarted
     | CalibrationProgressed
     | CalibrationEnded
+    | WorkEnded
+    | ReadingStarted
+    | ReadingEnded
+    | FilesFound
     | TargetsFound
     | Predicted
     | Saved
@@ -130,11 +159,14 @@ class Model(Protocol):
     def page(self, code: str) -> str | None:
         """The page of a disease in Markdown; null if there is none."""
 
-    def open(self, path: str) -> None:
-        """Show a saved report or facts file."""
+    def find_files(self) -> None:
+        """List the files that may be saved reports."""
 
-    def save(self, kind: str, path: str) -> None:
-        """Write the report: `kind` is json, markdown or facts."""
+    def open(self, path: str) -> None:
+        """Show a saved report or facts file, once it is read."""
+
+    def save(self, kind: str, path: str, report: Report) -> None:
+        """Write a report: `kind` is json, markdown or facts."""
 
     def close(self) -> None:
-        """End every child, at once and for good."""
+        """End every child, for good. A file that is being written gets a second to be whole."""

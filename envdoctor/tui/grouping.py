@@ -1,10 +1,11 @@
 """What the findings list holds: findings by topic, then the checks that found nothing. Pure."""
 
-from collections.abc import Iterable
+import enum
 from dataclasses import dataclass, replace
 
 from envdoctor.findings import Finding, Severity
 from envdoctor.report import CheckRecord, Report
+from envdoctor.tui.contract import ReportReady
 
 OTHER_TOPIC = "doctor"
 """The topic of findings that no check made: a plugin that does not load, say."""
@@ -117,7 +118,27 @@ def check_of(report: Report, code: str) -> str | None:
     return next((check.name for check in report.checks if code in check.codes), None)
 
 
-def gone(before: Iterable[Finding], after: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings that were there before and are not any more."""
-    ids = {finding.id for finding in after}
-    return tuple(finding for finding in before if finding.id not in ids)
+class Fate(enum.Enum):
+    """What became of a finding in a later report."""
+
+    THERE = "there"
+    GONE = "gone"
+    UNSEEN = "unseen"
+    ELSEWHERE = "elsewhere"
+
+
+def fate_of(finding: Finding, before: ReportReady, now: ReportReady) -> Fate:
+    """What became of a finding of the report before.
+
+    It is gone only if its check ran now, and ran on the same machine and target.
+    """
+    if before.source != now.source or _target(before.report) != _target(now.report):
+        return Fate.ELSEWHERE
+    if any(one.id == finding.id for one in now.report.findings):
+        return Fate.THERE
+    statuses = {one.status for one in now.report.checks if finding.code in one.codes}
+    return Fate.GONE if statuses == {"ran"} else Fate.UNSEEN
+
+
+def _target(report: Report) -> str | None:
+    return report.target.path if report.target else None

@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from envdoctor.documents import Unwritable
 from envdoctor.probes.run import Children
 from envdoctor.tui.contract import Event, Failed, Listener
+
+Work = Callable[["Job"], None]
 
 
 @dataclass(kw_only=True)
@@ -22,10 +25,17 @@ class Job:
     _superseded: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def tell(self, event: Event) -> None:
-        """Pass an event on, unless another job has taken this one's place."""
+    def tell(self, *events: Event) -> None:
+        """Pass events on, unless another job has taken this one's place."""
+        self.commit(lambda: None, *events)
+
+    def commit(self, change: Callable[[], None], *events: Event) -> None:
+        """Do what changes the model, and tell it, unless another job has taken this one's place."""
         with self._lock:
-            if not self._superseded:
+            if self._superseded:
+                return
+            change()
+            for event in events:
                 self.listener(event)
 
     def stop(self) -> None:
@@ -41,14 +51,18 @@ class Job:
 
 
 class Jobs:
-    """Runs a job at a time; a new one takes the place of the old one."""
+    """Runs a job at a time; a new one takes the place of the old one.
 
-    def __init__(self) -> None:
+    However a job ends, `ended` is the last that is heard of it.
+    """
+
+    def __init__(self, *ended: Event) -> None:
+        self._ended = ended
         self._lock = threading.Lock()
         self._current: Job | None = None
         self._closed = False
 
-    def start(self, name: str, work: Callable[[Job], None], listener: Listener) -> None:
+    def start(self, name: str, work: Work, listener: Listener) -> None:
         """Begin a job in a thread of its own. What it raises is told as Failed."""
         job = Job(listener=listener)
         with self._lock:
@@ -57,7 +71,13 @@ class Jobs:
             before, self._current = self._current, job
         if before is not None:
             before.supersede()
-        run_aside(name, lambda: work(job), job.tell)
+        run_aside(name, lambda: work(job), job.tell, finally_=lambda: self._end(job))
+
+    def _end(self, job: Job) -> None:
+        job.tell(*self._ended)
+        with self._lock:
+            if self._current is job:
+                self._current = None
 
     def stop(self) -> None:
         """End the current job, which tells what it has."""
@@ -66,23 +86,39 @@ class Jobs:
         if current is not None:
             current.stop()
 
-    def close(self) -> None:
-        """End the current job, and start none any more."""
+    def drop(self) -> None:
+        """End the current job, and let nothing more be heard of it."""
         with self._lock:
-            self._closed = True
             current, self._current = self._current, None
         if current is not None:
             current.supersede()
 
+    def close(self) -> None:
+        """End the current job, and start none any more."""
+        with self._lock:
+            self._closed = True
+        self.drop()
 
-def run_aside(name: str, work: Callable[[], None], tell: Listener) -> None:
-    """Do something in a daemon thread; what it raises is told as Failed."""
+
+def run_aside(
+    name: str,
+    work: Callable[[], None],
+    tell: Listener,
+    *,
+    finally_: Callable[[], None] = lambda: None,
+) -> threading.Thread:
+    """Do something in a daemon thread, which is returned; what it raises is told as Failed."""
 
     def body() -> None:
         try:
             work()
         except Exception as error:
-            text = str(error) if isinstance(error, ValueError) else f"{name}: {error!r}"
+            clear = isinstance(error, ValueError | Unwritable)
+            text = str(error) if clear else f"{name}: {error!r}"
             tell(Failed(message=text))
+        finally:
+            finally_()
 
-    threading.Thread(target=body, name=name, daemon=True).start()
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -3,43 +3,54 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.assess import DEFAULT_WHAT_IF, assess, predict_model
-from envdoctor.calibration.results import Calibration, Conditions, Settings
+from envdoctor.calibration.assess import DEFAULT_WHAT_IF
+from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.collect import collect
-from envdoctor.commands.reports import options_for, report_on
+from envdoctor.commands.reports import options_for, report_on, with_expectation
 from envdoctor.commands.session import Session, user_redactor
 from envdoctor.core_facts import Interpreter, TorchRuntime
-from envdoctor.documents import facts_document, write_text
+from envdoctor.documents import write_text
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.pages import BadPage, find_page
 from envdoctor.redact import redact_values
-from envdoctor.render.json import render_json
-from envdoctor.render.markdown import render_markdown
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,
     CalibrationStarted,
+    Event,
     ExaminationStarted,
     Failed,
+    FilesFound,
     Listener,
-    Predicted,
     ProbeChanged,
+    ReadingEnded,
+    ReadingStarted,
     ReportReady,
     Saved,
     TargetsFound,
+    WorkEnded,
 )
+from envdoctor.tui.files import saved_files
 from envdoctor.tui.jobs import Job, Jobs, run_aside
 from envdoctor.tui.partial import PartialReports
-from envdoctor.tui.rerun import only_for
+from envdoctor.tui.prediction import prediction
+from envdoctor.tui.rerun import only_for, with_calibration_of
+from envdoctor.tui.saving import document_of
 from envdoctor.tui.targets import targets_of_machine
+
+SAVING_S = 1.0
+"""How long the end waits for a file that is being written."""
 
 
 class LiveModel:
@@ -62,7 +73,10 @@ class LiveModel:
         self._options = options_for(next(iter(options["pythons"]), None), self._given)
         self._path = path
         self._measure_first = measure_first
-        self._jobs = Jobs()
+        self._jobs = Jobs(WorkEnded())
+        self._readings = Jobs(ReadingEnded())
+        self._predictions = Jobs()
+        self._saves: list[threading.Thread] = []
         self._session = session
         self._session_lock = threading.Lock()
         self._snapshot = Snapshot()
@@ -70,10 +84,11 @@ class LiveModel:
 
     def start(self, listener: Listener) -> None:
         self._listener = listener
-        if self._path is not None:
-            self.open(self._path)
-        else:
+        path = self._path
+        if path is None:
             self._jobs.start("examination", self._first_examination, listener)
+        else:
+            self._jobs.start("reading", lambda job: self._show(job, path), listener)
 
     def gpus(self) -> tuple[str, ...]:
         if self._session is None:
@@ -86,34 +101,46 @@ class LiveModel:
         if self._path is not None:
             self.open(self._path)
             return
+        self._readings.drop()
         self._jobs.start("examination", lambda job: self._examine(job, checks), self._listener)
 
     def switch_target(self, path: str) -> None:
-        self._path = None
-        self._options = replace(self._options, python=os.path.expanduser(path))
+        python = os.path.expanduser(path)
+        self._readings.drop()
+        self._jobs.drop()
+        if self._path is not None or python != self._options.python:
+            self._snapshot = Snapshot()
+        self._path, self._options = None, replace(self._options, python=python)
         self._jobs.start("examination", self._examine, self._listener)
 
     def find_targets(self) -> None:
         def work() -> None:
-            found = targets_of_machine(self._options.env, os.getcwd(), sys.executable)
+            found = targets_of_machine(self._options.env, _working_folder(), sys.executable)
             self._listener(TargetsFound(targets=found))
 
         run_aside("targets", work, self._listener)
 
     def calibrate(self) -> None:
+        python = self._measurable()
         if self._path is not None:
             self._listener(Failed(message="a recorded machine cannot be measured"))
-            return
-        self._jobs.start("calibration", self._calibrate, self._listener)
+        elif python is None:
+            self._listener(CalibrationEnded(reason="torch does not work in the target"))
+        else:
+            self._readings.drop()
+            self._jobs.start(
+                "calibration", lambda job: self._calibrate(job, python), self._listener
+            )
 
     def stop(self) -> None:
         self._jobs.stop()
 
     def predict(self, gpu: str) -> None:
-        def work() -> None:
-            self._listener(self._prediction(gpu))
+        def work(job: Job) -> None:
+            knowledge = self._ready_session().knowledge
+            job.tell(prediction(gpu, self._snapshot.value(Calibration), knowledge))
 
-        run_aside("prediction", work, self._listener)
+        self._predictions.start("prediction", work, self._listener)
 
     def page(self, code: str) -> str | None:
         if self._session is None:
@@ -124,24 +151,35 @@ class LiveModel:
             return None
         return None if page is None else page.body
 
-    def open(self, path: str) -> None:
-        def work(job: Job) -> None:
-            job.tell(ExaminationStarted(what=f"reading {path}"))
-            self._snapshot = self._ready_session().read(os.path.expanduser(path))
-            self._path = path
-            self._publish(job, self._snapshot, final=True)
-
-        self._jobs.start("reading", work, self._listener)
-
-    def save(self, kind: str, path: str) -> None:
+    def find_files(self) -> None:
         def work() -> None:
-            write_text(os.path.expanduser(path), self._document(kind))
+            self._listener(FilesFound(files=saved_files(Path())))
+
+        run_aside("files", work, self._listener)
+
+    def open(self, path: str) -> None:
+        def read(job: Job) -> None:
+            job.tell(ReadingStarted(path=path))
+            snapshot = self._read(path)
+            show = partial(self._show, path=path, snapshot=snapshot)
+            job.commit(lambda: self._jobs.start("showing", show, self._listener))
+
+        self._readings.start("reading", read, self._listener)
+
+    def save(self, kind: str, path: str, report: Report) -> None:
+        def work() -> None:
+            write_text(os.path.expanduser(path), document_of(kind, report))
             self._listener(Saved(path=path))
 
-        run_aside("saving", work, self._listener)
+        self._saves = [save for save in self._saves if save.is_alive()]
+        self._saves.append(run_aside("saving", work, self._listener))
 
     def close(self) -> None:
-        self._jobs.close()
+        for jobs in (self._jobs, self._readings, self._predictions):
+            jobs.close()
+        deadline = time.monotonic() + SAVING_S
+        while self._saves:
+            self._saves.pop().join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _ready_session(self) -> Session:
         with self._session_lock:
@@ -149,10 +187,19 @@ class LiveModel:
                 self._session = Session()
             return self._session
 
+    def _read(self, path: str) -> Snapshot:
+        snapshot = self._ready_session().read(os.path.expanduser(path))
+        return with_expectation(snapshot, self._given["expect"])
+
+    def _show(self, job: Job, path: str, snapshot: Snapshot | None = None) -> None:
+        job.tell(ExaminationStarted(what=f"reading {path}"))
+        self._settle(job, self._read(path) if snapshot is None else snapshot, path=path)
+
     def _first_examination(self, job: Job) -> None:
         self._examine(job)
-        if self._measure_first and not self._options.static and self._measurable() is not None:
-            self._calibrate(job)
+        python = self._measurable() if self._measure_first and not self._options.static else None
+        if python is not None and not job.stopped:
+            self._calibrate(job, python)
 
     def _measurable(self) -> str | None:
         """The interpreter whose torch can be measured; None where torch does not work."""
@@ -161,43 +208,52 @@ class LiveModel:
         return interpreter.executable if interpreter is not None and works else None
 
     def _examine(self, job: Job, checks: tuple[str, ...] | None = None) -> None:
+        """Look at what these checks need, and keep the other facts; at everything without any."""
         job.tell(ExaminationStarted(what=self._what()))
-        session = self._ready_session()
-        before = self._snapshot if checks is not None else Snapshot()
-        loaded = session.loaded if checks is None else only_for(session.loaded, checks)
+        session, known = self._ready_session(), self._snapshot
+        whole = not checks or not known.items()
+        loaded = session.loaded if whole else only_for(session.loaded, checks or ())
+
+        def beside(found: Snapshot) -> Snapshot:
+            if whole:
+                return with_calibration_of(known, found)
+            return known.with_facts(dict(found.items()))
+
         with PartialReports(
-            lambda known: self._publish(job, before.with_facts(dict(known.items())), final=False)
-        ) as partial:
-            snapshot = collect(
+            lambda found: self._report(beside(found)),
+            lambda report: job.tell(ReportReady(report=report, final=False)),
+        ) as reports:
+            found = collect(
                 self._options,
                 loaded,
                 children=job.children,
                 services=session.services,
                 on_event=lambda event: job.tell(ProbeChanged(event=event)),
-                on_snapshot=partial.take,
+                on_snapshot=reports.take,
             )
-        kept = before.with_facts(dict(snapshot.items()))
         if not job.stopped:
-            self._snapshot = kept
-            self._publish(job, kept, final=True)
+            self._settle(job, beside(found))
 
     def _what(self) -> str:
         return f"examining {self._options.python}" if self._options.python else "examining"
 
-    def _publish(self, job: Job, snapshot: Snapshot, *, final: bool) -> None:
-        source = self._path or ""
-        job.tell(ReportReady(report=self._report(snapshot), final=final, source=source))
+    def _settle(
+        self, job: Job, snapshot: Snapshot, *before: Event, path: str | None = None
+    ) -> None:
+        """This is what is known now."""
+        report = self._report(snapshot)
+
+        def change() -> None:
+            self._snapshot, self._path = snapshot, path
+
+        job.commit(change, *before, ReportReady(report=report, final=True, source=path or ""))
 
     def _report(self, snapshot: Snapshot) -> Report:
         """The report with its texts redacted, since all that is shown may be saved."""
         report = report_on(snapshot, self._ready_session(), self._given)
         return msgspec.convert(redact_values(msgspec.to_builtins(report), self._redact), Report)
 
-    def _calibrate(self, job: Job) -> None:
-        python = self._measurable()
-        if python is None:
-            job.tell(CalibrationEnded(reason="torch does not work in the target"))
-            return
+    def _calibrate(self, job: Job, python: str) -> None:
         job.tell(CalibrationStarted())
         measured = calibrate(
             python,
@@ -211,13 +267,9 @@ class LiveModel:
             job.tell(CalibrationEnded(reason=stopped if job.stopped else measured.detail))
             return
         fact = self._kept(measured, stopped=job.stopped)
+        reason = "" if fact.value.complete else fact.value.incomplete_because
         snapshot = self._snapshot.with_facts({Calibration: fact})
-        report = self._report(snapshot)
-        self._snapshot = snapshot
-        job.tell(
-            CalibrationEnded(reason="" if fact.value.complete else fact.value.incomplete_because)
-        )
-        job.tell(ReportReady(report=report, final=True))
+        self._settle(job, snapshot, CalibrationEnded(reason=reason))
 
     @staticmethod
     def _kept(measured: Observed[Calibration], *, stopped: bool) -> Observed[Calibration]:
@@ -231,30 +283,10 @@ class LiveModel:
         )
         return msgspec.structs.replace(measured, value=value)
 
-    def _prediction(self, gpu: str) -> Predicted:
-        knowledge = self._ready_session().knowledge
-        model = knowledge.gpu(gpu)
-        if model is None:
-            return Predicted(gpu=gpu, calibration=None, reason=f"`{gpu}` is not known")
-        measured = self._snapshot.value(Calibration)
-        if measured is None:
-            empty = Calibration(
-                runs=(), settings=Settings(), conditions=Conditions(started_at=""), complete=False
-            )
-            rates = predict_model(model, knowledge)
-            predicted = msgspec.structs.replace(empty, expected=rates)
-            reason = "measure first (`m`) to see the speedup against this machine"
-            return Predicted(gpu=gpu, calibration=predicted, reason=reason)
-        settings = msgspec.structs.replace(measured.settings, what_if=(gpu,))
-        asked = msgspec.structs.replace(measured, settings=settings)
-        return Predicted(gpu=gpu, calibration=assess(asked, knowledge))
 
-    def _document(self, kind: str) -> str:
-        if kind == "facts":
-            return render_json(facts_document(self._snapshot), self._redact)
-        report = self._report(self._snapshot)
-        makers: dict[str, Callable[[Report], str]] = {
-            "json": render_json,
-            "markdown": render_markdown,
-        }
-        return makers[kind](report)
+def _working_folder() -> str:
+    """Empty if it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""

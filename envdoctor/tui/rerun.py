@@ -1,11 +1,27 @@
-"""Which probes have to look again for one check. Pure."""
+"""What has to be looked at again for one check, and what stays when all is looked at. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from envdoctor.facts import Fact
+from envdoctor.calibration.results import Calibration
+from envdoctor.core_facts import Interpreter, TorchRuntime
+from envdoctor.facts import Fact, Observed, Snapshot
 from envdoctor.plugins import Loaded, Probe, Where
 from envdoctor.signature import Need
+
+
+def with_calibration_of(before: Snapshot, now: Snapshot) -> Snapshot:
+    """What is known now, with the calibration of before while that still is about the same torch
+    of the same interpreter: to measure takes a minute, to look takes a few seconds."""
+    measured = before.get(Calibration)
+    old, new = before.value(Interpreter), now.value(Interpreter)
+    if not isinstance(measured, Observed) or old is None or new is None:
+        return now
+    runtime, torch = now.value(TorchRuntime), measured.value.conditions.torch_version
+    other_torch = runtime is not None and torch is not None and runtime.version != torch
+    if old.executable != new.executable or other_torch:
+        return now
+    return now.with_facts({Calibration: measured})
 
 
 def only_for(loaded: Loaded, checks: Iterable[str]) -> Loaded:

@@ -50,10 +50,8 @@ def take_screenshot(
 
 
 async def _idle(app: DoctorApp) -> None:
-    """Wait until a report is final and no measurement goes on."""
-    while True:
+    """Wait until nothing goes on any more, whatever came of it."""
+    quiet = 0
+    while quiet < 2:
         await asyncio.sleep(_STEP_S)
-        if app.state.final and app.state.measuring is None:
-            await asyncio.sleep(_STEP_S)
-            if app.state.final and app.state.measuring is None:
-                return
+        quiet = 0 if app.state.busy else quiet + 1

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from envdoctor.calibration.results import Calibration
 from envdoctor.calibration.runner import Progress
+from envdoctor.calibration.telemetry import Sample
 from envdoctor.collect import ProbeEvent
-from envdoctor.core_facts import Candidate, Gpu
+from envdoctor.core_facts import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,
@@ -14,10 +15,14 @@ from envdoctor.tui.contract import (
     CalibrationStarted,
     Event,
     ExaminationStarted,
+    FilesFound,
     Predicted,
     ProbeChanged,
+    ReadingEnded,
+    ReadingStarted,
     ReportReady,
     TargetsFound,
+    WorkEnded,
 )
 
 KEPT_RATES = 240
@@ -52,9 +57,13 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuTrack:
-    """How a GPU is over time, the newest last. Values that the driver does not say are left out."""
+    """How a GPU is over time, the newest last. Values that the driver does not say are left out.
+
+    `at` is when the newest sample was taken, on the monotonic clock.
+    """
 
     index: int
+    at: float = float("-inf")
     sm_clock_mhz: tuple[float, ...] = ()
     power_w: tuple[float, ...] = ()
     temperature_c: tuple[float, ...] = ()
@@ -69,10 +78,14 @@ class GpuTrack:
         )
         return tuple(curve for curve in all_curves if curve[2])
 
-    def with_sample(self, gpu: Gpu) -> "GpuTrack":
-        """The track with one more sample."""
+    def with_sample(self, sample: Sample) -> "GpuTrack":
+        """The track with one more sample; the same if that is no newer than the last one."""
+        if sample.at <= self.at:
+            return self
+        gpu = sample.gpu
         return GpuTrack(
             index=self.index,
+            at=sample.at,
             sm_clock_mhz=_longer(self.sm_clock_mhz, gpu.sm_clock_mhz),
             power_w=_longer(self.power_w, gpu.power_w),
             temperature_c=_longer(self.temperature_c, gpu.temperature_c),
@@ -91,16 +104,21 @@ class Measuring:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What is shown. `examining` and `measuring` are null while nothing of the kind goes on."""
+    """What is shown. `examining`, `measuring` and `reading` are null while nothing of the kind
+    goes on; `examined` is what was examined last, and `settled` the last final report on it."""
 
-    examining: str | None = None
+    examining: str | None = "starting"
+    examined: str = ""
     report: Report | None = None
     final: bool = False
     source: str = ""
+    settled: ReportReady | None = None
     probes: tuple[ProbeState, ...] = ()
     measuring: Measuring | None = None
     calibration_note: str = ""
+    reading: str | None = None
     targets: tuple[Candidate, ...] | None = None
+    files: tuple[str, ...] | None = None
     predicted: Predicted | None = None
 
     @property
@@ -108,22 +126,45 @@ class State:
         """The probes that have not ended, the oldest first."""
         return tuple(probe for probe in self.probes if probe.running)
 
+    @property
+    def shown(self) -> ReportReady | None:
+        """The report that is shown, with what is known about it."""
+        if self.report is None:
+            return None
+        return ReportReady(report=self.report, final=self.final, source=self.source)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything goes on that will change what is shown."""
+        return not (self.examining is None and self.measuring is None and self.reading is None)
+
 
 def after(state: State, event: Event) -> State:
     """The state after an event; the same object where the event shows nothing."""
     if isinstance(event, ExaminationStarted):
-        return replace(state, examining=event.what, probes=(), final=False)
+        return _examining(state, event.what)
     if isinstance(event, ProbeChanged):
-        return replace(state, probes=_with_probe(state.probes, event.event))
+        # One that was given up may still stir after the end.
+        over = state.examining is None
+        return state if over else replace(state, probes=_with_probe(state.probes, event.event))
     if isinstance(event, ReportReady):
         return _with_report(state, event)
     if isinstance(event, CalibrationStarted):
-        return replace(state, measuring=Measuring(), calibration_note="")
+        started = Measuring()
+        return replace(state, examining=None, reading=None, measuring=started, calibration_note="")
     if isinstance(event, CalibrationProgressed):
         before = state.measuring or Measuring()
         return replace(state, measuring=_with_progress(before, event.progress))
     if isinstance(event, CalibrationEnded):
         return replace(state, measuring=None, calibration_note=event.reason)
+    if isinstance(event, WorkEnded):
+        return _at_rest(state)
+    if isinstance(event, ReadingStarted):
+        return replace(state, reading=event.path)
+    if isinstance(event, ReadingEnded):
+        return replace(state, reading=None)
+    if isinstance(event, FilesFound):
+        return replace(state, files=event.files)
     if isinstance(event, TargetsFound):
         return replace(state, targets=event.targets)
     if isinstance(event, Predicted):
@@ -143,15 +184,36 @@ def calibration_of(report: Report | None) -> Calibration | None:
         return None
 
 
+def _examining(state: State, what: str) -> State:
+    """What was found in another target or file does not hold for this one."""
+    if what != state.examined:
+        state = State(examined=what, targets=state.targets, files=state.files)
+    return replace(state, examining=what, measuring=None, reading=None, probes=(), final=False)
+
+
 def _with_report(state: State, event: ReportReady) -> State:
-    done = tuple(probe for probe in state.probes if not probe.running)
-    return replace(
-        state,
-        report=event.report,
-        final=event.final,
-        source=event.source,
-        examining=None if event.final else state.examining,
-        probes=done if event.final else state.probes,
+    shown = replace(state, report=event.report, final=event.final, source=event.source)
+    if not event.final:
+        return shown
+    return replace(shown, settled=event, examining=None, probes=_ended(state.probes))
+
+
+def _at_rest(state: State) -> State:
+    """Nothing goes on; what was found last as a whole stands again."""
+    still = replace(state, examining=None, measuring=None, probes=_ended(state.probes))
+    return still if state.settled is None else _with_report(still, state.settled)
+
+
+def _ended(probes: tuple[ProbeState, ...]) -> tuple[ProbeState, ...]:
+    """The probes when nobody waits for them any more."""
+    if not any(probe.running for probe in probes):
+        return probes
+    now = time.monotonic()
+    return tuple(
+        replace(probe, state="unknown", seconds=now - probe.since, detail="no answer")
+        if probe.running
+        else probe
+        for probe in probes
     )
 
 
@@ -177,8 +239,9 @@ def _with_progress(before: Measuring, now: Progress) -> Measuring:
     if now.images_per_s is not None:
         tracks = _with_rate(tracks, now.device, now.precision, now.images_per_s)
     known = {track.index: track for track in before.gpus}
-    for gpu in now.gpus:
-        known[gpu.index] = known.get(gpu.index, GpuTrack(index=gpu.index)).with_sample(gpu)
+    for sample in now.gpus:
+        index = sample.gpu.index
+        known[index] = known.get(index, GpuTrack(index=index)).with_sample(sample)
     return Measuring(now=now, tracks=tracks, gpus=tuple(known.values()))
 
 

@@ -4,6 +4,7 @@ from textual.content import Content
 
 from envdoctor.findings import Finding, Safety, Severity, Verdict
 from envdoctor.tui.chain import LinkState
+from envdoctor.tui.grouping import Fate
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -55,6 +56,17 @@ def severity_label(finding: Finding) -> Content:
 def sureness(finding: Finding) -> str:
     """How sure the doctor is, in brackets; nothing where it is certain."""
     return "" if finding.confidence.value == "certain" else f" ({finding.confidence.value})"
+
+
+def fate_text(finding: Finding, fate: Fate) -> str:
+    """`✓ ED201 driver-too-old is gone`; empty for one that still is there."""
+    texts = {
+        Fate.THERE: "",
+        Fate.GONE: "✓ {} is gone: not found any more",
+        Fate.UNSEEN: "? {} could not be looked at again",
+        Fate.ELSEWHERE: "{} was found in another target or file, not in what is shown now",
+    }
+    return texts[fate].format(f"{finding.code} {finding.name}")
 
 
 def plural(number: int, one: str, many: str = "") -> str:

@@ -1,9 +1,12 @@
 """NVML samples, written by hand as the child writes them (synthetic), become a summary."""
 
 import json
+import os
 from typing import Any
 
-from envdoctor.calibration.telemetry import Sample, decode_samples, summarise
+from envdoctor.calibration.telemetry import Sample, Sampler, decode_samples, summarise
+from envdoctor.probes.channel import anonymous_file
+from envdoctor.probes.run import Children
 
 BUS = "00000000:07:00.0"
 
@@ -80,3 +83,17 @@ def test_what_the_driver_does_not_say_stays_unknown() -> None:
 
 def test_an_unfinished_line_is_left_out() -> None:
     assert len(samples(line(1.0), line(2.0)[:-30])) == 1
+
+
+def test_the_newest_sample_of_each_gpu_while_they_are_written(children: Children) -> None:
+    sampler = Sampler(children)
+    with anonymous_file() as fd:
+        sampler._fd = fd
+        assert sampler.newest == ()
+        whole, rest = line(2.0, sm_clock_mhz=900), line(3.0, index=1)
+        os.write(fd, line(1.0) + whole + rest[:20])
+        assert [(one.at, one.gpu.sm_clock_mhz) for one in sampler.newest] == [(2.0, 900)]
+        os.write(fd, rest[20:])
+        assert [(one.at, one.gpu.index) for one in sampler.newest] == [(2.0, 0), (3.0, 1)]
+        assert sampler.newest == sampler.newest
+        assert [one.at for one in sampler.samples] == [1.0, 2.0, 3.0]

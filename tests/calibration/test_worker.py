@@ -170,6 +170,22 @@ def test_a_broken_torch_is_unknown_with_its_reason(
     assert words in known.detail
 
 
+def test_children_that_are_ended_start_no_worker(children: Children) -> None:
+    children.kill_all()
+    known = calibrate(sys.executable, QUICK, children=children)
+    assert known == Unknown(reason=Reason.CRASHED, detail="stopped before the worker began")
+
+
+def test_what_a_library_writes_to_the_descriptor_is_left_out(
+    tmp_path: Path, children: Children
+) -> None:
+    noise = "import os, sys\nos.write(int(sys.argv[1]), b'[]\\n{}\\n7\\n{\"data\": 1}\\n')\n"
+    python = patient(tmp_path, noise + "raise ImportError('after the noise')")
+    known = calibrate(python, QUICK, children=children)
+    assert isinstance(known, Unknown)
+    assert "after the noise" in known.detail
+
+
 def test_an_interpreter_that_cannot_be_started(tmp_path: Path, children: Children) -> None:
     known = calibrate(str(tmp_path / "python"), QUICK, children=children)
     assert isinstance(known, Unknown)

@@ -9,6 +9,7 @@ from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationStarted,
     ExaminationStarted,
+    FilesFound,
     Listener,
     Predicted,
     ProbeChanged,
@@ -39,6 +40,7 @@ class RecordedModel:
     closed: bool = False
     known_gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
     predicted: Predicted | None = None
+    files: tuple[str, ...] = ("facts.json", "report.json")
 
     def start(self, listener: Listener) -> None:
         self.tell = listener
@@ -87,10 +89,14 @@ class RecordedModel:
         self.asked.append(("page", code))
         return f"# {code}\n\n{PAGE}"
 
+    def find_files(self) -> None:
+        self.asked.append(("find_files",))
+        self.tell(FilesFound(files=self.files))
+
     def open(self, path: str) -> None:
         self.asked.append(("open", path))
 
-    def save(self, kind: str, path: str) -> None:
+    def save(self, kind: str, path: str, report: Report) -> None:
         self.asked.append(("save", kind, path))
         self.tell(Saved(path=path))
 

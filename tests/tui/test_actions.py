@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from envdoctor.report import Report
 from envdoctor.tui.app import DoctorApp
-from envdoctor.tui.contract import Failed
+from envdoctor.tui.contract import CalibrationStarted, Failed, ReportReady, WorkEnded
 from envdoctor.tui.screens.main import MainScreen
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
@@ -128,31 +128,24 @@ def test_a_screenshot_that_cannot_be_written_says_why(
     play(model, steps)
 
 
-def test_open_offers_the_files_of_the_folder(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "facts.json").write_text("{}", encoding="utf-8")
-
+def test_open_offers_the_files_of_the_folder(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "o")
         assert "facts.json" in screen_text(pilot.app)
-        await press(pilot, "down", "enter")
+        await press(pilot, "enter")
 
     play(model, steps)
-    assert model.asked == [("open", "facts.json")]
+    assert model.asked == [("find_files",), ("open", "facts.json")]
 
 
-def test_open_by_path(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_open_by_path(model: RecordedModel) -> None:
+    model.files = ()
 
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "o", *"/a.json", "enter")
 
     play(model, steps)
-    assert model.asked == [("open", "/a.json")]
+    assert model.asked == [("find_files",), ("open", "/a.json")]
 
 
 def test_escape_leaves_a_dialog_without_asking_anything(model: RecordedModel) -> None:
@@ -161,7 +154,7 @@ def test_escape_leaves_a_dialog_without_asking_anything(model: RecordedModel) ->
         assert isinstance(pilot.app.screen, MainScreen)
 
     play(model, steps)
-    assert model.asked == []
+    assert model.asked == [("find_files",)]
 
 
 def test_a_failure_of_the_model_is_said(model: RecordedModel) -> None:
@@ -171,6 +164,22 @@ def test_a_failure_of_the_model_is_said(model: RecordedModel) -> None:
         assert "cannot read `x`" in toasts(pilot.app)
 
     play(model, steps)
+
+
+def test_an_examination_that_failed_is_not_waited_for() -> None:
+    model = RecordedModel(None)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        assert "LOOKING" in screen_text(pilot.app)
+        model.tell(Failed(message="cannot look"))
+        model.tell(WorkEnded())
+        await settled(pilot)
+        seen = screen_text(pilot.app)
+        assert "NO VERDICT: the examination did not come to its end" in seen
+        assert "LOOKING" not in seen
+        assert "nothing examined yet" in seen
+
+    assert play(model, steps).exit_code == 3
 
 
 def test_help_lists_the_keys(model: RecordedModel) -> None:
@@ -243,3 +252,76 @@ def test_events_after_the_end_are_ignored(model: RecordedModel) -> None:
         model.tell(Failed(message="too late"))
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("keys", [("r",), ("2", "R"), ("t",), ("o",), ("m",)])
+def test_during_a_calibration_nothing_takes_its_place(
+    model: RecordedModel, keys: tuple[str, ...]
+) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "m", *keys)
+        assert "a calibration is going on; `x` stops it first" in toasts(pilot.app)
+        assert isinstance(pilot.app.screen, MainScreen)
+
+    play(model, steps)
+    assert model.asked == [("calibrate",)]
+
+
+@pytest.mark.parametrize("key", ["t", "o"])
+def test_a_calibration_that_began_behind_a_dialog_is_not_lost(
+    model: RecordedModel, key: str
+) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, key)
+        model.tell(CalibrationStarted())
+        await settled(pilot)
+        await press(pilot, "enter")
+        assert "`x` stops it first" in toasts(pilot.app)
+
+    play(model, steps)
+    assert len(model.asked) == 1
+
+
+def test_one_check_waits_for_the_first_examination() -> None:
+    model = RecordedModel(None)
+    partial = ReportReady(report=machines.read("broken_driver"), final=False)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        model.tell(partial)
+        await settled(pilot)
+        await press(pilot, "2", "R")
+        assert "not finished" in toasts(pilot.app)
+
+    play(model, steps)
+    assert model.asked == []
+
+
+def test_an_unfinished_report_is_not_saved_but_a_picture_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = RecordedModel(None)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        model.tell(ReportReady(report=machines.read("broken_driver"), final=False))
+        await settled(pilot)
+        await press(pilot, "s", "enter")
+        assert "only a screenshot can be saved now" in toasts(pilot.app)
+        await press(pilot, "s", "down", "down", "down", "enter")
+
+    play(model, steps)
+    assert model.asked == []
+    assert (tmp_path / "envdoctor.svg").exists()
+
+
+def test_a_finding_of_another_target_is_not_called_gone(model: RecordedModel) -> None:
+    other = machines.read("healthy_cpu")
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "enter")
+        model.tell(ReportReady(report=other, final=True, source="other.json"))
+        await settled(pilot)
+        first = screen_text(pilot.app).splitlines()[0]
+        assert "ED201 driver-too-old was found in another target or file" in first
+
+    play(model, steps)

@@ -10,6 +10,7 @@ from textual.widgets import Input, OptionList, Sparkline, TabbedContent
 
 from envdoctor.api import Gpu
 from envdoctor.calibration.runner import Progress
+from envdoctor.calibration.telemetry import Sample
 from envdoctor.findings import Verdict
 from envdoctor.report import Report
 from envdoctor.tui.contract import CalibrationEnded, CalibrationProgressed, Predicted, ReportReady
@@ -67,7 +68,7 @@ def test_gpus_have_curves_of_clock_power_and_temperature(model: RecordedModel) -
         await press(pilot, "m")
         for clock, power in ((210, 60.0), (1410, 300.0)):
             gpu = Gpu(index=1, name="by hand", sm_clock_mhz=clock, power_w=power, temperature_c=44)
-            model.tell(progress(None, gpus=(gpu,)))
+            model.tell(progress(None, gpus=(Sample(at=float(clock), gpu=gpu),)))
         await settled(pilot)
         seen = screen_text(pilot.app)
         assert "GPU 1 clock  1410 MHz" in seen

@@ -157,7 +157,7 @@ def test_copy_puts_the_fix_on_the_clipboard(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "c")
         assert pilot.app.clipboard == "sudo apt install nvidia-driver-535-server"
-        assert "copied" in toasts(pilot.app)
+        assert "sent to the terminal's clipboard" in toasts(pilot.app)
 
     play(model, steps)
 

@@ -3,18 +3,17 @@
 import json
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
-from envdoctor.api import Driver, Interpreter
+from envdoctor.api import Driver, Interpreter, Observed, Snapshot, TorchRuntime
+from envdoctor.calibration.results import Calibration, Conditions
 from envdoctor.plugins import Where
 from envdoctor.tui.contract import (
-    Event,
     ExaminationStarted,
     Failed,
     Predicted,
@@ -22,49 +21,12 @@ from envdoctor.tui.contract import (
     ReportReady,
     Saved,
     TargetsFound,
+    WorkEnded,
 )
 from envdoctor.tui.model import LiveModel
-from envdoctor.tui.rerun import only_for
+from envdoctor.tui.rerun import only_for, with_calibration_of
 from tests.tui import machines
-
-E = TypeVar("E")
-OPTIONS: dict[str, Any] = {
-    "pythons": (sys.executable,),
-    "static": True,
-    "deep": False,
-    "expect": None,
-    "timeout_s": 60.0,
-    "fail_on": "error",
-    "only": (),
-    "skip": (),
-}
-
-
-class Ear:
-    """Keeps what a model tells."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._news = threading.Condition()
-
-    def __call__(self, event: Event) -> None:
-        with self._news:
-            self.events.append(event)
-            self._news.notify_all()
-
-    def wait(self, kind: type[E], wanted: Callable[[E], bool] = lambda event: True) -> E:
-        """The first event of that kind that is wanted."""
-        deadline = time.monotonic() + 60
-        with self._news:
-            while True:
-                for event in self.events:
-                    if isinstance(event, kind) and wanted(event):
-                        return event
-                if not self._news.wait(deadline - time.monotonic()):
-                    raise AssertionError(f"no {kind.__name__} among {self.events}")
-
-    def final(self) -> ReportReady:
-        return self.wait(ReportReady, lambda event: event.final)
+from tests.tui.live import OPTIONS, Ear
 
 
 @pytest.fixture
@@ -93,7 +55,7 @@ def test_rerun_of_one_check_looks_only_at_what_it_needs(live: LiveModel, ear: Ea
     before = ear.final().report
     first = len(ear.events)
     live.rerun(("driver-not-loaded",))
-    ear.wait(ReportReady, lambda event: event.final and ear.events.index(event) >= first)
+    ear.final(since=first)
     looked = {event.event.probe for event in ear.events[first:] if isinstance(event, ProbeChanged)}
     assert "driver" in looked
     assert "installed files" not in looked
@@ -127,7 +89,7 @@ def test_a_repaired_target_loses_its_finding(tmp_path: Path, ear: Ear) -> None:
     (torch / "__init__.py").touch()
     (torch / "version.py").write_text("__version__ = '2.6.0+cpu'\ncuda = None\n")
     model.rerun()
-    ear.wait(ReportReady, lambda event: event.final and ear.events.index(event) >= first)
+    ear.final(since=first)
     repaired = [event for event in ear.events if isinstance(event, ReportReady)][-1].report
     assert "torch-not-installed" not in [one.name for one in repaired.findings]
     model.close()
@@ -155,7 +117,7 @@ def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
     assert event.source == str(path)
     assert event.report.stack.driver_release == "470.82.01"
     for kind, name in (("json", "a.json"), ("markdown", "a.md"), ("facts", "facts.json")):
-        model.save(kind, str(tmp_path / name))
+        model.save(kind, str(tmp_path / name), event.report)
         ear.wait(Saved, lambda event, name=name: event.path.endswith(name))  # type: ignore[misc]
     saved = json.loads((tmp_path / "a.json").read_text())
     assert saved["verdict"] == event.report.verdict.value
@@ -168,13 +130,15 @@ def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ask", ["open", "save"])
 def test_what_cannot_be_done_is_told(live: LiveModel, ear: Ear, tmp_path: Path, ask: str) -> None:
-    ear.final()
+    report = ear.final().report
     missing = str(tmp_path / "none" / "a.json")
     if ask == "open":
         live.open(missing)
     else:
-        live.save("json", missing)
-    assert missing in ear.wait(Failed).message
+        live.save("json", missing, report)
+    message = ear.wait(Failed).message
+    assert missing in message
+    assert message.startswith("cannot ")
 
 
 def test_targets_of_this_machine_are_found(live: LiveModel, ear: Ear) -> None:
@@ -215,3 +179,49 @@ def test_the_interpreter_is_that_which_was_asked_for(live: LiveModel, ear: Ear) 
     interpreter = live._snapshot.value(Interpreter)
     assert interpreter is not None
     assert interpreter.executable == sys.executable
+
+
+def with_calibration(live: LiveModel, torch_version: str | None = None) -> None:
+    conditions = Conditions(started_at=machines.WHEN, torch_version=torch_version)
+    measured = msgspec.structs.replace(machines.calibration(), conditions=conditions)
+    fact = Observed(value=measured, source="by hand")
+    live._snapshot = live._snapshot.with_facts({Calibration: fact})
+
+
+def test_a_calibration_outlives_a_new_look_at_the_same_target(live: LiveModel, ear: Ear) -> None:
+    ear.wait(WorkEnded)
+    with_calibration(live)
+    for path in (None, sys.executable):
+        first = len(ear.events)
+        if path is None:
+            live.rerun()
+        else:
+            live.switch_target(path)
+        calibration = ear.final(since=first).report.calibration
+        assert calibration is not None
+        assert calibration.conditions.started_at == machines.WHEN
+    first = len(ear.events)
+    live.switch_target("/nowhere")
+    assert ear.final(since=first).report.calibration is None
+
+
+def test_a_calibration_of_another_torch_or_interpreter_does_not_stay() -> None:
+    def looked(executable: str, torch_version: str) -> Snapshot:
+        interpreter = msgspec.structs.replace(machines._interpreter(), executable=executable)
+        runtime = TorchRuntime(
+            version=torch_version, cuda=None, hip=None, cuda_available=False, device_count=0
+        )
+        facts = (interpreter, runtime)
+        return Snapshot({type(one): Observed(value=one, source="by hand") for one in facts})
+
+    measured = Observed(value=machines.calibration(), source="by hand")
+    version = machines.calibration().conditions.torch_version or ""
+    before = looked("a", version).with_facts({Calibration: measured})
+
+    def stays(now: Snapshot) -> bool:
+        return with_calibration_of(before, now).value(Calibration) is not None
+
+    assert stays(looked("a", version))
+    assert not stays(looked("a", "2.0.0"))
+    assert not stays(looked("b", version))
+    assert not stays(Snapshot())

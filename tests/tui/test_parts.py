@@ -1,6 +1,7 @@
 """The pure parts: chain, groups, ASCII, terminal, summary, state."""
 
 import io
+import os
 import string
 import sys
 from pathlib import Path
@@ -13,11 +14,19 @@ from rich.cells import cell_len
 
 from envdoctor.collect import ProbeEvent
 from envdoctor.findings import Confidence, Finding, Severity
-from envdoctor.report import Stack
+from envdoctor.report import ExaminedTarget, Report, Stack
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.chain import LinkState, chain_of, link_of
-from envdoctor.tui.contract import ExaminationStarted, ProbeChanged
-from envdoctor.tui.grouping import Wanted, gone, group_findings, passed_checks, unrun_checks
+from envdoctor.tui.contract import ExaminationStarted, ProbeChanged, ReportReady
+from envdoctor.tui.files import saved_files
+from envdoctor.tui.grouping import (
+    Fate,
+    Wanted,
+    fate_of,
+    group_findings,
+    passed_checks,
+    unrun_checks,
+)
 from envdoctor.tui.state import State, after
 from envdoctor.tui.summary import summary
 from envdoctor.tui.targets import targets_of_machine
@@ -120,9 +129,35 @@ def test_every_check_is_found_passed_or_unrun() -> None:
     assert not passed & firing
 
 
-def test_gone() -> None:
-    before = (finding("a"), finding("b"))
-    assert gone(before, before[1:]) == before[:1]
+def skipped(report: Report, check: str) -> Report:
+    checks = tuple(
+        msgspec.structs.replace(one, status="skipped", reason="no answer in time")
+        if one.name == check
+        else one
+        for one in report.checks
+    )
+    return msgspec.structs.replace(report, checks=checks)
+
+
+def of_target(report: Report, path: str) -> Report:
+    target = ExaminedTarget(path=path, chosen_because="by hand")
+    return msgspec.structs.replace(report, target=target)
+
+
+def test_a_finding_is_gone_only_if_its_check_looked_again_at_the_same_target() -> None:
+    broken = machines.read("broken_driver")
+    nothing = msgspec.structs.replace(broken, findings=())
+    before = ReportReady(report=broken, final=True)
+    fates = {
+        Fate.THERE: ReportReady(report=broken, final=True),
+        Fate.GONE: ReportReady(report=nothing, final=True),
+        Fate.UNSEEN: ReportReady(report=skipped(nothing, "driver-too-old"), final=True),
+        Fate.ELSEWHERE: ReportReady(report=of_target(nothing, "/other/python"), final=True),
+    }
+    for fate, now in fates.items():
+        assert fate_of(broken.findings[0], before, now) is fate
+    elsewhere = ReportReady(report=nothing, final=True, source="other.json")
+    assert fate_of(broken.findings[0], before, elsewhere) is Fate.ELSEWHERE
 
 
 @given(st.text())
@@ -234,3 +269,12 @@ def test_targets_are_found_in_the_folder_and_listed_once(tmp_path: Path) -> None
     assert [(one.origin, one.torch_on_disk) for one in found[:1]] == [("VIRTUAL_ENV", True)]
     assert [one.path for one in found].count(str(tmp_path / "b" / "bin" / "python")) == 1
     assert ("./a", None) in [(one.origin, one.torch_on_disk) for one in found]
+
+
+def test_saved_files_are_listed_newest_first_whatever_lies_beside_them(tmp_path: Path) -> None:
+    for number, name in enumerate(("old.json", "new.json", "notes.txt")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere")
+    assert saved_files(tmp_path) == ("new.json", "old.json")
+    assert saved_files(tmp_path / "nowhere") == ()

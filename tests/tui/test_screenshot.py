@@ -32,6 +32,9 @@ def test_it_saves_what_is_on_the_screen_after_the_keys(tmp_path: Path) -> None:
         (REPORT, "--screenshot", "/nowhere/a.svg"),
         (REPORT, "--screenshot", "a.svg", "--size", "huge"),
         ("/nowhere.json", "--screenshot", "a.svg"),
+        (REPORT, "--calibrate"),
+        (REPORT, "--python", sys.executable),
+        ("--python", sys.executable, "--python", "/usr/bin/python3"),
     ],
 )
 def test_bad_input_is_one_line_and_2(argv: tuple[str, ...]) -> None:
@@ -39,3 +42,21 @@ def test_bad_input_is_one_line_and_2(argv: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("envdoctor: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("expect", ["gpu", "cpu"])
+def test_what_the_user_expects_counts_for_a_saved_report_too(tmp_path: Path, expect: str) -> None:
+    report = str(machines.REPORTS / "healthy_cpu.json")
+    plain = subprocess.run(
+        [*DOCTOR[:-1], "check", "--facts", report, "--expect", expect], check=False
+    )
+    done = run(report, "--expect", expect, "--screenshot", str(tmp_path / "a.svg"))
+    assert done.returncode == plain.returncode == (1 if expect == "gpu" else 0)
+
+
+def test_keys_that_lead_nowhere_end_too(tmp_path: Path) -> None:
+    """A file that is not there is said on the picture, and the report stays what it was."""
+    keys = "o,slash,x,enter,wait"
+    done = run(REPORT, "--screenshot", str(tmp_path / "a.svg"), "--keys", keys)
+    assert "that did not work" in (tmp_path / "a.svg").read_text().replace("&#160;", " ")
+    assert done.returncode == 1

@@ -24,8 +24,8 @@ def terminal(tmp_path: Path) -> Iterator[Open]:
     require(shutil.which("tmux") is not None, "tmux")
     opened: list[Terminal] = []
 
-    def start(*argv: str, **options: object) -> Terminal:
-        one = Terminal([*DOCTOR, *argv], tmp_path, **options)  # type: ignore[arg-type]
+    def start(*argv: str, program: list[str] = DOCTOR, **options: object) -> Terminal:
+        one = Terminal([*program, *argv], tmp_path, **options)  # type: ignore[arg-type]
         opened.append(one)
         return one
 
@@ -188,13 +188,68 @@ def test_leaving_in_mid_calibration_leaves_no_child(terminal: Open, leave: str, 
     assert nothing_left(one)
 
 
-def test_a_stopped_calibration_ends_its_worker_and_the_program_goes_on(terminal: Open) -> None:
+def test_a_calibration_is_stopped_by_x_alone_and_the_program_goes_on(terminal: Open) -> None:
     one = measuring(terminal)
     one.wait_for("measuring:")
+    one.press("r")
+    one.wait_for("stops it first")
+    assert workers(one)
     one.press("x")
     one.wait_without("measuring:")
     assert not workers(one)
     one.press("1")
     one.wait_for("PyTorch")
+    one.press("r")
+    one.wait_for("probes done")
+    one.wait_for("checks ran")
     one.press("q")
     assert one.exit_code() == 0
+
+
+def test_a_command_comes_to_the_clipboard_of_the_terminal(terminal: Open) -> None:
+    one = terminal("tui", str(machines.REPORTS / "broken_driver.json"))
+    one.accept_clipboard()
+    one.wait_for("fix: ")
+    one.press("c")
+    seen = one.wait_for("sent to the terminal's clipboard")
+    command = next(line for line in seen.splitlines() if "$ " in line).partition("$ ")[2]
+    one.wait_for_clipboard(command.rstrip(" │┃▌▐|"))
+    one.press("q")
+    assert one.exit_code() == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("t", "Enter examines"),
+        ("o", "Enter opens"),
+        ("s", "Enter saves"),
+        ("?", "command palette"),
+    ],
+)
+def test_ctrl_c_leaves_from_every_dialog(terminal: Open, key: str, shown: str) -> None:
+    one = terminal("tui", str(machines.REPORTS / "broken_driver.json"))
+    one.wait_for("recorded:")
+    one.press(key)
+    one.wait_for(shown)
+    one.press("C-c")
+    assert one.exit_code() == 130
+    assert nothing_left(one)
+
+
+def test_ctrl_z_suspends_also_from_a_dialog_and_fg_goes_on(terminal: Open) -> None:
+    require(shutil.which("bash") is not None, "bash")
+    shell = terminal(program=["bash", "--norc", "-i"])
+    report = machines.REPORTS / "broken_driver.json"
+    shell.press(f"{sys.executable} -m envdoctor tui {report}", "Enter")
+    shell.wait_for("recorded:")
+    for open_dialog, shown in (((), "recorded:"), (("o",), "Enter opens")):
+        shell.press(*open_dialog)
+        shell.wait_for(shown)
+        shell.press("C-z")
+        shell.wait_without(shown)
+        shell.wait_for("Stopped")
+        shell.press("fg", "Enter")
+        shell.wait_for(shown)
+    shell.press("C-c")
+    shell.wait_for("envdoctor: broken")

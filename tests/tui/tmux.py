@@ -57,6 +57,18 @@ class Terminal:
         """Another size of the window."""
         self._tmux("resize-window", "-t", "envdoctor", "-x", str(width), "-y", str(height))
 
+    def accept_clipboard(self) -> None:
+        """Let programs set the clipboard by OSC 52, which tmux ignores by default."""
+        self._tmux("set-option", "-s", "set-clipboard", "on")
+
+    def wait_for_clipboard(self, text: str, limit_s: float = 30.0) -> None:
+        """Wait until a text lies on the clipboard."""
+        self._wait(
+            lambda: bool(self._tmux("list-buffers")) and self._tmux("show-buffer") == text,
+            limit_s,
+            f"`{text}` does not come to the clipboard",
+        )
+
     def screen(self) -> str:
         """What is on the screen."""
         return self._tmux("capture-pane", "-p", "-t", "envdoctor")

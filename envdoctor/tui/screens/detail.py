@@ -15,14 +15,14 @@ from textual.widgets.option_list import Option
 
 from envdoctor.findings import Finding, Fix
 from envdoctor.report import Report
-from envdoctor.tui.grouping import check_of
+from envdoctor.tui.grouping import Fate, check_of, fate_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.wishes import CopyWanted, RerunWanted
-from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL
+from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL, fate_text
 
 PageOf = Callable[[str], str | None]
 
@@ -68,6 +68,7 @@ class DetailScreen(StateScreen):
     def __init__(self, state: State, finding: Finding, page_of: PageOf) -> None:
         super().__init__(state)
         self.finding = finding
+        self._found_in = state.shown
         self._page_of = page_of
 
     def compose(self) -> ComposeResult:
@@ -80,13 +81,13 @@ class DetailScreen(StateScreen):
         await self._show(self.finding)
 
     async def _show(self, finding: Finding) -> None:
-        self.finding = finding
+        self.finding, self._found_in = finding, self.state.shown
         body = self.query_one("#detail", VerticalScroll)
         await body.remove_children()
         await body.mount(*self._parts(finding))
         body.scroll_home(animate=False)
         body.focus()
-        self._say_whether_it_is_gone()
+        self._say_what_became_of_it()
         page = self._page_of(finding.code)
         if page is not None:
             from textual.widgets import Markdown
@@ -113,15 +114,17 @@ class DetailScreen(StateScreen):
         return parts
 
     def watch_state(self, before: State, state: State) -> None:
-        if self.is_mounted and before.report is not state.report:
-            self._say_whether_it_is_gone()
+        if self.is_mounted and before.settled is not state.settled:
+            self._say_what_became_of_it()
 
-    def _say_whether_it_is_gone(self) -> None:
-        report = self.state.report
-        there = report is not None and any(one.id == self.finding.id for one in report.findings)
+    def _say_what_became_of_it(self) -> None:
+        before, now = self._found_in, self.state.settled
+        fate = Fate.THERE
+        if before is not None and now is not None and self.state.final:
+            fate = fate_of(self.finding, before, now)
         notice = self.query_one("#gone", Static)
-        notice.display = self.state.final and not there
-        notice.update(f"✓ {self.finding.code} {self.finding.name} is gone: not found any more")
+        notice.display = fate is not Fate.THERE
+        notice.update(fate_text(self.finding, fate))
 
     async def action_walk(self, step: int) -> None:
         """The next or the previous finding of the report."""

@@ -1,40 +1,44 @@
 """Which saved report or facts file to show."""
 
-from pathlib import Path
-
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 
-from envdoctor.tui.screens.base import CLOSE
-
-MOST_FILES = 30
-"""How many files of the working folder are offered."""
+from envdoctor.tui.screens.base import CLOSE, StateDialog
+from envdoctor.tui.state import State
 
 
-class OpenScreen(ModalScreen[str | None]):
+class OpenScreen(StateDialog):
     """Ends with a path, or with None."""
 
     BINDINGS = CLOSE
-
-    def __init__(self, files: tuple[str, ...]) -> None:
-        super().__init__()
-        self._files = files
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = "open a saved report or facts file"
             box.border_subtitle = "Enter opens, Esc closes"
-            yield OptionList(*self._files, id="files", markup=False)
+            yield OptionList(id="files", markup=False)
             yield Static("path")
             yield Input(id="path", compact=True)
 
     def on_mount(self) -> None:
-        listed = self.query_one(OptionList)
+        self.query_one(Input).focus()
+        self._fill(self.state)
+
+    def watch_state(self, before: State, state: State) -> None:
+        if self.is_mounted and before.files != state.files:
+            self._fill(state)
+
+    def _fill(self, state: State) -> None:
+        """List the files, and go there unless the user types a path already."""
+        listed, field = self.query_one(OptionList), self.query_one(Input)
+        self._files = state.files or ()
+        listed.set_options(self._files)
+        listed.highlighted = 0 if self._files else None
         listed.display = bool(self._files)
-        (listed if self._files else self.query_one(Input)).focus()
+        if self._files and not field.value:
+            listed.focus()
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
@@ -44,12 +48,3 @@ class OpenScreen(ModalScreen[str | None]):
     def _typed(self, event: Input.Submitted) -> None:
         if event.value.strip():
             self.dismiss(event.value.strip())
-
-
-def saved_files(folder: Path) -> tuple[str, ...]:
-    """The JSON files of a folder that may be reports or facts, the newest first."""
-    try:
-        files = [(path.stat().st_mtime, path.name) for path in folder.glob("*.json")]
-    except OSError:
-        return ()
-    return tuple(name for _, name in sorted(files, reverse=True)[:MOST_FILES])

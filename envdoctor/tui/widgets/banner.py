@@ -22,7 +22,8 @@ class Banner(Static):
         self._show(self.state)
 
     def watch_state(self, before: State, state: State) -> None:
-        if before.report is not state.report or before.final != state.final:
+        shown = before.report is state.report and before.final == state.final
+        if not shown or before.examining != state.examining:
             self._show(state)
 
     def _show(self, state: State) -> None:
@@ -47,6 +48,8 @@ def verdict_shown(state: State) -> Verdict | None:
 def title(state: State) -> str:
     """`✗ BROKEN: torch cannot do what it was installed for`."""
     verdict = verdict_shown(state)
+    if verdict is None and state.examining is None:
+        return "? NO VERDICT: the examination did not come to its end"
     if verdict is None:
         return "… LOOKING: no error found so far" if state.report else "… LOOKING"
     so_far = "" if state.final else " (still looking)"
@@ -57,7 +60,7 @@ def body(state: State) -> Content:
     """The root cause with its fix; where there is none, what was looked at."""
     report = state.report
     if report is None:
-        return Content(state.examining or "starting")
+        return Content(state.examining or "`r` looks again")
     if report.findings and report.findings[0].severity is not Severity.INFO:
         return _cause(report.findings[0])
     if state.final and report.verdict is Verdict.INCOMPLETE:

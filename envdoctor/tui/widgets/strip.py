@@ -28,7 +28,7 @@ class StatusStrip(Static):
     def watch_state(self, before: State, state: State) -> None:
         if not self.is_mounted:
             return
-        if state.examining or state.measuring:
+        if state.busy:
             self._timer.resume()
         else:
             self._timer.pause()
@@ -48,6 +48,8 @@ def strip(state: State, now: float) -> Content:
     if state.measuring:
         news = state.measuring.now
         return Content(f" {spinner(now)} measuring: {(news and news.message) or 'starting'}")
+    if state.reading:
+        return Content(f" {spinner(now)} reading {state.reading}")
     return Content.styled(f" {_idle(state)}", "$text-muted")
 
 
