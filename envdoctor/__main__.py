@@ -6,7 +6,15 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", ""), os.getcwd())
+    try:
+        cwd = os.getcwd()
+    except OSError as error:
+        print(
+            f"envdoctor: the current folder is gone ({error.strerror}); `cd` to another one",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", ""), cwd)
     from envdoctor.cli import main as run
 
     run()

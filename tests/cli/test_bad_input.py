@@ -182,3 +182,13 @@ def test_a_venv_made_by_venv_is_found_by_its_folder(tmp_path: Path) -> None:
     report = report_of("--python", tmp_path / "env")
     assert names(report) == ["torch-not-installed"]
     require(report["target"]["problem"] is None, "a working venv")
+
+
+def test_a_folder_that_was_removed_under_the_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = f'cd "{folder}" && rmdir "{folder}" && exec "{sys.executable}" -m envdoctor check'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("envdoctor: the current folder is gone")
