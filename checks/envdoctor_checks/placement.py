@@ -61,11 +61,7 @@ def remote_numa_node(pci: PciGpus, gpus: Gpus, limits: Limits) -> Findings:
                 value=_listed(known),
                 source="/sys/bus/pci/devices/*/numa_node",
             ),
-            Evidence(
-                label="NUMA nodes of the usable CPUs",
-                value=_listed(limits.numa_nodes),
-                source="sched_getaffinity, /sys/devices/system/node",
-            ),
+            _nodes_of_cpus(limits),
         ),
         fixes=(
             Fix(
@@ -91,13 +87,7 @@ def threads_across_numa_nodes(limits: Limits, calibration: Calibration) -> Findi
         confidence=Confidence.POSSIBLE,
         threads=threads,
         nodes=len(limits.numa_nodes),
-        evidence=(
-            Evidence(
-                label="NUMA nodes of the usable CPUs",
-                value=_listed(limits.numa_nodes),
-                source="sched_getaffinity, /sys/devices/system/node",
-            ),
-        ),
+        evidence=(_nodes_of_cpus(limits),),
         fixes=(
             Fix(
                 summary="measure with the threads of one node; where that is as fast, train so, "
@@ -137,6 +127,14 @@ def cpu_affinity(host: Host, limits: Limits) -> Findings:
 def _sysfs_address(pci_address: str) -> str:
     """NVML writes the PCI domain with eight digits, sysfs with four."""
     return pci_address.lower()[-len("0000:00:00.0") :]
+
+
+def _nodes_of_cpus(limits: Limits) -> Evidence:
+    return Evidence(
+        label="NUMA nodes of the usable CPUs",
+        value=_listed(limits.numa_nodes),
+        source="sched_getaffinity, /sys/devices/system/node",
+    )
 
 
 def _listed(nodes: tuple[int, ...] | list[int]) -> str:
