@@ -98,6 +98,13 @@ def test_a_cuda_build_without_a_known_cudnn_is_unknown() -> None:
     assert links["driver"] is LinkState.ABSENT
 
 
+def test_a_gpu_that_could_not_be_looked_for_is_not_called_absent() -> None:
+    gpu = chain_of(machines.read("driver_silent"))[0]
+    assert gpu.state is LinkState.UNKNOWN
+    assert gpu.value == "not known: no answer within 20 s"
+    assert chain_of(machines.read("healthy_cpu"))[0].state is LinkState.ABSENT
+
+
 def test_groups_keep_causes_above_consequences() -> None:
     groups = group_findings(machines.read("broken_driver"), Wanted())
     assert [group.topic for group in groups] == ["driver", "container"]

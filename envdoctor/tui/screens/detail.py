@@ -20,6 +20,7 @@ from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
 from envdoctor.tui.widgets.keys import KeyLine
+from envdoctor.tui.widgets.paragraphs import Paragraphs
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.wishes import CopyWanted, RerunWanted
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL
@@ -95,7 +96,7 @@ class DetailScreen(StateScreen):
 
     def _parts(self, finding: Finding) -> list[Static | OptionList]:
         facts = [*headline(finding), *evidence_lines(finding.evidence)]
-        parts: list[Static | OptionList] = [Static(Content("\n").join(facts), id="facts")]
+        parts: list[Static | OptionList] = [Static(Paragraphs(facts), id="facts")]
         for number, fix in enumerate(finding.fixes, 1):
             parts.append(
                 Static(Content.assemble(("fix: ", "bold"), fix.summary), classes="fix-text")
@@ -103,7 +104,7 @@ class DetailScreen(StateScreen):
             parts.append(FixBox(fix, number))
         notes = list(note_lines(finding.notes))
         if notes:
-            parts.append(Static(Content("\n").join(notes), id="notes"))
+            parts.append(Static(Paragraphs(notes), id="notes"))
         relatives = related(self.state.report, finding) if self.state.report else ()
         if relatives:
             options = (Option(_relative(one, finding), id=one.id) for one in relatives)

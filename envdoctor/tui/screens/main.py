@@ -65,7 +65,7 @@ class MainScreen(StateScreen):
     def compose(self) -> ComposeResult:
         yield Masthead(id="masthead").data_bind(MainScreen.state)
         with TabbedContent(initial="overview"):
-            with TabPane("1 Overview", id="overview"), VerticalScroll(can_focus=False):
+            with TabPane("1 Overview", id="overview"), VerticalScroll(id="overview-scroll"):
                 yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
                 yield ChainList().data_bind(MainScreen.state)
                 yield Also(id="also", markup=False).data_bind(MainScreen.state)
