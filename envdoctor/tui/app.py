@@ -25,7 +25,7 @@ from envdoctor.tui.contract import (
 )
 from envdoctor.tui.grouping import gone
 from envdoctor.tui.screens.base import StateDialog, StateScreen
-from envdoctor.tui.screens.main import MainScreen
+from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
 from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
 
@@ -46,6 +46,13 @@ class DoctorApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Quit at once", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False),
+        *(
+            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
+            for number, name in enumerate(TABS, 1)
+        ),
+        Binding("r", "rerun", "Re-run"),
+        Binding("m", "measure", "Measure"),
+        Binding("x", "stop", "Stop"),
         Binding("t", "target", "Target"),
         Binding("s", "save", "Save"),
         Binding("o", "open", "Open", show=False),
@@ -95,7 +102,10 @@ class DoctorApp(App[int]):
             self.notify(event.reason, title="calibration", severity="warning", markup=False)
 
     def _set(self, state: State) -> None:
+        turned = (self.state.measuring is None) != (state.measuring is None)
         self.state = state
+        if turned:
+            self.refresh_bindings()
         for screen in self.screen_stack:
             if isinstance(screen, StateScreen | StateDialog):
                 screen.state = state
@@ -130,6 +140,18 @@ class DoctorApp(App[int]):
         """However the application ends, no child is left."""
         self._model.close()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`x` is offered while there is something to stop, `m` while there is not."""
+        if action in ("measure", "stop"):
+            return (action == "stop") == (self.state.measuring is not None)
+        return True
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab, from wherever the user is."""
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        self.screen.show_tab(name)
+
     def action_rerun(self) -> None:
         """Look at everything again."""
         self._model.rerun(None)
@@ -147,11 +169,10 @@ class DoctorApp(App[int]):
 
     def action_measure(self) -> None:
         """Measure, or measure again, and show how it goes."""
-        if isinstance(self.screen, MainScreen):
-            self.screen.action_tab("calibration")
+        self.action_tab("calibration")
         if self.state.measuring is not None:
-            self.notify("a calibration is going on; `x` stops it")
-        elif self.state.examining is not None:
+            return
+        if self.state.examining is not None:
             self.notify("the examination is not finished yet")
         else:
             self._model.calibrate()

@@ -1,5 +1,6 @@
 """All of one finding: message, evidence, fixes in boxes, relatives, and the disease's page."""
 
+import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from envdoctor.report import Report
 from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
+from envdoctor.tui.widgets.finding_text import commands_of, evidence_lines, headline, note_lines
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.paragraphs import Paragraphs
 from envdoctor.tui.widgets.strip import StatusStrip
@@ -62,14 +63,19 @@ class DetailScreen(StateScreen):
         Binding("escape", "app.pop_screen", "Back"),
         Binding("c", "copy", "Copy"),
         Binding("n", "walk(1)", "Next"),
-        Binding("p", "walk(-1)", "Previous"),
-        Binding("R", "rerun_check", "Re-run"),
+        Binding("p", "walk(-1)", "Prev"),
+        Binding("R", "rerun_check", "Re-check"),
+        # As everywhere; not named here, so that the line of keys fits 80 columns.
+        Binding("m", "app.measure", "Measure", show=False),
+        Binding("t", "app.target", "Target", show=False),
     ]
 
     def __init__(self, state: State, finding: Finding, page_of: PageOf) -> None:
         super().__init__(state)
         self.finding = finding
         self._page_of = page_of
+        self._shown: tuple[Finding, ...] = ()
+        self._filling = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         yield Static("", id="gone", markup=False)
@@ -81,18 +87,29 @@ class DetailScreen(StateScreen):
         await self._show(self.finding)
 
     async def _show(self, finding: Finding) -> None:
+        """Another finding, from its top."""
+        async with self._filling:
+            await self._fill(finding)
+        body = self.query_one("#detail", VerticalScroll)
+        body.scroll_home(animate=False)
+        body.focus()
+
+    async def _fill(self, finding: Finding) -> None:
         self.finding = finding
+        self._shown = self._known_of(finding)
         body = self.query_one("#detail", VerticalScroll)
         await body.remove_children()
         await body.mount(*self._parts(finding))
-        body.scroll_home(animate=False)
-        body.focus()
         self._say_whether_it_is_gone()
         page = self._page_of(finding.code)
         if page is not None:
             from textual.widgets import Markdown
 
             await body.mount(Markdown(page, id="page", open_links=False))
+
+    def _known_of(self, finding: Finding) -> tuple[Finding, ...]:
+        report = self.state.report
+        return (finding, *related(report, finding)) if report else (finding,)
 
     def _parts(self, finding: Finding) -> list[Static | OptionList]:
         facts = [*headline(finding), *evidence_lines(finding.evidence)]
@@ -113,9 +130,24 @@ class DetailScreen(StateScreen):
             parts.append(links)
         return parts
 
-    def watch_state(self, before: State, state: State) -> None:
-        if self.is_mounted and before.report is not state.report:
-            self._say_whether_it_is_gone()
+    async def watch_state(self, before: State, state: State) -> None:
+        if not self.is_mounted or before.report is state.report or state.report is None:
+            return
+        self._say_whether_it_is_gone()
+        same = (one for one in state.report.findings if one.id == self.finding.id)
+        finding = next(same, None)
+        if finding is not None and self._known_of(finding) != self._shown:
+            await self._show_news(finding)
+
+    async def _show_news(self, finding: Finding) -> None:
+        """The same finding with other words; whoever reads it stays where they are."""
+        body = self.query_one("#detail", VerticalScroll)
+        top = body.scroll_offset.y
+        async with self._filling:
+            await self._fill(finding)
+        if self.focused is None:
+            body.focus(scroll_visible=False)
+        self.call_after_refresh(body.scroll_to, y=top, animate=False)
 
     def _say_whether_it_is_gone(self) -> None:
         report = self.state.report
@@ -135,9 +167,9 @@ class DetailScreen(StateScreen):
 
     def action_copy(self) -> None:
         """Copy the focused fix, else the first one that has commands."""
-        boxes = [box for box in self.query(FixBox) if box.commands]
-        chosen = next((box for box in boxes if box.has_focus), next(iter(boxes), None))
-        self.app.post_message(CopyWanted(chosen.commands if chosen else None))
+        focused = next((box for box in self.query(FixBox) if box.has_focus), None)
+        wanted = focused.commands if focused is not None else None
+        self.app.post_message(CopyWanted(wanted or commands_of(self.finding)))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check of this finding needs."""

@@ -56,6 +56,12 @@ def fix_lines(fix: Fix) -> Iterator[Paragraph]:
         yield Paragraph(text=Content.styled(command, "bold"), first="  $ ", hang=6)
 
 
+def commands_of(finding: Finding | None) -> str | None:
+    """What `c` copies: all commands of the first fix that has any."""
+    fixes = finding.fixes if finding is not None else ()
+    return next(("\n".join(fix.commands) for fix in fixes if fix.commands), None)
+
+
 def fix_title(fix: Fix) -> Content:
     """`fix: update the driver  (needs root)`."""
     return Content.assemble(

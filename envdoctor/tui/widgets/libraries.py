@@ -37,7 +37,7 @@ class LibrariesPane(Vertical):
             tree.show_root = False
             tree.guide_depth = 2
             yield tree
-            with VerticalScroll(id="library-detail", can_focus=False):
+            with VerticalScroll(id="library-detail"):
                 yield Static("", id="library-text", markup=False)
 
     def on_mount(self) -> None:
