@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
+from textual.events import Resize
 from textual.widgets import Input, TabbedContent, TabPane
 
 from envdoctor.findings import Finding
@@ -38,7 +39,8 @@ TABS = {
 }
 """The tabs, in their order, with the part of each that takes the keys."""
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
-_HEIGHTS = [(0, "-short"), (36, "-tall")]
+_TALL = 36
+_HEIGHTS = [(0, "-short"), (_TALL, "-tall")]
 
 
 class MainScreen(StateScreen):
@@ -75,6 +77,10 @@ class MainScreen(StateScreen):
                 yield WhatIfPane().data_bind(MainScreen.state)
         yield StatusStrip(id="strip").data_bind(MainScreen.state)
         yield KeyLine(id="keys")
+
+    def on_resize(self, event: Resize) -> None:
+        """Where lines are few, they are for what matters most."""
+        self.query_one(ProbeList).short = event.size.height < _TALL
 
     def show_tab(self, name: str) -> None:
         """Show a tab and put the focus into it."""

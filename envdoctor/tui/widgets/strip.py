@@ -36,7 +36,7 @@ class StatusStrip(Static):
         self._draw()
 
     def _draw(self) -> None:
-        self.update(strip(self.state, time.monotonic()))
+        self.update(strip(self.state, time.monotonic()), layout=False)
 
 
 def strip(state: State, now: float) -> Content:
