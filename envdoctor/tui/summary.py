@@ -3,6 +3,7 @@
 from envdoctor.findings import Severity, Verdict
 from envdoctor.render.text import VERDICTS
 from envdoctor.report import Report
+from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.state import calibration_of
 from envdoctor.tui.unseen import not_looked_for
 
@@ -17,6 +18,15 @@ def summary(report: Report | None, *, final: bool) -> str:
         return f"envdoctor: left before the examination ended; {worst}\n" + _causes(report)
     said = f"envdoctor: {verdict.value} - {VERDICTS[verdict]}\n"
     return said + _unseen(report) + _causes(report) + _rates(report)
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """The text in ASCII where a stream of that encoding cannot take all of it."""
+    try:
+        text.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return to_ascii(text)
+    return text
 
 
 def _unseen(report: Report) -> str:

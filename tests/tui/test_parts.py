@@ -19,7 +19,7 @@ from envdoctor.tui.chain import LinkState, chain_of, link_of
 from envdoctor.tui.contract import ExaminationStarted, ProbeChanged
 from envdoctor.tui.grouping import Wanted, gone, group_findings, passed_checks, unrun_checks
 from envdoctor.tui.state import State, after
-from envdoctor.tui.summary import summary
+from envdoctor.tui.summary import printable, summary
 from envdoctor.tui.targets import targets_of_machine
 from envdoctor.tui.terminal import can_show, shows_unicode
 from envdoctor.tui.widgets.strip import probe_line
@@ -192,6 +192,14 @@ def test_summary_names_the_cause_and_its_fix() -> None:
     assert "sudo apt install nvidia-driver-535-server" in text
     assert "ED212" not in text
     assert text.isascii()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "no-such", None])
+def test_summary_fits_any_stream(encoding: str | None) -> None:
+    text = "  ✗ 12 µs … 東京\n"
+    assert printable(text, encoding) == "  X 12 us . ????\n"
+    assert printable(text, "utf-8") == text
+    assert printable("12 µs\n", "latin-1") == "12 µs\n"
 
 
 def test_summary_of_nothing_and_of_a_part() -> None:
