@@ -27,6 +27,7 @@ from envdoctor.tui.grouping import gone
 from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
+from envdoctor.tui.themes import DARK, LIGHT, THEMES
 from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
 
 
@@ -71,7 +72,9 @@ class DoctorApp(App[int]):
         return MainScreen(self.state, self._model.gpus)
 
     def on_mount(self) -> None:
-        self.theme = "textual-dark"
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
         # Movement costs bandwidth over ssh and tells nothing.
         self.animation_level = "none"
         if not self.is_headless:
@@ -248,7 +251,7 @@ class DoctorApp(App[int]):
 
     def action_dark(self) -> None:
         """Change between dark and light."""
-        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Re-run", "look at everything again", self.action_rerun)

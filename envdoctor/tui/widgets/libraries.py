@@ -81,7 +81,7 @@ class LibrariesTree(KeptTree[Item]):
             self._add_branch(node, below)
         for again in branch.again:
             key = f"{again.soname} of {library.soname}"
-            label = Text(f"· {again.soname}  also needed here", "dim")
+            label = Text(f"· {again.soname}  also needed here", "$text-muted")
             node.add_leaf(label, data=Item(key=key, library=again))
 
     def _add_extension(self, extension: Extension) -> None:
