@@ -32,7 +32,7 @@ KEYS = (
     (
         "findings",
         (
-            ("/", "filter by words; Esc clears; from any tab but what-if"),
+            ("/", "filter by words; Esc clears"),
             ("f", "all severities, warnings and errors, errors only"),
             ("Enter", "all about a finding; opens and closes a group"),
             ("Space", "opens and closes what is below a line"),

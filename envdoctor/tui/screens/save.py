@@ -75,14 +75,14 @@ class SaveScreen(ModalScreen[tuple[str, str] | None]):
             return
         path = os.path.abspath(os.path.expanduser(typed))
         if os.path.exists(path) and self._warned != path:
-            self._warn(path)
+            self._warn(path, typed)
         else:
             self.dismiss((option.id, path))
 
-    def _warn(self, path: str) -> None:
+    def _warn(self, path: str, typed: str) -> None:
         self._warned = path
         notice = self.query_one("#taken", Static)
-        notice.update(f"! `{path}` exists; Enter once more replaces it")
+        notice.update(f"! `{typed}` exists; Enter once more replaces it")
         notice.display = True
 
 

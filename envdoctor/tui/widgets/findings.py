@@ -136,7 +136,7 @@ class FindingsPane(Vertical):
 
     def _say_what_is_shown(self, report: Report, groups: tuple[Group, ...]) -> None:
         shown = sum(len(group.findings) for group in groups)
-        text = f", with “{self.wanted.text}”" if self.wanted.text else ""
+        text = f", with “{self.wanted.text}” (Esc clears)" if self.wanted.text else ""
         self.query_one("#shown", Static).update(
             Content.styled(
                 f" {shown} of {plural(len(report.findings), 'finding')} · "
