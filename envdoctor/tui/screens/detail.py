@@ -21,7 +21,7 @@ from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.finding_text import commands_of, evidence_lines, headline, note_lines
 from envdoctor.tui.widgets.keys import KeyLine
-from envdoctor.tui.widgets.paragraphs import Paragraphs
+from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.wishes import CopyWanted, RerunWanted
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL
@@ -43,8 +43,9 @@ class FixBox(Static, can_focus=True):
 
     def __init__(self, fix: Fix, number: int) -> None:
         self.commands = "\n".join(fix.commands)
-        body = Content.styled(self.commands, "bold") if fix.commands else Content("by hand")
-        super().__init__(body, classes="fix")
+        lines = fix.commands or ("by hand",)
+        body = [Paragraph(text=Content.styled(line, "bold"), hang=4) for line in lines]
+        super().__init__(Paragraphs(body), classes="fix")
         self.border_title = f"fix {number}: {SAFETY[fix.safety]}"
         self.border_subtitle = "c copies" if fix.commands else ""
 
@@ -115,9 +116,8 @@ class DetailScreen(StateScreen):
         facts = [*headline(finding), *evidence_lines(finding.evidence)]
         parts: list[Static | OptionList] = [Static(Paragraphs(facts), id="facts")]
         for number, fix in enumerate(finding.fixes, 1):
-            parts.append(
-                Static(Content.assemble(("fix: ", "bold"), fix.summary), classes="fix-text")
-            )
+            title = Content.assemble(("fix: ", "bold"), fix.summary)
+            parts.append(Static(Paragraphs([Paragraph(text=title, hang=5)]), classes="fix-text"))
             parts.append(FixBox(fix, number))
         notes = list(note_lines(finding.notes))
         if notes:

@@ -36,6 +36,7 @@ class Item:
     key: str
     library: ResolvedLibrary | None = None
     problem: Problem | None = None
+    again: tuple[ResolvedLibrary, ...] = ()
 
 
 class LibrariesTree(KeptTree[Item]):
@@ -79,10 +80,9 @@ class LibrariesTree(KeptTree[Item]):
         node = self.grow(above, library_line(library), item, opened=True)
         for below in branch.below:
             self._add_branch(node, below)
-        for again in branch.again:
-            key = f"{again.soname} of {library.soname}"
-            label = Text(f"· {again.soname}  also needed here", "$text-muted")
-            node.add_leaf(label, data=Item(key=key, library=again))
+        if branch.again:
+            item = Item(key=f"again {library.soname}", again=branch.again)
+            node.add_leaf(again_line(branch.again), data=item)
 
     def _add_extension(self, extension: Extension) -> None:
         if not extension.problems:
@@ -142,6 +142,8 @@ class LibrariesPane(Vertical):
             text = library_text(item.library)
         elif item is not None and item.problem is not None:
             text = Content(problem_line(item.problem))
+        elif item is not None and item.again:
+            text = again_text(item.again)
         self.query_one("#library-text", Static).update(text)
 
 
@@ -190,6 +192,23 @@ def library_line(library: ResolvedLibrary) -> Text:
     parts = (library.version, library.owner and library.owner.name, library.rule)
     rest = "  ".join(part for part in parts if part) or (library.path or "not there")
     return Text.assemble((f"{symbol} {library.soname}", style), f"  {rest}")
+
+
+def again_line(libraries: tuple[ResolvedLibrary, ...]) -> Text:
+    """`· also needs libc10.so, ✗ libcudart.so.12`, for libraries that stand elsewhere."""
+    names = ", ".join(f"✗ {one.soname}" if is_wrong(one) else one.soname for one in libraries)
+    wrong = any(map(is_wrong, libraries))
+    return Text(f"· also needs {names}", "$text-error" if wrong else "$text-muted")
+
+
+def again_text(libraries: tuple[ResolvedLibrary, ...]) -> Paragraphs:
+    """The libraries with their files, one below the other."""
+    title = Paragraph(text=Content.styled("also needs, and stands elsewhere in the tree", "bold"))
+    files = [
+        Paragraph(text=Content(f"{one.soname}: {one.path or 'not there'}"), first="  ", hang=4)
+        for one in libraries
+    ]
+    return Paragraphs([title, *files])
 
 
 def library_text(library: ResolvedLibrary) -> Paragraphs:
