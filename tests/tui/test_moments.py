@@ -113,7 +113,7 @@ MOMENTS: dict[str, tuple[Moment, str | None]] = {
 def still(seen: str) -> str:
     """The screen with its spinners and running seconds stopped."""
     stopped = re.sub(f"[{SPINNER}]", SPINNER[0], seen)
-    return re.sub(rf"({SPINNER[0]} [^\n]*?)\d+(\.\d)? s", r"\g<1>0\2 s", stopped)
+    return re.sub(rf"({SPINNER[0]} [^\n]*?)\d+(?:\.\d)? s", r"\g<1>0 s", stopped)
 
 
 @pytest.mark.parametrize("size", SIZES)

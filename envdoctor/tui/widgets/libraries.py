@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from envdoctor.loader.facts import Extension, LibraryResolution, Owner, Problem, ResolvedLibrary
+from envdoctor.loader.facts import Extension, LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.report import Report
 from envdoctor.tui.library_tree import Branch, branches
 from envdoctor.tui.state import State
@@ -218,7 +218,7 @@ def library_text(library: ResolvedLibrary) -> Paragraphs:
         ("because", " ".join(filter(None, (library.rule, library.directory)))),
         ("of", library.rule_of),
         ("version", library.version),
-        ("owner", _owner(library.owner)),
+        ("owner", _owner(library)),
         ("needed by", ", ".join(map(_short, library.needed_by))),
         ("how", f"{library.how}, {_WHEN.get(library.when, library.when)}"),
         ("without LD_LIBRARY_PATH", library.clean_path),
@@ -240,10 +240,12 @@ def library_text(library: ResolvedLibrary) -> Paragraphs:
     return Paragraphs(lines)
 
 
-def _owner(owner: Owner | None) -> str | None:
+def _owner(library: ResolvedLibrary) -> str | None:
+    owner = library.owner
     if owner is None:
         return None
-    damaged = ", not of the size that was installed" if owner.intact is False else ""
+    there = library.path is not None
+    damaged = ", not of the size that was installed" if there and owner.intact is False else ""
     return f"{owner.name} {owner.version} ({owner.kind}{damaged})"
 
 
