@@ -26,7 +26,7 @@ MAX_FACTS_BYTES = 64 * 1024 * 1024
 
 
 class Unwritable(OSError):
-    """An output file that cannot be written; the message names it and the remedy."""
+    """An output file that cannot be written; the message names it."""
 
 
 def facts_document(snapshot: Snapshot) -> FactsDocument:
@@ -115,9 +115,7 @@ def write_text(path: str, text: str) -> None:
         os.chmod(file.name, 0o666 & ~_umask())
         os.replace(file.name, target)
     except OSError as error:
-        raise Unwritable(
-            f"cannot write `{path}`: {error.strerror}; name another with -o"
-        ) from error
+        raise Unwritable(f"cannot write `{path}`: {error.strerror}") from error
 
 
 def _umask() -> int:

@@ -10,6 +10,12 @@ _TOKENS = re.compile(
     r"|sk-[\w-]{20,}|AKIA[0-9A-Z]{16}|pypi-[\w-]{20,})"
 )
 
+_CONTROLS = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and movements of the cursor, whole
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+"""C0 but tab and line feed, C1, and what turns the direction of the text around."""
+
 
 def redactor(home: str) -> Callable[[str], str]:
     """A function that shortens the home folder to `~` and removes credentials from a text."""
@@ -21,6 +27,11 @@ def redactor(home: str) -> Callable[[str], str]:
         return _TOKENS.sub("<token>", _URL_CREDENTIALS.sub("<credentials>@", text))
 
     return redact
+
+
+def without_controls(text: str) -> str:
+    """The text with nothing in it that a terminal would obey: colours go, other controls are �."""
+    return _CONTROLS.sub(lambda found: "" if len(found[0]) > 1 else "\ufffd", text)
 
 
 def redact_values(value: Any, redact: Callable[[str], str]) -> Any:

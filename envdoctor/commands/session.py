@@ -97,7 +97,7 @@ def emit(text: str, output: str | None, summary: str) -> None:
     try:
         write_text(output, text)
     except Unwritable as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(f"{error}; name another with -o") from error
     click.echo(f"envdoctor: {summary}, written to {output}", err=True)
 
 

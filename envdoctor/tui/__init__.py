@@ -1,6 +1,7 @@
 """The TUI: shows a report and the progress of the work, and computes nothing."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,12 @@ def run(options: Mapping[str, Any], *, path: str | None = None) -> int:
     """
     import click
 
-    from envdoctor.tui.summary import summary
+    from envdoctor.tui.summary import printable, summary
 
     app = _app(options, path)
     code = app.run()
-    click.echo(summary(app.state.report, final=app.state.final), nl=False)
+    text = summary(app.state.report, final=app.state.final)
+    click.echo(printable(text, sys.stdout.encoding), nl=False)
     return code if code is not None else app.return_code or 0
 
 

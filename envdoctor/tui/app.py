@@ -17,8 +17,9 @@ from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.tui.contract import Event, Failed, Model, Saved
 from envdoctor.tui.notices import notices, why_not_on_top, why_not_saved, why_nothing_else
 from envdoctor.tui.screens.base import StateDialog, StateScreen
-from envdoctor.tui.screens.main import MainScreen
+from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
+from envdoctor.tui.themes import DARK, LIGHT, THEMES
 from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
 
 
@@ -38,6 +39,13 @@ class DoctorApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Quit at once", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+        *(
+            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
+            for number, name in enumerate(TABS, 1)
+        ),
+        Binding("r", "rerun", "Re-run"),
+        Binding("m", "measure", "Measure"),
+        Binding("x", "stop", "Stop"),
         Binding("t", "target", "Target"),
         Binding("s", "save", "Save"),
         Binding("o", "open", "Open", show=False),
@@ -56,7 +64,9 @@ class DoctorApp(App[int]):
         return MainScreen(self.state, self._model.gpus)
 
     def on_mount(self) -> None:
-        self.theme = "textual-dark"
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
         # Movement costs bandwidth over ssh and tells nothing.
         self.animation_level = "none"
         if not self.is_headless:
@@ -83,7 +93,10 @@ class DoctorApp(App[int]):
             self.notify(one.text, title=one.title, severity=one.severity, markup=False)
 
     def _set(self, state: State) -> None:
+        turned = (self.state.measuring is None) != (state.measuring is None)
         self.state = state
+        if turned:
+            self.refresh_bindings()
         for screen in self.screen_stack:
             if isinstance(screen, StateScreen | StateDialog):
                 screen.state = state
@@ -117,6 +130,18 @@ class DoctorApp(App[int]):
         """However the application ends, no child is left."""
         self._model.close()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`x` is offered while there is something to stop, `m` while there is not."""
+        if action in ("measure", "stop"):
+            return (action == "stop") == (self.state.measuring is not None)
+        return True
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab, from wherever the user is."""
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        self.screen.show_tab(name)
+
     def action_rerun(self) -> None:
         """Look at everything again."""
         if not self._refused(why_nothing_else(self.state)):
@@ -135,8 +160,7 @@ class DoctorApp(App[int]):
 
     def action_measure(self) -> None:
         """Measure, or measure again, and show how it goes."""
-        if isinstance(self.screen, MainScreen):
-            self.screen.action_tab("calibration")
+        self.action_tab("calibration")
         if not self._refused(why_not_on_top(self.state)):
             self._model.calibrate()
 
@@ -217,7 +241,7 @@ class DoctorApp(App[int]):
 
     def action_dark(self) -> None:
         """Change between dark and light."""
-        self.theme = "textual-light" if self.current_theme.dark else "textual-dark"
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Re-run", "look at everything again", self.action_rerun)

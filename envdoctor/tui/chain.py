@@ -4,6 +4,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from envdoctor.facts import Reason
 from envdoctor.findings import Finding, Severity
 from envdoctor.report import Report, Stack, StackGpu
 
@@ -71,7 +72,7 @@ def chain_of(report: Report, *, final: bool = True) -> tuple[Link, ...]:
             worst[name] = finding
     return tuple(
         _link(name, value, _state(present, worst.get(name), final=final), worst.get(name))
-        for name, value, present in _values(report.stack)
+        for name, value, present in _values(report)
     )
 
 
@@ -107,9 +108,10 @@ def _state(present: LinkState, finding: Finding | None, *, final: bool) -> LinkS
     return present
 
 
-def _values(stack: Stack) -> Iterator[tuple[str, str, LinkState]]:
-    yield ("GPU", *_either(_gpus(stack.gpus), "no NVIDIA GPU is visible"))
-    yield ("driver", *_either(_driver(stack), "no NVIDIA driver"))
+def _values(report: Report) -> Iterator[tuple[str, str, LinkState]]:
+    stack = report.stack
+    yield ("GPU", *_seen(_gpus(stack.gpus), report, "Gpus", "no NVIDIA GPU is visible"))
+    yield ("driver", *_seen(_driver(stack), report, "Driver", "no NVIDIA driver"))
     in_build = stack.torch_cuda is not None
     why_not = "not in a CPU build of torch" if stack.torch_version else "not known"
     yield ("CUDA", *_either(_cuda(stack), why_not))
@@ -119,6 +121,14 @@ def _values(stack: Stack) -> Iterator[tuple[str, str, LinkState]]:
         else:
             yield (name, *_either(version, why_not))
     yield ("PyTorch", *_either(stack.torch_version, "not found"))
+
+
+def _seen(value: str | None, report: Report, fact: str, absent: str) -> tuple[str, LinkState]:
+    """What was not found is absent only where the look did not fail."""
+    unknown = report.facts.get(fact, {})
+    if value is None and Reason(unknown.get("reason", Reason.NOT_RUN)).is_failure:
+        return f"not known: {unknown.get('detail', '')}", LinkState.UNKNOWN
+    return _either(value, absent)
 
 
 def _either(value: str | None, otherwise: str) -> tuple[str, LinkState]:

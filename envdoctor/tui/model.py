@@ -15,14 +15,14 @@ import msgspec
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
 from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
-from envdoctor.collect import collect
+from envdoctor.collect import ProbeEvent, collect
 from envdoctor.commands.reports import options_for, report_on, with_expectation
 from envdoctor.commands.session import Session, user_redactor
 from envdoctor.core_facts import Interpreter, TorchRuntime
 from envdoctor.documents import write_text
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.pages import BadPage, find_page
-from envdoctor.redact import redact_values
+from envdoctor.redact import redact_values, without_controls
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,
@@ -228,7 +228,7 @@ class LiveModel:
                 loaded,
                 children=job.children,
                 services=session.services,
-                on_event=lambda event: job.tell(ProbeChanged(event=event)),
+                on_event=lambda event: job.tell(self._safe_event(event)),
                 on_snapshot=reports.take,
             )
         if not job.stopped:
@@ -249,9 +249,16 @@ class LiveModel:
         job.commit(change, *before, ReportReady(report=report, final=True, source=path or ""))
 
     def _report(self, snapshot: Snapshot) -> Report:
-        """The report with its texts redacted, since all that is shown may be saved."""
+        """The report with its texts made safe, since all that is shown may be saved."""
         report = report_on(snapshot, self._ready_session(), self._given)
-        return msgspec.convert(redact_values(msgspec.to_builtins(report), self._redact), Report)
+        return msgspec.convert(redact_values(msgspec.to_builtins(report), self._safe), Report)
+
+    def _safe(self, text: str) -> str:
+        """A text of the patient's as it may be shown on a terminal."""
+        return self._redact(without_controls(text))
+
+    def _safe_event(self, event: ProbeEvent) -> ProbeChanged:
+        return ProbeChanged(event=replace(event, detail=self._safe(event.detail)))
 
     def _calibrate(self, job: Job, python: str) -> None:
         job.tell(CalibrationStarted())

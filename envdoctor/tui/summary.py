@@ -1,9 +1,11 @@
 """What stays in the shell after the TUI is left: the verdict, the root cause and its fix."""
 
-from envdoctor.findings import Severity
+from envdoctor.findings import Severity, Verdict
 from envdoctor.render.text import VERDICTS
 from envdoctor.report import Report
+from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.state import calibration_of
+from envdoctor.tui.unseen import not_looked_for
 
 
 def summary(report: Report | None, *, final: bool) -> str:
@@ -14,7 +16,26 @@ def summary(report: Report | None, *, final: bool) -> str:
     if not final:
         worst = "so far" if report.findings else "nothing found so far"
         return f"envdoctor: left before the examination ended; {worst}\n" + _causes(report)
-    return f"envdoctor: {verdict.value} - {VERDICTS[verdict]}\n" + _causes(report) + _rates(report)
+    said = f"envdoctor: {verdict.value} - {VERDICTS[verdict]}\n"
+    return said + _unseen(report) + _causes(report) + _rates(report)
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """The text in ASCII where a stream of that encoding cannot take all of it."""
+    try:
+        text.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return to_ascii(text)
+    return text
+
+
+def _unseen(report: Report) -> str:
+    if report.verdict is not Verdict.INCOMPLETE:
+        return ""
+    return "".join(
+        f"  could not look: {reason}\n    not looked for: {', '.join(names)}\n"
+        for reason, names in not_looked_for(report).items()
+    )
 
 
 def _causes(report: Report) -> str:

@@ -1,6 +1,9 @@
 """The words, symbols and colours of states. A symbol never stands without its word."""
 
+from rich.style import Style as RichStyle
+from rich.text import Span, Text
 from textual.content import Content
+from textual.style import Style
 
 from envdoctor.findings import Finding, Safety, Severity, Verdict
 from envdoctor.tui.chain import LinkState
@@ -44,6 +47,20 @@ SAFETY = {
     Safety.NEEDS_ROOT: "needs root",
     Safety.MANUAL: "by hand",
 }
+
+
+def rich_style(style: str) -> RichStyle:
+    """A style with colours of the theme, for rich's tables and trees, which know no theme."""
+    return Style.parse(style).rich_style
+
+
+def themed(text: Text) -> Text:
+    """The text with styles like `$text-error` in the colours of the present theme."""
+    spans = [
+        Span(span.start, span.end, rich_style(str(span.style))) if "$" in str(span.style) else span
+        for span in text.spans
+    ]
+    return Text(text.plain, style=text.style, spans=spans, end=text.end)
 
 
 def severity_label(finding: Finding) -> Content:

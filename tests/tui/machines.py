@@ -1,4 +1,4 @@
-"""Four machines made by hand, as reports: synthetic, built from the typed records.
+"""Machines made by hand, as reports: synthetic, built from the typed records.
 
 `python -m tests.tui.machines` writes them to tests/tui/reports/.
 """
@@ -47,7 +47,7 @@ from envdoctor.calibration.results import (
 )
 from envdoctor.core_facts import Candidate, ComponentVersion, CudaComponents
 from envdoctor.engine import rank
-from envdoctor.facts import facts_to_builtins
+from envdoctor.facts import Reason, Unknown, facts_to_builtins
 from envdoctor.findings import exit_code_of, verdict_of
 from envdoctor.loader.facts import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
@@ -90,6 +90,9 @@ MISSING_LIBCUDART = code(
     "ED401",
 )
 IMPORT_FAILED = code("ED401", "torch-import-failed", "`import torch` raises {exception}: {text}")
+IMPORT_HANGS = code(
+    "ED403", "torch-import-hangs", "`import torch` gave no answer within {seconds} s"
+)
 POWER_CAP = code(
     "ED600",
     "gpu-power-cap",
@@ -105,6 +108,7 @@ CODES = (
     SHM_TOO_SMALL,
     MISSING_LIBCUDART,
     IMPORT_FAILED,
+    IMPORT_HANGS,
     POWER_CAP,
     NO_GPU,
 )
@@ -205,10 +209,16 @@ def _report(
     facts: Iterable[Fact],
     findings: Iterable[Finding] = (),
     skipped: dict[str, str] | None = None,
+    blind: frozenset[str] = frozenset(),
+    unknown: dict[type[Fact], Unknown] | None = None,
 ) -> Report:
     always = (HOST, _interpreter(), _target(), Installer(name="pip", evidence="INSTALLER"))
     snapshot = Snapshot(
-        {type(fact): Observed(value=fact, source="made by hand") for fact in (*always, *facts)}
+        {
+            **{type(fact): Observed(value=fact, source="made by hand") for fact in always},
+            **{type(fact): Observed(value=fact, source="made by hand") for fact in facts},
+            **(unknown or {}),
+        }
     )
     ranked = rank(findings, CODES)
     calibration = snapshot.value(Calibration)
@@ -219,19 +229,25 @@ def _report(
             path=target.path, chosen_because=target.chosen_because, passed_over=target.passed_over
         ),
         stack=stack_of(snapshot),
-        verdict=verdict_of(ranked, incomplete=False),
-        exit_code=exit_code_of(ranked, incomplete=False),
+        verdict=verdict_of(ranked, incomplete=bool(blind)),
+        exit_code=exit_code_of(ranked, incomplete=bool(blind)),
         findings=ranked,
-        checks=tuple(_check(*one, (skipped or {}).get(one[0])) for one in CHECKS),
+        checks=tuple(
+            _check(*one, (skipped or {}).get(one[0]), blind=one[0] in blind) for one in CHECKS
+        ),
         calibration=None if calibration is None else msgspec.to_builtins(calibration),
         facts=facts_to_builtins(snapshot),
     )
 
 
-def _check(name: str, topic: str, codes: tuple[str, ...], reason: str | None) -> CheckRecord:
-    if reason is not None:
-        return CheckRecord(name=name, topic=topic, status="skipped", codes=codes, reason=reason)
-    return CheckRecord(name=name, topic=topic, status="ran", codes=codes, seconds=0.0002)
+def _check(
+    name: str, topic: str, codes: tuple[str, ...], reason: str | None, *, blind: bool
+) -> CheckRecord:
+    if reason is None:
+        return CheckRecord(name=name, topic=topic, status="ran", codes=codes, seconds=0.0002)
+    return CheckRecord(
+        name=name, topic=topic, status="skipped", codes=codes, reason=reason, blind=blind
+    )
 
 
 _NO_GPUS = "Gpus is unknown (not-applicable): NVML is not installed"
@@ -289,7 +305,15 @@ def broken_driver() -> Report:
     unavailable = CUDA_UNAVAILABLE.finding(
         version="2.6.0+cu124", error="the NVIDIA driver on your system is too old"
     )
-    shm = SHM_TOO_SMALL.finding(
+    return _report(
+        (build, driver, nvml, gpus, _components("12.4.127")),
+        (_small_shm(), unavailable, init, too_old),
+        {"gpu-slower-than-expected": "Calibration is unknown (not-run): no probe observed it"},
+    )
+
+
+def _small_shm() -> Finding:
+    return SHM_TOO_SMALL.finding(
         size="64 MiB",
         fixes=(
             Fix(
@@ -299,11 +323,55 @@ def broken_driver() -> Report:
             ),
         ),
     )
-    return _report(
-        (build, driver, nvml, gpus, _components("12.4.127")),
-        (shm, unavailable, init, too_old),
-        {"gpu-slower-than-expected": "Calibration is unknown (not-run): no probe observed it"},
+
+
+def driver_silent() -> Report:
+    """NVML gives no answer, so that errors of the driver may hide; a warning beside it."""
+    build = _build("2.6.0+cu124", "12.4")
+    driver = Driver(loaded=True, release="550.54.15", release_source="/proc/driver/nvidia/version")
+    silent = "is unknown (timed-out): no answer within 20 s"
+    skipped = {
+        "gpu-slower-than-expected": "Calibration is unknown (not-run): no probe observed it",
+        "cudnn-pin": "TorchRuntime is unknown (not-applicable): `import torch` did not succeed",
+        "driver-too-old": f"Nvml {silent}",
+        "driver-not-loaded": f"Nvml {silent}",
+        "cuda-init": f"Gpus {silent}",
+    }
+    blind = frozenset({"driver-too-old", "driver-not-loaded", "cuda-init"})
+    facts = (build, driver, _components("12.4.127"))
+    unknown = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")
+    unseen: dict[type[Fact], Unknown] = {Gpus: unknown, Nvml: unknown}
+    return _report(facts, (_small_shm(),), skipped, blind, unseen)
+
+
+def import_hangs() -> Report:
+    """`import torch` never ends: what comes after it cannot be looked at."""
+    build = _build("2.6.0+cu124", "12.4")
+    driver = Driver(loaded=True, release="550.54.15")
+    nvml = Nvml(status="ok", driver_release="550.54.15", driver_cuda="12.4")
+    gpus = Gpus(devices=(_gpu(0, "NVIDIA L4", "8.9", 24 * 2**30),))
+    hangs = IMPORT_HANGS.finding(
+        seconds=90,
+        evidence=(
+            Evidence(
+                label="it waits in",
+                value='File "~/train/.venv/lib/python3.11/site-packages/torch/__init__.py", '
+                "line 240 in _preload_cuda_deps",
+                source="faulthandler",
+            ),
+        ),
+        fixes=(
+            Fix(
+                summary="see the whole output of the import",
+                commands=(f"{PYTHON} -X faulthandler -c 'import torch'",),
+                safety=Safety.SAFE,
+            ),
+        ),
     )
+    unknown = "TorchRuntime is unknown (not-applicable): `import torch` did not succeed"
+    skipped = dict.fromkeys(("cuda-unavailable", "cudnn-pin", "nccl-pin"), unknown)
+    facts = (build, driver, nvml, gpus, _components("12.4.127"))
+    return _report(facts, (hangs,), skipped)
 
 
 def missing_libcudart() -> Report:
@@ -350,27 +418,48 @@ def missing_libcudart() -> Report:
 
 def _resolution() -> LibraryResolution:
     site = "~/train/.venv/lib/python3.11/site-packages"
+    torch = Owner(kind="wheel", name="torch", version="2.6.0", intact=True)
+    root = f"{site}/torch/_C.cpython-311-x86_64-linux-gnu.so"
+
+    def of_torch(name: str, *needed_by: str) -> ResolvedLibrary:
+        folder = f"{site}/torch/lib"
+        return ResolvedLibrary(
+            soname=name,
+            path=f"{folder}/{name}",
+            rule="RPATH",
+            directory=folder,
+            needed_by=needed_by,
+            owner=torch,
+        )
+
     return LibraryResolution(
-        root=f"{site}/torch/_C.cpython-311-x86_64-linux-gnu.so",
+        root=root,
         import_error="libcudart.so.12: cannot open shared object file",
         libraries=(
             ResolvedLibrary(
-                soname="libtorch_cuda.so",
-                path=f"{site}/torch/lib/libtorch_cuda.so",
-                rule="RPATH",
-                directory=f"{site}/torch/lib",
-                needed_by=("libtorch_python.so",),
-                owner=Owner(kind="wheel", name="torch", version="2.6.0", intact=True),
+                soname="libc.so.6",
+                path="/lib/x86_64-linux-gnu/libc.so.6",
+                rule="ld.so.cache",
+                needed_by=(f"{site}/torch/lib/libtorch_cuda.so", "~/train/.venv/bin/python"),
+                when="start",
+            ),
+            ResolvedLibrary(soname=root.rpartition("/")[2], path=root, owner=torch),
+            of_torch("libtorch_python.so", root),
+            of_torch("libtorch_cuda.so", f"{site}/torch/lib/libtorch_python.so"),
+            of_torch(
+                "libc10.so",
+                f"{site}/torch/lib/libtorch_python.so",
+                f"{site}/torch/lib/libtorch_cuda.so",
             ),
             ResolvedLibrary(
                 soname="libcudart.so.12",
                 path=None,
-                needed_by=("libtorch_cuda.so",),
+                needed_by=(f"{site}/torch/lib/libtorch_cuda.so",),
                 problems=(
                     Problem(
                         kind="missing",
                         library="libcudart.so.12",
-                        needed_by="libtorch_cuda.so",
+                        needed_by=f"{site}/torch/lib/libtorch_cuda.so",
                     ),
                 ),
             ),
@@ -541,6 +630,8 @@ MACHINES: dict[str, Callable[[], Report]] = {
     "broken_driver": broken_driver,
     "missing_libcudart": missing_libcudart,
     "two_gpus": two_gpus,
+    "driver_silent": driver_silent,
+    "import_hangs": import_hangs,
 }
 
 

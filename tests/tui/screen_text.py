@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from textual.events import Key
 from textual.keys import _character_to_key
@@ -11,6 +12,7 @@ from envdoctor.tui.app import DoctorApp
 from envdoctor.tui.contract import Model
 
 Steps = Callable[[Pilot[int]], Awaitable[None]]
+GOLDEN = Path(__file__).parent / "screens"
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 
 
@@ -19,6 +21,14 @@ def screen_text(app: DoctorApp) -> str:
     strips = app.screen._compositor.render_strips()
     lines = ["".join(segment.text for segment in strip).rstrip() for strip in strips]
     return "\n".join(lines) + "\n"
+
+
+def check_golden(name: str, seen: str, *, write: bool) -> None:
+    """The screen is that in the folder of goldens; with `write` it is put there."""
+    golden = GOLDEN / f"{name}.txt"
+    if write:
+        golden.write_text(seen, encoding="utf-8")
+    assert seen.splitlines() == golden.read_text(encoding="utf-8").splitlines(), name
 
 
 def play(model: Model, steps: Steps, size: tuple[int, int] = (80, 24)) -> DoctorApp:

@@ -7,9 +7,16 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from envdoctor.core_facts import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.app import DoctorApp
-from envdoctor.tui.contract import CalibrationStarted, Failed, ReportReady, WorkEnded
+from envdoctor.tui.contract import (
+    CalibrationStarted,
+    Failed,
+    ReportReady,
+    TargetsFound,
+    WorkEnded,
+)
 from envdoctor.tui.screens.main import MainScreen
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
@@ -72,6 +79,44 @@ def test_switch_to_a_listed_target(model: RecordedModel) -> None:
     assert model.asked == [("find_targets",), ("switch_target", "/usr/bin/python3")]
 
 
+def test_a_second_look_at_the_targets_keeps_the_line(model: RecordedModel) -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "t", "down")
+        model.find_targets()
+        await settled(pilot)
+        await press(pilot, "enter")
+
+    play(model, steps)
+    assert model.asked[-1] == ("switch_target", "/usr/bin/python3")
+
+
+def test_other_targets_keep_the_line_by_its_path(model: RecordedModel) -> None:
+    more = Candidate(path="/new/python", origin="conda", torch_on_disk=None)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "t", "down")
+        known = pilot.app.state.targets  # type: ignore[attr-defined]
+        model.tell(TargetsFound(targets=(more, *known)))
+        await settled(pilot)
+        await press(pilot, "enter")
+
+    play(model, steps)
+    assert model.asked[-1] == ("switch_target", "/usr/bin/python3")
+
+
+def test_a_late_list_leaves_whoever_types_alone(model: RecordedModel) -> None:
+    late = Candidate(path="/new/python", origin="conda", torch_on_disk=None)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "t", "tab", *"/x/")
+        model.tell(TargetsFound(targets=(late,)))
+        await settled(pilot)
+        await press(pilot, "y", "enter")
+
+    play(model, steps)
+    assert model.asked[-1] == ("switch_target", "/x/y")
+
+
 def test_switch_to_a_typed_target(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "t", "tab", *"/x/y", "enter")
@@ -84,21 +129,81 @@ def test_switch_to_a_typed_target(model: RecordedModel) -> None:
     ("downs", "kind", "name"),
     [(0, "json", "report.json"), (1, "markdown", "report.md"), (2, "facts", "facts.json")],
 )
-def test_save(model: RecordedModel, downs: int, kind: str, name: str) -> None:
+def test_save(
+    model: RecordedModel,
+    downs: int,
+    kind: str,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "s", *["down"] * downs, "enter")
-        assert f"written to {name}" in toasts(pilot.app)
+        assert f"written to {tmp_path / name}" in toasts(pilot.app)
 
     play(model, steps)
-    assert model.asked == [("save", kind, name)]
+    assert model.asked == [("save", kind, str(tmp_path / name))]
 
 
-def test_save_under_another_name(model: RecordedModel) -> None:
+def test_save_under_another_name_of_the_home_folder(
+    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "s", "tab", *"~/a.json", "enter")
+
+    play(model, steps)
+    assert model.asked == [("save", "json", str(tmp_path / "a.json"))]
+
+
+def test_a_name_that_is_free_is_proposed(
+    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("report.json", "report-2.json", "facts.json"):
+        (tmp_path / name).touch()
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "s", "enter", "s", "down", "down", "enter")
+
+    play(model, steps)
+    assert [Path(str(asked[2])).name for asked in model.asked] == ["report-3.json", "facts-2.json"]
+
+
+def test_a_file_is_replaced_only_after_a_second_enter(
+    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").touch()
+
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "s", "tab", *"a.json", "enter")
+        assert model.asked == []
+        assert "exists; Enter once more replaces it" in screen_text(pilot.app)
+        await press(pilot, "enter")
+
+    play(model, steps, size=(120, 40))
+    assert model.asked == [("save", "json", str(tmp_path / "a.json"))]
+
+
+def test_a_click_on_a_kind_saves_nothing(
+    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "s")
+        await pilot.click("#kinds", offset=(5, 1))
+        await settled(pilot)
+        assert "report.md" in screen_text(pilot.app)
+        assert model.asked == []
+        await press(pilot, "enter")
 
     play(model, steps)
-    assert model.asked == [("save", "json", "a.json")]
+    assert model.asked == [("save", "markdown", str(tmp_path / "report.md"))]
 
 
 def test_save_a_screenshot(
@@ -115,15 +220,11 @@ def test_save_a_screenshot(
     assert "driver-too-old" in svg
 
 
-def test_a_screenshot_that_cannot_be_written_says_why(
-    model: RecordedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "envdoctor.svg").mkdir()
-
+def test_a_screenshot_that_cannot_be_written_says_why(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
-        await press(pilot, "s", "down", "down", "down", "enter")
+        await press(pilot, "s", "down", "down", "down", "tab", *"/none/a.svg", "enter")
         assert "cannot write" in toasts(pilot.app)
+        assert "-o" not in toasts(pilot.app)
 
     play(model, steps)
 

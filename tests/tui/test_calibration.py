@@ -58,7 +58,7 @@ def test_measuring_shows_the_rates_as_they_settle(model: RecordedModel) -> None:
         assert "cuda:0 fp16  1,990 images/s" in seen
         assert "10%" in seen
         assert "measuring: cuda:0 fp16 batch 256" in seen
-        assert pilot.app.screen.query_one(Sparkline).data == [100.0, 1500.0, 1990.0]
+        assert pilot.app.screen.query_one(Sparkline).data == [0.0, 100.0, 1500.0, 1990.0]
 
     play(model, steps)
 
@@ -87,7 +87,7 @@ def test_the_end_shows_bars_speedups_epochs_and_the_pipeline(model: RecordedMode
         model.tell(ReportReady(report=measured(machines.read("healthy_cpu")), final=True))
         await settled(pilot)
         seen = screen_text(pilot.app)
-        assert "2,000 (1,960 – 2,040) 95 %" in seen
+        assert "2,000 (1,960 – 2,040) 95 % of expected" in seen
         assert "100× (98.0 – 102)  99.0 %     +9,900 %" in seen
         assert "an ImageNet epoch takes 44 min" in seen
         assert "this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs" in seen
@@ -99,7 +99,6 @@ def test_the_end_shows_bars_speedups_epochs_and_the_pipeline(model: RecordedMode
 def test_stop_and_repeat(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "m", "m")
-        assert "`x` stops it" in toasts(pilot.app)
         await press(pilot, "x")
         assert "stopped" in screen_text(pilot.app)
         await press(pilot, "m", "x")

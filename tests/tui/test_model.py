@@ -225,3 +225,21 @@ def test_a_calibration_of_another_torch_or_interpreter_does_not_stay() -> None:
     assert not stays(looked("a", "2.0.0"))
     assert not stays(looked("b", version))
     assert not stays(Snapshot())
+
+
+def test_what_the_patient_says_moves_no_cursor(tmp_path: Path, ear: Ear) -> None:
+    folder = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    torch = next(folder.glob("lib/python3*/site-packages")) / "torch"
+    torch.mkdir()
+    (torch / "version.py").write_text("__version__ = '2.6.0+cpu'\ncuda = None\n")
+    (torch / "__init__.py").write_text("raise OSError('\\x1b[31mred\\x1b[0m \\x9b2J \\x07gone')\n")
+    model = LiveModel({**OPTIONS, "static": False, "pythons": (str(folder),)})
+    model.start(ear)
+    report = ear.final().report
+    model.close()
+    told = [one.message for one in report.findings if "gone" in one.message]
+    assert told
+    assert all("red \ufffd2J \ufffdgone" in message for message in told)
+    details = [event.event.detail for event in ear.events if isinstance(event, ProbeChanged)]
+    assert not any("\x1b" in text for text in (*details, str(msgspec.to_builtins(report))))

@@ -28,7 +28,7 @@ from envdoctor.tui.grouping import (
     unrun_checks,
 )
 from envdoctor.tui.state import State, after
-from envdoctor.tui.summary import summary
+from envdoctor.tui.summary import printable, summary
 from envdoctor.tui.targets import targets_of_machine
 from envdoctor.tui.terminal import can_show, shows_unicode
 from envdoctor.tui.widgets.strip import probe_line
@@ -105,6 +105,13 @@ def test_a_cuda_build_without_a_known_cudnn_is_unknown() -> None:
     }
     assert links["cuDNN"] is LinkState.UNKNOWN
     assert links["driver"] is LinkState.ABSENT
+
+
+def test_a_gpu_that_could_not_be_looked_for_is_not_called_absent() -> None:
+    gpu = chain_of(machines.read("driver_silent"))[0]
+    assert gpu.state is LinkState.UNKNOWN
+    assert gpu.value == "not known: no answer within 20 s"
+    assert chain_of(machines.read("healthy_cpu"))[0].state is LinkState.ABSENT
 
 
 def test_groups_keep_causes_above_consequences() -> None:
@@ -220,6 +227,14 @@ def test_summary_names_the_cause_and_its_fix() -> None:
     assert "sudo apt install nvidia-driver-535-server" in text
     assert "ED212" not in text
     assert text.isascii()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "no-such", None])
+def test_summary_fits_any_stream(encoding: str | None) -> None:
+    text = "  ✗ 12 µs … 東京\n"
+    assert printable(text, encoding) == "  X 12 us . ????\n"
+    assert printable(text, "utf-8") == text
+    assert printable("12 µs\n", "latin-1") == "12 µs\n"
 
 
 def test_summary_of_nothing_and_of_a_part() -> None:

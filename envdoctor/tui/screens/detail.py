@@ -1,5 +1,6 @@
 """All of one finding: message, evidence, fixes in boxes, relatives, and the disease's page."""
 
+import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -18,8 +19,9 @@ from envdoctor.report import Report
 from envdoctor.tui.grouping import Fate, check_of, fate_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
+from envdoctor.tui.widgets.finding_text import commands_of, evidence_lines, headline, note_lines
 from envdoctor.tui.widgets.keys import KeyLine
+from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.wishes import CopyWanted, RerunWanted
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL, fate_text
@@ -41,8 +43,9 @@ class FixBox(Static, can_focus=True):
 
     def __init__(self, fix: Fix, number: int) -> None:
         self.commands = "\n".join(fix.commands)
-        body = Content.styled(self.commands, "bold") if fix.commands else Content("by hand")
-        super().__init__(body, classes="fix")
+        lines = fix.commands or ("by hand",)
+        body = [Paragraph(text=Content.styled(line, "bold"), hang=4) for line in lines]
+        super().__init__(Paragraphs(body), classes="fix")
         self.border_title = f"fix {number}: {SAFETY[fix.safety]}"
         self.border_subtitle = "c copies" if fix.commands else ""
 
@@ -61,8 +64,11 @@ class DetailScreen(StateScreen):
         Binding("escape", "app.pop_screen", "Back"),
         Binding("c", "copy", "Copy"),
         Binding("n", "walk(1)", "Next"),
-        Binding("p", "walk(-1)", "Previous"),
-        Binding("R", "rerun_check", "Re-run"),
+        Binding("p", "walk(-1)", "Prev"),
+        Binding("R", "rerun_check", "Re-check"),
+        # As everywhere; not named here, so that the line of keys fits 80 columns.
+        Binding("m", "app.measure", "Measure", show=False),
+        Binding("t", "app.target", "Target", show=False),
     ]
 
     def __init__(self, state: State, finding: Finding, page_of: PageOf) -> None:
@@ -70,6 +76,8 @@ class DetailScreen(StateScreen):
         self.finding = finding
         self._found_in = state.shown
         self._page_of = page_of
+        self._shown: tuple[Finding, ...] = ()
+        self._filling = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         yield Static("", id="gone", markup=False)
@@ -81,12 +89,19 @@ class DetailScreen(StateScreen):
         await self._show(self.finding)
 
     async def _show(self, finding: Finding) -> None:
+        """Another finding, from its top."""
+        async with self._filling:
+            await self._fill(finding)
+        body = self.query_one("#detail", VerticalScroll)
+        body.scroll_home(animate=False)
+        body.focus()
+
+    async def _fill(self, finding: Finding) -> None:
         self.finding, self._found_in = finding, self.state.shown
+        self._shown = self._known_of(finding)
         body = self.query_one("#detail", VerticalScroll)
         await body.remove_children()
         await body.mount(*self._parts(finding))
-        body.scroll_home(animate=False)
-        body.focus()
         self._say_what_became_of_it()
         page = self._page_of(finding.code)
         if page is not None:
@@ -94,17 +109,20 @@ class DetailScreen(StateScreen):
 
             await body.mount(Markdown(page, id="page", open_links=False))
 
+    def _known_of(self, finding: Finding) -> tuple[Finding, ...]:
+        report = self.state.report
+        return (finding, *related(report, finding)) if report else (finding,)
+
     def _parts(self, finding: Finding) -> list[Static | OptionList]:
         facts = [*headline(finding), *evidence_lines(finding.evidence)]
-        parts: list[Static | OptionList] = [Static(Content("\n").join(facts), id="facts")]
+        parts: list[Static | OptionList] = [Static(Paragraphs(facts), id="facts")]
         for number, fix in enumerate(finding.fixes, 1):
-            parts.append(
-                Static(Content.assemble(("fix: ", "bold"), fix.summary), classes="fix-text")
-            )
+            title = Content.assemble(("fix: ", "bold"), fix.summary)
+            parts.append(Static(Paragraphs([Paragraph(text=title, hang=5)]), classes="fix-text"))
             parts.append(FixBox(fix, number))
         notes = list(note_lines(finding.notes))
         if notes:
-            parts.append(Static(Content("\n").join(notes), id="notes"))
+            parts.append(Static(Paragraphs(notes), id="notes"))
         relatives = related(self.state.report, finding) if self.state.report else ()
         if relatives:
             options = (Option(_relative(one, finding), id=one.id) for one in relatives)
@@ -113,9 +131,27 @@ class DetailScreen(StateScreen):
             parts.append(links)
         return parts
 
-    def watch_state(self, before: State, state: State) -> None:
-        if self.is_mounted and before.settled is not state.settled:
+    async def watch_state(self, before: State, state: State) -> None:
+        if not self.is_mounted:
+            return
+        if before.settled is not state.settled:
             self._say_what_became_of_it()
+        if before.report is state.report or state.report is None:
+            return
+        same = (one for one in state.report.findings if one.id == self.finding.id)
+        finding = next(same, None)
+        if finding is not None and self._known_of(finding) != self._shown:
+            await self._show_news(finding)
+
+    async def _show_news(self, finding: Finding) -> None:
+        """The same finding with other words; whoever reads it stays where they are."""
+        body = self.query_one("#detail", VerticalScroll)
+        top = body.scroll_offset.y
+        async with self._filling:
+            await self._fill(finding)
+        if self.focused is None:
+            body.focus(scroll_visible=False)
+        self.call_after_refresh(body.scroll_to, y=top, animate=False)
 
     def _say_what_became_of_it(self) -> None:
         before, now = self._found_in, self.state.settled
@@ -137,9 +173,9 @@ class DetailScreen(StateScreen):
 
     def action_copy(self) -> None:
         """Copy the focused fix, else the first one that has commands."""
-        boxes = [box for box in self.query(FixBox) if box.commands]
-        chosen = next((box for box in boxes if box.has_focus), next(iter(boxes), None))
-        self.app.post_message(CopyWanted(chosen.commands if chosen else None))
+        focused = next((box for box in self.query(FixBox) if box.has_focus), None)
+        wanted = focused.commands if focused is not None else None
+        self.app.post_message(CopyWanted(wanted or commands_of(self.finding)))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check of this finding needs."""

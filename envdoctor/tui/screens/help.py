@@ -14,11 +14,13 @@ KEYS = (
         "everywhere",
         (
             ("1 2 3 4 5", "the tabs, from overview to what-if"),
-            ("Tab, arrows, Enter", "move, choose"),
+            ("Tab, arrows, Enter", "to the next part, move, choose"),
             ("r", "look at everything again"),
-            ("R", "run the chosen check again"),
+            ("R", "look again at what one check needs"),
             ("t", "examine another interpreter"),
-            ("c", "copy the fix's command to the clipboard"),
+            ("c", "copy the fix's commands to the clipboard"),
+            ("m", "measure, or measure again"),
+            ("x", "stop measuring; what was measured is kept"),
             ("s", "save JSON, Markdown, facts or a screenshot"),
             ("o", "open a saved report or facts file"),
             ("d", "dark or light"),
@@ -33,6 +35,7 @@ KEYS = (
             ("/", "filter by words; Esc clears"),
             ("f", "all severities, warnings and errors, errors only"),
             ("Enter", "all about a finding; opens and closes a group"),
+            ("Space", "opens and closes what is below a line"),
         ),
     ),
     (
@@ -43,10 +46,10 @@ KEYS = (
         ),
     ),
     (
-        "calibration",
+        "what-if",
         (
-            ("m", "measure, or measure again"),
-            ("x", "stop; what was measured is kept"),
+            ("/", "search a GPU; Esc clears"),
+            ("Enter", "what that GPU would bring here"),
         ),
     ),
 )

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
+from textual.events import Resize
 from textual.widgets import Input, TabbedContent, TabPane
 
 from envdoctor.findings import Finding
@@ -18,7 +19,9 @@ from envdoctor.tui.widgets.also import Also
 from envdoctor.tui.widgets.banner import Banner
 from envdoctor.tui.widgets.calibration import CalibrationPane
 from envdoctor.tui.widgets.chain import ChainList
+from envdoctor.tui.widgets.finding_text import commands_of
 from envdoctor.tui.widgets.findings import FindingsPane
+from envdoctor.tui.widgets.findings_tree import Row
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.libraries import LibrariesPane
 from envdoctor.tui.widgets.masthead import Masthead
@@ -27,7 +30,7 @@ from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.widgets.what_if import WhatIfPane
 from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
 
-MAIN_WIDGET = {
+TABS = {
     "overview": "#chain",
     "findings": "#findings-tree",
     "libraries": "#libraries-tree",
@@ -36,7 +39,8 @@ MAIN_WIDGET = {
 }
 """The tabs, in their order, with the part of each that takes the keys."""
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
-_HEIGHTS = [(0, "-short"), (36, "-tall")]
+_TALL = 36
+_HEIGHTS = [(0, "-short"), (_TALL, "-tall")]
 
 
 class MainScreen(StateScreen):
@@ -45,17 +49,10 @@ class MainScreen(StateScreen):
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
-            for number, name in enumerate(MAIN_WIDGET, 1)
-        ),
         # With priority, so that letters typed right behind it already go into the filter.
         Binding("slash", "filter", "Filter", key_display="/", priority=True),
-        Binding("r", "app.rerun", "Re-run"),
         Binding("R", "rerun_check", "Re-run check", show=False),
         Binding("c", "copy", "Copy"),
-        Binding("m", "app.measure", "Measure"),
-        Binding("x", "app.stop", "Stop", show=False),
     ]
 
     def __init__(self, state: State, gpus: Callable[[], tuple[str, ...]]) -> None:
@@ -65,7 +62,7 @@ class MainScreen(StateScreen):
     def compose(self) -> ComposeResult:
         yield Masthead(id="masthead").data_bind(MainScreen.state)
         with TabbedContent(initial="overview"):
-            with TabPane("1 Overview", id="overview"), VerticalScroll(can_focus=False):
+            with TabPane("1 Overview", id="overview"), VerticalScroll(id="overview-scroll"):
                 yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
                 yield ChainList().data_bind(MainScreen.state)
                 yield Also(id="also", markup=False).data_bind(MainScreen.state)
@@ -81,7 +78,11 @@ class MainScreen(StateScreen):
         yield StatusStrip(id="strip").data_bind(MainScreen.state)
         yield KeyLine(id="keys")
 
-    def action_tab(self, name: str) -> None:
+    def on_resize(self, event: Resize) -> None:
+        """Where lines are few, they are for what matters most."""
+        self.query_one(ProbeList).short = event.size.height < _TALL
+
+    def show_tab(self, name: str) -> None:
         """Show a tab and put the focus into it."""
         self.query_one(TabbedContent).active = name
 
@@ -90,7 +91,10 @@ class MainScreen(StateScreen):
         return not (action == "filter" and isinstance(self.focused, Input))
 
     def action_filter(self) -> None:
-        """The filter of the findings, from any tab."""
+        """The search of what-if on its tab; on any other the filter of the findings."""
+        if self.query_one(TabbedContent).active == "what-if":
+            self.query_one(WhatIfPane).open_search()
+            return
         self.query_one(TabbedContent).active = "findings"
         self.query_one(FindingsPane).open_filter()
 
@@ -100,44 +104,46 @@ class MainScreen(StateScreen):
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
         if not isinstance(self.focused, Input):
-            self.query_one(MAIN_WIDGET[pane_id]).focus()
+            self.query_one(TABS[pane_id]).focus()
 
     @on(WhatIfPane.Asked)
     def _what_if(self, event: WhatIfPane.Asked) -> None:
         self.app.post_message(PredictionWanted(event.gpu))
 
     @property
-    def finding(self) -> Finding | None:
-        """The finding that the user looks at: in the list, else the root cause."""
+    def _row(self) -> Row | None:
+        """The line of the findings that the user looks at; None on another tab."""
         try:
             on_list = self.query_one(TabbedContent).active == "findings"
-            chosen = self.query_one(FindingsPane).chosen if on_list else None
+            return self.query_one(FindingsPane).chosen if on_list else None
         except NoMatches:
             return None
-        if chosen is not None:
-            return chosen.finding
+
+    @property
+    def finding(self) -> Finding | None:
+        """The finding that the user looks at: in the list, else the root cause."""
+        row = self._row
+        if row is not None:
+            return row.finding
         report = self.state.report
         return report.findings[0] if report and report.findings else None
 
     def action_copy(self) -> None:
-        """Copy the first command of the fix of the finding."""
-        commands = [
-            command
-            for fix in (self.finding.fixes if self.finding else ())
-            for command in fix.commands
-        ]
-        self.app.post_message(CopyWanted(commands[0] if commands else None))
+        """Copy the commands of the fix of the finding."""
+        self.app.post_message(CopyWanted(commands_of(self.finding)))
 
     def action_rerun_check(self) -> None:
-        """Look again at what the chosen check needs."""
+        """Look again at what the check needs: that under the cursor, else that of the finding."""
         report = self.state.report
-        chosen = self.query_one(FindingsPane).chosen
-        if report is None or chosen is None:
+        if report is None:
             return
-        name = chosen.check.name if chosen.check else None
-        if chosen.finding is not None:
-            name = check_of(report, chosen.finding.code)
-        self.app.post_message(RerunWanted(name))
+        row = self._row
+        if row is not None and row.check is not None:
+            self.app.post_message(RerunWanted(row.check.name))
+        elif self.finding is not None:
+            self.app.post_message(RerunWanted(check_of(report, self.finding.code)))
+        else:
+            self.app.post_message(RerunWanted(None))
 
     @on(ChainList.Chosen)
     def _link_chosen(self, event: ChainList.Chosen) -> None:

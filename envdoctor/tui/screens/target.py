@@ -29,7 +29,7 @@ class TargetScreen(StateDialog):
         self._fill(self.state)
 
     def watch_state(self, before: State, state: State) -> None:
-        if self.is_mounted and before.targets is not state.targets:
+        if self.is_mounted and before.targets != state.targets:
             self._fill(state)
 
     def _fill(self, state: State) -> None:
@@ -38,9 +38,13 @@ class TargetScreen(StateDialog):
         if targets is None:
             return
         listed = self.query_one(OptionList)
+        chosen = listed.highlighted_option.id if listed.highlighted_option else None
+        paths = [one.path for one in targets]
         listed.set_options(Option(target_line(one), id=one.path) for one in targets)
-        (listed if targets else self.query_one(Input)).focus()
-        listed.highlighted = 0 if targets else None
+        listed.highlighted = paths.index(chosen) if chosen in paths else (0 if paths else None)
+        # Whoever is typing a path goes on typing.
+        if not self.query_one(Input).value:
+            (listed if targets else self.query_one(Input)).focus()
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

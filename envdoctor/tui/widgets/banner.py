@@ -8,7 +8,13 @@ from envdoctor.findings import Finding, Severity, Verdict
 from envdoctor.render.text import VERDICTS
 from envdoctor.report import Report
 from envdoctor.tui.state import State
+from envdoctor.tui.unseen import not_looked_for
+from envdoctor.tui.widgets.finding_text import fix_lines
+from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import VERDICT_SYMBOL, plural, severity_label, sureness
+
+MESSAGE_LINES = 3
+"""How much of a message is shown above its fix; the detail has all of it."""
 
 _CLASSES = tuple(f"-{verdict.value}" for verdict in Verdict)
 
@@ -33,7 +39,7 @@ class Banner(Static):
             self.add_class(f"-{verdict.value}")
         self.border_title = title(state)
         self.border_subtitle = counts(state.report) if state.report else ""
-        self.update(body(state))
+        self.update(Paragraphs(body(state)))
 
 
 def verdict_shown(state: State) -> Verdict | None:
@@ -56,17 +62,20 @@ def title(state: State) -> str:
     return f"{VERDICT_SYMBOL[verdict]} {verdict.value.upper()}: {VERDICTS[verdict]}{so_far}"
 
 
-def body(state: State) -> Content:
-    """The root cause with its fix; where there is none, what was looked at."""
+def body(state: State) -> list[Paragraph]:
+    """The root cause with its fix; where none is sure, what could not be looked at."""
     report = state.report
     if report is None:
-        return Content(state.examining or "`r` looks again")
+        return [Paragraph(text=Content(state.examining or "`r` looks again"))]
+    incomplete = state.final and report.verdict is Verdict.INCOMPLETE
+    parts = _unseen(report) if incomplete else []
     if report.findings and report.findings[0].severity is not Severity.INFO:
-        return _cause(report.findings[0])
-    if state.final and report.verdict is Verdict.INCOMPLETE:
-        return _unseen(report)
+        parts += _cause(report.findings[0])
+    if parts:
+        return parts
     ran = sum(check.status == "ran" for check in report.checks)
-    return Content(f"{plural(ran, 'check')} looked and found nothing to repair")
+    said = f"{plural(ran, 'check')} looked and found nothing to repair"
+    return [Paragraph(text=Content(said))]
 
 
 def counts(report: Report) -> str:
@@ -84,20 +93,25 @@ def counts(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _cause(finding: Finding) -> Content:
-    lines = [
-        Content.assemble(
-            severity_label(finding),
-            (f" {finding.name}{sureness(finding)}", "bold"),
-            f": {finding.message}",
-        )
-    ]
-    for fix in finding.fixes[:1]:
-        lines.append(Content.assemble(("fix: ", "bold"), fix.summary))
-        lines += [Content.styled(f"  $ {command}", "bold") for command in fix.commands[:2]]
-    return Content("\n").join(lines)
+def _cause(finding: Finding) -> list[Paragraph]:
+    """Where space is short the message is cut, never the fix."""
+    said = Content.assemble(
+        severity_label(finding),
+        (f" {finding.name}{sureness(finding)}", "bold"),
+        f": {finding.message}",
+    )
+    fix = (line for fix in finding.fixes[:1] for line in fix_lines(fix))
+    return [Paragraph(text=said, most=MESSAGE_LINES), *fix]
 
 
-def _unseen(report: Report) -> Content:
-    reasons = dict.fromkeys(check.reason for check in report.checks if check.status != "ran")
-    return Content("\n").join(Content(f"could not look: {reason}") for reason in list(reasons)[:3])
+def _unseen(report: Report) -> list[Paragraph]:
+    """Why a look failed, and which errors may hide behind it."""
+    parts = []
+    for reason, names in not_looked_for(report).items():
+        said = Content.assemble(("? could not look: ", "bold $text-warning"), reason)
+        parts.append(Paragraph(text=said, hang=2, most=2))
+        missed = Content(f"not looked for: {', '.join(names)}")
+        parts.append(Paragraph(text=missed, first="  ", hang=4, most=2))
+    if not parts:
+        parts.append(Paragraph(text=Content("no plugin with checks could be loaded")))
+    return parts

@@ -3,6 +3,7 @@
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.reactive import reactive
+from textual.theme import Theme
 from textual.widgets import ProgressBar, Static
 
 from envdoctor.calibration.results import Calibration
@@ -36,6 +37,11 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         self._shown: Calibration | None = None
         self.query_one("#live").display = False
         self._show_results(self.state)
+        self.app.theme_changed_signal.subscribe(self, self._recoloured)
+
+    def _recoloured(self, _: Theme) -> None:
+        self._shown = None
+        self._show_results(self.state)
 
     def watch_state(self, before: State, state: State) -> None:
         if not self.is_mounted:
@@ -54,7 +60,8 @@ class CalibrationPane(VerticalScroll, can_focus=True):
             self._rows = {}
             self.query_one("#live-rows").remove_children()
         now = measuring.now
-        self.query_one("#live-now", Static).update((now and now.message) or "starting the worker")
+        says = (now and now.message) or "starting the worker"
+        self.query_one("#live-now", Static).update(says, layout=False)
         bar = self.query_one(ProgressBar)
         bar.display = bool(now and now.budget_s)
         if now is not None and now.budget_s:

@@ -18,12 +18,13 @@ from envdoctor.calibration.results import (
     Telemetry,
 )
 from envdoctor.calibration.speedup import figure
+from envdoctor.tui.words import rich_style
 
 
 def sections(calibration: Calibration) -> Iterator[tuple[str, RenderableType]]:
     """The parts that have something to say, each with its title."""
     if calibration.runs:
-        yield "ResNet-50 training, images/s", rates_table(calibration)
+        yield "ResNet-50 training", rates_table(calibration)
     if calibration.speedups:
         yield "speedups", speedup_table(calibration.speedups)
     if calibration.epochs:
@@ -60,7 +61,9 @@ def rates_table(calibration: Calibration) -> Table:
             *(rate.images_per_s.high for rate in expected.values()),
         )
     )
+    bar_colour = rich_style("$primary").color or "default"
     table = _grid(5)
+    table.add_row(*(Text(title, "italic") for title in _RATES))
     for run in calibration.runs:
         rate = run.images_per_s
         should = expected.get((run.device, run.precision)) if _is_plain(run) else None
@@ -77,9 +80,12 @@ def rates_table(calibration: Calibration) -> Table:
                 Text("expected", "italic"),
                 figure(should.images_per_s.median),
                 f"{_range(should.images_per_s)} {should.verdict}",
-                Bar(highest, 0, should.images_per_s.median, color="bright_black"),
+                Bar(highest, 0, should.images_per_s.median, color=bar_colour),
             )
     return table
+
+
+_RATES = ("device", "", "images/s", "range", "")
 
 
 def _is_plain(run: CalibrationRun) -> bool:
@@ -89,7 +95,7 @@ def _is_plain(run: CalibrationRun) -> bool:
 def _reached(expected: ExpectedRate | None) -> str:
     if expected is None or expected.measured_over_expected is None:
         return ""
-    return f"{100 * expected.measured_over_expected:.0f} %"
+    return f"{100 * expected.measured_over_expected:.0f} % of expected"
 
 
 def _steadiness(run: CalibrationRun) -> str:
@@ -144,10 +150,9 @@ def pipeline_table(pipeline: InputPipeline, runs: Iterable[CalibrationRun]) -> G
         table.add_row(
             name, Text(figure(rate.median), "bold"), _range(rate), Bar(highest, 0, rate.median)
         )
+    slow = rich_style("bold $text-warning")
     lines = [
-        Text(
-            f"{feed.device} {feed.precision}: {feed.sentence}", "bold yellow" if feed.waits else ""
-        )
+        Text(f"{feed.device} {feed.precision}: {feed.sentence}", slow if feed.waits else "")
         for feed in pipeline.feeds
     ]
     if pipeline.decoder is None:

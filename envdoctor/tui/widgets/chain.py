@@ -57,7 +57,8 @@ def link_line(link: Link, number: int, of: int) -> Content:
     joint = "╳" if link.state is LinkState.BROKEN else _joint(number, of)
     style = LINK_STYLE[link.state]
     finding = link.finding
-    behind = f"  {finding.code} {finding.name}" if finding else ""
+    shown = finding is not None and link.state is not LinkState.WAITING
+    behind = f"  {finding.code} {finding.name}" if finding and shown else ""
     return Content.assemble(
         (f"{joint} ", "$text-muted" if joint != "╳" else style),
         (f"{LINK_SYMBOL[link.state]} {link.name:<8} {link.state.value:<9}", style),

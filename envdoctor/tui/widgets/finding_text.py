@@ -5,56 +5,77 @@ from collections.abc import Iterable, Iterator
 from textual.content import Content
 
 from envdoctor.findings import Evidence, Finding, Fix
+from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import SAFETY, severity_label, sureness
 
 
-def finding_text(finding: Finding) -> Content:
-    """All of a finding but its page, for a pane beside the list."""
-    lines = [
-        *headline(finding),
-        *evidence_lines(finding.evidence),
-        *fix_lines(finding.fixes),
-        *note_lines(finding.notes),
-    ]
-    return Content("\n").join(lines)
+def finding_text(finding: Finding) -> Paragraphs:
+    """All of a finding but its page, for a pane beside the list: the fix before the evidence."""
+    return Paragraphs(
+        [
+            *headline(finding),
+            *fixes_lines(finding.fixes),
+            *evidence_lines(finding.evidence),
+            *note_lines(finding.notes),
+        ]
+    )
 
 
-def headline(finding: Finding) -> Iterator[Content]:
+def headline(finding: Finding) -> Iterator[Paragraph]:
     """Severity, code, name, then the message."""
     subject = f" · {finding.subject}" if finding.subject else ""
-    yield Content.assemble(
-        severity_label(finding), (f" {finding.name}{sureness(finding)}{subject}", "bold")
-    )
-    yield Content(finding.message)
+    yield _line(severity_label(finding), (f" {finding.name}{sureness(finding)}{subject}", "bold"))
+    yield _line(finding.message)
     if finding.because:
-        yield Content.styled(f"↳ because of {finding.because}", "$text-muted")
+        yield _line((f"↳ because of {finding.because}", "$text-muted"))
 
 
-def evidence_lines(evidence: Iterable[Evidence]) -> Iterator[Content]:
+def evidence_lines(evidence: Iterable[Evidence]) -> Iterator[Paragraph]:
     """What was observed, each with where it was read."""
     for number, item in enumerate(evidence):
         if number == 0:
-            yield Content("")
-            yield Content.styled("evidence", "bold")
-        yield Content.assemble(
-            f"  {item.label}: ", (item.value, "bold"), (f"  ({item.source})", "$text-muted")
+            yield _line("")
+            yield _line(("evidence", "bold"))
+        text = Content.assemble(
+            f"{item.label}: ", (item.value, "bold"), (f"  ({item.source})", "$text-muted")
         )
+        yield Paragraph(text=text, first="  ", hang=4)
 
 
-def fix_lines(fixes: Iterable[Fix]) -> Iterator[Content]:
-    """Every way to repair, with its commands."""
+def fixes_lines(fixes: Iterable[Fix]) -> Iterator[Paragraph]:
+    """Every way to repair, each below an empty line."""
     for fix in fixes:
-        yield Content("")
-        yield Content.assemble(
-            ("fix: ", "bold"), fix.summary, (f"  ({SAFETY[fix.safety]})", "$text-muted")
-        )
-        for command in fix.commands:
-            yield Content.styled(f"  $ {command}", "bold")
+        yield _line("")
+        yield from fix_lines(fix)
 
 
-def note_lines(notes: Iterable[str]) -> Iterator[Content]:
+def fix_lines(fix: Fix) -> Iterator[Paragraph]:
+    """One way to repair, with its commands and what they change."""
+    yield Paragraph(text=fix_title(fix), hang=5)
+    for command in fix.commands:
+        yield Paragraph(text=Content.styled(command, "bold"), first="  $ ", hang=6)
+
+
+def commands_of(finding: Finding | None) -> str | None:
+    """What `c` copies: all commands of the first fix that has any."""
+    fixes = finding.fixes if finding is not None else ()
+    return next(("\n".join(fix.commands) for fix in fixes if fix.commands), None)
+
+
+def fix_title(fix: Fix) -> Content:
+    """`fix: update the driver  (needs root)`."""
+    return Content.assemble(
+        ("fix: ", "bold"), fix.summary, (f"  ({SAFETY[fix.safety]})", "$text-muted")
+    )
+
+
+def note_lines(notes: Iterable[str]) -> Iterator[Paragraph]:
     """Why, with the source."""
     for number, note in enumerate(notes):
         if number == 0:
-            yield Content("")
-        yield Content.assemble(("note: ", "bold"), note)
+            yield _line("")
+        yield Paragraph(text=Content.assemble(("note: ", "bold"), note), hang=6)
+
+
+def _line(*parts: Content | str | tuple[str, str]) -> Paragraph:
+    return Paragraph(text=Content.assemble(*parts))

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,23 +14,9 @@ from textual.widgets import Input, Static, Tree
 
 from envdoctor.findings import Finding, Severity
 from envdoctor.report import Report
-from envdoctor.tui.grouping import (
-    Group,
-    Wanted,
-    group_findings,
-    passed_checks,
-    unrun_checks,
-)
+from envdoctor.tui.grouping import Group, Wanted, group_findings
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.findings_tree import (
-    Row,
-    add_group,
-    add_passed,
-    add_unrun,
-    nodes_below,
-    preview,
-    probe_label,
-)
+from envdoctor.tui.widgets.findings_tree import FindingsTree, Row, preview
 from envdoctor.tui.widgets.strip import TICK_S
 from envdoctor.tui.words import plural
 
@@ -63,28 +48,25 @@ class FindingsPane(Vertical):
         yield Input(placeholder="words that must all occur; Esc clears", id="filter", compact=True)
         yield Static(id="shown")
         with Container(id="list-and-preview"):
-            tree: Tree[Row] = Tree("", id="findings-tree")
-            tree.show_root = False
-            tree.guide_depth = 2
-            yield tree
-            with VerticalScroll(id="preview", can_focus=False):
+            yield FindingsTree(id="findings-tree")
+            with VerticalScroll(id="preview"):
                 yield Static(id="preview-text")
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
+        self._previewed: str | None = None
         self._timer = self.set_interval(TICK_S, self._tick, pause=True)
         self._rebuild()
 
     @property
-    def listed(self) -> Tree[Row]:
+    def listed(self) -> FindingsTree:
         """The tree itself."""
-        return self.query_one("#findings-tree", Tree)
+        return self.query_one(FindingsTree)
 
     @property
     def chosen(self) -> Row | None:
         """What the cursor is on."""
-        node = self.listed.cursor_node
-        return node.data if node is not None else None
+        return self.listed.chosen
 
     def watch_state(self, before: State, state: State) -> None:
         if not self.is_mounted:
@@ -92,7 +74,7 @@ class FindingsPane(Vertical):
         if before.report is not state.report:
             self._rebuild()
         elif before.probes is not state.probes:
-            self._rebuild_probes()
+            self.listed.show_probes(state.probes)
         if state.running:
             self._timer.resume()
         else:
@@ -139,33 +121,22 @@ class FindingsPane(Vertical):
         row = event.node.data
         if row is not None and row.finding is not None:
             self.post_message(self.Opened(row.finding))
+        else:
+            self.listed.toggle_below(event.node)
 
     def _rebuild(self) -> None:
         report = self.state.report
-        tree = self.listed
-        chosen = self.chosen
-        opened = {
-            node.data.key for node in nodes_below(tree.root) if node.data and node.is_expanded
-        }
-        tree.clear()
+        groups = group_findings(report, self.wanted) if report is not None else ()
         if report is None:
             self.query_one("#shown", Static).update("nothing is known yet")
         else:
-            groups = group_findings(report, self.wanted)
             self._say_what_is_shown(report, groups)
-            for group in groups:
-                add_group(tree.root, group)
-            add_passed(tree.root, passed_checks(report, self.wanted), opened)
-            add_unrun(tree.root, unrun_checks(report, self.wanted), opened)
-        self._probes_node = tree.root.add(
-            Text("probes"), data=Row(key="probes"), expand="probes" in opened or report is None
-        )
-        self._rebuild_probes()
-        self._return_to(chosen)
+        self.listed.show(self.state, groups, self.wanted)
+        self._preview(self.chosen)
 
     def _say_what_is_shown(self, report: Report, groups: tuple[Group, ...]) -> None:
         shown = sum(len(group.findings) for group in groups)
-        text = f", with “{self.wanted.text}”" if self.wanted.text else ""
+        text = f", with “{self.wanted.text}” (Esc clears)" if self.wanted.text else ""
         self.query_one("#shown", Static).update(
             Content.styled(
                 f" {shown} of {plural(len(report.findings), 'finding')} · "
@@ -174,41 +145,12 @@ class FindingsPane(Vertical):
             )
         )
 
-    def _return_to(self, chosen: Row | None) -> None:
-        """The same line again for a user who is in the list; else the first finding."""
-        nodes = list(nodes_below(self.listed.root))
-        on_a_line = chosen is not None and (chosen.finding or chosen.check or chosen.probe)
-        kept = chosen if on_a_line and self.listed.has_focus else None
-        same = (node for node in nodes if kept and node.data and node.data.key == kept.key)
-        first = (node for node in nodes if node.data and node.data.finding)
-        node = next(same, None) or next(first, None) or next(iter(nodes), None)
-        if node is not None:
-            self.call_after_refresh(self.listed.move_cursor, node)
-            self._preview(node.data)
-
-    def _rebuild_probes(self) -> None:
-        probes = self.state.probes
-        done = sum(not probe.running for probe in probes)
-        self._probes_node.set_label(Text(f"· {done} of {plural(len(probes), 'probe')} done"))
-        present = {child.data.key: child for child in self._probes_node.children if child.data}
-        for probe in probes:
-            row = Row(key=f"probe {probe.name}", probe=probe)
-            node = present.pop(row.key, None)
-            if node is None:
-                self._probes_node.add_leaf(probe_label(probe), data=row)
-            else:
-                node.data = row
-                node.set_label(probe_label(probe))
-        for node in present.values():
-            node.remove()
-
     def _tick(self) -> None:
-        if not self._probes_node.is_expanded:
-            return
-        for node in self._probes_node.children:
-            if node.data and node.data.probe and node.data.probe.running:
-                node.set_label(probe_label(node.data.probe))
+        self.listed.tick()
 
     def _preview(self, row: Row | None) -> None:
         self.query_one("#preview-text", Static).update(preview(row))
-        self.query_one("#preview").scroll_home(animate=False)
+        key = row.key if row is not None else None
+        if key != self._previewed:
+            self._previewed = key
+            self.query_one("#preview").scroll_home(animate=False)

@@ -39,4 +39,4 @@ def parts(bindings: Iterable[ActiveBinding], display: Callable[[Binding], str]) 
         binding = active.binding
         if binding.show and active.enabled:
             key, what = escape(display(binding)), escape(binding.description)
-            yield f"[@click=app.simulate_key('{binding.key}')][bold $accent]{key}[/] {what}[/]"
+            yield f"[@click=app.simulate_key('{binding.key}')][bold $text-accent]{key}[/] {what}[/]"

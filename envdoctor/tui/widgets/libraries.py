@@ -1,6 +1,6 @@
 """The loader's resolution: for each library the file that wins, why, and what is wrong."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import msgspec
 from rich.text import Text
@@ -10,87 +10,141 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static, Tree
+from textual.widgets.tree import TreeNode
 
-from envdoctor.loader.facts import LibraryResolution, Owner, Problem, ResolvedLibrary
+from envdoctor.loader.facts import Extension, LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.report import Report
+from envdoctor.tui.library_tree import Branch, branches
 from envdoctor.tui.state import State
+from envdoctor.tui.widgets.kept_tree import KeptTree
+from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import plural
 
-Item = ResolvedLibrary | Problem | None
+_WRONG = "bold $text-error"
 _WHEN = {
-    "start": "loaded when python starts",
     "import": "loaded by `import torch`",
     "query": "loaded when torch says its versions",
     "use": "loaded by the first operation on a GPU",
+    "start": "loaded when python starts",
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What a line stands for; `key` is stable while the report changes."""
+
+    key: str
+    library: ResolvedLibrary | None = None
+    problem: Problem | None = None
+    again: tuple[ResolvedLibrary, ...] = ()
+
+
+class LibrariesTree(KeptTree[Item]):
+    """What is wrong first, then which library is opened for which, by the moment of loading."""
+
+    def show(self, resolution: LibraryResolution | None) -> None:
+        """All of it anew."""
+        with self.rebuilt(lambda item: item.library is not None):
+            if resolution is not None:
+                self._add_wrong(resolution)
+                for when, title in _WHEN.items():
+                    self._add_moment(resolution, when, title)
+                for extension in resolution.extensions:
+                    self._add_extension(extension)
+
+    def _add_wrong(self, resolution: LibraryResolution) -> None:
+        wrong = [one for one in resolution.libraries if is_wrong(one)]
+        if not wrong:
+            return
+        title = f"✗ {plural(len(wrong), 'library', 'libraries')} with problems"
+        node = self.grow(self.root, Text(title, _WRONG), Item(key="wrong"), opened=True)
+        for library in wrong:
+            item = Item(key=f"wrong {library.soname}", library=library)
+            node.add_leaf(library_line(library), data=item)
+
+    def _add_moment(self, resolution: LibraryResolution, when: str, title: str) -> None:
+        libraries = [one for one in resolution.libraries if one.when == when]
+        if not libraries:
+            return
+        label = Text(f"{title}: {len(libraries)}", "bold")
+        node = self.grow(self.root, label, Item(key=when), opened=when != "start")
+        for branch in branches(libraries):
+            self._add_branch(node, branch)
+
+    def _add_branch(self, above: TreeNode[Item], branch: Branch) -> None:
+        library = branch.library
+        item = Item(key=library.soname, library=library)
+        if not branch.below and not branch.again:
+            above.add_leaf(library_line(library), data=item)
+            return
+        node = self.grow(above, library_line(library), item, opened=True)
+        for below in branch.below:
+            self._add_branch(node, below)
+        if branch.again:
+            item = Item(key=f"again {library.soname}", again=branch.again)
+            node.add_leaf(again_line(branch.again), data=item)
+
+    def _add_extension(self, extension: Extension) -> None:
+        if not extension.problems:
+            return
+        title = Text(f"✗ {extension.distribution}: {extension.path}", _WRONG)
+        node = self.grow(self.root, title, Item(key=extension.path), opened=True)
+        for problem in extension.problems:
+            line = problem_line(problem)
+            item = Item(key=f"{extension.path} {line}", problem=problem)
+            node.add_leaf(Text(line), data=item)
+
+
 class LibrariesPane(Vertical):
-    """A tree: what is wrong first, then the libraries by the moment when they are loaded."""
+    """The tree, with all about the line under its cursor beside or below it."""
 
     state: reactive[State] = reactive(State())
 
     def compose(self) -> ComposeResult:
         yield Static("", id="libraries-say", markup=False)
         with Container(id="libraries-and-detail"):
-            tree: Tree[Item] = Tree("", id="libraries-tree")
-            tree.show_root = False
-            tree.guide_depth = 2
-            yield tree
-            with VerticalScroll(id="library-detail", can_focus=False):
+            yield LibrariesTree(id="libraries-tree")
+            with VerticalScroll(id="library-detail"):
                 yield Static("", id="library-text", markup=False)
 
     def on_mount(self) -> None:
-        self._rebuild()
+        self._resolution: LibraryResolution | None = None
+        self._show(self.state)
 
     def watch_state(self, before: State, state: State) -> None:
-        if self.is_mounted and before.report is not state.report:
-            self._rebuild()
+        changed = before.report is not state.report or before.final != state.final
+        if self.is_mounted and changed:
+            self._show(state)
+
+    def _show(self, state: State) -> None:
+        resolution = resolution_of(state.report)
+        self.query_one("#libraries-say", Static).update(says(resolution, state))
+        if resolution == self._resolution:
+            return
+        self._resolution = resolution
+        tree = self.query_one(LibrariesTree)
+        tree.show(resolution)
+        self._explain(tree.chosen)
 
     @on(Tree.NodeHighlighted, "#libraries-tree")
     def _highlighted(self, event: Tree.NodeHighlighted[Item]) -> None:
         event.stop()
         self._explain(event.node.data)
 
-    def _explain(self, item: Item) -> None:
-        if isinstance(item, ResolvedLibrary):
-            text = library_text(item)
-        elif isinstance(item, Problem):
-            text = Content(problem_line(item))
-        else:
-            text = Content("")
+    @on(Tree.NodeSelected, "#libraries-tree")
+    def _selected(self, event: Tree.NodeSelected[Item]) -> None:
+        event.stop()
+        self.query_one(LibrariesTree).toggle_below(event.node)
+
+    def _explain(self, item: Item | None) -> None:
+        text: Content | Paragraphs = Content("")
+        if item is not None and item.library is not None:
+            text = library_text(item.library)
+        elif item is not None and item.problem is not None:
+            text = Content(problem_line(item.problem))
+        elif item is not None and item.again:
+            text = again_text(item.again)
         self.query_one("#library-text", Static).update(text)
-
-    def _rebuild(self) -> None:
-        tree = self.query_one("#libraries-tree", Tree)
-        tree.clear()
-        resolution = resolution_of(self.state.report)
-        self.query_one("#libraries-say", Static).update(says(resolution, self.state.report))
-        if resolution is None:
-            return
-        for title, libraries in groups(resolution):
-            node = tree.root.add(title, expand=True)
-            for library in libraries:
-                node.add_leaf(library_line(library), data=library)
-        for extension in resolution.extensions:
-            if extension.problems:
-                title = Text(f"✗ {extension.distribution}: {extension.path}", "bold red")
-                node = tree.root.add(title, expand=True)
-                for problem in extension.problems:
-                    node.add_leaf(Text(problem_line(problem)), data=problem)
-        self.call_after_refresh(tree.move_cursor_to_line, 1)
-
-
-def groups(resolution: LibraryResolution) -> Iterator[tuple[Text, tuple[ResolvedLibrary, ...]]]:
-    """What is wrong, then the others by the moment when they are loaded; no empty group."""
-    wrong = tuple(one for one in resolution.libraries if is_wrong(one))
-    if wrong:
-        title = f"✗ {plural(len(wrong), 'library', 'libraries')} with problems"
-        yield Text(title, "bold red"), wrong
-    for when, title in _WHEN.items():
-        fine = tuple(one for one in resolution.libraries if one.when == when and one not in wrong)
-        if fine:
-            yield Text(f"{title}: {len(fine)}", "bold"), fine
 
 
 def resolution_of(report: Report | None) -> LibraryResolution | None:
@@ -104,10 +158,12 @@ def resolution_of(report: Report | None) -> LibraryResolution | None:
         return None
 
 
-def says(resolution: LibraryResolution | None, report: Report | None) -> str:
+def says(resolution: LibraryResolution | None, state: State) -> str:
     """One line above the tree."""
+    if resolution is None and not state.final:
+        return "not yet known: the examination is not finished"
     if resolution is None:
-        fact = report.facts.get("LibraryResolution", {}) if report else {}
+        fact = state.report.facts.get("LibraryResolution", {}) if state.report else {}
         return f"nothing is known of the libraries: {fact.get('detail') or 'not looked at'}"
     wrong = sum(is_wrong(one) for one in resolution.libraries)
     count = plural(len(resolution.libraries), "library", "libraries")
@@ -126,41 +182,70 @@ def is_wrong(library: ResolvedLibrary) -> bool:
 def library_line(library: ResolvedLibrary) -> Text:
     """`✓ libcudart.so.12  12.4.127  nvidia-cuda-runtime-cu12  RUNPATH`."""
     if is_wrong(library):
-        symbol, style = "✗", "bold red"
+        symbol, style = "✗", _WRONG
     elif library.path is None:
         symbol, style = "–", ""
     elif library.clean_path is not None:
-        symbol, style = "!", "yellow"
+        symbol, style = "!", "$text-warning"
     else:
-        symbol, style = "✓", "green"
+        symbol, style = "✓", "$text-success"
     parts = (library.version, library.owner and library.owner.name, library.rule)
     rest = "  ".join(part for part in parts if part) or (library.path or "not there")
     return Text.assemble((f"{symbol} {library.soname}", style), f"  {rest}")
 
 
-def library_text(library: ResolvedLibrary) -> Content:
+def again_line(libraries: tuple[ResolvedLibrary, ...]) -> Text:
+    """`· also needs libc10.so, ✗ libcudart.so.12`, for libraries that stand elsewhere."""
+    names = ", ".join(f"✗ {one.soname}" if is_wrong(one) else one.soname for one in libraries)
+    wrong = any(map(is_wrong, libraries))
+    return Text(f"· also needs {names}", "$text-error" if wrong else "$text-muted")
+
+
+def again_text(libraries: tuple[ResolvedLibrary, ...]) -> Paragraphs:
+    """The libraries with their files, one below the other."""
+    title = Paragraph(text=Content.styled("also needs, and stands elsewhere in the tree", "bold"))
+    files = [
+        Paragraph(text=Content(f"{one.soname}: {one.path or 'not there'}"), first="  ", hang=4)
+        for one in libraries
+    ]
+    return Paragraphs([title, *files])
+
+
+def library_text(library: ResolvedLibrary) -> Paragraphs:
     """All about one library."""
     rows = [
         ("file", library.path or "none"),
         ("because", " ".join(filter(None, (library.rule, library.directory)))),
         ("of", library.rule_of),
         ("version", library.version),
-        ("owner", _owner(library.owner)),
+        ("owner", _owner(library)),
         ("needed by", ", ".join(map(_short, library.needed_by))),
         ("how", f"{library.how}, {_WHEN.get(library.when, library.when)}"),
         ("without LD_LIBRARY_PATH", library.clean_path),
     ]
-    lines = [Content.styled(library.soname, "bold")]
-    lines += [Content.assemble((f"{name}: ", "bold"), text) for name, text in rows if text]
-    lines += [Content.styled(problem_line(one), "bold $text-error") for one in library.problems]
-    lines += [Content(f"also offered: {one.path} ({one.rule})") for one in library.alternatives]
-    return Content("\n").join(lines)
+    lines = [Paragraph(text=Content.styled(library.soname, "bold"))]
+    lines += [
+        Paragraph(text=Content.styled(problem_line(one), "bold $text-error"), hang=2)
+        for one in library.problems
+    ]
+    lines += [
+        Paragraph(text=Content.assemble((f"{name}: ", "bold"), text), hang=2)
+        for name, text in rows
+        if text
+    ]
+    lines += [
+        Paragraph(text=Content(f"also offered: {one.path} ({one.rule})"), hang=2)
+        for one in library.alternatives
+    ]
+    return Paragraphs(lines)
 
 
-def _owner(owner: Owner | None) -> str | None:
+def _owner(library: ResolvedLibrary) -> str | None:
+    owner = library.owner
     if owner is None:
         return None
-    damaged = ", not of the size that was installed" if owner.intact is False else ""
+    there = library.path is not None
+    damaged = ", not of the size that was installed" if there and owner.intact is False else ""
     return f"{owner.name} {owner.version} ({owner.kind}{damaged})"
 
 

@@ -21,5 +21,6 @@ class SparkRow(Horizontal):
 
     def show(self, label: str, data: Sequence[float]) -> None:
         """Another label, and the figures so far."""
-        self._label.update(label)
-        self._line.data = list(data)
+        self._label.update(label, layout=False)
+        # From nothing, so that a figure that has settled looks settled.
+        self._line.data = [0.0, *data]

@@ -7,6 +7,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envdoctor.tui.state import ProbeState, State
+from envdoctor.tui.unseen import could_not_look, did_not_apply, number_of
 from envdoctor.tui.words import spinner
 
 TICK_S = 0.1
@@ -35,7 +36,7 @@ class StatusStrip(Static):
         self._draw()
 
     def _draw(self) -> None:
-        self.update(strip(self.state, time.monotonic()))
+        self.update(strip(self.state, time.monotonic()), layout=False)
 
 
 def strip(state: State, now: float) -> Content:
@@ -82,6 +83,9 @@ def _idle(state: State) -> str:
     if state.report is None:
         return "nothing examined yet"
     ran = sum(check.status == "ran" for check in state.report.checks)
-    left = len(state.report.checks) - ran
-    skipped = f", {left} could not run" if left else ""
-    return f"{ran} of {len(state.report.checks)} checks ran{skipped} · {state.report.created_at}"
+    parts = [f"{ran} of {len(state.report.checks)} checks ran"]
+    if unseen := number_of(could_not_look(state.report)):
+        parts.append(f"{unseen} could not look")
+    if other := number_of(did_not_apply(state.report)):
+        parts.append(f"{other} did not apply")
+    return f"{', '.join(parts)} · {state.report.created_at}"

@@ -1,9 +1,12 @@
 """Pick a GPU and see what it would bring here."""
 
+from typing import ClassVar
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.message import Message
 from textual.reactive import reactive
@@ -16,12 +19,15 @@ from envdoctor.tui.contract import Predicted
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.calibration_text import epochs_text, speedup_table
 
-_HINT = "choose a GPU and press Enter; type above to search"
+_HINT = "choose a GPU and press Enter; `/` searches"
 
 
 class WhatIfPane(Vertical):
     """The list of GPUs that the knowledge holds, and the prediction for the chosen one."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "end_search", "Clear search", show=False),
+    ]
     state: reactive[State] = reactive(State())
 
     class Asked(Message):
@@ -32,11 +38,20 @@ class WhatIfPane(Vertical):
             self.gpu = gpu
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="search a GPU", id="gpu-search", compact=True)
+        yield Input(placeholder="words of a GPU's name; Esc clears", id="gpu-search", compact=True)
         with Container(id="gpus-and-prediction"):
             yield OptionList(id="gpus", markup=False)
-            with VerticalScroll(id="prediction", can_focus=False):
+            with VerticalScroll(id="prediction"):
                 yield Static(_HINT, id="prediction-text", markup=False)
+
+    def open_search(self) -> None:
+        """Put the focus into the search field."""
+        self.query_one("#gpu-search").focus()
+
+    def action_end_search(self) -> None:
+        """All GPUs again."""
+        self.query_one("#gpu-search", Input).value = ""
+        self.query_one("#gpus").focus()
 
     def on_mount(self) -> None:
         self._gpus: tuple[str, ...] = ()

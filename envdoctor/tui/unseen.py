@@ -1,0 +1,39 @@
+"""The checks that did not run: those that could not look, and those that did not apply. Pure."""
+
+from envdoctor.report import CheckRecord, Report
+from envdoctor.tui.grouping import Wanted, unrun_checks
+
+ByReason = dict[str, tuple[CheckRecord, ...]]
+
+
+def could_not_look(report: Report, wanted: Wanted | None = None) -> ByReason:
+    """The checks whose look failed, by the reason: what is wrong there is unknown."""
+    failed = _failed(report)
+    unrun = unrun_checks(report, wanted or Wanted())
+    return {reason: checks for reason, checks in unrun.items() if reason in failed}
+
+
+def did_not_apply(report: Report, wanted: Wanted | None = None) -> ByReason:
+    """The checks that had nothing to look at here, or were not wanted, by the reason."""
+    failed = _failed(report)
+    unrun = unrun_checks(report, wanted or Wanted())
+    return {reason: checks for reason, checks in unrun.items() if reason not in failed}
+
+
+def number_of(by_reason: ByReason) -> int:
+    """How many checks there are."""
+    return sum(map(len, by_reason.values()))
+
+
+def not_looked_for(report: Report) -> dict[str, tuple[str, ...]]:
+    """For each reason of a look that failed, the errors that may hide behind it, by name."""
+    return {
+        checks[0].reason: tuple(check.name for check in checks if check.blind)
+        for checks in could_not_look(report).values()
+    }
+
+
+def _failed(report: Report) -> set[str]:
+    """A reason that leaves one check blind has kept every check of that reason from looking."""
+    unrun = unrun_checks(report, Wanted())
+    return {reason for reason, checks in unrun.items() if any(one.blind for one in checks)}
