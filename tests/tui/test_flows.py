@@ -259,7 +259,8 @@ def test_the_root_cause_is_chosen_when_it_is_found_after_its_consequence() -> No
 def test_a_new_report_keeps_the_line_that_the_user_is_on(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "2", "down")
-        model.tell(ReportReady(report=machines.read("broken_driver"), final=True))
+        later = msgspec.structs.replace(machines.read("broken_driver"), created_at="later")
+        model.tell(ReportReady(report=later, final=True))
         await settled(pilot)
         chosen = pilot.app.screen.query_one(FindingsPane).chosen
         assert chosen is not None

@@ -150,7 +150,9 @@ def test_a_detail_without_news_is_left_alone(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "enter", "tab")
         focused = pilot.app.focused
-        model.tell(ReportReady(report=msgspec.structs.replace(REPORT), final=True))
+        model.tell(
+            ReportReady(report=msgspec.structs.replace(REPORT, created_at="later"), final=True)
+        )
         await settled(pilot)
         assert pilot.app.focused is focused
 

@@ -95,6 +95,19 @@ def test_the_cursor_stays_on_its_library(change: object) -> None:
     play(model, steps, (120, 40))
 
 
+def test_the_same_libraries_are_not_listed_anew() -> None:
+    model = RecordedModel(REPORT)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        tree = pilot.app.screen.query_one(LibrariesTree)
+        before = tree.root.children[0]
+        model.tell(ReportReady(report=changed(REPORT), final=True))
+        await settled(pilot)
+        assert tree.root.children[0] is before
+
+    play(model, steps)
+
+
 def test_dependencies_are_a_tree_that_enter_closes() -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "3")
