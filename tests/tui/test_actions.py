@@ -355,7 +355,7 @@ def test_events_after_the_end_are_ignored(model: RecordedModel) -> None:
     asyncio.run(body())
 
 
-@pytest.mark.parametrize("keys", [("r",), ("2", "R"), ("t",), ("o",), ("m",)])
+@pytest.mark.parametrize("keys", [("r",), ("2", "R"), ("t",), ("o",)])
 def test_during_a_calibration_nothing_takes_its_place(
     model: RecordedModel, keys: tuple[str, ...]
 ) -> None:

@@ -5,7 +5,7 @@ from textual.screen import Screen
 from textual.widgets import Sparkline
 
 from envdoctor.collect import ProbeEvent
-from envdoctor.tui.contract import ProbeChanged
+from envdoctor.tui.contract import ExaminationStarted, ProbeChanged
 from envdoctor.tui.widgets.probes import ProbeList
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
@@ -87,9 +87,11 @@ def test_a_short_screen_leaves_out_probes_that_took_no_time() -> None:
     model = RecordedModel(machines.read("two_gpus"))
 
     async def steps(pilot: Pilot[int]) -> None:
+        model.tell(ExaminationStarted(what="examining"))
+        quick = ProbeEvent(probe="import torch", state="finished", seconds=0.5)
         slow = ProbeEvent(probe="slow disk", state="finished", seconds=3.0)
         blind = ProbeEvent(probe="nvml", state="unknown", detail="no answer", seconds=0.1)
-        for event in (slow, blind):
+        for event in (quick, slow, blind):
             model.tell(ProbeChanged(event=event))
         await settled(pilot)
         short = screen_text(pilot.app)

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from envdoctor.api import Gpu
+from envdoctor.calibration.telemetry import Sample
 from envdoctor.collect import ProbeEvent
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.contract import CalibrationStarted, Predicted, ProbeChanged, ReportReady
@@ -44,7 +45,9 @@ async def measuring(pilot: Pilot[int], model: RecordedModel) -> None:
             power_w=60.0 + 8 * number,
             temperature_c=40 + number // 2,
         )
-        model.tell(progress(rate or None, seconds=number / 4, gpus=(gpu,)))
+        model.tell(
+            progress(rate or None, seconds=number / 4, gpus=(Sample(at=number / 4, gpu=gpu),))
+        )
     await press(pilot, "4")
 
 
