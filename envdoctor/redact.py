@@ -34,6 +34,11 @@ def without_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: "" if len(found[0]) > 1 else "\ufffd", text)
 
 
+def for_terminals(redact: Callable[[str], str]) -> Callable[[str], str]:
+    """A function that redacts a text of the patient's, and leaves nothing that moves a cursor."""
+    return lambda text: redact(without_controls(text))
+
+
 def redact_values(value: Any, redact: Callable[[str], str]) -> Any:
     """The same JSON value with every text in it redacted; keys and numbers stay as they are."""
     if isinstance(value, str):

@@ -1,6 +1,9 @@
 """From the options of a command to reports on standard output, and to the exit code."""
 
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from envdoctor.commands.session import Session, emit, use_colour, user_redactor
 from envdoctor.core_facts import Expectation
@@ -8,6 +11,7 @@ from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.findings import Severity
 from envdoctor.options import Options
+from envdoctor.redact import for_terminals, redact_values
 from envdoctor.render.json import render_json
 from envdoctor.render.text import render_text
 from envdoctor.report import Report, ReportSet
@@ -54,10 +58,18 @@ def publish(reports: tuple[Report, ...], options: dict[str, Any]) -> int:
     return worst(reports)
 
 
+def safe_report(report: Report, safe: Callable[[str], str]) -> Report:
+    """The report with every text in it made safe to be shown."""
+    return msgspec.convert(redact_values(msgspec.to_builtins(report), safe), Report)
+
+
 def _render(reports: tuple[Report, ...], *, as_json: bool, colour: bool) -> str:
     redact = user_redactor()
     if not as_json:
-        return "\n".join(redact(render_text(report, colour=colour)) for report in reports)
+        safe = for_terminals(redact)
+        return "\n".join(
+            render_text(safe_report(report, safe), colour=colour) for report in reports
+        )
     if len(reports) == 1:
         return render_json(reports[0], redact)
     return render_json(ReportSet(exit_code=worst(reports), reports=reports), redact)

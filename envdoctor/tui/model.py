@@ -16,13 +16,13 @@ from envdoctor.calibration.assess import DEFAULT_WHAT_IF
 from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.collect import ProbeEvent, collect
-from envdoctor.commands.reports import options_for, report_on, with_expectation
+from envdoctor.commands.reports import options_for, report_on, safe_report, with_expectation
 from envdoctor.commands.session import Session, user_redactor
 from envdoctor.core_facts import Interpreter, TorchRuntime
 from envdoctor.documents import write_text
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.pages import BadPage, find_page
-from envdoctor.redact import redact_values, without_controls
+from envdoctor.redact import for_terminals
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,
@@ -80,7 +80,7 @@ class LiveModel:
         self._session = session
         self._session_lock = threading.Lock()
         self._snapshot = Snapshot()
-        self._redact = user_redactor()
+        self._safe = for_terminals(user_redactor())
 
     def start(self, listener: Listener) -> None:
         self._listener = listener
@@ -251,11 +251,7 @@ class LiveModel:
     def _report(self, snapshot: Snapshot) -> Report:
         """The report with its texts made safe, since all that is shown may be saved."""
         report = report_on(snapshot, self._ready_session(), self._given)
-        return msgspec.convert(redact_values(msgspec.to_builtins(report), self._safe), Report)
-
-    def _safe(self, text: str) -> str:
-        """A text of the patient's as it may be shown on a terminal."""
-        return self._redact(without_controls(text))
+        return safe_report(report, self._safe)
 
     def _safe_event(self, event: ProbeEvent) -> ProbeChanged:
         return ProbeChanged(event=replace(event, detail=self._safe(event.detail)))

@@ -162,3 +162,10 @@ def test_what_hides_modules_from_the_target_does_not_stop_the_doctor(
     first = report["findings"][0]
     assert first["name"] == "module-shadowing"
     assert {"label": "PYTHONPATH", "value": str(tmp_path)}.items() <= first["evidence"][-1].items()
+
+
+def test_what_a_torch_says_moves_no_cursor(tmp_path: Path) -> None:
+    patient = empty_patient(tmp_path / "patient")
+    fake_torch(patient, "raise OSError('\\x1b[31mred\\x1b[0m \\x9b2J \\x07gone')")
+    text = envdoctor("check", "--python", patient.root).stdout
+    assert "raises OSError: red \ufffd2J \ufffdgone" in " ".join(text.split())
