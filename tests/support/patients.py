@@ -110,11 +110,12 @@ def fake_torch(patient: Patient, init: str, version: str = "2.13.0+cpu") -> None
         "torch/version.py": f"__version__ = '{version}'\ncuda = None\nhip = None\n",
         "torch/nn/__init__.py": "",
     }
+    info = site / f"torch-{version}.dist-info"
+    # Fails first where there is a torch: its files are hard links to those of the real one.
+    info.mkdir()
     for name, text in files.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(text)
-    info = site / f"torch-{version}.dist-info"
-    info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n")
     (info / "INSTALLER").write_text("pip\n")
     rows = [f"{name},,{len(text.encode())}" for name, text in files.items()]
