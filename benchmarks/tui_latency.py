@@ -24,6 +24,7 @@ import itertools
 import json
 import os
 import pty
+import re
 import select
 import signal
 import statistics
@@ -55,8 +56,13 @@ TABS = {
     "5": "what-if",
     "1": "overview",
 }
-MARKS = {"2": b"severities", "3": b"libraries", "5": b"choose a GPU", "1": b"PyTorch"}
-"""For a key, words that only the screen behind it shows."""
+MARKS = {
+    "2": b"severities|nothing is known yet",
+    "3": b"librar|not yet known",
+    "5": b"choose a GPU",
+    "1": b"PyTorch|LOOKING",
+}
+"""For a key, words that only the screen behind it shows, before the first report or after it."""
 
 PAINT_BOUND_MS = 500.0
 KEY_BOUND_MS = 100.0
@@ -77,9 +83,9 @@ class Terminal:
             os.execv(sys.executable, [sys.executable, "-c", program, "tui", *arguments])
 
     def milliseconds_until(self, words: bytes, since: float) -> float:
-        """Until the terminal gets these words. Raises TimeoutError after 20 s."""
+        """Until the terminal gets such words (a pattern). Raises TimeoutError after 20 s."""
         seen = b""
-        while words not in seen:
+        while not re.search(words, seen):
             if not select.select([self.fd], [], [], 20.0)[0]:
                 raise TimeoutError(f"{words!r} did not appear within 20 s")
             seen = seen[-1000:] + os.read(self.fd, 65536)
