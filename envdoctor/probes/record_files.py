@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from envdoctor.core_facts import (
     Distributions,
     InstalledFiles,
 )
+
+PAUSE_EVERY, PAUSE_S = 256, 0.0002
+"""os.stat gives the interpreter's lock back for so short a time that a thread which waits for it,
+the one that answers keys say, does not get it. A pause lets it in."""
 
 MAX_NAMED = 50
 """How many damaged files of one distribution are named; all are counted."""
@@ -40,7 +45,7 @@ def read_installed_files(distributions: Distributions, *, deep: bool = False) ->
             continue
         rows = list(recorded(Path(item.metadata_path) / "RECORD"))
         checked += len(rows)
-        files = [file for row in rows if (file := _difference(item.location, row, deep))]
+        files = list(_differences(item.location, rows, deep))
         if files:
             damaged.append(_damaged(item, files))
     return InstalledFiles(damaged=tuple(damaged), checked_files=checked, hashed=deep)
@@ -62,6 +67,15 @@ def _is_checked(path: str, own: str) -> bool:
     if path.endswith(".pyc") or path.startswith(("../", "/")):
         return False
     return not (path.startswith(own) and path.rpartition("/")[2] in _REWRITTEN)
+
+
+def _differences(location: str, rows: Iterable[Row], deep: bool) -> Iterator[DamagedFile]:
+    for number, row in enumerate(rows):
+        if number % PAUSE_EVERY == 0:
+            time.sleep(PAUSE_S)
+        difference = _difference(location, row, deep)
+        if difference is not None:
+            yield difference
 
 
 def _difference(location: str, row: Row, deep: bool) -> DamagedFile | None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, TabbedContent
+from textual.widgets import Input, OptionList, TabbedContent, TabPane
 
 from envdoctor.api import Evidence, Fix
 from envdoctor.findings import Finding
@@ -38,6 +38,23 @@ def test_the_tabs_are_reached_from_the_detail(model: RecordedModel, number: int)
         await press(pilot, "enter", str(number))
         assert isinstance(pilot.app.screen, MainScreen)
         assert pilot.app.screen.query_one(TabbedContent).active == list(TABS)[number - 1]
+
+    play(model, steps)
+
+
+def test_a_focus_that_comes_late_changes_no_tab(model: RecordedModel) -> None:
+    """Of two keys in quick succession the second counts, whatever the first still brings about."""
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "2", "4")
+        tabs = pilot.app.screen.query_one(TabbedContent)
+        focused = pilot.app.focused
+        late = tabs.get_pane("findings")
+        late.post_message(TabPane.Focused(late))
+        tabs.post_message(TabbedContent.TabActivated(tabs, tabs.get_tab("findings")))
+        await settled(pilot)
+        assert tabs.active == "calibration"
+        assert pilot.app.focused is focused
 
     play(model, steps)
 

@@ -43,6 +43,15 @@ _TALL = 36
 _HEIGHTS = [(0, "-short"), (_TALL, "-tall")]
 
 
+class Views(TabbedContent):
+    """The tabs. They change when somebody asks for it, and not because a focus comes late: of two
+    keys in quick succession the first would else win."""
+
+    def on_tab_pane_focused(self, event: TabPane.Focused) -> None:
+        event.prevent_default()
+        event.stop()
+
+
 class MainScreen(StateScreen):
     """Overview, findings, libraries, calibration, what-if."""
 
@@ -61,7 +70,7 @@ class MainScreen(StateScreen):
 
     def compose(self) -> ComposeResult:
         yield Masthead(id="masthead").data_bind(MainScreen.state)
-        with TabbedContent(initial="overview"):
+        with Views(initial="overview"):
             with TabPane("1 Overview", id="overview"), VerticalScroll(id="overview-scroll"):
                 yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
                 yield ChainList().data_bind(MainScreen.state)
@@ -101,6 +110,8 @@ class MainScreen(StateScreen):
     @on(TabbedContent.TabActivated)
     def _tab_activated(self, event: TabbedContent.TabActivated) -> None:
         pane_id = event.pane.id or "overview"
+        if pane_id != event.tabbed_content.active:
+            return
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
         if not isinstance(self.focused, Input):
