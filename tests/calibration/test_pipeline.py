@@ -59,7 +59,7 @@ def test_no_shared_memory_is_said_with_what_to_do(python: Path) -> None:
     result = calibrated_with_shared_memory_of("1m", python)
     assert result.pipeline is not None
     assert result.pipeline.rates == ()
-    assert result.pipeline.best_rate is None
+    assert result.pipeline.decoding_rate is None
     (left,) = [one for one in result.left_out if one.what == "decoding"]
     assert "/dev/shm has 1 MB free, 2 workers need 3 MB" in left.reason
     assert "--shm-size" in left.reason
