@@ -29,6 +29,10 @@ from envdoctor.probes.host import read_limits
 from envdoctor.probes.run import Children
 
 PLAIN = Path(__file__).with_name("plain_loop.py")
+WARMUP_STEPS = 5
+"""Of the plain loop: what one would leave out by hand."""
+
+EARLY_STEPS = ((1, 5), (6, 10), (11, 15), (16, 20))
 QUIET_PCT = 3.0
 BUSY_PCT = 10.0
 
@@ -61,16 +65,16 @@ def main() -> None:
         wait_until_idle(options.wait * 60)
         # The order within a pair alternates, so that a drift of the machine favours neither.
         if number % 2:
-            plain = plain_rate(options, threads)
+            plain = plain_steps_s(options, threads)
             ours = calibration(settings)
         else:
             ours = calibration(settings)
-            plain = plain_rate(options, threads)
+            plain = plain_steps_s(options, threads)
         pairs.append((ours, plain))
-        rate = ours.runs[0].images_per_s
+        rate, plain_rate = ours.runs[0].images_per_s, plain_images_per_s(plain, options.batch)
         print(
             f"{number + 1:2d}  calibrate {rate.median:.3f} ({rate.low:.3f} to {rate.high:.3f})  "
-            f"plain {plain:.3f}  ratio {rate.median / plain:.4f}  "
+            f"plain {plain_rate:.3f}  ratio {rate.median / plain_rate:.4f}  "
             f"noise {ours.conditions.noise_pct:.1f} %  load {os.getloadavg()[0]:.2f}",
             flush=True,
         )
@@ -93,19 +97,42 @@ def calibration(settings: Settings) -> Calibration:
     return known.value
 
 
-def plain_rate(options: argparse.Namespace, threads: int) -> float:
-    arguments = [str(options.batch), str(threads), str(options.seconds * 0.8), options.precision]
+def plain_steps_s(options: argparse.Namespace, threads: int) -> list[float]:
+    arguments = [str(options.batch), str(threads), str(options.seconds), options.precision]
     command = [sys.executable, str(PLAIN), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    steps_s: list[float] = json.loads(done.stdout)
+    return steps_s
+
+
+def plain_images_per_s(steps_s: list[float], batch: int) -> float:
+    return batch / statistics.median(steps_s[WARMUP_STEPS:])
+
+
+def early_over_later_pct(plain: list[list[float]]) -> dict[str, float]:
+    """How much longer the early steps take than the median of those after them, on average."""
+    last = EARLY_STEPS[-1][1]
+    return {
+        f"steps {first} to {to}": 100
+        * (
+            statistics.mean(
+                seconds / statistics.median(steps_s[last:])
+                for steps_s in plain
+                for seconds in steps_s[first - 1 : to]
+            )
+            - 1
+        )
+        for first, to in EARLY_STEPS
+    }
 
 
 def summary(
-    pairs: list[tuple[Calibration, float]], precision: str, batch: int, threads: int
+    pairs: list[tuple[Calibration, list[float]]], precision: str, batch: int, threads: int
 ) -> dict[str, object]:
     runs = [ours.runs[0] for ours, _ in pairs]
     medians = [run.images_per_s.median for run in runs]
-    ratios = [median / plain for median, (_, plain) in zip(medians, pairs, strict=True)]
+    plain = [plain_images_per_s(steps_s, batch) for _, steps_s in pairs]
+    ratios = [median / rate for median, rate in zip(medians, plain, strict=True)]
     held = [
         this.images_per_s.low <= following.images_per_s.median <= this.images_per_s.high
         for this, following in itertools.pairwise(runs)
@@ -122,8 +149,10 @@ def summary(
         "median_ratio": statistics.median(ratios),
         "ratios": ratios,
         "calibrate_images_per_s": medians,
-        "plain_images_per_s": [plain for _, plain in pairs],
-        "run_to_run_spread_pct": 100 * (max(medians) - min(medians)) / statistics.median(medians),
+        "plain_images_per_s": plain,
+        "run_to_run_spread_pct": spread_pct(medians),
+        "plain_spread_pct": spread_pct(plain),
+        "early_over_later_pct": early_over_later_pct([steps_s for _, steps_s in pairs]),
         "intervals_that_held_the_next_median": f"{sum(held)} of {len(held)}",
         "interval_half_width_pct": statistics.median(
             50 * (run.images_per_s.high - run.images_per_s.low) / run.images_per_s.median
@@ -132,6 +161,10 @@ def summary(
         "noise_probe_pct": noise,
         "machine_was_quiet": statistics.median(noise) <= QUIET_PCT,
     }
+
+
+def spread_pct(rates: list[float]) -> float:
+    return 100 * (max(rates) - min(rates)) / statistics.median(rates)
 
 
 if __name__ == "__main__":

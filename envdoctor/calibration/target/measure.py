@@ -64,52 +64,76 @@ def measure(
     budget by that. A CPU, which is shared with other programs, is timed for half of the budget
     even if the figure looks stable sooner.
     """
-    began = time.monotonic()
-
-    def spent() -> float:
-        return time.monotonic() - began
-
-    def tell(phase: str, done: int, rate: float | None) -> None:
-        channel.progress(
-            device=variant.device.name,
-            precision=variant.precision.name,
-            phase=phase,
-            step=done,
-            images_per_s=rate,
-            seconds=spent(),
-            budget_s=budget_s,
-            message=variant.label,
-        )
-
-    warm = list(warm)
-    while _is_cold(variant.device, warm, spent(), budget_s):
-        tell("warm-up", len(warm), None)
-        warm.append(variant.device.time(step, 1))
+    clock = _Clock(variant, budget_s, channel)
+    warm = _warm_up(clock, step, warm)
     variant.device.reset_peak()
     together = _steps_together(variant.device, warm)
     host_s = _host_seconds(variant, step)
-    timed_from = spent()
+    timed_from = clock.spent_s()
     until = max(budget_s, timed_from + TIMED_SHARE * budget_s)
-    at_least_s = TIMED_SHARE * budget_s if variant.device.kind == "cpu" else MIN_TIMED_S
     samples: list[float] = []
     while True:
         samples.append(variant.device.time(step, together))
         run = _run(variant, samples, together, len(warm))
         run["host_share"] = None if host_s is None else host_s / median(samples)
-        run["window"] = [began + timed_from, time.monotonic()]
+        run["window"] = [clock.began + timed_from, time.monotonic()]
         channel.send("run", **run)
-        tell("timing", len(samples) * together, run["images_per_s"]["median"])
-        enough = is_stable(samples) and spent() - timed_from >= at_least_s
-        late = spent() + median(samples) * together > until
+        clock.tell("timing", len(samples) * together, run["images_per_s"]["median"])
+        enough = is_stable(samples) and clock.spent_s() - timed_from >= _at_least_s(clock)
+        late = clock.spent_s() + median(samples) * together > until
         if enough or (late and len(samples) >= MIN_TIMED_SAMPLES):
             return run
 
 
-def _is_cold(device: Device, warm: Sequence[float], spent_s: float, budget_s: float) -> bool:
+class _Clock:
+    """How much of the budget of a run is spent, and who is told of it."""
+
+    def __init__(self, variant: Variant, budget_s: float, channel: Channel) -> None:
+        self.variant = variant
+        self.budget_s = budget_s
+        self.channel = channel
+        self.began = time.monotonic()
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.variant.device.kind == "cpu"
+
+    def spent_s(self) -> float:
+        return time.monotonic() - self.began
+
+    def tell(self, phase: str, done: int, rate: float | None) -> None:
+        self.channel.progress(
+            device=self.variant.device.name,
+            precision=self.variant.precision.name,
+            phase=phase,
+            step=done,
+            images_per_s=rate,
+            seconds=self.spent_s(),
+            budget_s=self.budget_s,
+            message=self.variant.label,
+        )
+
+
+def _warm_up(clock: _Clock, step: Callable[[], Any], before: Sequence[float]) -> list[float]:
+    """Run steps until they are steady; the seconds of all, those before included."""
+    warm = list(before)
+    while _is_cold(clock, warm):
+        clock.tell("warm-up", len(warm), None)
+        warm.append(clock.variant.device.time(step, 1))
+    return warm
+
+
+def _is_cold(clock: _Clock, warm: Sequence[float]) -> bool:
     """Whether another step of warm-up is needed, and the budget allows it."""
-    if device.kind == "cpu" and spent_s < CPU_WARMUP_SHARE * budget_s:
+    if clock.on_cpu and clock.spent_s() < CPU_WARMUP_SHARE * clock.budget_s:
         return True
-    return not is_steady(warm) and (len(warm) < 2 or spent_s < MAX_WARMUP_SHARE * budget_s)
+    in_time = len(warm) < 2 or clock.spent_s() < MAX_WARMUP_SHARE * clock.budget_s
+    return in_time and not is_steady(warm)
+
+
+def _at_least_s(clock: _Clock) -> float:
+    """How long steps are timed before a figure that looks stable is believed."""
+    return max(MIN_TIMED_S, TIMED_SHARE * clock.budget_s) if clock.on_cpu else MIN_TIMED_S
 
 
 def _host_seconds(variant: Variant, step: Callable[[], Any]) -> float | None:

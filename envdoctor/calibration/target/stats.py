@@ -21,10 +21,10 @@ STEADY_SAMPLES = 3
 BETWEEN_RUNS = 0.05
 """What no run can see of itself: how far the medians of two runs lie apart.
 
-The machine changes over minutes, and processes that run in turn change with it. Measured on a
-shared machine of 2 CPUs (2026-11-24, benchmarks/results/calibrate_fidelity.json): the medians of
-calibrations and of plain loops, 11 of each run alternately, twice, had standard deviations of 3.1
-to 4.9 %."""
+The machine changes over minutes, and processes that run in turn change with it. Measured on shared
+machines of 2 CPUs (2026-11-24 and 25, benchmarks/calibrate_fidelity.py, whose last result is in
+benchmarks/results): the medians of calibrations and of plain loops, 11 of each run alternately, had
+standard deviations of 1.5 to 4.9 %."""
 
 _BLOCKS = 5
 
