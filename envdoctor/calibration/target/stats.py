@@ -24,7 +24,7 @@ BETWEEN_RUNS = 0.05
 The machine changes over minutes, and processes that run in turn change with it. Measured on shared
 machines of 2 CPUs (2026-11-24 and 25, benchmarks/calibrate_fidelity.py, whose last result is in
 benchmarks/results): the medians of calibrations and of plain loops, 11 of each run alternately, had
-standard deviations of 1.5 to 4.9 %."""
+standard deviations of 0.9 to 4.9 %."""
 
 _BLOCKS = 5
 
