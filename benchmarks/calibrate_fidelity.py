@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
-from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.calibration.target.machine import cpu_name, threads_for
 from envdoctor.facts import Observed
+from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.probes.host import read_limits
 from envdoctor.probes.run import Children
 

@@ -11,8 +11,10 @@ import sys
 import time
 
 from envdoctor.collect import collect
-from envdoctor.core_facts import Distributions, Environment, Interpreter, TorchBuild
 from envdoctor.facts import Snapshot
+from envdoctor.facts.machine import Environment
+from envdoctor.facts.python import Distributions, Interpreter
+from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugins import load_plugins

@@ -1,8 +1,9 @@
-"""What authors of plugins import: checks, findings, probes, plugins and the core facts."""
+"""What authors of plugins import: checks, findings, probes, plugins and the facts."""
 
-from envdoctor import core_facts
-from envdoctor.core_facts import *  # noqa: F403
-from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
+from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown, machine, python, torch
+from envdoctor.facts.machine import *  # noqa: F403
+from envdoctor.facts.python import *  # noqa: F403
+from envdoctor.facts.torch import *  # noqa: F403
 from envdoctor.findings import Code, Confidence, Evidence, Finding, Fix, Safety, Severity
 from envdoctor.plugins import (
     Check,
@@ -43,4 +44,6 @@ __all__ = [
     "derive",
 ]
 
-__all__ += core_facts.__all__
+__all__ += machine.__all__
+__all__ += python.__all__
+__all__ += torch.__all__

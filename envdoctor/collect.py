@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from envdoctor.core_facts import Expectation, Interpreter
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
+from envdoctor.facts.machine import Expectation
+from envdoctor.facts.python import Interpreter
 from envdoctor.options import Options
 from envdoctor.plugins import Loaded, Probe, StageResult, Where
 from envdoctor.probes.choose import choose_target
@@ -164,7 +165,7 @@ class _Run:
 
     def _start_host(self, probe: Probe) -> None:
         if self.options.static and not probe.static:
-            off = Unknown(reason=Reason.NOT_RUN, detail="left out by --static")
+            off = Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
             self.snapshot = self.snapshot.with_facts(dict.fromkeys(probe.provides, off))
             return
         arguments = arguments_for(probe.needs, self.snapshot, self.services)
@@ -186,7 +187,7 @@ class _Run:
             unknown = (
                 interpreter
                 if isinstance(interpreter, Unknown)
-                else Unknown(reason=Reason.NOT_RUN, detail="left out by --static")
+                else Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
             )
             self.snapshot = self.snapshot.with_facts(dict.fromkeys(provides, unknown))
             return

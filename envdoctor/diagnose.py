@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.clock import now_utc
-from envdoctor.core_facts import Target
 from envdoctor.engine import CORE_CODES, Outcome, derive_facts, failure_findings, rank, run_checks
-from envdoctor.facts import Snapshot, facts_to_builtins
+from envdoctor.facts import Snapshot
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.documents import facts_to_builtins
+from envdoctor.facts.python import Target
 from envdoctor.findings import Severity, exit_code_of, verdict_of
 from envdoctor.plugins import Check, Loaded
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of

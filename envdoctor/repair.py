@@ -2,7 +2,7 @@
 
 import shlex
 
-from envdoctor.core_facts import Installer, Target
+from envdoctor.facts.python import Installer, Target
 from envdoctor.findings import Fix, Safety
 from envdoctor.prescribe import Prescription
 from envdoctor.wheel_index import index_of

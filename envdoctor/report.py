@@ -2,23 +2,11 @@
 
 from typing import Any
 
-from envdoctor.calibration.results import Calibration
-from envdoctor.core_facts import (
-    Candidate,
-    CudaComponents,
-    CudaInit,
-    Driver,
-    Gpus,
-    Host,
-    Installer,
-    Interpreter,
-    Nvml,
-    Target,
-    TorchBuild,
-    TorchImport,
-    TorchRuntime,
-)
 from envdoctor.facts import SCHEMA_VERSION, Snapshot, Tool
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.machine import CudaInit, Driver, Gpus, Host, Nvml
+from envdoctor.facts.python import Candidate, Installer, Interpreter, Target
+from envdoctor.facts.torch import CudaComponents, TorchBuild, TorchImport, TorchRuntime
 from envdoctor.findings import Finding, Verdict
 from envdoctor.record import Record
 from envdoctor.versions import decode_cuda, decode_cudnn

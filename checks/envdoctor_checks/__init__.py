@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envdoctor import __version__
-from envdoctor.calibration.results import Calibration, CalibrationBaseline
-from envdoctor.core_facts import Expectation, Interpreter, Target
+from envdoctor.facts.calibration import Calibration, CalibrationBaseline
+from envdoctor.facts.machine import Expectation
+from envdoctor.facts.python import Interpreter, Target
 from envdoctor.plugins import Check, Derivation, Plugin
 from envdoctor.probes.disk import DISK_PROBES
 from envdoctor.probes.loader import LOADER_PROBES

@@ -3,7 +3,7 @@
 import os
 
 from envdoctor.api import CudaInit, Driver, Evidence, Findings, PciGpus, Severity, check
-from envdoctor.loader.facts import LibraryResolution
+from envdoctor.facts.libraries import LibraryResolution
 from envdoctor_checks.loader_codes import CUDA_COMPAT_WRONG, DRIVER_STUB
 from envdoctor_checks.loader_fixes import rule_of, without_path
 

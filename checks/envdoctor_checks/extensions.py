@@ -13,7 +13,7 @@ from envdoctor.api import (
     Target,
     check,
 )
-from envdoctor.loader.facts import Extension, LibraryResolution
+from envdoctor.facts.libraries import Extension, LibraryResolution
 from envdoctor.loader.tree import describe
 from envdoctor.repair import restore
 from envdoctor_checks.loader_codes import (

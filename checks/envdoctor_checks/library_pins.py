@@ -26,8 +26,8 @@ from envdoctor.api import (
     TorchImport,
     check,
 )
+from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
 from envdoctor.loader.dlopen import major_of, stem_of
-from envdoctor.loader.facts import LibraryResolution, ResolvedLibrary
 from envdoctor.repair import install_command
 from envdoctor_checks.loader_codes import (
     CUDNN_VERSION_MISMATCH,

@@ -19,8 +19,8 @@ from envdoctor.api import (
     TorchBuild,
     check,
 )
+from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.facts import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.loader.tree import describe
 from envdoctor.loader.truth import differences, is_cuda
 from envdoctor_checks.loader_codes import (

@@ -3,8 +3,8 @@
 import re
 
 from envdoctor.api import Code, Severity
+from envdoctor.facts.libraries import Problem
 from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.facts import Problem
 from envdoctor.loader.truth import is_cuda
 
 _CONSEQUENCES = ("ED401", "ED402", "ED403", "ED404", "ED410", "ED411", "ED413", "ED349")

@@ -2,10 +2,10 @@
 
 import re
 
-from envdoctor.core_facts import Distributions, Installer, Target
+from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.facts.python import Distributions, Installer, Target
 from envdoctor.findings import Fix, Safety
 from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.facts import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.repair import install_command, restore
 
 _WHEELS = {

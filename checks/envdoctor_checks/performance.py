@@ -12,13 +12,13 @@ from envdoctor.api import (
     check,
 )
 from envdoctor.calibration.assess import label, main_runs
-from envdoctor.calibration.results import (
+from envdoctor.calibration.speedup import figure
+from envdoctor.facts.calibration import (
     Calibration,
     CalibrationBaseline,
     CalibrationRun,
     ExpectedRate,
 )
-from envdoctor.calibration.speedup import figure
 
 GPU_SLOWER = Code(
     id="ED600",

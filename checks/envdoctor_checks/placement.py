@@ -14,7 +14,7 @@ from envdoctor.api import (
     Severity,
     check,
 )
-from envdoctor.calibration.results import Calibration
+from envdoctor.facts.calibration import Calibration
 
 REMOTE_NUMA_NODE = Code(
     id="ED617",

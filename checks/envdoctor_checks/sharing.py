@@ -1,7 +1,7 @@
 """Whether a GPU is all ours: other processes, a slice of it."""
 
 from envdoctor.api import Code, Evidence, Findings, Fix, Gpus, Safety, Severity, check
-from envdoctor.calibration.results import Calibration
+from envdoctor.facts.calibration import Calibration
 from envdoctor_checks.telemetry import first_of_each_device, nvml
 
 OTHER_PROCESS = Code(

@@ -11,7 +11,7 @@ from envdoctor.api import (
     Severity,
     check,
 )
-from envdoctor.calibration.results import Calibration, Telemetry
+from envdoctor.facts.calibration import Calibration, Telemetry
 from envdoctor.knowledge import Knowledge
 from envdoctor_checks.telemetry import first_of_each_device, nvml, observed, worst_of_each_device
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from envdoctor.api import Evidence
-from envdoctor.calibration.results import Calibration, CalibrationRun, Telemetry
+from envdoctor.facts.calibration import Calibration, CalibrationRun, Telemetry
 
 Observed = Iterator[tuple[CalibrationRun, Telemetry]]
 

@@ -2,8 +2,8 @@
 
 from envdoctor.api import Code, Confidence, Evidence, Findings, Fix, Safety, Severity, check
 from envdoctor.calibration.assess import label, main_runs, predict_model
-from envdoctor.calibration.results import Calibration, CalibrationRun
 from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+from envdoctor.facts.calibration import Calibration, CalibrationRun
 from envdoctor.knowledge import Knowledge
 from envdoctor.record import Record
 from envdoctor_checks.performance import PIPELINE_STARVED, starved

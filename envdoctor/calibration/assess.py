@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
-from envdoctor.calibration.results import (
+from envdoctor.calibration.roofline import Ceilings
+from envdoctor.calibration.speedup import figure, ratio_of, speedup
+from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Ceiling,
@@ -16,8 +18,6 @@ from envdoctor.calibration.results import (
     Speedup,
     Spread,
 )
-from envdoctor.calibration.roofline import Ceilings
-from envdoctor.calibration.speedup import figure, ratio_of, speedup
 from envdoctor.knowledge import GpuModel, Knowledge
 
 IMAGENET_TRAIN_IMAGES = 1_281_167

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from envdoctor.calibration.results import Calibration, CalibrationBaseline
-from envdoctor.documents import read_json, read_snapshot
-from envdoctor.facts import BadFacts, Fact, Observed
+from envdoctor.facts import Fact, Observed
+from envdoctor.facts.calibration import Calibration, CalibrationBaseline
+from envdoctor.facts.documents import BadFacts, read_json, read_snapshot
 
 
 def read_baseline(path: str, kinds: Iterable[type[Fact]]) -> Observed[CalibrationBaseline]:

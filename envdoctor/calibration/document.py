@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from envdoctor.calibration.results import Calibration, ExpectedRate
 from envdoctor.calibration.text import render_calibration
 from envdoctor.clock import now_utc
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import SCHEMA_VERSION, Snapshot, Tool, Unknown
+from envdoctor.facts.calibration import Calibration, ExpectedRate
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Finding
 from envdoctor.plugins import Loaded
 from envdoctor.record import Record

@@ -8,8 +8,8 @@ from envdoctor.calibration.reference import (
     PublishedRate,
     published_rates,
 )
-from envdoctor.calibration.results import CalibrationRun, ExpectedRate, Spread
 from envdoctor.calibration.roofline import Ceilings, Prediction, Roofline
+from envdoctor.facts.calibration import CalibrationRun, ExpectedRate, Spread
 from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.record import Record
 

@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 
 from envdoctor.calibration.assess import assess
-from envdoctor.calibration.results import (
+from envdoctor.calibration.telemetry import Sample, Sampler, summarise
+from envdoctor.clock import now_utc
+from envdoctor.facts import Observed, Reason, Unknown
+from envdoctor.facts.calibration import (
     BatchAdvice,
     Calibration,
     CalibrationRun,
@@ -22,9 +25,6 @@ from envdoctor.calibration.results import (
     LeftOut,
     Settings,
 )
-from envdoctor.calibration.telemetry import Sample, Sampler, summarise
-from envdoctor.clock import now_utc
-from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.host import read_limits

@@ -4,7 +4,7 @@ With r = old time / new time: r times faster, 100 (1 - 1/r) % less time, +100 (r
 Halving the time is 2x, 50 % less time, +100 %: whoever quotes one form alone is misunderstood.
 """
 
-from envdoctor.calibration.results import Speedup, Spread
+from envdoctor.facts.calibration import Speedup, Spread
 
 _MEANINGLESS = 0.005
 """A ratio this close to 1 is called no difference."""

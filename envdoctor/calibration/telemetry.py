@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.results import Spread, Telemetry
-from envdoctor.core_facts import Gpu
+from envdoctor.facts.calibration import Spread, Telemetry
+from envdoctor.facts.machine import Gpu
 from envdoctor.probes.channel import anonymous_file, read_all
 from envdoctor.probes.run import Children, Stopping, run_child
 from envdoctor.record import Record

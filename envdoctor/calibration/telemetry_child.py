@@ -1,7 +1,7 @@
 """Samples NVML while a calibration runs: `python -I -m envdoctor.calibration.telemetry_child FD`.
 
 FD takes one JSON object a line for each GPU and moment: `at` (the monotonic clock, which all
-processes of a machine share) and `gpu` with the fields of core_facts.Gpu.
+processes of a machine share) and `gpu` with the fields of facts.machine.Gpu.
 """
 
 import json

@@ -4,7 +4,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from envdoctor.calibration.assess import duration
-from envdoctor.calibration.results import (
+from envdoctor.calibration.speedup import figure
+from envdoctor.facts.calibration import (
     BatchAdvice,
     Calibration,
     CalibrationRun,
@@ -16,7 +17,6 @@ from envdoctor.calibration.results import (
     Spread,
     Telemetry,
 )
-from envdoctor.calibration.speedup import figure
 
 WIDTH = 80
 _VERDICTS = {"as-expected": "as expected", "unknown": "too uncertain to judge by"}

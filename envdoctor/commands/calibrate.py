@@ -8,12 +8,12 @@ import click
 
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.calibration.document import calibration_report, render_report
-from envdoctor.calibration.results import Calibration, CalibrationBaseline, Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.commands.session import Session, emit, user_redactor
-from envdoctor.core_facts import Target
-from envdoctor.facts import BadFacts, Fact, Known, Observed, Snapshot
+from envdoctor.facts import Fact, Known, Observed, Snapshot
+from envdoctor.facts.calibration import Calibration, CalibrationBaseline, Settings
+from envdoctor.facts.documents import BadFacts
+from envdoctor.facts.python import Target
 from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.probes.choose import choose_target
 from envdoctor.probes.driver import decode_driver
@@ -22,6 +22,7 @@ from envdoctor.probes.host import decode_host
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
 from envdoctor.render.json import render_json
+from envdoctor.session import Session, emit, user_redactor
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 

@@ -7,8 +7,8 @@ import click
 from envdoctor.commands.errors import BadInput
 from envdoctor.commands.options import report_options, target_options
 from envdoctor.commands.reports import options_for, publish, report_on, with_expectation
-from envdoctor.commands.session import Session
 from envdoctor.facts import Snapshot
+from envdoctor.session import Session
 
 
 @click.command(epilog="Exit codes: 0 fine, 1 a finding at --fail-on, 2 bad input, 3 incomplete.")

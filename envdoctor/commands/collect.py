@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.commands.errors import BadInput
 from envdoctor.commands.measure import measure
 from envdoctor.commands.options import target_options
 from envdoctor.commands.reports import options_for
-from envdoctor.commands.session import Session, emit, user_redactor
-from envdoctor.documents import facts_document
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.documents import facts_document
 from envdoctor.render.json import render_json
+from envdoctor.session import Session, emit, user_redactor
 
 
 @click.command()

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.commands.measure import measure
 from envdoctor.commands.reports import options_for, publish, report_on
-from envdoctor.commands.session import Session
+from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import EXIT_INTERRUPTED
+from envdoctor.session import Session
 from envdoctor.tui.terminal import can_show
 
 

@@ -6,14 +6,14 @@ import click
 import msgspec
 
 from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.commands.session import Session, use_colour, user_redactor
-from envdoctor.core_facts import LoadedLibraries
 from envdoctor.facts import Observed, Snapshot, Unknown
-from envdoctor.loader.facts import LibraryResolution
+from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.facts.torch import LoadedLibraries
 from envdoctor.loader.tree import render_library, render_tree
 from envdoctor.loader.truth import Difference, differences
 from envdoctor.options import Options
 from envdoctor.render.json import render_json
+from envdoctor.session import Session, use_colour, user_redactor
 
 
 @click.command(epilog="Exit codes: 0 all is found, 1 something is wrong, 2 bad input.")

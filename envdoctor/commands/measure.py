@@ -2,20 +2,22 @@
 
 import sys
 
-from envdoctor.calibration.results import Settings
 from envdoctor.calibration.runner import calibrate
-from envdoctor.commands.session import Session
-from envdoctor.core_facts import Interpreter, Limits, TorchImport, TorchRuntime
 from envdoctor.facts import Known, Reason, Snapshot, Unknown
+from envdoctor.facts.calibration import Settings
+from envdoctor.facts.machine import Limits
+from envdoctor.facts.python import Interpreter
+from envdoctor.facts.torch import TorchImport, TorchRuntime
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
+from envdoctor.session import Session
 
 
 def measure(snapshot: Snapshot, session: Session, *, static: bool, budget_s: float | None) -> Known:
     """The calibration of the snapshot's target, or why there is none."""
     interpreter, imported = snapshot.value(Interpreter), snapshot.value(TorchImport)
     if static:
-        return Unknown(reason=Reason.NOT_RUN, detail="left out by --static")
+        return Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
     if interpreter is None or imported is None or snapshot.value(TorchRuntime) is None:
         return Unknown(reason=Reason.NOT_APPLICABLE, detail="torch does not work in the target")
     limits = snapshot.value(Limits)

@@ -4,12 +4,12 @@ import click
 import msgspec
 
 from envdoctor.commands.errors import BadInput
-from envdoctor.commands.session import Session, emit, user_redactor
 from envdoctor.facts import Snapshot
 from envdoctor.options import Options
 from envdoctor.prescribe import Prescription, UnknownTorch, machine_in, positions_of, prescribe
 from envdoctor.prescribe.text import render_no_script, render_prescription, render_script
 from envdoctor.render.json import render_json
+from envdoctor.session import Session, emit, user_redactor
 
 
 @click.command(epilog="Exit codes: 0 a build works here, 1 none does, 2 bad input.")

@@ -5,16 +5,16 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.commands.session import Session, emit, use_colour, user_redactor
-from envdoctor.core_facts import Expectation
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts.machine import Expectation
 from envdoctor.findings import Severity
 from envdoctor.options import Options
 from envdoctor.redact import for_terminals, redact_values
 from envdoctor.render.json import render_json
 from envdoctor.render.text import render_text
 from envdoctor.report import Report, ReportSet
+from envdoctor.session import Session, emit, use_colour, user_redactor
 
 _WORST_FIRST = (1, 3, 0)
 

@@ -7,7 +7,7 @@ import click
 
 from envdoctor.commands.options import report_options, target_options
 from envdoctor.commands.reports import options_for, publish, report_on, with_expectation
-from envdoctor.commands.session import Session
+from envdoctor.session import Session
 from envdoctor.tui.terminal import can_show
 
 

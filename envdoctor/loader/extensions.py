@@ -5,9 +5,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from envdoctor.core_facts import Distribution
+from envdoctor.facts.libraries import Extension
+from envdoctor.facts.python import Distribution
 from envdoctor.loader.elf import Elf
-from envdoctor.loader.facts import Extension
 from envdoctor.loader.process import Process
 from envdoctor.loader.search import Files
 from envdoctor.loader.simulate import Program, Simulation

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from envdoctor.core_facts import Distribution
-from envdoctor.loader.facts import Owner
+from envdoctor.facts.libraries import Owner
+from envdoctor.facts.python import Distribution
 
 _DPKG = "/var/lib/dpkg"
 _LIBRARY_LINE = re.compile(

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from envdoctor.facts.libraries import Problem
 from envdoctor.loader.elf import Elf, Symbols, Unreadable, read_symbols
-from envdoctor.loader.facts import Problem
 from envdoctor.loader.search import BY_PATH, Files, Place, System, expand, offers
 
 MISSING, UNREADABLE, VERSION, SYMBOL = "missing", "unreadable", "version", "symbol"

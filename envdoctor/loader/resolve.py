@@ -6,15 +6,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from envdoctor.core_facts import Distribution
+from envdoctor.facts.libraries import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
+from envdoctor.facts.python import Distribution
 from envdoctor.loader.extensions import extension_problems
-from envdoctor.loader.facts import (
-    LibraryResolution,
-    Offer,
-    Owner,
-    Problem,
-    ResolvedLibrary,
-)
 from envdoctor.loader.owners import Owners, wheel_files
 from envdoctor.loader.process import Loaded, SymbolReader
 from envdoctor.loader.search import Files, System, offers

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from envdoctor.facts.libraries import Problem
 from envdoctor.loader.dlopen import DRIVER_LIBRARIES, QUERY, Call, calls_of
 from envdoctor.loader.elf import Elf
-from envdoctor.loader.facts import Problem
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
 from envdoctor.loader.process import Loaded, Opening, Process, SymbolReader
 from envdoctor.loader.search import TORCH_PRELOAD, Files, System

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from envdoctor.facts.libraries import Problem
 from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.facts import Problem
 from envdoctor.loader.process import SYMBOL, Process
 
 _PROVIDERS = (

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from envdoctor.loader.facts import LibraryResolution, Offer, Problem, ResolvedLibrary
+from envdoctor.facts.libraries import LibraryResolution, Offer, Problem, ResolvedLibrary
 
 _WHEN = {
     "start": "the interpreter itself",

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 
-from envdoctor.loader.facts import LibraryResolution
+from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.record import Record
 
 _CUDA = re.compile(

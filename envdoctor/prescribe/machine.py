@@ -2,21 +2,10 @@
 
 import re
 
-from envdoctor.core_facts import (
-    Container,
-    Distributions,
-    Driver,
-    Expectation,
-    Gpus,
-    Host,
-    Installer,
-    Interpreter,
-    Nvml,
-    PciGpus,
-    Target,
-    TorchBuild,
-)
 from envdoctor.facts import Snapshot
+from envdoctor.facts.machine import Container, Driver, Expectation, Gpus, Host, Nvml, PciGpus
+from envdoctor.facts.python import Distributions, Installer, Interpreter, Target
+from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.records import Machine, SeenGpu
 

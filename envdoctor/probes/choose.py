@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envdoctor.core_facts import Candidate, Interpreter, Target
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.python import Candidate, Interpreter, Target
 from envdoctor.plugins import StageResult
 from envdoctor.probes.run import Children
 from envdoctor.probes.staging import run_stages

@@ -2,8 +2,8 @@
 
 import shutil
 
-from envdoctor.core_facts import HostCompiler, Toolkits
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.machine import HostCompiler, Toolkits
 from envdoctor.options import Options
 from envdoctor.probes.run import Children, run_child
 

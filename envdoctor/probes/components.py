@@ -12,13 +12,8 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from envdoctor.core_facts import (
-    ComponentVersion,
-    CudaComponents,
-    Distribution,
-    Distributions,
-    InstalledFiles,
-)
+from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
+from envdoctor.facts.torch import ComponentVersion, CudaComponents
 from envdoctor.probes.files import read_text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def main(fd: int) -> None:
-    """Write one JSON object, its fields as in core_facts.CudaInit."""
+    """Write one JSON object, its fields as in facts.machine.CudaInit."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:

@@ -2,17 +2,9 @@
 
 from pathlib import Path
 
-from envdoctor.core_facts import (
-    CudaComponents,
-    Distributions,
-    InstalledFiles,
-    Installer,
-    Interpreter,
-    Target,
-    TorchAbsent,
-    TorchBuild,
-)
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.python import Distributions, InstalledFiles, Installer, Interpreter, Target
+from envdoctor.facts.torch import CudaComponents, TorchAbsent, TorchBuild
 from envdoctor.options import Options
 from envdoctor.plugins import Probe, Where
 from envdoctor.probes.components import read_components

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from packaging.utils import canonicalize_name
 
-from envdoctor.core_facts import Distribution, Distributions
+from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.probes.files import read_text
 
 _SUFFIXES = (".dist-info", ".egg-info")

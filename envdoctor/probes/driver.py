@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from envdoctor.core_facts import Driver, PciDevice, PciGpus, Toolkit, Toolkits
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.machine import Driver, PciDevice, PciGpus, Toolkit, Toolkits
 from envdoctor.probes.files import read_text
 
 ROOT = Path("/")

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.core_facts import CudaInit, Gpu, Gpus, Nvml
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.machine import CudaInit, Gpu, Gpus, Nvml
 from envdoctor.probes.channel import anonymous_file, read_all
 from envdoctor.probes.run import Children, run_child
 

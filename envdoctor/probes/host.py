@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from envdoctor.core_facts import Container, Environment, Host, Limits
 from envdoctor.facts import Fact, Known, Observed
+from envdoctor.facts.machine import Container, Environment, Host, Limits
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.files import read_text
 

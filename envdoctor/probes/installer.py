@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from envdoctor.core_facts import Distributions, Installer
+from envdoctor.facts.python import Distributions, Installer
 from envdoctor.probes.files import read_text
 
 _LOCK_FILES = (

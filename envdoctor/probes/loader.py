@@ -1,9 +1,11 @@
 """The probe of the loader: which libraries torch will load, worked out from files alone."""
 
-from envdoctor.core_facts import Distributions, Environment, Interpreter, TorchBuild
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.facts.machine import Environment
+from envdoctor.facts.python import Distributions, Interpreter
+from envdoctor.facts.torch import TorchBuild
 from envdoctor.loader.elf import Foreign, Unreadable, read_elf
-from envdoctor.loader.facts import LibraryResolution
 from envdoctor.loader.resolve import Surroundings, resolve
 from envdoctor.loader.search import system_of
 from envdoctor.loader.simulate import Program

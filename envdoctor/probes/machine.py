@@ -1,6 +1,6 @@
 """The probes of the machine: host, driver, NVML and cuInit."""
 
-from envdoctor.core_facts import (
+from envdoctor.facts.machine import (
     Container,
     CudaInit,
     Driver,

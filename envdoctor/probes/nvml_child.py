@@ -53,7 +53,7 @@ def count() -> int:
 
 
 def describe(index: int) -> dict[str, Any] | None:
-    """One GPU, its fields as in core_facts.Gpu."""
+    """One GPU, its fields as in facts.machine.Gpu."""
     handle = attempt(pynvml.nvmlDeviceGetHandleByIndex, index)
     if handle is None:
         return None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from envdoctor.core_facts import (
+from envdoctor.facts.python import (
     DamagedDistribution,
     DamagedFile,
     Distribution,

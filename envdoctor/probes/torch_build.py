@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from envdoctor.core_facts import Distributions, TorchAbsent, TorchBuild
+from envdoctor.facts.python import Distributions
+from envdoctor.facts.torch import TorchAbsent, TorchBuild
 from envdoctor.probes.fatbin import common_targets
 from envdoctor.probes.files import read_text
 

@@ -4,14 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from envdoctor.core_facts import (
-    Frame,
-    LoadedLibraries,
-    TorchFirstUse,
-    TorchImport,
-    TorchRuntime,
-)
 from envdoctor.facts import F, Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.torch import Frame, LoadedLibraries, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.plugins import Cost, Probe, StageResult, Where
 
 ISOLATED_IMPORT = "isolated_import"
@@ -71,7 +65,7 @@ def _not_reached(stages: Stages) -> Unknown:
     imported = stages.get("import")
     if imported is not None and imported.state not in ("ok", "not-reached"):
         return Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
-    return Unknown(reason=Reason.NOT_RUN, detail="the stage was not run")
+    return Unknown(reason=Reason.NOT_OBSERVED, detail="the stage was not run")
 
 
 def decode_runtime(stages: Stages) -> dict[type[Fact], Known]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from envdoctor.commands.session import Session
+    from envdoctor.session import Session
     from envdoctor.tui.app import DoctorApp
 
 
@@ -60,7 +60,7 @@ def _checked(options: Mapping[str, Any], path: str | None) -> "Session | None":
     """The session that found the input usable; None where there is nothing to check first."""
     if path is None and not options["only"] and not options["skip"]:
         return None
-    from envdoctor.commands.session import Session
+    from envdoctor.session import Session
 
     session = Session()
     session.selection(options["only"], options["skip"])

@@ -12,7 +12,7 @@ from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
 
-from envdoctor.documents import Unwritable, write_text
+from envdoctor.facts.documents import Unwritable, write_text
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.tui.contract import Event, Failed, Model, Saved
 from envdoctor.tui.notices import notices, why_not_on_top, why_not_saved, why_nothing_else

@@ -126,7 +126,7 @@ def _values(report: Report) -> Iterator[tuple[str, str, LinkState]]:
 def _seen(value: str | None, report: Report, fact: str, absent: str) -> tuple[str, LinkState]:
     """What was not found is absent only where the look did not fail."""
     unknown = report.facts.get(fact, {})
-    if value is None and Reason(unknown.get("reason", Reason.NOT_RUN)).is_failure:
+    if value is None and Reason(unknown.get("reason", Reason.NOT_OBSERVED)).is_failure:
         return f"not known: {unknown.get('detail', '')}", LinkState.UNKNOWN
     return _either(value, absent)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.calibration.runner import Progress
 from envdoctor.collect import ProbeEvent
-from envdoctor.core_facts import Candidate
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 
 

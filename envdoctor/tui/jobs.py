@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from envdoctor.documents import Unwritable
+from envdoctor.facts.documents import Unwritable
 from envdoctor.probes.run import Children
 from envdoctor.tui.contract import Event, Failed, Listener
 

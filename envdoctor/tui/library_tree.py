@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from envdoctor.loader.facts import ResolvedLibrary
+from envdoctor.facts.libraries import ResolvedLibrary
 
 Library = ResolvedLibrary
 

@@ -13,17 +13,18 @@ from typing import Any
 import msgspec
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
-from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.collect import ProbeEvent, collect
 from envdoctor.commands.reports import options_for, report_on, safe_report, with_expectation
-from envdoctor.commands.session import Session, user_redactor
-from envdoctor.core_facts import Interpreter, TorchRuntime
-from envdoctor.documents import write_text
 from envdoctor.facts import Observed, Snapshot, Unknown
+from envdoctor.facts.calibration import Calibration, Settings
+from envdoctor.facts.documents import write_text
+from envdoctor.facts.python import Interpreter
+from envdoctor.facts.torch import TorchRuntime
 from envdoctor.pages import BadPage, find_page
 from envdoctor.redact import for_terminals
 from envdoctor.report import Report
+from envdoctor.session import Session, user_redactor
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,

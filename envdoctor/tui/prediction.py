@@ -3,7 +3,7 @@
 import msgspec
 
 from envdoctor.calibration.assess import assess, predict_model
-from envdoctor.calibration.results import Calibration, Conditions, Settings
+from envdoctor.facts.calibration import Calibration, Conditions, Settings
 from envdoctor.knowledge import Knowledge
 from envdoctor.tui.contract import Predicted
 

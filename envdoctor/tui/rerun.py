@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from envdoctor.calibration.results import Calibration
-from envdoctor.core_facts import Interpreter, TorchRuntime
 from envdoctor.facts import Fact, Observed, Snapshot
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.python import Interpreter
+from envdoctor.facts.torch import TorchRuntime
 from envdoctor.plugins import Loaded, Probe, Where
 from envdoctor.signature import Need
 

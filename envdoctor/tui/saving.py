@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from envdoctor.facts import FactsDocument
+from envdoctor.facts.documents import FactsDocument
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.report import Report

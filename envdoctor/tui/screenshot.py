@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.pilot import Pilot
 
 from envdoctor.commands.errors import BadInput
-from envdoctor.documents import Unwritable, write_text
+from envdoctor.facts.documents import Unwritable, write_text
 from envdoctor.tui.app import DoctorApp
 
 _STEP_S = 0.1

@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass, replace
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.calibration.runner import Progress
 from envdoctor.calibration.telemetry import Sample
 from envdoctor.collect import ProbeEvent
-from envdoctor.core_facts import Candidate
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from envdoctor.core_facts import Candidate
+from envdoctor.facts.python import Candidate
 from envdoctor.probes.choose import default_candidates
 
 MOST_TARGETS = 50

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from envdoctor.calibration.results import (
+from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Conditions,

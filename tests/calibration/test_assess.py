@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF, assess, duration
-from envdoctor.calibration.results import Calibration, Ceiling, Conditions, Settings
+from envdoctor.facts.calibration import Calibration, Ceiling, Conditions, Settings
 from envdoctor.knowledge import load
 from tests.calibration.synthetic import make_calibration, make_pipeline, make_run, spread
 

@@ -7,16 +7,16 @@ import pytest
 
 from envdoctor.calibration.assess import assess
 from envdoctor.calibration.document import TOPICS
-from envdoctor.calibration.results import (
+from envdoctor.diagnose import diagnose
+from envdoctor.facts import Fact, Observed, Snapshot
+from envdoctor.facts.calibration import (
     Calibration,
     CalibrationBaseline,
     Conditions,
     Settings,
     Telemetry,
 )
-from envdoctor.core_facts import Environment, Gpu, Gpus, Host, Limits, PciDevice, PciGpus
-from envdoctor.diagnose import diagnose
-from envdoctor.facts import Fact, Observed, Snapshot
+from envdoctor.facts.machine import Environment, Gpu, Gpus, Host, Limits, PciDevice, PciGpus
 from envdoctor.findings import Finding
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugins import load_plugins

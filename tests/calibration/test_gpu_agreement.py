@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.results import CalibrationRun, Ceiling
+from envdoctor.facts.calibration import CalibrationRun, Ceiling
 from tests.calibration.synthetic import make_calibration, make_run, spread
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_agreement.py"

@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.calibration.target import pipeline
+from envdoctor.facts.calibration import Calibration
 from tests.calibration.conftest import Told
 from tests.conftest import require
 
 SCRIPT = """
 import sys, msgspec
-from envdoctor.calibration.results import Settings
+from envdoctor.facts.calibration import Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.probes.run import Children
 settings = Settings(devices=("none",), ceilings=False, usable_cpus=2.0)

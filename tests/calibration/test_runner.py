@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from envdoctor.calibration.results import Settings
 from envdoctor.calibration.runner import SEARCHING_LIMIT_S, SILENCE_LIMIT_S, _Ended, _Heard
+from envdoctor.facts.calibration import Settings
 from envdoctor.probes.channel import anonymous_file
 from tests.calibration.synthetic import make_run
 from tests.calibration.test_telemetry import line, samples

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envdoctor.calibration.results import Spread
 from envdoctor.calibration.speedup import in_words, speedup, speedup_of_times
+from envdoctor.facts.calibration import Spread
 from tests.calibration.synthetic import spread
 
 positive = st.floats(min_value=1e-3, max_value=1e6)

@@ -3,8 +3,8 @@
 import pytest
 
 from envdoctor.calibration.assess import assess
-from envdoctor.calibration.results import BatchAdvice, Ceiling, LeftOut, Settings, Telemetry
 from envdoctor.calibration.text import render_calibration
+from envdoctor.facts.calibration import BatchAdvice, Ceiling, LeftOut, Settings, Telemetry
 from envdoctor.knowledge import load
 from tests.calibration.synthetic import (
     make_calibration,

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from envdoctor.calibration.results import Settings
 from envdoctor.calibration.runner import calibrate
 from envdoctor.facts import Observed
+from envdoctor.facts.calibration import Settings
 from envdoctor.probes.run import Children
 from tests.wheels.environments import installed
 

@@ -14,9 +14,9 @@ import msgspec
 import psutil
 import pytest
 
-from envdoctor.calibration.results import Calibration, Settings
 from envdoctor.calibration.runner import Progress, calibrate
 from envdoctor.facts import Observed, Reason, Unknown
+from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.probes.run import Children
 from envdoctor.schema import shipped_schema
 from tests.calibration.synthetic import make_run

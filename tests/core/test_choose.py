@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.core_facts import Interpreter, Target
 from envdoctor.facts import Observed
+from envdoctor.facts.python import Interpreter, Target
 from envdoctor.probes.choose import choose_target
 from envdoctor.probes.run import Children
 from tests.support.patients import Patient, empty_patient, fake_torch

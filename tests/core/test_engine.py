@@ -98,7 +98,8 @@ def test_a_check_runs_on_its_facts() -> None:
         (Reason.TIMED_OUT, True),
         (Reason.CRASHED, True),
         (Reason.UNDECODABLE, True),
-        (Reason.NOT_RUN, False),
+        (Reason.NOT_OBSERVED, False),
+        (Reason.SWITCHED_OFF, False),
         (Reason.NOT_APPLICABLE, False),
     ],
 )
@@ -150,7 +151,7 @@ def test_derived_facts_build_on_each_other_and_say_why_they_are_unknown() -> Non
     assert tight.reason is Reason.NOT_APPLICABLE
     unseen = derive_facts([leak], snapshot(weather=RAIN), {}).get(Leak)
     assert isinstance(unseen, Unknown)
-    assert unseen.reason is Reason.NOT_RUN
+    assert unseen.reason is Reason.NOT_OBSERVED
 
 
 def ids(findings: Iterable[Finding]) -> list[tuple[str, str | None]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.core_facts import CudaInit, Gpus, Nvml
 from envdoctor.facts import Observed, Reason, Unknown
+from envdoctor.facts.machine import CudaInit, Gpus, Nvml
 from envdoctor.probes.driver_api import ask, decode_cuda_init, decode_nvml
 from envdoctor.probes.run import Children
 from tests.support.doctor import names, report_of

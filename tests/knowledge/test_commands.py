@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from envdoctor.documents import facts_document
+from envdoctor.facts.documents import facts_document
 from envdoctor.knowledge import load
 from envdoctor.prescribe import Build, Machine, SeenGpu, UnknownTorch, machine_in, prescribe
 from tests.knowledge.world import PYTHON, World, follow

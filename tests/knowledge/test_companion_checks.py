@@ -5,9 +5,11 @@ from functools import cache
 
 import pytest
 
-from envdoctor.core_facts import Distribution, Distributions, Toolkit, Toolkits, TorchBuild
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts.machine import Toolkit, Toolkits
+from envdoctor.facts.python import Distribution, Distributions
+from envdoctor.facts.torch import TorchBuild
 from envdoctor.findings import Finding
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugins import Loaded, load_plugins

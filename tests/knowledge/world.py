@@ -12,29 +12,28 @@ from dataclasses import dataclass, field, replace
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from envdoctor.core_facts import (
+from envdoctor.facts import Fact, Observed, Snapshot
+from envdoctor.facts.machine import (
     Container,
     CudaInit,
-    Distribution,
-    Distributions,
     Driver,
     Environment,
     Gpu,
     Gpus,
     Host,
-    InstalledFiles,
-    Installer,
-    Interpreter,
     Nvml,
     PciDevice,
     PciGpus,
-    Target,
-    TorchAbsent,
-    TorchBuild,
-    TorchImport,
-    TorchRuntime,
 )
-from envdoctor.facts import Fact, Observed, Snapshot
+from envdoctor.facts.python import (
+    Distribution,
+    Distributions,
+    InstalledFiles,
+    Installer,
+    Interpreter,
+    Target,
+)
+from envdoctor.facts.torch import TorchAbsent, TorchBuild, TorchImport, TorchRuntime
 from envdoctor.knowledge import Knowledge
 
 PYTHON = "/home/me/env/bin/python"

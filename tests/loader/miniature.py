@@ -15,12 +15,13 @@ from pathlib import Path
 
 from envdoctor_checks import driver_library, extensions, library_pins, loader
 
-from envdoctor.core_facts import Distribution, Distributions, LoadedLibraries
 from envdoctor.engine import run_checks
 from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.facts.python import Distribution, Distributions
+from envdoctor.facts.torch import LoadedLibraries
 from envdoctor.findings import Finding
 from envdoctor.loader.elf import read_elf
-from envdoctor.loader.facts import LibraryResolution
 from envdoctor.loader.resolve import Surroundings, resolve
 from envdoctor.loader.search import system_of
 from envdoctor.loader.simulate import Program

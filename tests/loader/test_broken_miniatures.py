@@ -6,17 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from envdoctor.core_facts import (
-    Distributions,
-    Driver,
-    FirstUse,
-    Interpreter,
-    LoadedLibraries,
-    TorchFirstUse,
-)
 from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts.libraries import LibraryResolution, Owner, ResolvedLibrary
+from envdoctor.facts.machine import Driver
+from envdoctor.facts.python import Distributions, Interpreter
+from envdoctor.facts.torch import FirstUse, LoadedLibraries, TorchFirstUse
 from envdoctor.findings import Severity
-from envdoctor.loader.facts import LibraryResolution, Owner, ResolvedLibrary
 from envdoctor.loader.truth import differences, is_cuda
 from tests.loader.build import Workshop
 from tests.loader.miniature import (

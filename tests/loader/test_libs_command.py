@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.documents import facts_document
 from envdoctor.facts import Observed, Snapshot
-from envdoctor.loader.facts import (
-    LibraryResolution,
-    Offer,
-    Owner,
-    Problem,
-    ResolvedLibrary,
-)
+from envdoctor.facts.documents import facts_document
+from envdoctor.facts.libraries import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.render.json import render_json
 from tests.conftest import require
 

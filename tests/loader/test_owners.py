@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from envdoctor.core_facts import Distribution
-from envdoctor.loader.facts import Owner
+from envdoctor.facts.libraries import Owner
+from envdoctor.facts.python import Distribution
 from envdoctor.loader.owners import Owners, wheel_files
 from envdoctor.loader.resolve import version_of
 from tests.conftest import require

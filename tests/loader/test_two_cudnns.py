@@ -5,7 +5,7 @@ from envdoctor_checks.library_pins import cudnn_version_mismatch
 from envdoctor_checks.loader import library_problem
 
 from envdoctor.api import Confidence, Severity
-from envdoctor.loader.facts import LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
 
 WHEEL, OTHER = "/venv/nvidia/cudnn/lib", "/opt/cudnn/lib"
 

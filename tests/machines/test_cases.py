@@ -12,8 +12,7 @@ import pytest
 
 from envdoctor.api import Driver, Fact, Observed, Snapshot
 from envdoctor.diagnose import diagnose
-from envdoctor.documents import facts_document, read_snapshot
-from envdoctor.facts import FactsDocument
+from envdoctor.facts.documents import FactsDocument, facts_document, read_snapshot
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugins import Loaded, load_plugins
 from envdoctor.render.json import render_json

@@ -31,7 +31,9 @@ from envdoctor.api import (
     TorchBuild,
     TorchRuntime,
 )
-from envdoctor.calibration.results import (
+from envdoctor.engine import rank
+from envdoctor.facts import Reason, Unknown
+from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Conditions,
@@ -45,11 +47,11 @@ from envdoctor.calibration.results import (
     Spread,
     Telemetry,
 )
-from envdoctor.core_facts import Candidate, ComponentVersion, CudaComponents
-from envdoctor.engine import rank
-from envdoctor.facts import Reason, Unknown, facts_to_builtins
+from envdoctor.facts.documents import facts_to_builtins
+from envdoctor.facts.libraries import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
+from envdoctor.facts.python import Candidate
+from envdoctor.facts.torch import ComponentVersion, CudaComponents
 from envdoctor.findings import exit_code_of, verdict_of
-from envdoctor.loader.facts import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
 
 REPORTS = Path(__file__).parent / "reports"
@@ -308,7 +310,7 @@ def broken_driver() -> Report:
     return _report(
         (build, driver, nvml, gpus, _components("12.4.127")),
         (_small_shm(), unavailable, init, too_old),
-        {"gpu-slower-than-expected": "Calibration is unknown (not-run): no probe observed it"},
+        {"gpu-slower-than-expected": "Calibration is unknown (not-observed): no probe observed it"},
     )
 
 
@@ -331,7 +333,7 @@ def driver_silent() -> Report:
     driver = Driver(loaded=True, release="550.54.15", release_source="/proc/driver/nvidia/version")
     silent = "is unknown (timed-out): no answer within 20 s"
     skipped = {
-        "gpu-slower-than-expected": "Calibration is unknown (not-run): no probe observed it",
+        "gpu-slower-than-expected": "Calibration is unknown (not-observed): no probe observed it",
         "cudnn-pin": "TorchRuntime is unknown (not-applicable): `import torch` did not succeed",
         "driver-too-old": f"Nvml {silent}",
         "driver-not-loaded": f"Nvml {silent}",

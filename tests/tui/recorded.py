@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from envdoctor.collect import ProbeEvent
-from envdoctor.core_facts import Candidate
+from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,

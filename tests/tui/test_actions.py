@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from envdoctor.core_facts import Candidate
+from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.app import DoctorApp
 from envdoctor.tui.contract import (

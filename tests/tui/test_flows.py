@@ -148,7 +148,7 @@ def test_passed_and_skipped_checks_open_on_demand(model: RecordedModel) -> None:
         await settled(pilot)
         seen = screen_text(pilot.app)
         assert "✓ python_env: damaged-install" in seen
-        assert "skipped: Calibration is unknown (not-run)" in seen
+        assert "skipped: Calibration is unknown (not-observed)" in seen
 
     play(model, steps, size=(120, 40))
 

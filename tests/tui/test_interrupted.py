@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.core_facts import Interpreter, TorchRuntime
 from envdoctor.facts import Observed
+from envdoctor.facts.python import Interpreter
+from envdoctor.facts.torch import TorchRuntime
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationStarted,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
 
-from envdoctor.loader.facts import LibraryResolution, ResolvedLibrary
+from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
 from envdoctor.report import Report
 from envdoctor.tui.contract import ReportReady
 from envdoctor.tui.library_tree import Branch, branches

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from envdoctor.api import Driver, Interpreter, Observed, Snapshot, TorchRuntime
-from envdoctor.calibration.results import Calibration, Conditions
+from envdoctor.facts.calibration import Calibration, Conditions
 from envdoctor.plugins import Where
 from envdoctor.tui.contract import (
     ExaminationStarted,

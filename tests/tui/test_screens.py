@@ -10,7 +10,8 @@ import pytest
 from textual.pilot import Pilot
 
 from envdoctor.api import Driver, Gpus, Observed, Snapshot, TorchBuild, TorchRuntime
-from envdoctor.facts import Fact, facts_from_builtins
+from envdoctor.facts import Fact
+from envdoctor.facts.documents import facts_from_builtins
 from envdoctor.report import Report, stack_of
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel

@@ -6,7 +6,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from envdoctor.core_facts import Candidate
+from envdoctor.facts.python import Candidate
 from envdoctor.tui.screens.base import CLOSE, StateDialog
 from envdoctor.tui.state import State
 

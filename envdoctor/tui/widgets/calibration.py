@@ -6,8 +6,8 @@ from textual.reactive import reactive
 from textual.theme import Theme
 from textual.widgets import ProgressBar, Static
 
-from envdoctor.calibration.results import Calibration
 from envdoctor.calibration.speedup import figure
+from envdoctor.facts.calibration import Calibration
 from envdoctor.tui.state import Measuring, State, calibration_of
 from envdoctor.tui.widgets.calibration_text import heading, sections
 from envdoctor.tui.widgets.spark import SparkRow

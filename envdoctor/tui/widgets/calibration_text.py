@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from envdoctor.calibration.results import (
+from envdoctor.calibration.speedup import figure
+from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Epoch,
@@ -17,7 +18,6 @@ from envdoctor.calibration.results import (
     Spread,
     Telemetry,
 )
-from envdoctor.calibration.speedup import figure
 from envdoctor.tui.words import rich_style
 
 

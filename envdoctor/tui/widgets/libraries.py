@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
-from envdoctor.loader.facts import Extension, LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.facts.libraries import Extension, LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.report import Report
 from envdoctor.tui.library_tree import Branch, branches
 from envdoctor.tui.state import State

@@ -13,8 +13,8 @@ from textual.reactive import reactive
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from envdoctor.calibration.results import Calibration, ExpectedRate
 from envdoctor.calibration.speedup import figure
+from envdoctor.facts.calibration import Calibration, ExpectedRate
 from envdoctor.tui.contract import Predicted
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.calibration_text import epochs_text, speedup_table

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from envdoctor.facts import Fact
+from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
 __all__ = [

@@ -1,16 +1,14 @@
 """Facts: what was observed or why it was not, and the snapshot that holds them."""
 
 import enum
-from collections.abc import ItemsView, Iterable, Mapping
+from collections.abc import ItemsView, Mapping
 from typing import Any, Generic, TypeVar
-
-import msgspec
 
 from envdoctor import __version__
 from envdoctor.record import Record
 
-SCHEMA_VERSION = 1
-"""Version of the facts file and of the report. A reader refuses a newer one."""
+SCHEMA_VERSION = 2
+"""Version of the facts file and of the report. Older ones are read, newer ones refused."""
 
 
 class Fact(Record):
@@ -21,12 +19,18 @@ F = TypeVar("F", bound=Fact)
 
 
 class Reason(enum.Enum):
-    """Why a fact is not known."""
+    """Why a fact is not known.
 
-    NOT_RUN = "not-run"
+    Looking failed: TIMED_OUT, CRASHED, UNDECODABLE. SWITCHED_OFF: the user did not want the look.
+    NOT_OBSERVED: nobody looked (an older file, a pasted text, another platform's facts).
+    NOT_APPLICABLE: it has no meaning here.
+    """
+
     TIMED_OUT = "timed-out"
     CRASHED = "crashed"
     UNDECODABLE = "undecodable"
+    SWITCHED_OFF = "switched-off"
+    NOT_OBSERVED = "not-observed"
     NOT_APPLICABLE = "not-applicable"
 
     @property
@@ -60,9 +64,9 @@ class Snapshot:
         self._facts = dict(facts or {})
 
     def get(self, kind: type[F]) -> Observed[F] | Unknown:
-        """The fact of that type; Unknown NOT_RUN where no probe provided it."""
+        """The fact of that type; Unknown NOT_OBSERVED where no probe provided it."""
         return self._facts.get(kind) or Unknown(
-            reason=Reason.NOT_RUN, detail=f"no probe observed {kind.__name__}"
+            reason=Reason.NOT_OBSERVED, detail=f"no probe observed {kind.__name__}"
         )
 
     def value(self, kind: type[F]) -> F | None:
@@ -84,46 +88,3 @@ class Tool(Record):
 
     name: str = "envdoctor"
     version: str = __version__
-
-
-class FactsDocument(Record, tag="facts"):
-    """A facts file: one machine, recorded. `captured_at` is UTC; `provenance` says how it was made.
-
-    `provenance` is "captured" for facts that probes observed, "synthetic" for those made by hand.
-    """
-
-    schema_version: int
-    tool: Tool
-    captured_at: str
-    facts: dict[str, Any]
-    provenance: str = "captured"
-    captured_with: str = ""
-
-
-class BadFacts(ValueError):
-    """A facts file or report that cannot be used; the message names the place and the remedy."""
-
-
-def facts_to_builtins(snapshot: Snapshot) -> dict[str, Any]:
-    """The snapshot as plain JSON values, by the names of the facts' types, sorted."""
-    pairs = ((kind.__name__, msgspec.to_builtins(fact)) for kind, fact in snapshot.items())
-    return dict(sorted(pairs))
-
-
-def facts_from_builtins(data: Mapping[str, Any], kinds: Iterable[type[Fact]]) -> Snapshot:
-    """The snapshot that `facts_to_builtins` wrote.
-
-    Facts of a type that is not among `kinds` (a plugin that is not installed here) are left out.
-    Raises BadFacts where a value does not have its type.
-    """
-    by_name = {kind.__name__: kind for kind in kinds}
-    facts: dict[type[Fact], Known] = {}
-    for name, value in data.items():
-        kind = by_name.get(name)
-        if kind is None:
-            continue
-        try:
-            facts[kind] = msgspec.convert(value, Observed[kind] | Unknown, strict=True)  # type: ignore[valid-type]
-        except msgspec.ValidationError as error:
-            raise BadFacts(f"fact `{name}`: {error}") from error
-    return Snapshot(facts)

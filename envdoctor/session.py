@@ -10,8 +10,8 @@ import click
 
 from envdoctor.collect import collect, find_target
 from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.documents import Unwritable, read_snapshot, write_text
-from envdoctor.facts import BadFacts, Snapshot
+from envdoctor.facts import Snapshot
+from envdoctor.facts.documents import BadFacts, Unwritable, read_snapshot, write_text
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugins import Check, Loaded, load_plugins

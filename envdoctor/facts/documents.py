@@ -3,30 +3,65 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from envdoctor.clock import now_utc
-from envdoctor.facts import (
-    SCHEMA_VERSION,
-    BadFacts,
-    Fact,
-    FactsDocument,
-    Snapshot,
-    Tool,
-    facts_from_builtins,
-    facts_to_builtins,
-)
+from envdoctor.facts.base import SCHEMA_VERSION, Fact, Known, Observed, Snapshot, Tool, Unknown
+from envdoctor.record import Record
 
 MAX_FACTS_BYTES = 64 * 1024 * 1024
 """More than any machine's facts; a larger file is refused before it is read."""
 
 
+class BadFacts(ValueError):
+    """A facts file or report that cannot be used; the message names the place and the remedy."""
+
+
+class FactsDocument(Record, tag="facts"):
+    """A facts file: one machine, recorded. `captured_at` is UTC; `provenance` says how it was made.
+
+    `provenance` is "captured" for facts that probes observed, "synthetic" for those made by hand.
+    """
+
+    schema_version: int
+    tool: Tool
+    captured_at: str
+    facts: dict[str, Any]
+    provenance: str = "captured"
+    captured_with: str = ""
+
+
 class Unwritable(OSError):
     """An output file that cannot be written; the message names it."""
+
+
+def facts_to_builtins(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot as plain JSON values, by the names of the facts' types, sorted."""
+    pairs = ((kind.__name__, msgspec.to_builtins(fact)) for kind, fact in snapshot.items())
+    return dict(sorted(pairs))
+
+
+def facts_from_builtins(data: Mapping[str, Any], kinds: Iterable[type[Fact]]) -> Snapshot:
+    """The snapshot that `facts_to_builtins` wrote.
+
+    Facts of a type that is not among `kinds` (a plugin that is not installed here) are left out.
+    Raises BadFacts where a value does not have its type.
+    """
+    by_name = {kind.__name__: kind for kind in kinds}
+    facts: dict[type[Fact], Known] = {}
+    for name, value in data.items():
+        kind = by_name.get(name)
+        if kind is None:
+            continue
+        try:
+            facts[kind] = msgspec.convert(value, Observed[kind] | Unknown, strict=True)  # type: ignore[valid-type]
+        except msgspec.ValidationError as error:
+            raise BadFacts(f"fact `{name}`: {error}") from error
+    return Snapshot(facts)
 
 
 def facts_document(snapshot: Snapshot) -> FactsDocument:
@@ -87,15 +122,32 @@ def _facts_of(path: str, data: Any) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("facts"), dict):
         raise BadFacts(f"`{path}` holds no facts; a facts file is made by `envdoctor collect`")
     version = data.get("schema_version")
-    if not isinstance(version, int):
-        raise BadFacts(f"`{path}`: `schema_version` is {version!r}, not a number")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BadFacts(f"`{path}`: `schema_version` is {version!r}, not a version")
     if version > SCHEMA_VERSION:
         raise BadFacts(
             f"`{path}` has schema {version}, this envdoctor reads up to {SCHEMA_VERSION}; "
             "update envdoctor"
         )
-    facts: dict[str, Any] = data["facts"]
-    return facts
+    return upgraded(data["facts"], version)
+
+
+def upgraded(facts: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """The facts of an older schema in the words of this one.
+
+    Schema 1 had one reason, `not-run`, for what the user switched off and for what nobody looked
+    at; its detail tells which.
+    """
+    if version >= 2:
+        return dict(facts)
+    return {name: _with_reason_of_2(fact) for name, fact in facts.items()}
+
+
+def _with_reason_of_2(fact: Any) -> Any:
+    if not isinstance(fact, dict) or fact.get("reason") != "not-run":
+        return fact
+    switched_off = str(fact.get("detail", "")).startswith("left out by")
+    return {**fact, "reason": "switched-off" if switched_off else "not-observed"}
 
 
 def write_text(path: str, text: str) -> None:

@@ -1,6 +1,6 @@
 """What the loader will do in the target, as facts."""
 
-from envdoctor.facts import Fact
+from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
 

@@ -1,0 +1,206 @@
+"""Facts about the machine: hardware, driver, container, environment. Units are in the names."""
+
+from envdoctor.facts.base import Fact
+from envdoctor.record import Record
+
+__all__ = [
+    "Container",
+    "CudaInit",
+    "Driver",
+    "Environment",
+    "Expectation",
+    "Gpu",
+    "Gpus",
+    "Host",
+    "HostCompiler",
+    "Limits",
+    "Nvml",
+    "PciDevice",
+    "PciGpus",
+    "Toolkit",
+    "Toolkits",
+]
+
+
+class Host(Fact):
+    """Operating system and hardware. Sizes are bytes; `glibc` is null where there is none."""
+
+    os: str
+    os_id: str
+    os_version: str
+    kernel: str
+    machine: str
+    glibc: str | None
+    cpu_name: str
+    cpu_flags: tuple[str, ...]
+    logical_cpus: int
+    physical_cpus: int | None
+    memory_bytes: int
+    memory_available_bytes: int
+
+
+class Limits(Fact):
+    """What this process may really use. A null quota or limit means none was found.
+
+    `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
+    """
+
+    usable_cpus: float
+    affinity_cpus: int
+    cgroup_cpu_quota: float | None
+    cgroup_memory_bytes: int | None
+    shm_bytes: int | None
+    shm_free_bytes: int | None
+    disk_free_bytes: int | None
+    open_files: int | None = None
+    numa_nodes: tuple[int, ...] = ()
+
+
+class Container(Fact):
+    """Whether this is a container or WSL. `kind`: none, docker, podman, kubernetes, lxc ..."""
+
+    kind: str
+    evidence: str = ""
+    wsl: int | None = None
+    nvidia_runtime: bool | None = None
+    nvidia_visible_devices: str | None = None
+
+
+class PciDevice(Record):
+    """A display or 3D controller on the PCI bus. `vendor_id` and `device_id` are hexadecimal;
+    `numa_node` is null where the firmware names none."""
+
+    address: str
+    vendor_id: str
+    device_id: str
+    driver: str | None
+    link_speed_gt_s: float | None = None
+    link_width: int | None = None
+    max_link_speed_gt_s: float | None = None
+    max_link_width: int | None = None
+    numa_node: int | None = None
+
+
+class PciGpus(Fact):
+    """The display and 3D controllers that the PCI bus shows, from sysfs."""
+
+    devices: tuple[PciDevice, ...]
+
+    @property
+    def nvidia(self) -> tuple[PciDevice, ...]:
+        """Those of NVIDIA (vendor 10de)."""
+        return tuple(device for device in self.devices if device.vendor_id == "10de")
+
+
+class Driver(Fact):
+    """The NVIDIA kernel driver and its user-space parts.
+
+    `release` is the driver release (535.183.01). `cuda` is the newest CUDA driver API that it
+    offers (12.2), never a toolkit. `loaded` says whether the kernel module is loaded;
+    `device_nodes` are the /dev/nvidia* that exist.
+    """
+
+    loaded: bool
+    release: str | None
+    release_source: str = ""
+    cuda: str | None = None
+    flavor: str | None = None
+    modules: tuple[str, ...] = ()
+    device_nodes: tuple[str, ...] = ()
+    unusable_nodes: tuple[str, ...] = ()
+    libcuda_files: tuple[str, ...] = ()
+    nouveau_loaded: bool = False
+
+
+class Nvml(Fact):
+    """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_...`)."""
+
+    status: str
+    message: str = ""
+    driver_release: str | None = None
+    driver_cuda: str | None = None
+    library: str | None = None
+
+
+class CudaInit(Fact):
+    """What cuInit does, tried without torch. `status` is `ok`, the name of the CUDA error, or
+    `libcuda-missing`; `library` is the libcuda that was loaded."""
+
+    status: str
+    code: int | None = None
+    message: str = ""
+    driver_cuda: str | None = None
+    device_count: int | None = None
+    library: str | None = None
+
+
+class Gpu(Record):
+    """One NVIDIA GPU. Fields are null where the driver does not say."""
+
+    index: int
+    name: str
+    uuid: str | None = None
+    compute_capability: str | None = None
+    memory_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    pci_address: str | None = None
+    mig_mode: bool | None = None
+    ecc_mode: bool | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    power_default_limit_w: float | None = None
+    temperature_c: int | None = None
+    sm_clock_mhz: int | None = None
+    max_sm_clock_mhz: int | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    pcie_generation: int | None = None
+    pcie_max_generation: int | None = None
+    pcie_width: int | None = None
+    pcie_max_width: int | None = None
+    utilization_pct: int | None = None
+    process_pids: tuple[int, ...] = ()
+
+
+class Gpus(Fact):
+    """The NVIDIA GPUs that the driver shows, whatever CUDA_VISIBLE_DEVICES says."""
+
+    devices: tuple[Gpu, ...]
+
+
+class Toolkit(Record):
+    """A CUDA toolkit on the machine; it matters for building extensions, not for running torch."""
+
+    path: str
+    version: str | None
+    source: str
+
+
+class Toolkits(Fact):
+    """The CUDA toolkits found, the one that builds would use first."""
+
+    items: tuple[Toolkit, ...]
+    cuda_home: str | None = None
+    nvcc: str | None = None
+
+
+class HostCompiler(Fact):
+    """The gcc that nvcc would call; asked for only where there is an nvcc. `version` is its own."""
+
+    path: str
+    version: str
+
+
+class Environment(Fact):
+    """Environment variables that change how torch, CUDA, NCCL or the loader behave.
+
+    Only names on a fixed list are read, so that secrets never are.
+    """
+
+    variables: dict[str, str]
+
+
+class Expectation(Fact):
+    """Which device the user expects torch to use: `gpu`, `cpu`, or null; and who says so."""
+
+    device: str | None
+    evidence: str = ""

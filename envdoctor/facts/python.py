@@ -1,0 +1,129 @@
+"""Facts about the target's Python: the interpreter and what is installed for it."""
+
+from envdoctor.facts.base import Fact
+from envdoctor.record import Record
+
+__all__ = [
+    "Candidate",
+    "DamagedDistribution",
+    "DamagedFile",
+    "Distribution",
+    "Distributions",
+    "InstalledFiles",
+    "Installer",
+    "Interpreter",
+    "Target",
+]
+
+
+class Candidate(Record):
+    """An interpreter that was considered as the target."""
+
+    path: str
+    origin: str
+    torch_on_disk: bool | None
+    problem: str | None = None
+
+
+class Target(Fact):
+    """Which interpreter is examined, and why that one.
+
+    `problem` is null for a usable one, else one of `not-found`, `not-executable`, `not-python`,
+    `base-missing`, `too-old`, `failed`.
+    """
+
+    path: str
+    chosen_because: str
+    passed_over: tuple[Candidate, ...] = ()
+    problem: str | None = None
+    detail: str = ""
+    version: str | None = None
+    site_packages: tuple[str, ...] = ()
+
+
+class Interpreter(Fact):
+    """The target interpreter as it describes itself. Paths are as the interpreter gives them."""
+
+    executable: str
+    version: str
+    version_info: tuple[int, int, int]
+    implementation: str
+    soabi: str | None
+    machine: str
+    prefix: str
+    base_prefix: str
+    sys_path: tuple[str, ...]
+    site_packages: tuple[str, ...]
+    user_site: str | None
+    user_site_enabled: bool
+    safe_path: bool
+    stdlib: str
+    cwd: str
+    conda_prefix: str | None = None
+    externally_managed: bool = False
+    glibc: str | None = None
+
+
+class Distribution(Record):
+    """An installed distribution, read from its metadata folder."""
+
+    name: str
+    version: str
+    location: str
+    metadata_path: str
+    installer: str | None = None
+    tags: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    requires_python: str | None = None
+    editable: bool = False
+    has_record: bool = True
+
+
+class Distributions(Fact):
+    """All distributions on the target's path, in path order; `name` is normalised (PEP 503)."""
+
+    items: tuple[Distribution, ...]
+    unreadable: tuple[str, ...] = ()
+
+    def named(self, name: str) -> tuple[Distribution, ...]:
+        """The distributions of that normalised name, in path order."""
+        return tuple(item for item in self.items if item.name == name)
+
+    def first(self, name: str) -> Distribution | None:
+        """The distribution of that name that an import would see."""
+        return next(iter(self.named(name)), None)
+
+
+class DamagedFile(Record):
+    """A file that differs from the RECORD of its distribution. `kind`: missing, size, hash."""
+
+    path: str
+    kind: str
+    expected: str = ""
+    actual: str = ""
+
+
+class DamagedDistribution(Record):
+    """A distribution with files that differ from its RECORD. At most 50 files are named."""
+
+    name: str
+    version: str
+    metadata_path: str
+    files: tuple[DamagedFile, ...]
+    damaged_count: int
+
+
+class InstalledFiles(Fact):
+    """Whether the files of the installed distributions are those that their RECORD lists."""
+
+    damaged: tuple[DamagedDistribution, ...]
+    checked_files: int
+    hashed: bool = False
+
+
+class Installer(Fact):
+    """What manages the target environment: pip, uv, conda, pixi, poetry, pipenv, pdm ..."""
+
+    name: str
+    evidence: str
+    in_conda: bool = False

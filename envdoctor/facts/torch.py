@@ -1,0 +1,164 @@
+"""Facts about torch: its build on disk, its import, and what it does."""
+
+from envdoctor.facts.base import Fact
+from envdoctor.record import Record
+
+__all__ = [
+    "Companion",
+    "ComponentVersion",
+    "CudaComponents",
+    "FirstUse",
+    "Frame",
+    "LoadedLibraries",
+    "TorchAbsent",
+    "TorchBuild",
+    "TorchDevice",
+    "TorchFirstUse",
+    "TorchImport",
+    "TorchRuntime",
+]
+
+
+class TorchBuild(Fact):
+    """The torch on disk, read without importing it.
+
+    `cuda` is the CUDA that torch was built with ("12.6"), null for a build without CUDA.
+    `arch_flags` are the compiled targets, e.g. ("sm_80", "compute_90"), empty where they could
+    not be read; `fatbin_arch_flags` are those in the headers of libtorch_cuda's fatbins.
+    """
+
+    version: str | None
+    cuda: str | None
+    hip: str | None
+    path: str
+    variant: str
+    version_source: str
+    arch_flags: tuple[str, ...] = ()
+    arch_source: str = ""
+    fatbin_arch_flags: tuple[str, ...] = ()
+    git_version: str | None = None
+    debug: bool = False
+    cxx11_abi: bool | None = None
+    missing_parts: tuple[str, ...] = ()
+
+
+class TorchAbsent(Fact):
+    """Whether torch is on the target's path at all. `searched` are the folders looked into."""
+
+    absent: bool
+    searched: tuple[str, ...]
+
+
+class Frame(Record):
+    """One line of a traceback."""
+
+    file: str
+    line: int
+    function: str
+
+
+class TorchImport(Fact):
+    """What `import torch` does in the target, as the user would run it.
+
+    `outcome`: ok, exception, signal, exit, hang. `isolated_outcome` is that of a second run with
+    `-I` (no cwd, no PYTHONPATH, no user site), made when the first fails or surprises.
+    """
+
+    outcome: str
+    seconds: float
+    file: str | None = None
+    version: str | None = None
+    exception: str | None = None
+    message: str = ""
+    cause: str = ""
+    frames: tuple[Frame, ...] = ()
+    signal: str | None = None
+    exit_code: int | None = None
+    output_tail: str = ""
+    isolated_outcome: str | None = None
+    isolated_file: str | None = None
+    isolated_message: str = ""
+    shadowed: tuple[str, ...] = ()
+
+
+class TorchDevice(Record):
+    """A GPU as torch sees it."""
+
+    index: int
+    name: str
+    compute_capability: str
+    memory_bytes: int
+    uuid: str | None = None
+
+
+class TorchRuntime(Fact):
+    """What the imported torch says of itself. Version integers are as the library returns them."""
+
+    version: str
+    cuda: str | None
+    hip: str | None
+    cuda_available: bool
+    device_count: int
+    devices: tuple[TorchDevice, ...] = ()
+    cuda_error: str | None = None
+    cudnn_version: int | None = None
+    cudnn_error: str | None = None
+    nccl_version: str | None = None
+    cudart_version: int | None = None
+    arch_list: tuple[str, ...] = ()
+    cpu_capability: str | None = None
+    threads: int | None = None
+    numpy_version: str | None = None
+    numpy_error: str | None = None
+    mps_available: bool = False
+    cxx11_abi: bool | None = None
+
+
+class FirstUse(Record):
+    """A first operation on a device; `error` is null if it gave the right result."""
+
+    device: str
+    operation: str
+    error: str | None = None
+    seconds: float = 0.0
+
+
+class TorchFirstUse(Fact):
+    """The first matmul and convolution on the CPU and on every visible GPU."""
+
+    operations: tuple[FirstUse, ...]
+
+
+class LoadedLibraries(Fact):
+    """The shared libraries that are mapped into the target after torch was used."""
+
+    paths: tuple[str, ...]
+
+
+class ComponentVersion(Record):
+    """One statement of a library's version: what says it, and for which file."""
+
+    component: str
+    version: str | None
+    source: str
+    path: str | None = None
+    distribution: str | None = None
+
+
+class CudaComponents(Fact):
+    """cuDNN, NCCL, nvJitLink, cudart ... on disk: every statement of their versions, not run."""
+
+    items: tuple[ComponentVersion, ...]
+
+    def version(self, component: str) -> str | None:
+        """The first version that is known for that component."""
+        return next((i.version for i in self.items if i.component == component and i.version), None)
+
+
+class Companion(Record):
+    """A distribution that has to fit torch: torchvision, torchaudio ..."""
+
+    name: str
+    version: str
+    requires_torch: str | None
+    cuda_tag: str | None = None
