@@ -4,7 +4,18 @@ from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown, ma
 from envdoctor.facts.machine import *  # noqa: F403
 from envdoctor.facts.python import *  # noqa: F403
 from envdoctor.facts.torch import *  # noqa: F403
-from envdoctor.findings import Code, Confidence, Evidence, Finding, Fix, Safety, Severity
+from envdoctor.findings import (
+    Code,
+    Confidence,
+    Evidence,
+    Finding,
+    Fix,
+    Layer,
+    Place,
+    Safety,
+    Severity,
+    Topic,
+)
 from envdoctor.plugins import (
     Check,
     Cost,
@@ -30,7 +41,9 @@ __all__ = [
     "Findings",
     "Fix",
     "Known",
+    "Layer",
     "Observed",
+    "Place",
     "Plugin",
     "Probe",
     "Reason",
@@ -38,6 +51,7 @@ __all__ = [
     "Severity",
     "Snapshot",
     "StageResult",
+    "Topic",
     "Unknown",
     "Where",
     "check",

@@ -3,14 +3,18 @@
 from collections.abc import Callable, Mapping
 
 from envdoctor.clock import now_utc
-from envdoctor.engine import CORE_CODES, Outcome, derive_facts, failure_findings, rank, run_checks
+from envdoctor.conclusion import conclude, verdict_of
+from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.engine import CheckRun, derive_facts, failure_findings, run_checks
 from envdoctor.facts import Snapshot
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
-from envdoctor.findings import Severity, exit_code_of, verdict_of
+from envdoctor.findings import Severity, exit_code_of
+from envdoctor.outcomes import outcomes_of
 from envdoctor.plugins import Check, Loaded
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
+from envdoctor.symptoms import CORE_CODES, symptoms_of
 
 
 def diagnose(
@@ -22,21 +26,25 @@ def diagnose(
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
 ) -> Report:
-    """Run all checks over a snapshot and judge; `fail_on` changes only the exit code."""
-    snapshot = derive_facts(loaded.derivations, snapshot, services)
-    outcomes = run_checks(loaded.checks, snapshot, services, wanted)
-    found = [finding for outcome in outcomes for finding in outcome.findings]
-    found += failure_findings(loaded.failures)
-    findings = rank(found, (*loaded.codes, *CORE_CODES))
-    incomplete = not loaded.plugins or any(outcome.blind for outcome in outcomes)
+    """Run all checks over a snapshot and judge by the outcomes; `fail_on` changes only the exit
+    code."""
+    snapshot = derive_facts((*CORE_DERIVATIONS, *loaded.derivations), snapshot, services)
+    runs = run_checks(loaded.checks, snapshot, services, wanted)
+    outcomes = outcomes_of(snapshot)
+    found = [finding for run in runs for finding in run.findings]
+    found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
+    findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
+    narrowed = not all(wanted(check) for check in loaded.checks)
+    verdict = verdict_of(findings, outcomes, narrowed=narrowed)
     return Report(
         created_at=created_at or now_utc(),
         target=_target(snapshot),
         stack=stack_of(snapshot),
-        verdict=verdict_of(findings, incomplete=incomplete),
-        exit_code=exit_code_of(findings, incomplete=incomplete, fail_on=fail_on),
+        verdict=verdict,
+        exit_code=exit_code_of(findings, verdict, fail_on=fail_on),
+        outcomes=outcomes,
         findings=findings,
-        checks=tuple(_record(outcome) for outcome in outcomes),
+        checks=tuple(_record(run) for run in runs),
         calibration=snapshot.value(Calibration),
         facts=facts_to_builtins(snapshot),
     )
@@ -54,13 +62,12 @@ def _target(snapshot: Snapshot) -> ExaminedTarget | None:
     )
 
 
-def _record(outcome: Outcome) -> CheckRecord:
+def _record(run: CheckRun) -> CheckRecord:
     return CheckRecord(
-        name=outcome.check,
-        topic=outcome.topic,
-        status=outcome.status,
-        codes=outcome.codes,
-        reason=outcome.reason,
-        seconds=round(outcome.seconds, 6),
-        blind=outcome.blind,
+        name=run.check,
+        topic=run.topic,
+        status=run.status,
+        codes=run.codes,
+        reason=run.reason,
+        seconds=round(run.seconds, 6),
     )

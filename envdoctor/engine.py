@@ -1,14 +1,21 @@
-"""Runs checks over a snapshot and puts root causes above their consequences. Pure."""
+"""Derives facts and runs checks over a snapshot. Pure."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
-from typing import Any
-
-import msgspec
+from typing import Any, Literal
 
 from envdoctor.facts import Known, Observed, Reason, Snapshot, Unknown
-from envdoctor.findings import Code, Confidence, Evidence, Finding, Fix, Safety, Severity
+from envdoctor.findings import (
+    Code,
+    Evidence,
+    Finding,
+    Fix,
+    Layer,
+    Safety,
+    Severity,
+    Topic,
+)
 from envdoctor.plugins import Check, Derivation, PluginFailure
 from envdoctor.record import Record
 from envdoctor.signature import Missing, arguments_for
@@ -18,30 +25,34 @@ PLUGIN_LOAD_FAILED = Code(
     name="plugin-load-failed",
     family="plugin-load-failed",
     severity=Severity.WARNING,
-    message="plugin `{plugin}` of `{distribution}` could not be loaded: {error}",
+    topic="doctor",
+    layer=Layer.DOCTOR,
+    message="a plugin could not be loaded",
+    detailed="plugin `{plugin}` of `{distribution}` could not be loaded: {error}",
 )
 CHECK_CRASHED = Code(
     id="ED002",
     name="check-crashed",
     family="check-crashed",
     severity=Severity.WARNING,
-    message="check `{check}` of the doctor itself failed: {error}",
+    topic="doctor",
+    layer=Layer.DOCTOR,
+    message="a check of the doctor itself failed",
+    detailed="check `{check}` of the doctor itself failed: {error}",
 )
-CORE_CODES = (PLUGIN_LOAD_FAILED, CHECK_CRASHED)
+ENGINE_CODES = (PLUGIN_LOAD_FAILED, CHECK_CRASHED)
 
 
-class Outcome(Record):
-    """What became of one check. `status`: ran, skipped, crashed. `blind` marks a check that can
-    yield an error and could not look."""
+class CheckRun(Record):
+    """What became of one check, and what it found."""
 
     check: str
-    topic: str
-    status: str
+    topic: Topic
+    status: Literal["ran", "skipped", "crashed"]
     codes: tuple[str, ...] = ()
     reason: str = ""
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
-    blind: bool = False
 
 
 def derive_facts(
@@ -80,55 +91,49 @@ def run_checks(
     snapshot: Snapshot,
     services: Mapping[type, object],
     wanted: Callable[[Check], bool] = lambda check: True,
-) -> tuple[Outcome, ...]:
+) -> tuple[CheckRun, ...]:
     """Run every check whose needs are observed; one that raises does not disturb the others."""
     return tuple(
-        _run(check, snapshot, services) if wanted(check) else _not_wanted(check) for check in checks
+        _run(check, snapshot, services)
+        if wanted(check)
+        else _record(check, status="skipped", reason="switched off by the user")
+        for check in checks
     )
 
 
-def _not_wanted(check: Check) -> Outcome:
-    return _outcome(check, status="skipped", reason="switched off by the user")
-
-
-def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> Outcome:
+def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> CheckRun:
     arguments = arguments_for(check.needs, snapshot, services)
-    can_err = any(code.severity is Severity.ERROR for code in check.codes)
     if isinstance(arguments, Missing):
         unknown = arguments.unknown
-        return _outcome(
-            check,
-            status="skipped",
-            reason=f"{arguments.kind} is unknown ({unknown.reason.value}): {unknown.detail}",
-            blind=can_err and unknown.reason.is_failure,
-        )
+        reason = f"{arguments.kind} is unknown ({unknown.reason.value}): {unknown.detail}"
+        return _record(check, status="skipped", reason=reason)
     started = time.perf_counter()
     try:
         findings = tuple(check.fn(**arguments))
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         crash = CHECK_CRASHED.finding(
-            subject=check.name,
+            subjects=(check.name,),
             check=check.name,
             error=text,
             evidence=(Evidence(label="exception", value=text, source=check.name),),
             fixes=(Fix(summary="report this with the output of `envdoctor collect`"),),
         )
-        return _outcome(check, status="crashed", reason=text, findings=(crash,), blind=can_err)
+        return _record(check, status="crashed", reason=text, findings=(crash,))
     seconds = time.perf_counter() - started
-    return _outcome(check, status="ran", findings=findings, seconds=seconds)
+    return _record(check, status="ran", findings=findings, seconds=seconds)
 
 
-def _outcome(check: Check, **fields: Any) -> Outcome:
+def _record(check: Check, **fields: Any) -> CheckRun:
     codes = tuple(code.id for code in check.codes)
-    return Outcome(check=check.name, topic=check.topic, codes=codes, **fields)
+    return CheckRun(check=check.name, topic=check.topic, codes=codes, **fields)
 
 
 def failure_findings(failures: Iterable[PluginFailure]) -> tuple[Finding, ...]:
     """A finding for every plugin that could not be loaded."""
     return tuple(
         PLUGIN_LOAD_FAILED.finding(
-            subject=failure.name,
+            subjects=(failure.name,),
             plugin=failure.name,
             distribution=failure.distribution,
             error=failure.error,
@@ -147,58 +152,3 @@ def failure_findings(failures: Iterable[PluginFailure]) -> tuple[Finding, ...]:
         )
         for failure in failures
     )
-
-
-def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, ...]:
-    """Root causes first, each followed by its consequences, whose `because` is set.
-
-    A finding explains another if its code says so and it is at least as severe. Root causes are
-    ordered by severity, then confidence, then the number of consequences, then code and subject.
-    """
-    pool = tuple(findings)
-    explains = {code.id: frozenset(code.explains) for code in codes}
-    causes: dict[int, Finding] = {}
-    for finding in pool:
-        root = _root(finding, pool, explains)
-        # Two codes that explain each other (of two plugins, say): the later one is the root.
-        causes[id(finding)] = finding if causes.get(id(root)) is finding else root
-    groups: dict[str, list[Finding]] = {}
-    for finding in pool:
-        root = causes[id(finding)]
-        if root is not finding:
-            groups.setdefault(root.id, []).append(_because(finding, root))
-    roots = [finding for finding in pool if causes[id(finding)] is finding]
-    roots.sort(key=lambda finding: _order(finding, len(groups.get(finding.id, ()))))
-    ranked: list[Finding] = []
-    for root in roots:
-        ranked.append(root)
-        ranked.extend(sorted(groups.pop(root.id, ()), key=lambda finding: _order(finding, 0)))
-    return tuple(ranked)
-
-
-def _root(
-    finding: Finding, pool: tuple[Finding, ...], explains: Mapping[str, frozenset[str]]
-) -> Finding:
-    current, seen = finding, {finding.code}
-    while True:
-        causes = [
-            other
-            for other in pool
-            if finding.code != other.code
-            and other.code not in seen
-            and current.code in explains.get(other.code, frozenset())
-            and other.severity.rank >= finding.severity.rank
-        ]
-        if not causes:
-            return current
-        current = min(causes, key=lambda other: _order(other, 0))
-        seen.add(current.code)
-
-
-def _order(finding: Finding, consequences: int) -> tuple[int, int, int, str, str]:
-    certainty = list(Confidence).index(finding.confidence)
-    return -finding.severity.rank, certainty, -consequences, finding.code, finding.subject or ""
-
-
-def _because(finding: Finding, root: Finding) -> Finding:
-    return msgspec.structs.replace(finding, because=root.id)

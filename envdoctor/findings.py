@@ -1,7 +1,8 @@
 """What a diagnosis is made of: codes, evidence, fixes, findings, the verdict and the exit code."""
 
 import enum
-from typing import Any
+import string
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,8 +12,8 @@ from envdoctor.record import Record
 class Severity(enum.Enum):
     """How much a finding matters.
 
-    ERROR: torch cannot do what the user installed it for. WARNING: it works, but slower or at
-    risk. INFO: worth knowing, nothing to repair.
+    ERROR: an outcome that the user wants fails, or is certain to. WARNING: it works, but slower or
+    at risk. INFO: worth knowing, nothing to repair.
     """
 
     INFO = "info"
@@ -23,6 +24,46 @@ class Severity(enum.Enum):
     def rank(self) -> int:
         """Position in the order info < warning < error, from 0."""
         return list(Severity).index(self)
+
+
+class Layer(enum.Enum):
+    """Where a disease sits, from the bottom of the stack to its top.
+
+    Of the findings that break one outcome, that of the lowest layer is the cause of the others.
+    """
+
+    BUS = "bus"
+    KERNEL_MODULE = "kernel-module"
+    DEVICE_NODES = "device-nodes"
+    NVML = "nvml"
+    CUDA_INIT = "cuda-init"
+    INTERPRETER = "interpreter"
+    FILES = "files"
+    LIBRARIES = "libraries"
+    BUILD = "build"
+    IMPORT = "import"
+    FIRST_USE = "first-use"
+    SPEED = "speed"
+    DOCTOR = "doctor"
+
+    @property
+    def height(self) -> int:
+        """Position from the bottom, from 0."""
+        return list(Layer).index(self)
+
+
+Topic = Literal[
+    "driver",
+    "container",
+    "python",
+    "libraries",
+    "torch",
+    "companions",
+    "toolkit",
+    "speed",
+    "doctor",
+]
+"""What findings are grouped and selected by."""
 
 
 class Confidence(enum.Enum):
@@ -50,18 +91,37 @@ class Evidence(Record):
     source: str
 
 
+class Place(enum.Enum):
+    """Where a fix is done. NONE: nothing can be done, and the summary says so."""
+
+    HERE = "here"
+    HOST = "host"
+    IMAGE = "image"
+    SCHEDULER = "scheduler"
+    FIRMWARE = "firmware"
+    NONE = "none"
+
+
 class Fix(Record):
-    """One way to repair: a sentence, and commands that can be pasted into a shell."""
+    """One way to repair: a sentence, and commands that can be pasted into a shell.
+
+    `where` says on which side of a container, scheduler or firmware the commands are run. `proof`
+    is what was tried without changing anything and worked; empty where nothing was tried.
+    """
 
     summary: str
     commands: tuple[str, ...] = ()
     safety: Safety = Safety.MANUAL
+    where: Place = Place.HERE
+    proof: str = ""
 
 
 class Finding(Record):
     """A disease that was found on the machine.
 
-    `id` is the code, followed by `:subject` where there is one; `because` is the id of the
+    `id` is the code, followed by `:subject,...` where there are any; `subjects` are what it is
+    about (`gpu:0`, a distribution, a library), `breaks` the outcomes that it keeps from working
+    (`import:torch`, `compute:gpu:0`; `compute:gpu` is every GPU). `because` is the id of the
     finding that is its root cause; `data` holds the arguments of the message.
     """
 
@@ -72,7 +132,10 @@ class Finding(Record):
     severity: Severity
     confidence: Confidence
     message: str
-    subject: str | None = None
+    topic: Topic = "doctor"
+    layer: Layer = Layer.DOCTOR
+    subjects: tuple[str, ...] = ()
+    breaks: tuple[str, ...] = ()
     because: str | None = None
     data: dict[str, Any] = msgspec.field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
@@ -82,9 +145,12 @@ class Finding(Record):
 
 
 class Code(Record):
-    """A disease: its stable id and name, and the one-line template of its message.
+    """A disease: its stable id and name, where it sits, and its message.
 
-    `explains` are the ids of codes whose finding is only a consequence once this one is found.
+    `message` needs no argument; `detailed` is the same with the figures that a check knows.
+    `breaks` is the outcome that the disease keeps from working, as in `Finding.breaks`; null for
+    one that breaks none. `explains` are the ids of codes that are only a consequence of this one
+    where outcome, subject and layer cannot say it.
     """
 
     id: str
@@ -92,12 +158,17 @@ class Code(Record):
     family: str
     severity: Severity
     message: str
+    topic: Topic = "doctor"
+    layer: Layer = Layer.DOCTOR
+    breaks: str | None = None
+    detailed: str = ""
     explains: tuple[str, ...] = ()
 
     def finding(
         self,
         *,
-        subject: str | None = None,
+        subjects: tuple[str, ...] = (),
+        breaks: tuple[str, ...] | None = None,
         severity: Severity | None = None,
         confidence: Confidence = Confidence.CERTAIN,
         evidence: tuple[Evidence, ...] = (),
@@ -105,16 +176,20 @@ class Code(Record):
         notes: tuple[str, ...] = (),
         **data: Any,
     ) -> Finding:
-        """This disease, found; `data` fills the message (KeyError if an argument is missing)."""
+        """This disease, found. `data` fills the detailed message; without all of it, or where one
+        is None, the plain message stands."""
         return Finding(
-            id=self.id if subject is None else f"{self.id}:{subject}",
+            id=":".join((self.id, *([",".join(subjects)] if subjects else []))),
             code=self.id,
             name=self.name,
             family=self.family,
             severity=severity or self.severity,
             confidence=confidence,
-            message=self.message.format(subject=subject, **data),
-            subject=subject,
+            message=self._message(subjects, data),
+            topic=self.topic,
+            layer=self.layer,
+            subjects=subjects,
+            breaks=self._broken(subjects) if breaks is None else breaks,
             data=data,
             evidence=evidence,
             fixes=fixes,
@@ -122,13 +197,56 @@ class Code(Record):
             page=f"rule {self.id}",
         )
 
+    def _message(self, subjects: tuple[str, ...], data: dict[str, Any]) -> str:
+        known = {key: value for key, value in data.items() if value is not None}
+        known["subjects"] = in_words(subjects)
+        wanted = {name for _, name, _, _ in string.Formatter().parse(self.detailed) if name}
+        return (
+            self.detailed.format(**known)
+            if wanted <= known.keys() and self.detailed
+            else (self.message)
+        )
+
+    def _broken(self, subjects: tuple[str, ...]) -> tuple[str, ...]:
+        """The outcomes of these subjects: of the GPUs among them, else all that the code breaks."""
+        if self.breaks is None:
+            return ()
+        gpus = tuple(one for one in subjects if one.startswith("gpu:"))
+        if self.breaks == "compute:gpu" and gpus:
+            return tuple(f"compute:{gpu}" for gpu in gpus)
+        return (self.breaks,)
+
+
+def in_words(subjects: tuple[str, ...]) -> str:
+    """Subjects as a reader wants them: `GPU 0`, `GPUs 0, 1 and 2`, `8 GPUs`, `numpy and torch`."""
+    gpus = [one.removeprefix("gpu:") for one in subjects if one.startswith("gpu:")]
+    if not gpus or len(gpus) != len(subjects):
+        return _listed([f"GPU {one[4:]}" if one.startswith("gpu:") else one for one in subjects])
+    if len(gpus) == 1:
+        return f"GPU {gpus[0]}"
+    return f"GPUs {_listed(gpus)}" if len(gpus) <= _FEW else f"{len(gpus)} GPUs"
+
+
+_FEW = 4
+"""More GPUs than these are counted, not listed."""
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
 
 class Verdict(enum.Enum):
-    """The answer in one word, in the order in which it is decided."""
+    """The answer in one word, in the order in which it is decided.
+
+    BROKEN: a wanted outcome fails, or is certain to. INCOMPLETE: one could not be seen. DEGRADED:
+    there is a warning. UNPROVEN: nothing wrong was found, and the user switched looks off that
+    could have shown it. HEALTHY: all that is wanted was seen to work.
+    """
 
     BROKEN = "broken"
     INCOMPLETE = "incomplete"
     DEGRADED = "degraded"
+    UNPROVEN = "unproven"
     HEALTHY = "healthy"
 
 
@@ -136,25 +254,14 @@ EXIT_OK = 0
 EXIT_FINDINGS = 1
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
+EXIT_FAILED = 4
 EXIT_INTERRUPTED = 130
 
 
-def verdict_of(findings: tuple[Finding, ...], *, incomplete: bool) -> Verdict:
-    """The verdict; it depends on what was found and on what could not be looked at, on no flag."""
-    severities = {finding.severity for finding in findings}
-    if Severity.ERROR in severities:
-        return Verdict.BROKEN
-    if incomplete:
-        return Verdict.INCOMPLETE
-    if Severity.WARNING in severities:
-        return Verdict.DEGRADED
-    return Verdict.HEALTHY
-
-
 def exit_code_of(
-    findings: tuple[Finding, ...], *, incomplete: bool, fail_on: Severity = Severity.ERROR
+    findings: tuple[Finding, ...], verdict: Verdict, *, fail_on: Severity = Severity.ERROR
 ) -> int:
     """Exit code of `check`: 1 for a finding at or above `fail_on`, else 3 if incomplete, else 0."""
     if any(finding.severity.rank >= fail_on.rank for finding in findings):
         return EXIT_FINDINGS
-    return EXIT_INCOMPLETE if incomplete else EXIT_OK
+    return EXIT_INCOMPLETE if verdict is Verdict.INCOMPLETE else EXIT_OK

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from envdoctor.facts import Fact, Known
-from envdoctor.findings import Code, Finding
+from envdoctor.findings import Code, Finding, Topic
 from envdoctor.record import Record
 from envdoctor.signature import Need, needs_of
 
@@ -22,19 +22,22 @@ class Check:
     """A pure function over facts and knowledge that yields findings of its codes."""
 
     name: str
-    topic: str
     codes: tuple[Code, ...]
     needs: tuple[Need, ...]
     fn: CheckFunction
 
+    @property
+    def topic(self) -> Topic:
+        """What the check is grouped by: the topic of its first code."""
+        return self.codes[0].topic
+
 
 def check(*codes: Code) -> Callable[[CheckFunction], Check]:
-    """Make a check of a function; its parameters are its needs, its module is its topic."""
+    """Make a check of a function; its parameters are its needs."""
 
     def decorate(function: CheckFunction) -> Check:
         return Check(
             name=function.__name__.replace("_", "-"),
-            topic=function.__module__.rpartition(".")[2],
             codes=codes,
             needs=needs_of(function),
             fn=function,

@@ -1,13 +1,15 @@
 """The report: the verdict, the stack in short, findings with root causes first, and the facts."""
 
-from typing import Any
+from typing import Any, Literal
 
 from envdoctor.facts import SCHEMA_VERSION, Snapshot, Tool
 from envdoctor.facts.calibration import Calibration
-from envdoctor.facts.machine import CudaInit, Driver, Gpus, Host, Nvml
+from envdoctor.facts.derived import DriverRelease
+from envdoctor.facts.machine import CudaInit, Gpus, Host, Nvml
 from envdoctor.facts.python import Candidate, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchBuild, TorchImport, TorchRuntime
-from envdoctor.findings import Finding, Verdict
+from envdoctor.findings import Finding, Topic, Verdict
+from envdoctor.outcomes import Outcome
 from envdoctor.record import Record
 from envdoctor.versions import decode_cuda, decode_cudnn
 
@@ -42,18 +44,14 @@ class Stack(Record):
 
 
 class CheckRecord(Record):
-    """What became of one check. `status`: ran, skipped, crashed.
-
-    `blind` marks one that can yield an error and could not look: it makes a report incomplete.
-    """
+    """What became of one check; `reason` says why it did not run."""
 
     name: str
-    topic: str
-    status: str
+    topic: Topic
+    status: Literal["ran", "skipped", "crashed"]
     codes: tuple[str, ...]
     reason: str = ""
     seconds: float = 0.0
-    blind: bool = False
 
 
 class ExaminedTarget(Record):
@@ -66,7 +64,8 @@ class ExaminedTarget(Record):
 
 
 class Report(Record, tag="report"):
-    """One diagnosis. `findings[0]` is the root cause; `calibration` is a view of that fact."""
+    """One diagnosis. `outcomes` are what is wanted of torch and whether it works, `findings` what
+    explains that: `findings[0]` is the root cause. `calibration` is a view of that fact."""
 
     schema_version: int = SCHEMA_VERSION
     tool: Tool = Tool()
@@ -75,6 +74,7 @@ class Report(Record, tag="report"):
     stack: Stack
     verdict: Verdict
     exit_code: int
+    outcomes: tuple[Outcome, ...]
     findings: tuple[Finding, ...]
     checks: tuple[CheckRecord, ...]
     calibration: Calibration | None = None
@@ -143,10 +143,8 @@ def _gpus(snapshot: Snapshot) -> tuple[StackGpu, ...]:
 
 
 def _driver_release(snapshot: Snapshot) -> str | None:
-    driver, nvml = snapshot.value(Driver), snapshot.value(Nvml)
-    if driver is not None and driver.release:
-        return driver.release
-    return nvml.driver_release if nvml else None
+    driver = snapshot.value(DriverRelease)
+    return driver.release if driver else None
 
 
 def _driver_cuda(snapshot: Snapshot) -> str | None:

@@ -14,6 +14,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Installer,
+    Layer,
     Safety,
     Severity,
     Target,
@@ -25,7 +26,6 @@ from envdoctor.prescribe.commands import is_default
 from envdoctor.prescribe.companions import paired_version
 from envdoctor.repair import install_command
 from envdoctor_checks.against_torch import (
-    BUILT_FOR,
     base_of,
     installed,
     of_torch,
@@ -38,23 +38,30 @@ TORCHVISION_MISMATCH = Code(
     name="torchvision-mismatch",
     family="torchvision-mismatch",
     severity=Severity.ERROR,
-    message=BUILT_FOR,
-    explains=("ED346",),
+    topic="companions",
+    layer=Layer.FILES,
+    breaks="import:torchvision",
+    message="torchvision was made for another torch",
 )
 TORCHAUDIO_MISMATCH = Code(
     id="ED371",
     name="torchaudio-mismatch",
     family="torchaudio-mismatch",
     severity=Severity.ERROR,
-    message=BUILT_FOR,
-    explains=("ED347",),
+    topic="companions",
+    layer=Layer.FILES,
+    breaks="import:torchaudio",
+    message="torchaudio was made for another torch",
 )
 TORCHTEXT_MISMATCH = Code(
     id="ED372",
     name="torchtext-mismatch",
     family="extension-abi-mismatch",
     severity=Severity.WARNING,
-    message=BUILT_FOR,
+    topic="companions",
+    layer=Layer.FILES,
+    breaks="import:torchtext",
+    message="torchtext was made for another torch",
 )
 _PAIRED = (
     ("torchvision", TORCHVISION_MISMATCH),

@@ -10,6 +10,7 @@ from envdoctor.api import (
     Expectation,
     Findings,
     Fix,
+    Layer,
     Limits,
     PciGpus,
     Safety,
@@ -23,31 +24,43 @@ CONTAINER_NO_GPU_RUNTIME = Code(
     name="container-no-gpu-runtime",
     family="container-no-gpu-runtime",
     severity=Severity.ERROR,
-    message="this {kind} container was started without access to the machine's NVIDIA GPU",
-    explains=("ED211", "ED302", "ED410", "ED411", "ED412"),
+    topic="container",
+    layer=Layer.DEVICE_NODES,
+    breaks="compute:gpu",
+    message="this container was started without access to the machine's NVIDIA GPU",
+    detailed="this {kind} container was started without access to the machine's NVIDIA GPU",
 )
 CONTAINER_DEVICE_NODES = Code(
     id="ED501",
     name="container-device-nodes",
     family="container-device-nodes",
     severity=Severity.ERROR,
-    message="the driver is there, but {nodes} is missing in this container",
-    explains=("ED206", "ED212", "ED410", "ED411", "ED412"),
+    topic="container",
+    layer=Layer.DEVICE_NODES,
+    breaks="compute:gpu",
+    message="device nodes that CUDA needs are missing in this container",
+    detailed="the driver is there, but {nodes} is missing in this container",
 )
 WSL_LIBCUDA = Code(
     id="ED502",
     name="wsl-libcuda",
     family="wsl-libcuda",
     severity=Severity.ERROR,
-    message="WSL offers its GPU, but libcuda.so.1 of /usr/lib/wsl/lib is not found by the loader",
-    explains=("ED211", "ED302", "ED410", "ED411", "ED412"),
+    topic="container",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="WSL offers its GPU, but its libcuda.so.1 is not found by the loader",
+    explains=("ED211", "ED302"),
 )
 SHM_TOO_SMALL = Code(
     id="ED503",
     name="shm-too-small",
     family="shm-too-small",
     severity=Severity.WARNING,
-    message="/dev/shm has {size_mib:.0f} MiB; DataLoader workers share their batches through it",
+    topic="container",
+    layer=Layer.SPEED,
+    message="/dev/shm is small; DataLoader workers share their batches through it",
+    detailed="/dev/shm has {size_mib:.0f} MiB; DataLoader workers share their batches through it",
 )
 
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20

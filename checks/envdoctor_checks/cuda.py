@@ -11,71 +11,88 @@ from envdoctor.api import (
     Findings,
     Fix,
     Gpus,
+    Layer,
     Safety,
     Severity,
     TorchBuild,
     check,
 )
 
-_NO_CUDA = ("ED410", "ED411", "ED412")
-
 DRIVER_LIB_MISMATCH = Code(
     id="ED203",
     name="driver-lib-mismatch",
     family="driver-lib-mismatch-803",
     severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
     message="libcuda does not fit the loaded kernel driver (CUDA error 803)",
-    explains=_NO_CUDA,
 )
 FORWARD_COMPAT = Code(
     id="ED204",
     name="forward-compat",
     family="forward-compat-804",
     severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
     message="a forward-compatibility libcuda is loaded, and this GPU does not support it "
     "(CUDA error 804)",
-    explains=_NO_CUDA,
 )
 FABRIC_MANAGER = Code(
     id="ED205",
     name="fabric-manager",
     family="fabric-manager-802",
     severity=Severity.ERROR,
-    message="CUDA says that the system is not yet initialised (error 802): on machines with "
-    "NVSwitch the fabric manager is not running",
-    explains=_NO_CUDA,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="CUDA says that the system is not yet initialised (error 802)",
 )
 CUDA_UNKNOWN_UVM = Code(
     id="ED206",
     name="cuda-unknown-uvm",
     family="cuda-unknown-uvm",
     severity=Severity.ERROR,
-    message="CUDA does not start (error 999, unknown error){uvm}",
-    explains=_NO_CUDA,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="CUDA does not start (error 999, unknown error)",
+    detailed="CUDA does not start (error 999, unknown error){uvm}",
 )
 CUDA_VISIBLE_DEVICES = Code(
     id="ED210",
     name="cuda-visible-devices",
     family="cuda-visible-devices",
     severity=Severity.WARNING,
-    message="CUDA_VISIBLE_DEVICES is `{value}`, {effect}",
-    explains=("ED411", "ED412"),
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="CUDA_VISIBLE_DEVICES hides GPUs or names none",
+    detailed="CUDA_VISIBLE_DEVICES is `{value}`, {effect}",
 )
 DRIVER_WITHOUT_LIBCUDA = Code(
     id="ED211",
     name="driver-without-libcuda",
     family="libcuda-missing",
     severity=Severity.ERROR,
-    message="the kernel driver{release} is loaded, but libcuda.so.1 cannot be found",
-    explains=(*_NO_CUDA, "ED302"),
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="the kernel driver is loaded, but libcuda.so.1 cannot be found",
+    detailed="the kernel driver{release} is loaded, but libcuda.so.1 cannot be found",
+    explains=("ED302",),
 )
 CUDA_INIT_FAILED = Code(
     id="ED212",
     name="cuda-init-failed",
     family="cuda-init-failed",
     severity=Severity.ERROR,
-    message="CUDA does not start: {status} ({code}), {text}",
-    explains=_NO_CUDA,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="CUDA does not start",
+    detailed="CUDA does not start: {status} ({code}), {text}",
 )
 
 

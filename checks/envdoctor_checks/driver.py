@@ -10,6 +10,7 @@ from envdoctor.api import (
     Fix,
     Gpus,
     Host,
+    Layer,
     Nvml,
     PciGpus,
     Safety,
@@ -22,57 +23,73 @@ from envdoctor.knowledge.drivers import driver_runs, driver_serves
 from envdoctor.prescribe import Prescription
 from envdoctor.repair import prescribed
 
-_NO_CUDA = ("ED410", "ED411", "ED412")
-
 DRIVER_NOT_LOADED = Code(
     id="ED200",
     name="driver-not-loaded",
     family="driver-not-loaded",
     severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
     message="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded",
-    explains=_NO_CUDA,
 )
 DRIVER_TOO_OLD = Code(
     id="ED201",
     name="driver-too-old",
     family="driver-too-old",
     severity=Severity.ERROR,
-    message="driver {release} is too old for torch {version}, which is built with CUDA {cuda} and "
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="the driver is too old for the CUDA that torch is built with",
+    detailed="driver {release} is too old for torch {version}, which is built with CUDA {cuda} and "
     "needs a driver >= {minimum}",
-    explains=(*_NO_CUDA, "ED203", "ED212"),
 )
 NVML_DRIVER_MISMATCH = Code(
     id="ED202",
     name="nvml-driver-mismatch",
     family="nvml-driver-mismatch",
     severity=Severity.ERROR,
-    message="the NVIDIA libraries are of another release than the loaded kernel driver{release}",
-    explains=(*_NO_CUDA, "ED203", "ED212"),
+    topic="driver",
+    layer=Layer.NVML,
+    breaks="compute:gpu",
+    message="the NVIDIA libraries are of another release than the loaded kernel driver",
+    detailed="the NVIDIA libraries are of another release than the loaded kernel driver{release}",
 )
 DEVICE_PERMISSION = Code(
     id="ED207",
     name="device-permission",
     family="device-permission",
     severity=Severity.ERROR,
-    message="this user may not open {nodes}",
-    explains=(*_NO_CUDA, "ED206", "ED209", "ED212"),
+    topic="driver",
+    layer=Layer.DEVICE_NODES,
+    breaks="compute:gpu",
+    message="this user may not open the device nodes of the GPU",
+    detailed="this user may not open {nodes}",
 )
 GPU_HW_FAULT = Code(
     id="ED209",
     name="gpu-hw-fault",
     family="gpu-hw-fault",
     severity=Severity.ERROR,
-    message="the driver has lost a GPU: {status}",
-    explains=_NO_CUDA,
+    topic="driver",
+    layer=Layer.NVML,
+    breaks="compute:gpu",
+    message="the driver has lost a GPU",
+    detailed="the driver has lost a GPU: {status}",
 )
 DRIVER_DROPPED_GPU = Code(
     id="ED213",
     name="driver-dropped-gpu",
     family="driver-not-loaded",
     severity=Severity.ERROR,
-    message="driver {release} no longer supports {gpu} (compute capability {capability}); the "
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="the installed driver branch no longer supports this GPU",
+    detailed="driver {release} no longer supports {gpu} (compute capability {capability}); the "
     "last branch that does is {branch}",
-    explains=(*_NO_CUDA, "ED200", "ED209", "ED212"),
+    explains=("ED200",),
 )
 
 _UPDATE = {
@@ -263,7 +280,7 @@ def driver_dropped_gpu(driver: Driver, gpus: Gpus, known: Knowledge) -> Findings
         limit = known.max_driver_branch(capability)
         assert limit is not None
         yield DRIVER_DROPPED_GPU.finding(
-            subject=f"gpu:{gpu.index}",
+            subjects=(f"gpu:{gpu.index}",),
             release=driver.release,
             gpu=gpu.name,
             capability=capability,

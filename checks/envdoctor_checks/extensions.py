@@ -43,7 +43,7 @@ def extension_mismatch(
         )
         found = distributions.first(extension.distribution) if distributions else None
         yield code.finding(
-            subject=extension.distribution,
+            subjects=(extension.distribution,),
             confidence=Confidence.LIKELY,
             file=os.path.basename(extension.path),
             distribution=f"{extension.distribution} {found.version if found else ''}".strip(),

@@ -8,6 +8,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Gpus,
+    Layer,
     Nvml,
     PciGpus,
     Safety,
@@ -25,48 +26,69 @@ CPU_ONLY_TORCH = Code(
     name="cpu-only-torch",
     family="cpu-only-torch",
     severity=Severity.ERROR,
-    message="torch {version} is a build without CUDA, and {gpu}",
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="torch is a build without CUDA, and a GPU is wanted",
+    detailed="torch {version} is a build without CUDA, and {gpu}",
 )
 GPU_ARCH_TOO_NEW = Code(
     id="ED406",
     name="gpu-arch-too-new",
     family="gpu-arch-too-new",
     severity=Severity.ERROR,
-    message="{gpu} has compute capability {capability}, newer than all that torch {version} is "
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="the GPU is newer than all that torch is compiled for",
+    detailed="{gpu} has compute capability {capability}, newer than all that torch {version} is "
     "compiled for ({flags})",
-    explains=("ED410", "ED411"),
+    explains=("ED201",),
 )
 GPU_ARCH_TOO_OLD = Code(
     id="ED407",
     name="gpu-arch-too-old",
     family="gpu-arch-too-old",
     severity=Severity.ERROR,
-    message="{gpu} has compute capability {capability}, which torch {version} is no longer "
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="torch is no longer compiled for this GPU",
+    detailed="{gpu} has compute capability {capability}, which torch {version} is no longer "
     "compiled for ({flags})",
-    explains=("ED410", "ED411"),
+    explains=("ED201",),
 )
 ARCH_FLAGS_DISAGREE = Code(
     id="ED408",
     name="arch-flags-disagree",
     family="damaged-install",
     severity=Severity.INFO,
-    message="torch says that it is compiled for {said}, its library holds kernels for {held}",
+    topic="torch",
+    layer=Layer.BUILD,
+    message="the targets that torch states are not those that its library holds",
+    detailed="torch says that it is compiled for {said}, its library holds kernels for {held}",
 )
 CUDA_UNAVAILABLE = Code(
     id="ED411",
     name="cuda-unavailable",
     family="cuda-unavailable",
     severity=Severity.ERROR,
-    message="torch {version} cannot use the GPU: {text}",
-    explains=("ED410",),
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    breaks="compute:gpu",
+    message="torch cannot use the GPU",
+    detailed="torch {version} cannot use the GPU: {text}",
 )
 NO_NVIDIA_GPU = Code(
     id="ED412",
     name="no-nvidia-gpu",
     family="no-nvidia-gpu",
     severity=Severity.INFO,
-    message="{subject_text}, and no NVIDIA GPU is visible",
-    explains=("ED405", "ED411"),
+    topic="driver",
+    layer=Layer.BUS,
+    breaks="compute:gpu",
+    message="no NVIDIA GPU is visible",
+    detailed="{subject_text}, and no NVIDIA GPU is visible",
 )
 
 
@@ -133,7 +155,7 @@ def gpu_arch_not_compiled(
             continue
         code = GPU_ARCH_TOO_NEW if _is_newer(capability, flags) else GPU_ARCH_TOO_OLD
         yield code.finding(
-            subject=f"gpu:{gpu.index}",
+            subjects=(f"gpu:{gpu.index}",),
             gpu=gpu.name,
             capability=capability,
             version=build.version,

@@ -125,7 +125,7 @@ def mixed_cuda_wheels(
     if doubled:
         python = target.path if target else "python3"
         yield MIXED_CUDA_WHEELS.finding(
-            subject="wheels",
+            subjects=("wheels",),
             what="wheels",
             items=", ".join(f"{item.name} {item.version}" for item in doubled),
             evidence=tuple(_installed(item) for item in doubled),
@@ -146,7 +146,7 @@ def mixed_cuda_wheels(
     runtimes = _runtimes(resolution)
     if len({major for major, _ in runtimes}) > 1:
         yield MIXED_CUDA_WHEELS.finding(
-            subject="process",
+            subjects=("process",),
             what="CUDA runtimes",
             items=", ".join(path for _, path in runtimes),
             evidence=tuple(
@@ -204,7 +204,7 @@ def dependency_of_torch(
             safety=Safety.CHANGES_ENV,
         )
         said: dict[str, Any] = {
-            "subject": wanted.name,
+            "subjects": (wanted.name,),
             "name": wanted.name,
             "by": asker.name,
             "by_version": asker.version,

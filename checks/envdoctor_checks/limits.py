@@ -6,6 +6,7 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
+    Layer,
     Limits,
     Safety,
     Severity,
@@ -17,21 +18,30 @@ THREADS_LIMITED = Code(
     name="threads-limited",
     family="threads-limited",
     severity=Severity.WARNING,
-    message="{variable}={value} lets torch use {value} of {cpus} usable CPUs",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a variable lets torch use fewer threads than there are CPUs",
+    detailed="{variable}={value} lets torch use {value} of {cpus} usable CPUs",
 )
 CPU_QUOTA = Code(
     id="ED608",
     name="cpu-quota",
     family="threads-limited",
     severity=Severity.INFO,
-    message="the control group gives the time of {quota:g} CPUs, and {cpus} are visible",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the control group gives the time of fewer CPUs than are visible",
+    detailed="the control group gives the time of {quota:g} CPUs, and {cpus} are visible",
 )
 DEBUG_ENVIRONMENT = Code(
     id="ED609",
     name="debug-environment",
     family="debug-environment",
     severity=Severity.WARNING,
-    message="{variable}={value} is set, which {effect}",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a variable for debugging is set, which slows training down",
+    detailed="{variable}={value} is set, which {effect}",
     explains=("ED600",),
 )
 
@@ -55,7 +65,7 @@ def threads_limited(environment: Environment, limits: Limits) -> Findings:
         if not value.isdigit() or not 0 < int(value) < cpus:
             continue
         yield THREADS_LIMITED.finding(
-            subject=variable,
+            subjects=(variable,),
             severity=None if 2 * int(value) <= cpus else Severity.INFO,
             variable=variable,
             value=int(value),
@@ -97,7 +107,7 @@ def debug_environment(environment: Environment) -> Findings:
         value = environment.variables.get(variable)
         if value in values:
             yield DEBUG_ENVIRONMENT.finding(
-                subject=variable,
+                subjects=(variable,),
                 variable=variable,
                 value=value,
                 effect=effect,

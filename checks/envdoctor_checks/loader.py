@@ -55,7 +55,7 @@ def library_problem(
             seen.add(f"{code.id}:{subject}")
             doubtful = _is_part_of_a_part(library, resolution)
             yield code.finding(
-                subject=subject,
+                subjects=(subject,),
                 severity=Severity.WARNING if doubtful else None,
                 confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
                 evidence=tuple(_evidence(problem, library, resolution)),
@@ -188,7 +188,7 @@ def preload_missing(resolution: LibraryResolution, environment: Environment | No
         source = "LD_PRELOAD" if problem.library in variable else "/etc/ld.so.preload"
         what = "does not exist" if problem.kind == "missing" else describe(problem)
         yield PRELOAD_MISSING.finding(
-            subject=problem.library,
+            subjects=(problem.library,),
             source=source,
             library=problem.library,
             what=what,
@@ -253,7 +253,7 @@ def prediction_differs(resolution: LibraryResolution, loaded: LoadedLibraries) -
     """What is mapped is not what was predicted: a fault of the doctor."""
     for one in differences(resolution, loaded.paths):
         yield PREDICTION_DIFFERS.finding(
-            subject=one.soname,
+            subjects=(one.soname,),
             library=one.soname,
             predicted=one.predicted or "nothing",
             mapped=one.mapped or "nothing",

@@ -2,23 +2,36 @@
 
 import re
 
-from envdoctor.api import Code, Severity
+from envdoctor.api import Code, Layer, Severity, Topic
 from envdoctor.facts.libraries import Problem
 from envdoctor.loader.dlopen import stem_of
 from envdoctor.loader.truth import is_cuda
 
-_CONSEQUENCES = ("ED401", "ED402", "ED403", "ED404", "ED410", "ED411", "ED413", "ED349")
-_SHADOWS = ("ED310", "ED314", "ED360")
+_SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
 
-def _code(number: int, name: str, message: str, *, family: str = "", also: object = ()) -> Code:
-    explains = (*_CONSEQUENCES, *also)  # type: ignore[misc]
+def _code(
+    id: str,
+    name: str,
+    message: str,
+    detailed: str,
+    *,
+    family: str = "",
+    topic: Topic = "libraries",
+    layer: Layer = Layer.LIBRARIES,
+    breaks: str = "import:torch",
+    explains: tuple[str, ...] = ("ED349",),
+) -> Code:
     return Code(
-        id=f"ED{number}",
+        id=id,
         name=name,
         family=family or name,
         severity=Severity.ERROR,
+        topic=topic,
+        layer=layer,
+        breaks=breaks,
         message=message,
+        detailed=detailed,
         explains=explains,
     )
 
@@ -26,109 +39,233 @@ def _code(number: int, name: str, message: str, *, family: str = "", also: objec
 _MISSING = "`{library}`, which {needed_by} needs, is not found where the loader looks"
 _LACKS = "{library_said} lacks {symbols}, which {needed_by} needs"
 
-MISSING_LIBCUDART = _code(300, "missing-libcudart", _MISSING)
-MISSING_CUDA_LIB = _code(301, "missing-cuda-lib", _MISSING)
-LIBCUDA_MISSING = _code(302, "libcuda-missing", _MISSING)
-MISSING_LIBRARY = _code(303, "missing-library", _MISSING, family="missing-library")
-UNREADABLE_LIBRARY = _code(
-    304, "unreadable-library", "`{path}` cannot be loaded: {detail}", also=_SHADOWS
+MISSING_LIBCUDART = _code(
+    "ED300",
+    "missing-libcudart",
+    "libcudart of the CUDA that torch is built for is not found",
+    _MISSING,
 )
-UNDEFINED_SYMBOL = _code(305, "undefined-symbol", _LACKS, also=_SHADOWS)
+MISSING_CUDA_LIB = _code(
+    "ED301", "missing-cuda-lib", "a CUDA library that torch needs is not found", _MISSING
+)
+LIBCUDA_MISSING = _code(
+    "ED302",
+    "libcuda-missing",
+    "libcuda.so.1, the driver's library, is not found",
+    _MISSING,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+)
+MISSING_LIBRARY = _code(
+    "ED303", "missing-library", "a library that torch needs is not found", _MISSING
+)
+UNREADABLE_LIBRARY = _code(
+    "ED304",
+    "unreadable-library",
+    "a library that torch needs cannot be loaded",
+    "`{path}` cannot be loaded: {detail}",
+    explains=_SHADOWS,
+)
+UNDEFINED_SYMBOL = _code(
+    "ED305",
+    "undefined-symbol",
+    "a library lacks a symbol that torch needs",
+    _LACKS,
+    explains=_SHADOWS,
+)
 LD_LIBRARY_PATH_SHADOW = Code(
     id="ED310",
     name="ld-library-path-shadow",
     family="ld-library-path-shadow",
     severity=Severity.WARNING,
-    message="{what} taken from {rule} in place of torch's own: `{library}` is {path}",
-    explains=_CONSEQUENCES,
+    topic="libraries",
+    layer=Layer.LIBRARIES,
+    breaks="import:torch",
+    message="libraries are taken from LD_LIBRARY_PATH or LD_PRELOAD in place of torch's own",
+    detailed="{what} taken from {rule} in place of torch's own: `{library}` is {path}",
+    explains=("ED349",),
 )
-NVJITLINK_MISMATCH = _code(311, "nvjitlink-mismatch", _LACKS, also=_SHADOWS)
-NCCL_SYMBOL_MISMATCH = _code(312, "nccl-symbol-mismatch", _LACKS, also=_SHADOWS)
-CUBLAS_MISMATCH = _code(313, "cublas-mismatch", _LACKS, also=_SHADOWS)
+NVJITLINK_MISMATCH = _code(
+    "ED311",
+    "nvjitlink-mismatch",
+    "libnvJitLink lacks a symbol that another CUDA library needs",
+    _LACKS,
+    explains=_SHADOWS,
+)
+NCCL_SYMBOL_MISMATCH = _code(
+    "ED312",
+    "nccl-symbol-mismatch",
+    "libnccl lacks a symbol that torch needs",
+    _LACKS,
+    explains=_SHADOWS,
+)
+CUBLAS_MISMATCH = _code(
+    "ED313",
+    "cublas-mismatch",
+    "libcublas and libcublasLt are of different versions",
+    _LACKS,
+    explains=_SHADOWS,
+)
 MIXED_CUDA_WHEELS = Code(
     id="ED314",
     name="mixed-cuda-wheels",
     family="mixed-cuda-wheels",
     severity=Severity.WARNING,
-    message="{what} for different CUDA majors are side by side: {items}",
+    topic="libraries",
+    layer=Layer.LIBRARIES,
+    message="CUDA libraries of different CUDA majors are side by side",
+    detailed="{what} for different CUDA majors are side by side: {items}",
 )
-GLIBCXX_TOO_OLD = _code(320, "glibcxx-too-old", _LACKS, also=_SHADOWS)
-GLIBC_TOO_OLD = _code(321, "glibc-too-old", _LACKS)
-MKL_MISMATCH = _code(322, "mkl-mismatch", _LACKS)
+GLIBCXX_TOO_OLD = _code(
+    "ED320",
+    "glibcxx-too-old",
+    "libstdc++ is older than torch needs",
+    _LACKS,
+    explains=_SHADOWS,
+)
+GLIBC_TOO_OLD = _code(
+    "ED321",
+    "glibc-too-old",
+    "glibc is older than torch needs",
+    _LACKS,
+)
+MKL_MISMATCH = _code(
+    "ED322",
+    "mkl-mismatch",
+    "MKL lacks a symbol that torch needs",
+    _LACKS,
+)
 OPENMP_DUPLICATE = Code(
     id="ED325",
     name="openmp-duplicate",
     family="openmp-duplicate",
     severity=Severity.WARNING,
-    message="{count} copies of the Intel/LLVM OpenMP runtime are loaded into one process",
-    explains=("ED402", "ED404"),
+    topic="libraries",
+    layer=Layer.LIBRARIES,
+    breaks="import:torch",
+    message="two copies of the Intel/LLVM OpenMP runtime are loaded into one process",
+    detailed="{count} copies of the Intel/LLVM OpenMP runtime are loaded into one process",
 )
 DRIVER_STUB = Code(
     id="ED330",
     name="driver-stub",
     family="driver-stub-34",
     severity=Severity.ERROR,
-    message="`libcuda.so.1` is found at `{path}`, a stub for linking, not the driver's",
-    explains=("ED410", "ED411"),
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="libcuda.so.1 is a stub for linking, not the driver's",
+    detailed="`libcuda.so.1` is found at `{path}`, a stub for linking, not the driver's",
+    explains=("ED212",),
 )
 CUDA_COMPAT_WRONG = Code(
     id="ED331",
     name="cuda-compat-wrong",
     family="cuda-compat-wrong",
     severity=Severity.WARNING,
-    message="`libcuda.so.1` is the forward-compatibility build {compat} at `{path}`, and the "
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="a forward-compatibility libcuda is loaded that is not newer than the driver",
+    detailed="`libcuda.so.1` is the forward-compatibility build {compat} at `{path}`, and the "
     "driver is {driver}",
-    explains=("ED410", "ED411"),
+    explains=("ED203", "ED204", "ED212"),
 )
 PRELOAD_MISSING = Code(
     id="ED332",
     name="preload-missing",
     family="preload-missing",
     severity=Severity.WARNING,
-    message="{source} names `{library}`, which {what}",
+    topic="libraries",
+    layer=Layer.LIBRARIES,
+    message="LD_PRELOAD or /etc/ld.so.preload names a file that cannot be loaded",
+    detailed="{source} names `{library}`, which {what}",
 )
 _EXTENSION = "`{file}` of {distribution} does not fit the installed torch: {what}"
 EXTENSION_MISMATCH = _code(
-    345, "extension-library-mismatch", _EXTENSION, family="extension-abi-mismatch"
+    "ED345",
+    "extension-library-mismatch",
+    "a compiled module does not fit the installed torch",
+    _EXTENSION,
+    family="extension-abi-mismatch",
+    topic="companions",
+    breaks="import",
 )
 TORCHVISION_MISMATCH = _code(
-    346, "torchvision-library-mismatch", _EXTENSION, family="torchvision-mismatch"
+    "ED346",
+    "torchvision-library-mismatch",
+    "a library of torchvision does not fit the installed torch",
+    _EXTENSION,
+    family="torchvision-mismatch",
+    topic="companions",
+    breaks="import:torchvision",
 )
 TORCHAUDIO_MISMATCH = _code(
-    347, "torchaudio-library-mismatch", _EXTENSION, family="torchaudio-mismatch"
+    "ED347",
+    "torchaudio-library-mismatch",
+    "a library of torchaudio does not fit the installed torch",
+    _EXTENSION,
+    family="torchaudio-mismatch",
+    topic="companions",
+    breaks="import:torchaudio",
 )
 PREDICTION_DIFFERS = Code(
     id="ED349",
     name="prediction-differs",
     family="prediction-differs",
     severity=Severity.INFO,
-    message="{library}: predicted {predicted}, really mapped {mapped}",
+    topic="libraries",
+    layer=Layer.IMPORT,
+    message="a library is mapped from another file than was predicted",
+    detailed="{library}: predicted {predicted}, really mapped {mapped}",
 )
-CUDNN_MISSING = _code(350, "cudnn-missing", _MISSING)
+CUDNN_MISSING = _code(
+    "ED350",
+    "cudnn-missing",
+    "a cuDNN library is not found",
+    _MISSING,
+    breaks="compute:gpu",
+)
 CUDNN_VERSION_MISMATCH = _code(
-    351,
+    "ED351",
     "cudnn-version-mismatch",
+    "cuDNN's parts come from different places",
     "cuDNN's parts come from {count} places: `{one}` from {one_place}, `{other}` from "
     "{other_place}",
-    also=_SHADOWS,
+    breaks="compute:gpu",
+    explains=_SHADOWS,
 )
 CUDNN_SYMBOL_MISMATCH = _code(
-    352, "cudnn-symbol-mismatch", _LACKS, family="cudnn-version-mismatch", also=_SHADOWS
+    "ED352",
+    "cudnn-symbol-mismatch",
+    "a cuDNN library lacks a symbol that another part needs",
+    _LACKS,
+    family="cudnn-version-mismatch",
+    breaks="compute:gpu",
+    explains=_SHADOWS,
 )
 DEPENDENCY_PIN_VIOLATED = Code(
     id="ED360",
     name="dependency-pin-violated",
     family="dependency-pin-violated",
     severity=Severity.WARNING,
-    message="{name} {installed} is installed, and {by} {by_version} requires {wanted}",
+    topic="libraries",
+    layer=Layer.FILES,
+    message="an installed package is not the version that torch requires",
+    detailed="{name} {installed} is installed, and {by} {by_version} requires {wanted}",
 )
 DEPENDENCY_MISSING = Code(
     id="ED361",
     name="dependency-missing",
     family="dependency-missing",
     severity=Severity.WARNING,
-    message="{name} is not installed, and {by} {by_version} requires {wanted}",
-    explains=("ED300", "ED301", "ED350", "ED303", *_CONSEQUENCES),
+    topic="libraries",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="a package that torch requires is not installed",
+    detailed="{name} is not installed, and {by} {by_version} requires {wanted}",
+    explains=("ED349",),
 )
 
 _BY_PROVIDER = {

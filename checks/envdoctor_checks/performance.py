@@ -7,6 +7,7 @@ from envdoctor.api import (
     Finding,
     Findings,
     Fix,
+    Layer,
     Safety,
     Severity,
     check,
@@ -25,7 +26,10 @@ GPU_SLOWER = Code(
     name="gpu-slower-than-expected",
     family="gpu-slower-than-expected",
     severity=Severity.WARNING,
-    message="{device} trains ResNet-50 at {measured} images/s in {precision}, {percent:.0f} % of "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a device trains ResNet-50 more slowly than expected",
+    detailed="{device} trains ResNet-50 at {measured} images/s in {precision}, {percent:.0f} % of "
     "the expected {expected}",
 )
 PIPELINE_STARVED = Code(
@@ -33,7 +37,10 @@ PIPELINE_STARVED = Code(
     name="pipeline-starved",
     family="slow-dataloader",
     severity=Severity.WARNING,
-    message="{device} can eat {wanted} images/s, and gets {fed}: it waits {percent:.0f} % of the "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the input pipeline feeds a device less than it wants",
+    detailed="{device} can eat {wanted} images/s, and gets {fed}: it waits {percent:.0f} % of the "
     "time",
 )
 SLOWER_THAN_BASELINE = Code(
@@ -41,14 +48,20 @@ SLOWER_THAN_BASELINE = Code(
     name="slower-than-baseline",
     family="slower-than-baseline",
     severity=Severity.WARNING,
-    message="{run} does {now} images/s, and did {before} on {date}: {percent:.0f} % less",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a rate is lower than in the baseline",
+    detailed="{run} does {now} images/s, and did {before} on {date}: {percent:.0f} % less",
 )
 LAUNCH_LIMITED = Code(
     id="ED612",
     name="launch-limited",
     family="slow-cpu-fallback",
     severity=Severity.WARNING,
-    message="the CPU launches kernels more slowly than {device} runs them: {how}",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the CPU launches kernels more slowly than the GPU runs them",
+    detailed="the CPU launches kernels more slowly than {device} runs them: {how}",
     explains=("ED600",),
 )
 
@@ -66,7 +79,7 @@ def gpu_slower_than_expected(calibration: Calibration) -> Findings:
         those = sorted((one for one in slow if one.device == device), key=_share)
         worst = those[0]
         yield GPU_SLOWER.finding(
-            subject=device,
+            subjects=(device,),
             confidence=Confidence.LIKELY,
             device=device,
             precision=worst.precision,
@@ -108,7 +121,7 @@ def pipeline_starved(calibration: Calibration) -> Findings:
 def starved(device: str, wanted: float, fed: float, what: str, sentence: str) -> Finding:
     """That `what` feeds a device less than it wants, both in images/s."""
     return PIPELINE_STARVED.finding(
-        subject=f"{device}:{what.rpartition(' ')[2]}",
+        subjects=(f"{device}:{what.rpartition(' ')[2]}",),
         # Of training on such images; another network may want fewer.
         confidence=Confidence.LIKELY,
         device=device,
@@ -142,7 +155,7 @@ def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline
         if old is None or run.images_per_s.high >= old.images_per_s.low:
             continue
         yield SLOWER_THAN_BASELINE.finding(
-            subject=f"{run.device}:{run.precision}:{run.memory_format}:{run.batch_size}",
+            subjects=(f"{run.device}:{run.precision}:{run.memory_format}:{run.batch_size}",),
             run=f"{label(run)} (batch {run.batch_size}, {run.memory_format})",
             now=figure(run.images_per_s.median),
             before=figure(old.images_per_s.median),
@@ -192,7 +205,7 @@ def step_does_not_shrink(calibration: Calibration) -> Findings:
                 f"one of {large.batch_size}",
                 _measured(small),
                 _measured(large),
-                subject=f"{large.device}:{large.precision}:batch",
+                subjects=(f"{large.device}:{large.precision}:batch",),
             )
 
 
@@ -200,7 +213,7 @@ def _launch_limited(
     run: CalibrationRun, how: str, *evidence: Evidence, subject: str = ""
 ) -> Finding:
     return LAUNCH_LIMITED.finding(
-        subject=subject or f"{run.device}:{run.precision}",
+        subjects=(subject or f"{run.device}:{run.precision}",),
         confidence=Confidence.LIKELY,
         device=run.device,
         how=how,

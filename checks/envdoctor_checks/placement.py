@@ -8,6 +8,7 @@ from envdoctor.api import (
     Fix,
     Gpus,
     Host,
+    Layer,
     Limits,
     PciGpus,
     Safety,
@@ -21,7 +22,10 @@ REMOTE_NUMA_NODE = Code(
     name="remote-numa-node",
     family="remote-numa-node",
     severity=Severity.WARNING,
-    message="the GPU{plural} of this process hang{verb} on NUMA node {gpus}, and it may only use "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the GPUs of this process hang on another NUMA node than its CPUs",
+    detailed="the GPU{plural} of this process hang{verb} on NUMA node {gpus}, and it may only use "
     "CPUs of node {cpus}",
     explains=("ED600", "ED612"),
 )
@@ -30,14 +34,20 @@ THREADS_ACROSS_NODES = Code(
     name="threads-across-numa-nodes",
     family="threads-across-numa-nodes",
     severity=Severity.INFO,
-    message="the {threads} threads that were measured on the CPU spread over {nodes} NUMA nodes",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the threads that were measured on the CPU spread over NUMA nodes",
+    detailed="the {threads} threads that were measured on the CPU spread over {nodes} NUMA nodes",
 )
 CPU_AFFINITY = Code(
     id="ED619",
     name="cpu-affinity",
     family="threads-limited",
     severity=Severity.INFO,
-    message="{usable} of the {cpus} CPUs of this machine may be used by this process",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="this process may use only a part of the machine's CPUs",
+    detailed="{usable} of the {cpus} CPUs of this machine may be used by this process",
 )
 
 

@@ -17,6 +17,7 @@ from envdoctor.api import (
     InstalledFiles,
     Installer,
     Interpreter,
+    Layer,
     Safety,
     Severity,
     Target,
@@ -31,42 +32,56 @@ DAMAGED_INSTALL = Code(
     name="damaged-install",
     family="damaged-install",
     severity=Severity.ERROR,
-    message="{count} of the files of {distribution} {version} differ from those it installed: "
+    topic="python",
+    layer=Layer.FILES,
+    message="installed files differ from those that their distribution brought",
+    detailed="{count} of the files of {distribution} {version} differ from those it installed: "
     "`{file}` {what}",
-    explains=(
-        *(f"ED{number}" for number in range(300, 360)),
-        *(f"ED{number}" for number in range(401, 420)),
-        "ED105",
-    ),
+    explains=("ED349",),
 )
 DUPLICATE_DISTRIBUTION = Code(
     id="ED101",
     name="duplicate-distribution",
     family="duplicate-distribution",
     severity=Severity.WARNING,
-    message="{distribution} is installed {count} times: {versions}",
+    topic="python",
+    layer=Layer.FILES,
+    message="a distribution is installed more than once",
+    detailed="{distribution} is installed {count} times: {versions}",
 )
 PYTHON_TOO_OLD = Code(
     id="ED102",
     name="python-too-old",
     family="python-too-old",
     severity=Severity.ERROR,
-    message="the target is Python {version}, and envdoctor examines Python 3.8 and later",
+    topic="python",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="the target is a Python from before 3.8",
+    detailed="the target is Python {version}, and envdoctor examines Python 3.8 and later",
 )
 TARGET_UNUSABLE = Code(
     id="ED103",
     name="target-unusable",
     family="target-unusable",
     severity=Severity.ERROR,
-    message="`{path}` cannot be used as a Python: {detail}",
+    topic="python",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="the target cannot be used as a Python",
+    detailed="`{path}` cannot be used as a Python: {detail}",
 )
 MODULE_SHADOWING = Code(
     id="ED105",
     name="module-shadowing",
     family="module-shadowing",
     severity=Severity.ERROR,
-    message="`{module}` is imported from `{file}`, not from {instead}",
-    explains=("ED401", "ED402", "ED403", "ED404", "ED410", "ED411", "ED413"),
+    topic="python",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="a module is imported from another place than where it is installed",
+    detailed="`{module}` is imported from `{file}`, not from {instead}",
+    explains=("ED349",),
 )
 
 _NOT_CODE = (".h", ".hpp", ".cuh", ".cmake", ".pyi", ".txt", ".md", ".rst", ".typed", ".json")
@@ -143,7 +158,7 @@ def damaged_install(
             continue
         shown = sorted(item.files, key=lambda file: file is not worst)[:5]
         yield DAMAGED_INSTALL.finding(
-            subject=item.name,
+            subjects=(item.name,),
             severity=severity,
             distribution=item.name,
             version=item.version,
@@ -210,7 +225,7 @@ def duplicate_distribution(
             continue
         relevant = name in _needed_by_torch(distributions)
         yield DUPLICATE_DISTRIBUTION.finding(
-            subject=name,
+            subjects=(name,),
             severity=Severity.WARNING if relevant else Severity.INFO,
             distribution=name,
             count=len(found),
@@ -300,7 +315,7 @@ def _shadowed(
     if python_path:
         evidence.append(Evidence(label="PYTHONPATH", value=python_path, source="environment"))
     return MODULE_SHADOWING.finding(
-        subject=module,
+        subjects=(module,),
         severity=severity,
         confidence=Confidence.CERTAIN if cured or module != "torch" else Confidence.LIKELY,
         module=module,

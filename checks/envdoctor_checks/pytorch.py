@@ -10,6 +10,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Installer,
+    Layer,
     Safety,
     Severity,
     Target,
@@ -29,49 +30,77 @@ TORCH_NOT_INSTALLED = Code(
     name="torch-not-installed",
     family="torch-not-installed",
     severity=Severity.ERROR,
-    message="no torch lies on the path of `{python}`",
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="torch is not installed",
+    detailed="no torch lies on the path of `{python}`",
 )
 TORCH_IMPORT_FAILED = Code(
     id="ED401",
     name="torch-import-failed",
     family="torch-import-failed",
     severity=Severity.ERROR,
-    message="`import torch` raises {exception}: {text}",
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` raises an exception",
+    detailed="`import torch` raises {exception}: {text}",
 )
 TORCH_IMPORT_CRASHED = Code(
     id="ED402",
     name="torch-import-crashed",
     family="torch-import-crashed",
     severity=Severity.ERROR,
-    message="`import torch` ends the interpreter by {signal}",
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` ends the interpreter by a signal",
+    detailed="`import torch` ends the interpreter by {signal}",
 )
 TORCH_IMPORT_HANGS = Code(
     id="ED403",
     name="torch-import-hangs",
     family="torch-import-hangs",
     severity=Severity.ERROR,
-    message="`import torch` gave no answer within {seconds} s",
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` gives no answer",
+    detailed="`import torch` gave no answer within {seconds} s",
 )
 TORCH_IMPORT_EXITS = Code(
     id="ED404",
     name="torch-import-exits",
     family="torch-import-crashed",
     severity=Severity.ERROR,
-    message="`import torch` exits the interpreter with code {exit_code}",
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` exits the interpreter",
+    detailed="`import torch` exits the interpreter with code {exit_code}",
 )
 FIRST_USE_FAILED = Code(
     id="ED410",
     name="first-use-failed",
     family="torch-import-failed",
     severity=Severity.ERROR,
-    message="the first {operation} on {device} fails: {text}",
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    breaks="compute",
+    message="the first operation fails",
+    detailed="the first {operation} on {device} fails: {text}",
 )
 NUMPY_ABI_MISMATCH = Code(
     id="ED413",
     name="numpy-abi-mismatch",
     family="numpy-abi-mismatch",
     severity=Severity.ERROR,
-    message="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="compute:cpu",
+    message="torch cannot exchange arrays with numpy",
+    detailed="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
 )
 
 _SOURCE_IMPORT = "import torch"
@@ -168,7 +197,7 @@ def first_use_failed(first_use: TorchFirstUse, target: Target) -> Findings:
             continue
         devices.add(use.device)
         yield FIRST_USE_FAILED.finding(
-            subject=use.device,
+            subjects=(use.device,),
             operation=use.operation,
             device=use.device,
             text=use.error.splitlines()[0],

@@ -1,6 +1,6 @@
 """Whether a GPU is all ours: other processes, a slice of it."""
 
-from envdoctor.api import Code, Evidence, Findings, Fix, Gpus, Safety, Severity, check
+from envdoctor.api import Code, Evidence, Findings, Fix, Gpus, Layer, Safety, Severity, check
 from envdoctor.facts.calibration import Calibration
 from envdoctor_checks.telemetry import first_of_each_device, nvml
 
@@ -9,7 +9,10 @@ OTHER_PROCESS = Code(
     name="oom-other-process",
     family="oom-other-process",
     severity=Severity.WARNING,
-    message="{count} other process{plural} on GPU {index}, and {used:.1f} of its {total:.1f} GB "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="other processes hold memory of a GPU",
+    detailed="{count} other process{plural} on GPU {index}, and {used:.1f} of its {total:.1f} GB "
     "are in use",
     explains=("ED600",),
 )
@@ -18,7 +21,10 @@ BUSY_GPU = Code(
     name="busy-gpu",
     family="oom-other-process",
     severity=Severity.WARNING,
-    message="{count} other process{plural} kept {device} busy for {percent} % of the time before "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="other processes kept a GPU busy before it was measured",
+    detailed="{count} other process{plural} kept {device} busy for {percent} % of the time before "
     "it was measured",
     explains=("ED600",),
 )
@@ -27,7 +33,10 @@ MIG_SLICE = Code(
     name="mig-slice",
     family="mig-slice",
     severity=Severity.INFO,
-    message="{device} is a MIG slice, a part of a GPU; rates of the whole GPU do not apply",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a device is a MIG slice; rates of the whole GPU do not apply",
+    detailed="{device} is a MIG slice, a part of a GPU; rates of the whole GPU do not apply",
 )
 
 _CROWDED = 0.5
@@ -42,7 +51,7 @@ def oom_other_process(gpus: Gpus) -> Findings:
             continue
         pids = ", ".join(map(str, gpu.process_pids))
         yield OTHER_PROCESS.finding(
-            subject=f"gpu:{gpu.index}",
+            subjects=(f"gpu:{gpu.index}",),
             count=len(gpu.process_pids),
             plural="es" if len(gpu.process_pids) != 1 else "",
             index=gpu.index,
@@ -71,7 +80,7 @@ def busy_gpu(calibration: Calibration) -> Findings:
         if not others or busy is None or busy < _BUSY_PCT:
             continue
         yield BUSY_GPU.finding(
-            subject=run.device,
+            subjects=(run.device,),
             count=others,
             plural="es" if others != 1 else "",
             device=run.device,
@@ -92,7 +101,7 @@ def mig_slice(calibration: Calibration) -> Findings:
     for run in {run.device: run for run in calibration.runs}.values():
         if " MIG " in f" {run.device_name} ":
             yield MIG_SLICE.finding(
-                subject=run.device,
+                subjects=(run.device,),
                 device=run.device,
                 evidence=(Evidence(label="device", value=run.device_name, source="torch"),),
                 fixes=(

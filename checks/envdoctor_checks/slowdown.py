@@ -7,6 +7,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Gpus,
+    Layer,
     Safety,
     Severity,
     check,
@@ -20,7 +21,10 @@ THROTTLED = Code(
     name="slow-power-or-thermal",
     family="slow-power-or-thermal",
     severity=Severity.WARNING,
-    message="{device} was slowed down by {reasons} in {percent:.0f} % of the samples under load",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a GPU was slowed down under load",
+    detailed="{device} was slowed down by {reasons} in {percent:.0f} % of the samples under load",
     explains=("ED600",),
 )
 POWER_CAP = Code(
@@ -28,7 +32,10 @@ POWER_CAP = Code(
     name="power-cap-below-default",
     family="slow-power-or-thermal",
     severity=Severity.INFO,
-    message="GPU {index} may draw {limit:.0f} W, its default is {default:.0f} W",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the power limit of a GPU is below its default",
+    detailed="GPU {index} may draw {limit:.0f} W, its default is {default:.0f} W",
     explains=("ED600",),
 )
 SLOW_PCIE = Code(
@@ -36,7 +43,10 @@ SLOW_PCIE = Code(
     name="slow-pcie",
     family="slow-pcie",
     severity=Severity.WARNING,
-    message="the PCIe link of {device} runs at {link}, GPU and slot can do {best}",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the PCIe link of a GPU is slower than GPU and slot can do",
+    detailed="the PCIe link of {device} runs at {link}, GPU and slot can do {best}",
     explains=("ED600",),
 )
 ECC_IN_GDDR = Code(
@@ -44,7 +54,10 @@ ECC_IN_GDDR = Code(
     name="ecc-in-gddr",
     family="ecc-in-gddr",
     severity=Severity.INFO,
-    message="ECC is on in the {memory} memory of {device}, which takes bandwidth and memory",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="ECC is on in GDDR memory, which takes bandwidth and memory",
+    detailed="ECC is on in the {memory} memory of {device}, which takes bandwidth and memory",
     explains=("ED600",),
 )
 LOW_CLOCKS = Code(
@@ -52,7 +65,10 @@ LOW_CLOCKS = Code(
     name="low-clocks",
     family="slow-power-or-thermal",
     severity=Severity.WARNING,
-    message="the SM clock of {device} was {clock:.0f} MHz under load, its maximum is {most} MHz",
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the SM clock of a GPU was low under load",
+    detailed="the SM clock of {device} was {clock:.0f} MHz under load, its maximum is {most} MHz",
     explains=("ED600",),
 )
 
@@ -83,7 +99,7 @@ def slow_power_or_thermal(calibration: Calibration) -> Findings:
         if not shares:
             continue
         yield THROTTLED.finding(
-            subject=run.device,
+            subjects=(run.device,),
             device=f"{run.device} ({run.device_name})",
             reasons=" and ".join(shares),
             percent=100 * max(shares.values()),
@@ -110,7 +126,7 @@ def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Find
         if limit is None or default is None or limit >= _NEARLY_DEFAULT * default:
             continue
         yield POWER_CAP.finding(
-            subject=f"gpu:{gpu.index}",
+            subjects=(f"gpu:{gpu.index}",),
             severity=Severity.WARNING if capped else None,
             index=gpu.index,
             limit=limit,
@@ -134,7 +150,7 @@ def slow_pcie_width(gpus: Gpus) -> Findings:
         # Only the generation drops to save power while a GPU idles; the width stays.
         if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
             yield SLOW_PCIE.finding(
-                subject=f"gpu:{gpu.index}:width",
+                subjects=(f"gpu:{gpu.index}:width",),
                 confidence=Confidence.LIKELY,
                 device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",
@@ -150,7 +166,7 @@ def slow_pcie_generation(calibration: Calibration) -> Findings:
         now, best = telemetry.pcie_generation, telemetry.pcie_max_generation
         if now and best and now < best:
             yield SLOW_PCIE.finding(
-                subject=f"{run.device}:generation",
+                subjects=(f"{run.device}:generation",),
                 device=run.device,
                 link=f"generation {now} under load",
                 best=f"generation {best}",
@@ -169,7 +185,7 @@ def low_clocks(calibration: Calibration) -> Findings:
             continue
         chosen = telemetry.throttle_shares.get("ApplicationsClocksSetting", 0.0) >= _OFTEN
         yield LOW_CLOCKS.finding(
-            subject=run.device,
+            subjects=(run.device,),
             device=run.device,
             clock=clock.median,
             most=most,
@@ -187,7 +203,7 @@ def ecc_in_gddr(calibration: Calibration, known: Knowledge) -> Findings:
         if run.device not in slow or not telemetry.ecc_mode or not memory.startswith("GDDR"):
             continue
         yield ECC_IN_GDDR.finding(
-            subject=run.device,
+            subjects=(run.device,),
             confidence=Confidence.POSSIBLE,
             memory=memory,
             device=run.device,

@@ -10,6 +10,7 @@ from envdoctor.api import (
     Fix,
     Gpus,
     HostCompiler,
+    Layer,
     Safety,
     Severity,
     Toolkits,
@@ -27,28 +28,43 @@ NVCC_TORCH_MISMATCH = Code(
     name="nvcc-torch-mismatch",
     family="nvcc-torch-mismatch",
     severity=Severity.INFO,
-    message="the CUDA toolkit that builds extensions is {toolkit}, but torch is built for {cuda}",
+    topic="toolkit",
+    layer=Layer.BUILD,
+    breaks="extend",
+    message="the CUDA toolkit that builds extensions is of another CUDA than torch",
+    detailed="the CUDA toolkit that builds extensions is {toolkit}, but torch is built for {cuda}",
 )
 CUDNN_DROPPED_GPU = Code(
     id="ED376",
     name="cudnn-dropped-gpu",
     family="gpu-arch-too-old",
     severity=Severity.ERROR,
-    message="cuDNN {version} no longer has code for {gpu} (compute capability {capability})",
+    topic="libraries",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="cuDNN no longer has code for this GPU",
+    detailed="cuDNN {version} no longer has code for {gpu} (compute capability {capability})",
 )
 GCC_UNSUPPORTED = Code(
     id="ED377",
     name="gcc-unsupported",
     family="gcc-unsupported",
     severity=Severity.INFO,
-    message="gcc {version} is not one that nvcc {toolkit} accepts, {oldest} to {newest}",
+    topic="toolkit",
+    layer=Layer.BUILD,
+    breaks="extend",
+    message="gcc is not one that nvcc accepts",
+    detailed="gcc {version} is not one that nvcc {toolkit} accepts, {oldest} to {newest}",
 )
 KNOWLEDGE_OUTDATED = Code(
     id="ED379",
     name="knowledge-outdated",
     family="knowledge-outdated",
     severity=Severity.INFO,
-    message="{subject} {version} is newer than my data ({as_of}), which ends with {newest}",
+    topic="doctor",
+    layer=Layer.DOCTOR,
+    message="something here is newer than the doctor's data",
+    detailed="{what} {version} is newer than my data ({as_of}), which ends with {newest}",
 )
 
 
@@ -127,7 +143,7 @@ def cudnn_without_this_gpu(
             continue
         limit = known.drivers.cudnn_limits[0]
         yield CUDNN_DROPPED_GPU.finding(
-            subject=f"gpu:{gpu.index}",
+            subjects=(f"gpu:{gpu.index}",),
             version=version,
             gpu=gpu.name,
             capability=capability,
@@ -178,7 +194,7 @@ def newer_than_the_data(
 
 def _outdated(subject: str, version: str, newest: str, source: str, known: Knowledge) -> Finding:
     return KNOWLEDGE_OUTDATED.finding(
-        subject=subject,
+        what=subject,
         version=version,
         as_of=known.as_of,
         newest=newest,

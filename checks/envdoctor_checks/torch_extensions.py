@@ -14,6 +14,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Installer,
+    Layer,
     Safety,
     Severity,
     Target,
@@ -23,7 +24,6 @@ from envdoctor.api import (
 from envdoctor.knowledge import Knowledge
 from envdoctor.repair import install_command
 from envdoctor_checks.against_torch import (
-    BUILT_FOR,
     installed,
     of_torch,
     stated_requirement,
@@ -35,14 +35,22 @@ EXTENSION_MISMATCH = Code(
     name="extension-mismatch",
     family="extension-abi-mismatch",
     severity=Severity.WARNING,
-    message=BUILT_FOR,
+    topic="companions",
+    layer=Layer.FILES,
+    breaks="import",
+    message="an extension was made for another torch",
 )
 BITSANDBYTES_NO_CUDA_BINARY = Code(
     id="ED374",
     name="bitsandbytes-no-cuda-binary",
     family="bitsandbytes-no-cuda-binary",
     severity=Severity.WARNING,
-    message="bitsandbytes {version} has no code for CUDA {cuda}, which torch {torch} is built with",
+    topic="companions",
+    layer=Layer.FILES,
+    breaks="import:bitsandbytes",
+    message="bitsandbytes has no code for the CUDA of this torch",
+    detailed="bitsandbytes {version} has no code for CUDA {cuda}, which torch {torch} is built "
+    "with",
 )
 _NOT_EXTENSIONS = ("torch", "torchvision", "torchaudio", "torchtext")
 _LOCAL_TORCH = (
@@ -75,7 +83,7 @@ def extension_of_another_torch(
             continue
         wanted, said = found
         yield EXTENSION_MISMATCH.finding(
-            subject=item.name,
+            subjects=(item.name,),
             confidence=Confidence.LIKELY,
             package=item.name,
             version=item.version,

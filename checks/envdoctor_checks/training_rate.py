@@ -1,6 +1,6 @@
 """What the rate of the user's own training (`--training-rate`) says about it."""
 
-from envdoctor.api import Code, Confidence, Evidence, Findings, Fix, Safety, Severity, check
+from envdoctor.api import Code, Confidence, Evidence, Findings, Fix, Layer, Safety, Severity, check
 from envdoctor.calibration.assess import label, main_runs, predict_model
 from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
 from envdoctor.facts.calibration import Calibration, CalibrationRun
@@ -13,7 +13,10 @@ CPU_FALLBACK = Code(
     name="slow-cpu-fallback",
     family="slow-cpu-fallback",
     severity=Severity.WARNING,
-    message="your training runs at {rate} images/s, which the CPU alone reaches ({cpu}); {device} "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="your training runs at the rate of the CPU",
+    detailed="your training runs at {rate} images/s, which the CPU alone reaches ({cpu}); {device} "
     "does {gpu}",
     explains=("ED604",),
 )
@@ -22,7 +25,10 @@ FP32_TRAINING = Code(
     name="fp32-training",
     family="fp32-training",
     severity=Severity.INFO,
-    message="your training runs at the rate of {slow} on {device}; {fast} is {ratio}x faster "
+    topic="speed",
+    layer=Layer.SPEED,
+    message="your training runs in a slower precision than the GPU offers",
+    detailed="your training runs at the rate of {slow} on {device}; {fast} is {ratio}x faster "
     "({saved:.0f} % less time, {gain:+.0f} % throughput)",
 )
 
@@ -64,7 +70,7 @@ def slow_cpu_fallback(calibration: Calibration, known: Knowledge) -> Findings:
     if rate > _NEAR * fastest.images_per_s.high or rate >= _STARVED * best.images_per_s:
         return
     yield CPU_FALLBACK.finding(
-        subject=best.device,
+        subjects=(best.device,),
         confidence=Confidence.LIKELY,
         rate=figure(rate),
         cpu=figure(fastest.images_per_s.median),
@@ -100,7 +106,7 @@ def fp32_training(calibration: Calibration, known: Knowledge) -> Findings:
         return
     tf32 = any(one.precision == "tf32" for one in reachable)
     yield FP32_TRAINING.finding(
-        subject=fast.device,
+        subjects=(fast.device,),
         confidence=Confidence.LIKELY,
         device=fast.device,
         slow=slow.precision,

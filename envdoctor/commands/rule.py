@@ -3,9 +3,9 @@
 import click
 
 from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.engine import CORE_CODES
 from envdoctor.pages import find_page
 from envdoctor.plugins import load_plugins
+from envdoctor.symptoms import CORE_CODES
 
 
 @click.command()

@@ -3,9 +3,9 @@
 import click
 import msgspec
 
-from envdoctor.engine import CORE_CODES
 from envdoctor.plugins import load_plugins
 from envdoctor.render.json import render_json
+from envdoctor.symptoms import CORE_CODES
 
 
 @click.command()

@@ -19,6 +19,7 @@ __all__ = [
     "PciGpus",
     "Toolkit",
     "Toolkits",
+    "UnansweredGpu",
 ]
 
 
@@ -112,14 +113,28 @@ class Driver(Fact):
     nouveau_loaded: bool = False
 
 
+class UnansweredGpu(Record):
+    """A GPU that NVML counts and does not answer for; `error` is the name of NVML's error."""
+
+    index: int
+    error: str
+
+
 class Nvml(Fact):
-    """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_...`)."""
+    """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_...`).
+
+    `device_count` is how many GPUs it counts, `unanswered` those of which it gives no handle.
+    `unloadable` is the file of a libnvidia-ml that is there and cannot be loaded.
+    """
 
     status: str
     message: str = ""
     driver_release: str | None = None
     driver_cuda: str | None = None
     library: str | None = None
+    device_count: int | None = None
+    unanswered: tuple[UnansweredGpu, ...] = ()
+    unloadable: str | None = None
 
 
 class CudaInit(Fact):

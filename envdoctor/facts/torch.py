@@ -1,10 +1,14 @@
 """Facts about torch: its build on disk, its import, and what it does."""
 
+from typing import Literal
+
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
 __all__ = [
     "Companion",
+    "CompanionImport",
+    "CompanionImports",
     "ComponentVersion",
     "CudaComponents",
     "FirstUse",
@@ -162,3 +166,25 @@ class Companion(Record):
     version: str
     requires_torch: str | None
     cuda_tag: str | None = None
+
+
+class CompanionImport(Record):
+    """What importing a package beside torch does, after torch itself."""
+
+    name: str
+    outcome: Literal["ok", "exception", "signal", "exit", "hang"]
+    seconds: float = 0.0
+    version: str | None = None
+    file: str | None = None
+    exception: str | None = None
+    message: str = ""
+    frames: tuple[Frame, ...] = ()
+    signal: str | None = None
+    exit_code: int | None = None
+    output_tail: str = ""
+
+
+class CompanionImports(Fact):
+    """PyTorch's domain libraries that are installed, and what importing each of them does."""
+
+    items: tuple[CompanionImport, ...]

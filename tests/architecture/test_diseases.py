@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.engine import CORE_CODES
 from envdoctor.findings import Code
 from envdoctor.pages import find_page
 from envdoctor.plugins import load_plugins
 from envdoctor.schema import report_schema, shipped_schema
+from envdoctor.symptoms import CORE_CODES
 from tests.support.doctor import envdoctor
 
 LOADED = load_plugins()

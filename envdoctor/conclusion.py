@@ -1,0 +1,219 @@
+"""From findings and outcomes to the answer: how much each finding weighs, which is the cause. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from envdoctor.facts import Reason
+from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict, in_words
+from envdoctor.outcomes import IMPORT_TORCH, Outcome
+
+
+def conclude(
+    found: Iterable[Finding], outcomes: tuple[Outcome, ...], codes: Iterable[Code]
+) -> tuple[tuple[Finding, ...], tuple[Outcome, ...]]:
+    """The findings as they weigh, ranked, and the outcomes with what is certain to fail."""
+    by_id = {code.id: code for code in codes}
+    weighed = tuple(weigh(finding, outcomes) for finding in merge(found, by_id))
+    predicted = tuple(_predicted(outcome, weighed) for outcome in outcomes)
+    return rank(weighed, by_id.values()), predicted
+
+
+def merge(found: Iterable[Finding], codes: Mapping[str, Code]) -> tuple[Finding, ...]:
+    """Findings that are equal but for their subjects become one with all of these subjects."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in found:
+        data = msgspec.json.encode(finding.data, enc_hook=str, order="deterministic")
+        key = finding.code, finding.severity, finding.confidence, data
+        groups.setdefault(key, []).append(finding)
+    return tuple(_merged(group, codes.get(group[0].code)) for group in groups.values())
+
+
+def _merged(group: list[Finding], code: Code | None) -> Finding:
+    first = group[0]
+    if len(group) == 1 or code is None:
+        return first
+
+    def all_of(field: str) -> tuple[Any, ...]:
+        seen: list[Any] = []
+        for one in (one for finding in group for one in getattr(finding, field)):
+            if one not in seen:
+                seen.append(one)
+        return tuple(seen)
+
+    return code.finding(
+        subjects=all_of("subjects"),
+        breaks=all_of("breaks"),
+        severity=first.severity,
+        confidence=first.confidence,
+        evidence=all_of("evidence"),
+        fixes=all_of("fixes"),
+        notes=all_of("notes"),
+        **first.data,
+    )
+
+
+_OF_ANY_MACHINE = (Layer.INTERPRETER, Layer.FILES, Layer.LIBRARIES, Layer.BUILD, Layer.IMPORT)
+"""Where a disease lies that breaks a build wherever it is taken to."""
+
+
+def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
+    """The finding, no louder than the outcomes that it breaks allow.
+
+    An error stays one only where an outcome that is wanted fails or could not be seen. One that
+    breaks no outcome by its code (a plugin's own) is left as it is.
+    """
+    if not finding.breaks:
+        return finding
+    broken = [outcome for outcome in outcomes if outcome.broken_by(finding)]
+    if any(one.wanted in ("yes", "unknown") and one.state != "works" for one in broken):
+        return finding
+    working = [one for one in broken if one.state == "works"]
+    if working:
+        seen = ", ".join(outcome_in_words(one) for one in working)
+        return _at_most(finding, Severity.WARNING, f"it works all the same: {seen}")
+    if any(one.wanted == "elsewhere" for one in broken):
+        portable = finding.layer in _OF_ANY_MACHINE
+        sure = finding.confidence is Confidence.CERTAIN
+        most = (Severity.ERROR if sure else Severity.WARNING) if portable else Severity.INFO
+        return _at_most(finding, most, "")
+    if broken or not _is_of_a_gpu(finding):
+        return _at_most(finding, Severity.WARNING, "")
+    return _at_most(finding, Severity.INFO, "nothing that is wanted here needs it")
+
+
+def _is_of_a_gpu(finding: Finding) -> bool:
+    return all(one.startswith("compute:gpu") for one in finding.breaks)
+
+
+def _at_most(finding: Finding, most: Severity, note: str) -> Finding:
+    if finding.severity.rank <= most.rank:
+        return finding
+    notes = (*finding.notes, *((note,) if note else ()))
+    return msgspec.structs.replace(finding, severity=most, notes=notes)
+
+
+def outcome_in_words(outcome: Outcome) -> str:
+    """`import torch`, `computing on GPU 0`, `compile`."""
+    if outcome.action == "compute":
+        return f"computing on {in_words((outcome.subject,)).replace('cpu', 'the CPU')}"
+    return f"{outcome.action} {outcome.subject}".strip()
+
+
+def _predicted(outcome: Outcome, findings: tuple[Finding, ...]) -> Outcome:
+    """An outcome that could not be seen and that an error is certain to break."""
+    if outcome.state != "unseen" or outcome.wanted not in ("yes", "unknown"):
+        return outcome
+    breaking = (one for one in findings if one.severity is Severity.ERROR)
+    cause = next((one for one in breaking if outcome.broken_by(one)), None)
+    if cause is None:
+        return outcome
+    return msgspec.structs.replace(
+        outcome, state="fails", basis="predicted", detail=cause.message, source=cause.id
+    )
+
+
+def verdict_of(
+    findings: tuple[Finding, ...], outcomes: tuple[Outcome, ...], *, narrowed: bool
+) -> Verdict:
+    """The answer in one word; `narrowed` says that the user left checks out."""
+    severities = {finding.severity for finding in findings}
+    if Severity.ERROR in severities:
+        return Verdict.BROKEN
+    open_ones = [one for one in outcomes if one.state == "unseen" and one.wanted in _MUST_BE_SEEN]
+    if any(one.reason is not Reason.SWITCHED_OFF for one in open_ones):
+        return Verdict.INCOMPLETE
+    if Severity.WARNING in severities:
+        return Verdict.DEGRADED
+    return Verdict.UNPROVEN if open_ones or narrowed else Verdict.HEALTHY
+
+
+_MUST_BE_SEEN = ("yes", "unknown")
+
+
+def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, ...]:
+    """Root causes first, each followed by its consequences, whose `because` is set.
+
+    Of the findings that break one outcome of one subject, the lowest is the root; a code may also
+    say whom it explains. A cause is at least as severe as its consequence. Root causes are ordered
+    by severity, then confidence, then the number of consequences, then layer, code and subjects.
+    """
+    pool = tuple(findings)
+    explains = {code.id: frozenset(code.explains) for code in codes}
+    causes: dict[int, Finding] = {}
+    for finding in pool:
+        root = _root(finding, pool, explains)
+        # Two codes that explain each other (of two plugins, say): the later one is the root.
+        causes[id(finding)] = finding if causes.get(id(root)) is finding else root
+    groups: dict[int, list[Finding]] = {}
+    for finding in pool:
+        root = causes[id(finding)]
+        if root is not finding:
+            groups.setdefault(id(root), []).append(_because(finding, root))
+    roots = [finding for finding in pool if causes[id(finding)] is finding]
+    roots.sort(key=lambda finding: _order(finding, len(groups.get(id(finding), ()))))
+    ranked: list[Finding] = []
+    for root in roots:
+        ranked.append(root)
+        ranked.extend(sorted(groups.get(id(root), ()), key=lambda finding: _order(finding, 0)))
+    return tuple(ranked)
+
+
+def _root(
+    finding: Finding, pool: tuple[Finding, ...], explains: Mapping[str, frozenset[str]]
+) -> Finding:
+    current, seen = finding, [finding]
+    while True:
+        causes = [
+            other
+            for other in pool
+            if not any(other is one for one in seen)
+            and other.severity.rank >= finding.severity.rank
+            and _is_cause(other, current, explains)
+        ]
+        if not causes:
+            return current
+        current = min(causes, key=lambda other: (other.layer.height, _order(other, 0)))
+        seen.append(current)
+
+
+def _is_cause(cause: Finding, effect: Finding, explains: Mapping[str, frozenset[str]]) -> bool:
+    if effect.code in explains.get(cause.code, frozenset()):
+        return _about_the_same(cause, effect)
+    lower = cause.layer.height < effect.layer.height
+    return lower and bool(effect.breaks) and all(_breaks(cause, one) for one in effect.breaks)
+
+
+def _breaks(cause: Finding, outcome: str) -> bool:
+    """Whether a finding breaks an outcome, or the import that everything rests on."""
+    return any(
+        outcome == one or outcome.startswith(f"{one}:") or one == IMPORT_TORCH
+        for one in cause.breaks
+    )
+
+
+def _about_the_same(cause: Finding, effect: Finding) -> bool:
+    """Whether nothing says that the two are about different outcomes or devices."""
+    if cause.breaks and effect.breaks:
+        return all(_breaks(cause, one) for one in effect.breaks)
+    kinds = {one.partition(":")[0] for one in cause.subjects if ":" in one}
+    others = {one.partition(":")[0] for one in effect.subjects if ":" in one}
+    if not kinds & others:
+        return True
+    return not {_device(one) for one in cause.subjects}.isdisjoint(map(_device, effect.subjects))
+
+
+def _device(subject: str) -> str:
+    return ":".join(subject.split(":")[:2])
+
+
+def _order(finding: Finding, consequences: int) -> tuple[int, int, int, int, str, tuple[str, ...]]:
+    certainty = list(Confidence).index(finding.confidence)
+    severity = -finding.severity.rank
+    height = finding.layer.height
+    return severity, certainty, -consequences, height, finding.code, finding.subjects
+
+
+def _because(finding: Finding, root: Finding) -> Finding:
+    return msgspec.structs.replace(finding, because=root.id)

@@ -1,0 +1,349 @@
+"""The NVIDIA GPUs of the machine, followed from the PCI bus through the driver to torch. Pure."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
+
+from msgspec.structs import replace
+
+from envdoctor.facts.derived import DriverRelease, GpuTrace, TracedGpu
+from envdoctor.facts.machine import (
+    Container,
+    CudaInit,
+    Driver,
+    Environment,
+    Gpu,
+    Gpus,
+    Nvml,
+    PciDevice,
+    PciGpus,
+)
+from envdoctor.facts.torch import TorchDevice, TorchRuntime
+from envdoctor.knowledge import Knowledge
+from envdoctor.plugins import derive
+
+HIDES_EVERY_GPU = ("", "-1", "none", "NoDevFiles")
+"""Values of CUDA_VISIBLE_DEVICES that are meant to hide every GPU: an entry that names no GPU ends
+the list (CUDA C++ Programming Guide, CUDA Environment Variables); the last one is what Slurm sets
+for a job without GPUs."""
+
+_LIBRARY_RELEASE = re.compile(r"\.so\.(\d{3}\.\d+(?:\.\d+)?)$")
+_WSL_LIBCUDA = "/usr/lib/wsl/lib/libcuda.so.1"
+
+
+@derive(DriverRelease)
+def driver_release(
+    driver: Driver | None, nvml: Nvml | None, init: CudaInit | None, container: Container | None
+) -> DriverRelease:
+    """The release of the driver: the kernel's own word first, then NVML's."""
+    by_kernel = driver.release if driver else None
+    by_nvml = nvml.driver_release if nvml else None
+    source = (driver.release_source if driver else "") if by_kernel else "NVML" if by_nvml else ""
+    return DriverRelease(
+        release=by_kernel or by_nvml,
+        source=source,
+        libraries=_library_release(nvml, init),
+        windows=container is not None and container.wsl is not None,
+        cuda=(nvml.driver_cuda if nvml else None) or _own_cuda(init),
+    )
+
+
+def _own_cuda(init: CudaInit | None) -> str | None:
+    if init is None or "/compat/" in (init.library or ""):
+        return None
+    return init.driver_cuda
+
+
+def _library_release(nvml: Nvml | None, init: CudaInit | None) -> str | None:
+    paths = (nvml.library if nvml else None, init.library if init else None)
+    found = (_LIBRARY_RELEASE.search(path) for path in paths if path and "/compat/" not in path)
+    return next((match[1] for match in found if match), None)
+
+
+def gpu_of_wsl(container: Container | None, driver: Driver | None) -> bool:
+    """Whether Windows shows an NVIDIA GPU to this WSL: its device node and NVIDIA's libcuda.
+
+    Windows brings that libcuda only with an NVIDIA driver (CUDA on WSL User Guide).
+    """
+    if container is None or container.wsl is None or driver is None:
+        return False
+    return "/dev/dxg" in driver.device_nodes and _WSL_LIBCUDA in driver.libcuda_files
+
+
+@derive(GpuTrace)
+def gpu_trace(
+    known: Knowledge,
+    pci: PciGpus | None,
+    driver: Driver | None,
+    nvml: Nvml | None,
+    gpus: Gpus | None,
+    init: CudaInit | None,
+    runtime: TorchRuntime | None,
+    environment: Environment | None,
+    container: Container | None,
+) -> GpuTrace:
+    """Every GPU that any layer shows, what hides it, and where one is lost."""
+    traced = [_of_bus(device, known) for device in sorted_by_address(pci)]
+    traced = _with_nvml(traced, nvml, gpus)
+    traced = _with_torch(traced, runtime)
+    if not traced:
+        traced = list(_without_a_name(driver, container))
+    traced = _without_those_withheld(traced, driver, container)
+    traced = _without_those_hidden(traced, environment)
+    traced = [_without_one_unserved(gpu, known) for gpu in traced]
+    trace = GpuTrace(
+        gpus=_named(traced),
+        bus=len(pci.nvidia) if pci else None,
+        driver=_held_by_driver(pci),
+        nvml=len(gpus.devices) if gpus else None,
+        cuda=(init.device_count or 0) if init and init.code is not None else None,
+        torch=runtime.device_count if runtime else None,
+    )
+    return replace(trace, lost_at=_lost_at(trace))
+
+
+# --- from the bus upwards ---
+
+
+def sorted_by_address(pci: PciGpus | None) -> list[PciDevice]:
+    """NVIDIA's devices in the order in which NVML numbers them."""
+    return sorted(pci.nvidia, key=lambda device: device.address) if pci else []
+
+
+def _of_bus(device: PciDevice, known: Knowledge) -> TracedGpu:
+    chip = known.chip(device.device_id)
+    return TracedGpu(
+        subject="",
+        compute_capability=chip.compute_capability if chip else None,
+        architecture=chip.architecture if chip else None,
+        pci_address=device.address,
+        device_id=device.device_id,
+        kernel_driver=device.driver,
+        unwanted="vfio-pci holds it for a virtual machine" if device.driver == "vfio-pci" else "",
+    )
+
+
+def _held_by_driver(pci: PciGpus | None) -> int | None:
+    return sum(device.driver == "nvidia" for device in pci.nvidia) if pci else None
+
+
+def _with_nvml(traced: list[TracedGpu], nvml: Nvml | None, gpus: Gpus | None) -> list[TracedGpu]:
+    for gpu in gpus.devices if gpus else ():
+        place = _place_of_nvml(traced, gpu)
+        found = traced[place] if place is not None else TracedGpu(subject="")
+        told = replace(
+            found,
+            nvml_index=gpu.index,
+            name=gpu.name,
+            uuid=gpu.uuid,
+            compute_capability=gpu.compute_capability or found.compute_capability,
+        )
+        traced = _put(traced, place, told)
+    for silent in nvml.unanswered if nvml else ():
+        if silent.index < len(traced) and traced[silent.index].nvml_index is None:
+            told = replace(traced[silent.index], nvml_error=silent.error)
+            traced = _put(traced, silent.index, told)
+    return traced
+
+
+def _place_of_nvml(traced: Sequence[TracedGpu], gpu: Gpu) -> int | None:
+    """By the PCI address; NVML numbers in the order of the bus where it does not say one."""
+    if gpu.pci_address is not None:
+        address = sysfs_address(gpu.pci_address)
+        places = (i for i, one in enumerate(traced) if one.pci_address == address)
+        return next(places, None)
+    free = gpu.index < len(traced) and traced[gpu.index].nvml_index is None
+    return gpu.index if free else None
+
+
+def sysfs_address(pci_address: str) -> str:
+    """NVML writes the PCI domain with eight digits, sysfs with four, in lower case."""
+    return pci_address.lower()[-len("0000:00:00.0") :]
+
+
+def _put(traced: list[TracedGpu], place: int | None, gpu: TracedGpu) -> list[TracedGpu]:
+    if place is None:
+        return [*traced, gpu]
+    return [*traced[:place], gpu, *traced[place + 1 :]]
+
+
+def _with_torch(traced: list[TracedGpu], runtime: TorchRuntime | None) -> list[TracedGpu]:
+    for device in runtime.devices if runtime else ():
+        place = _place_of_torch(traced, device)
+        found = traced[place] if place is not None else TracedGpu(subject="")
+        told = replace(
+            found,
+            torch_index=device.index,
+            name=found.name or device.name,
+            uuid=found.uuid or device.uuid,
+            compute_capability=device.compute_capability,
+        )
+        traced = _put(traced, place, told)
+    return traced
+
+
+def _place_of_torch(traced: Sequence[TracedGpu], device: TorchDevice) -> int | None:
+    """By the UUID, the name, then the compute capability: torch counts in an order of its own."""
+    free = [i for i, gpu in enumerate(traced) if gpu.torch_index is None and not gpu.unwanted]
+
+    def first(same: Callable[[TracedGpu], bool]) -> int | None:
+        return next((i for i in free if same(traced[i])), None)
+
+    by_uuid = first(lambda gpu: bool(device.uuid) and _bare(gpu.uuid) == _bare(device.uuid))
+    by_name = first(lambda gpu: gpu.name is not None and _same_name(gpu.name, device.name))
+    by_chip = first(
+        lambda gpu: gpu.name is None and gpu.compute_capability in (None, device.compute_capability)
+    )
+    return next((place for place in (by_uuid, by_name, by_chip) if place is not None), None)
+
+
+def _bare(uuid: str | None) -> str | None:
+    """NVML writes `GPU-` before the UUID, torch does not."""
+    return uuid.removeprefix("GPU-") if uuid else None
+
+
+def _same_name(nvml: str, torch: str) -> bool:
+    """Equal but for what one of them adds: `Orin (nvgpu)`, `A100-SXM4-40GB MIG 1g.5gb`."""
+    return nvml.startswith(torch) or torch.startswith(nvml)
+
+
+def _without_a_name(driver: Driver | None, container: Container | None) -> Iterator[TracedGpu]:
+    """GPUs that neither the bus nor NVML nor torch shows, but whose device nodes are there."""
+    if driver is None:
+        return
+    if gpu_of_wsl(container, driver):
+        yield TracedGpu(subject="", name="the GPU that Windows shows", nvml_index=None)
+    elif driver.loaded:
+        for _ in gpu_nodes(driver.device_nodes):
+            yield TracedGpu(subject="", kernel_driver="nvidia")
+
+
+# --- what this process is not to use ---
+
+
+def gpu_nodes(nodes: Iterable[str]) -> list[str]:
+    """The device nodes of GPUs: /dev/nvidia0, /dev/nvidia1 ..."""
+    return [node for node in nodes if node.removeprefix("/dev/nvidia").isdigit()]
+
+
+def _without_those_withheld(
+    traced: list[TracedGpu], driver: Driver | None, container: Container | None
+) -> list[TracedGpu]:
+    """GPUs of other users and other containers: no node, or one that is closed, while this process
+    has another GPU."""
+    given = [gpu for gpu in traced if gpu.torch_index is not None or gpu.nvml_index is not None]
+    if driver is None or not given:
+        return traced
+    contained = container is not None and container.kind != "none"
+    nodes = gpu_nodes(driver.device_nodes)
+    fewer = contained and 0 < len(nodes) < len(traced)
+
+    def judged(place: int, gpu: TracedGpu) -> TracedGpu:
+        if gpu.torch_index is not None or gpu.nvml_index is not None or gpu.unwanted:
+            return gpu
+        node = f"/dev/nvidia{place}"
+        if node in driver.unusable_nodes:
+            return replace(gpu, unwanted=f"`{node}` is closed to this user")
+        return replace(gpu, unwanted="it was not given to this container") if fewer else gpu
+
+    return [judged(place, gpu) for place, gpu in enumerate(traced)]
+
+
+def _without_those_hidden(
+    traced: list[TracedGpu], environment: Environment | None
+) -> list[TracedGpu]:
+    value = environment.variables.get("CUDA_VISIBLE_DEVICES") if environment else None
+    if value is None:
+        return traced
+    why = f"CUDA_VISIBLE_DEVICES is `{value}`"
+    if value.strip() in HIDES_EVERY_GPU:
+        return [replace(gpu, unwanted=gpu.unwanted or why) for gpu in traced]
+    shown, _ = entries_that_name(value, traced)
+    if not shown:
+        return traced
+    chosen = _chosen(traced, shown)
+    return [
+        gpu if place in chosen or gpu.unwanted else replace(gpu, unwanted=why)
+        for place, gpu in enumerate(traced)
+    ]
+
+
+def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str], str | None]:
+    """The entries of CUDA_VISIBLE_DEVICES that name a GPU, up to the first that names none, and
+    that one: CUDA uses no entry after it."""
+    shown: list[str] = []
+    for entry in (one.strip() for one in value.split(",")):
+        if not _names_one(entry, gpus):
+            return shown, entry
+        shown.append(entry)
+    return shown, None
+
+
+def _names_one(entry: str, gpus: Sequence[TracedGpu]) -> bool:
+    if entry.isdigit():
+        return int(entry) < len(gpus)
+    if entry.startswith("MIG-"):
+        return True
+    return entry.startswith("GPU-") and any(
+        gpu.uuid is None or f"GPU-{_bare(gpu.uuid)}".startswith(entry) for gpu in gpus
+    )
+
+
+def _chosen(traced: Sequence[TracedGpu], shown: Sequence[str]) -> set[int]:
+    """The places of the GPUs that stay visible. What torch lists is visible for certain: by
+    default CUDA counts the fastest GPU first, and only PCI_BUS_ID counts as NVML does."""
+    seen = {place for place, gpu in enumerate(traced) if gpu.torch_index is not None}
+    named = [
+        place for entry in shown for place, gpu in enumerate(traced) if _is_named(entry, place, gpu)
+    ]
+    for place in named:
+        if len(seen) < len(shown):
+            seen.add(place)
+    return seen
+
+
+def _is_named(entry: str, place: int, gpu: TracedGpu) -> bool:
+    if entry.isdigit():
+        return int(entry) == place
+    return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
+
+
+def _without_one_unserved(gpu: TracedGpu, known: Knowledge) -> TracedGpu:
+    capability = gpu.compute_capability
+    if gpu.unwanted or capability is None or gpu.torch_index is not None:
+        return gpu
+    if known.served_by_some_torch(capability) is not False:
+        return gpu
+    return replace(gpu, unwanted=f"no torch was published for compute capability {capability}")
+
+
+# --- names, and where one is lost ---
+
+
+def _named(traced: Sequence[TracedGpu]) -> tuple[TracedGpu, ...]:
+    """Each GPU with the subject by which findings and outcomes call it."""
+    by_nvml = any(gpu.nvml_index is not None for gpu in traced)
+
+    def number(place: int, gpu: TracedGpu) -> str:
+        if gpu.nvml_index is not None:
+            return str(gpu.nvml_index)
+        if gpu.torch_index is not None:
+            return f"cuda:{gpu.torch_index}" if by_nvml else str(gpu.torch_index)
+        return gpu.pci_address or str(place)
+
+    return tuple(
+        replace(gpu, subject=f"gpu:{number(place, gpu)}") for place, gpu in enumerate(traced)
+    )
+
+
+def _lost_at(trace: GpuTrace) -> Literal["driver", "nvml", "cuda", "torch"] | None:
+    visible = trace.visible
+    if any(gpu.pci_address and gpu.kernel_driver != "nvidia" for gpu in visible):
+        return "driver"
+    if trace.nvml is not None and any(gpu.nvml_index is None for gpu in visible):
+        return "nvml"
+    if trace.cuda is not None and trace.cuda < len(visible):
+        return "cuda"
+    if trace.torch is not None and trace.torch < len(visible):
+        return "torch"
+    return None

@@ -1,0 +1,313 @@
+"""What the user wants torch to do here, and whether it does. Pure.
+
+Outcomes decide, findings explain: what was seen to work is not broken, what was seen to fail is
+never healthy, and what nobody looked at is neither.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec.structs import replace
+
+from envdoctor.facts import Reason, Snapshot, Unknown
+from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
+from envdoctor.facts.machine import (
+    Container,
+    Driver,
+    Environment,
+    Expectation,
+    Gpus,
+    Nvml,
+    PciGpus,
+)
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    FirstUse,
+    TorchBuild,
+    TorchFirstUse,
+    TorchImport,
+    TorchRuntime,
+)
+from envdoctor.findings import Finding
+from envdoctor.gpus import HIDES_EVERY_GPU, gpu_nodes
+from envdoctor.plugins import derive
+from envdoctor.record import Record
+
+DOMAIN_LIBRARIES = ("torchvision", "torchaudio", "torchtext", "torchcodec")
+"""PyTorch's own libraries: installed and not importable they break the verdict; other companions,
+compiling and extending only degrade it."""
+
+Action = Literal["import", "compute", "distributed", "compile", "extend"]
+Wish = Literal["yes", "optional", "elsewhere", "unknown"]
+State = Literal["works", "fails", "unseen"]
+
+
+class Outcome(Record):
+    """Something that the user wants to do with this torch, on one subject, and whether it works.
+
+    `action` and `subject`: import torch or a companion; compute on `cpu` or `gpu:0`; distributed,
+    compile and extend have no subject. `wanted`: `optional` only degrades the verdict where it
+    fails, `elsewhere` is judged only by what would break it on any machine, `unknown` is where it
+    could not be found out. `state` was `seen` or, where nobody could look, `predicted` (`basis`).
+    `reason` and `detail` say why it is unseen, or what happened; `source` where that was seen.
+    """
+
+    action: Action
+    subject: str = ""
+    wanted: Wish = "yes"
+    state: State
+    basis: Literal["seen", "predicted"] = "seen"
+    reason: Reason | None = None
+    detail: str = ""
+    source: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name by which findings refer to it: `compute:gpu:0`."""
+        return f"{self.action}:{self.subject}" if self.subject else self.action
+
+    def broken_by(self, finding: Finding) -> bool:
+        """Whether a finding keeps this outcome from working."""
+        return any(self.id == one or self.id.startswith(f"{one}:") for one in finding.breaks)
+
+
+IMPORT_TORCH = "import:torch"
+
+
+# --- what is wanted ---
+
+
+@derive(Wanted)
+def wanted_gpu(
+    trace: GpuTrace,
+    expectation: Expectation | None,
+    environment: Environment | None,
+    build: TorchBuild | None,
+    runtime: TorchRuntime | None,
+    driver: Driver | None,
+    container: Container | None,
+    pci: PciGpus | None,
+    gpus: Gpus | None,
+    nvml: Nvml | None,
+) -> Wanted:
+    """Whether torch is wanted to compute on a GPU here, by the first sign that tells."""
+    expected = expectation.device if expectation else None
+    if expected is not None:
+        evidence = expectation.evidence if expectation else ""
+        return Wanted(gpu="yes" if expected == "gpu" else "no", because=evidence or "the user")
+    withheld = _withheld(environment, driver, container)
+    if withheld:
+        return Wanted(gpu="no", because=withheld)
+    backend = _backend(build, runtime)
+    amd = pci is not None and any(one.vendor_id == "1002" for one in pci.devices)
+    if trace.visible or (backend == "hip" and amd):
+        return _where_one_is_there(backend, driver, container)
+    if backend not in ("cuda", "hip", "xpu"):
+        return Wanted(gpu="no", because="torch is a build for the CPU, and no GPU is for it")
+    if pci is None and gpus is None and nvml is None:
+        return Wanted(gpu="unknown", because="neither the PCI bus nor NVML could be asked for GPUs")
+    return Wanted(gpu="elsewhere", because="torch is a build for GPUs, and none is here")
+
+
+def _withheld(
+    environment: Environment | None, driver: Driver | None, container: Container | None
+) -> str:
+    """What keeps every GPU from this process on purpose; empty where nothing does."""
+    variables = environment.variables if environment else {}
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
+            return f"{name} is `{variables[name]}`"
+    nodes = gpu_nodes(driver.device_nodes) if driver else []
+    given = variables.get("NVIDIA_VISIBLE_DEVICES") or (
+        container.nvidia_visible_devices if container else None
+    )
+    # With CDI the variable is `void` in a container that has been given GPUs as well.
+    if given in ("void", "none") and not nodes:
+        return f"NVIDIA_VISIBLE_DEVICES is `{given}`"
+    in_a_job = "SLURM_JOB_ID" in variables
+    asked = any(name in variables for name in _ASKED_OF_SLURM)
+    if in_a_job and not asked and not nodes:
+        return "the Slurm job asked for no GPU"
+    return ""
+
+
+_ASKED_OF_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS", "SLURM_GPUS_ON_NODE")
+"""What Slurm sets in a job that was given GPUs (srun(1), sbatch(1), OUTPUT ENVIRONMENT VARIABLES)."""
+
+
+def _backend(build: TorchBuild | None, runtime: TorchRuntime | None) -> str | None:
+    """cuda, hip, xpu or cpu; None where no torch tells."""
+    one = runtime or build
+    if one is None:
+        return None
+    variant = build.variant if build else ""
+    if one.cuda:
+        return "cuda"
+    if one.hip:
+        return "hip"
+    return "xpu" if variant.startswith("xpu") or "+xpu" in (one.version or "") else "cpu"
+
+
+def _where_one_is_there(
+    backend: str | None, driver: Driver | None, container: Container | None
+) -> Wanted:
+    contained = container is not None and container.kind != "none"
+    none_given = contained and driver is not None and not driver.device_nodes
+    if backend in ("cpu", None) and none_given:
+        return Wanted(gpu="no", because="this container was given no GPU, and torch asks for none")
+    return Wanted(gpu="yes", because="a GPU is here")
+
+
+# --- what was seen ---
+
+
+def outcomes_of(snapshot: Snapshot) -> tuple[Outcome, ...]:
+    """Every outcome that is wanted here or was seen, as far as the facts tell."""
+    wanted = snapshot.value(Wanted) or Wanted(gpu="unknown", because="it was not worked out")
+    trace = snapshot.value(GpuTrace) or GpuTrace(gpus=())
+    return (
+        _import(snapshot),
+        _compute_on_cpu(snapshot),
+        *_compute_on_gpus(snapshot, wanted, trace),
+        *_companions(snapshot),
+    )
+
+
+def _import(snapshot: Snapshot) -> Outcome:
+    fact = snapshot.get(TorchImport)
+    if isinstance(fact, Unknown):
+        return _unseen("import", "torch", fact)
+    found = fact.value
+    state: State = "works" if found.outcome == "ok" else "fails"
+    return Outcome(
+        action="import", subject="torch", state=state, detail=found.message, source="import torch"
+    )
+
+
+def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") -> Outcome:
+    return Outcome(
+        action=action,
+        subject=subject,
+        wanted=wanted,
+        state="unseen",
+        reason=why.reason,
+        detail=why.detail,
+    )
+
+
+def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
+    fact = snapshot.get(TorchFirstUse)
+    if isinstance(fact, Unknown):
+        return _unseen("compute", "cpu", fact)
+    return _computed("cpu", "cpu", fact.value, "yes")
+
+
+def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> Outcome:
+    operations = [one for one in used.operations if one.device == device]
+    failed = next((one for one in operations if one.error is not None), None)
+    if not operations:
+        nobody = Unknown(reason=Reason.NOT_OBSERVED, detail=f"nothing was tried on {device}")
+        return _unseen("compute", subject, nobody, wanted)
+    return Outcome(
+        action="compute",
+        subject=subject,
+        wanted=wanted,
+        state="fails" if failed else "works",
+        detail=_of_failure(failed) if failed else "",
+        source=f"a first {failed.operation if failed else 'matmul and convolution'} on {device}",
+    )
+
+
+def _of_failure(use: FirstUse) -> str:
+    return f"{use.operation}: {(use.error or '').strip().splitlines()[0]}"
+
+
+def _compute_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Iterator[Outcome]:
+    if wanted.gpu == "no":
+        return
+    if wanted.gpu != "yes":
+        reason = Reason.NOT_APPLICABLE if wanted.gpu == "elsewhere" else Reason.NOT_OBSERVED
+        why = Unknown(reason=reason, detail=wanted.because)
+        yield _unseen("compute", "gpu", why, wanted.gpu)
+        return
+    seen = [_compute_on_gpu(snapshot, gpu) for gpu in trace.visible]
+    if not seen:
+        yield _compute_on_any_gpu(snapshot)
+        return
+    one_works = any(one.state == "works" for one in seen)
+    for gpu, outcome in zip(trace.visible, seen, strict=True):
+        # Beside a GPU that computes, an unlike one that this build has no code for is a choice.
+        spare = one_works and outcome.state == "fails" and not _is_served(gpu, snapshot)
+        yield replace(outcome, wanted="optional") if spare else outcome
+
+
+def _is_served(gpu: TracedGpu, snapshot: Snapshot) -> bool:
+    """Whether what failed there is anything but that this build has no code for that GPU."""
+    used = snapshot.value(TorchFirstUse)
+    device = f"cuda:{gpu.torch_index}"
+    errors = [one.error or "" for one in (used.operations if used else ()) if one.device == device]
+    return not any("no kernel image" in error for error in errors)
+
+
+def _compute_on_gpu(snapshot: Snapshot, gpu: TracedGpu) -> Outcome:
+    runtime = snapshot.get(TorchRuntime)
+    if isinstance(runtime, Unknown):
+        return _unseen_or_crashed(gpu.subject, runtime, "the first CUDA call")
+    if gpu.torch_index is None:
+        return _without_torch(gpu.subject, runtime.value)
+    used = snapshot.get(TorchFirstUse)
+    if isinstance(used, Unknown):
+        return _unseen_or_crashed(gpu.subject, used, "the first operation")
+    return _computed(gpu.subject, f"cuda:{gpu.torch_index}", used.value, "yes")
+
+
+def _unseen_or_crashed(subject: str, why: Unknown, what: str) -> Outcome:
+    if why.reason is not Reason.CRASHED:
+        return _unseen("compute", subject, why)
+    return Outcome(action="compute", subject=subject, state="fails", detail=why.detail, source=what)
+
+
+def _without_torch(subject: str, runtime: TorchRuntime) -> Outcome:
+    error = (runtime.cuda_error or "").strip().splitlines()
+    return Outcome(
+        action="compute",
+        subject=subject,
+        state="fails",
+        detail=error[0] if error else "torch does not list it",
+        source="torch.cuda.init()" if error else "torch.cuda.device_count()",
+    )
+
+
+def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
+    """A GPU is wanted and no layer shows one by name."""
+    runtime = snapshot.get(TorchRuntime)
+    if isinstance(runtime, Unknown):
+        return _unseen_or_crashed("gpu", runtime, "the first CUDA call")
+    if runtime.value.mps_available:
+        why = Unknown(reason=Reason.NOT_OBSERVED, detail="nothing was tried on Apple's GPU")
+        return _unseen("compute", "gpu", why)
+    return _without_torch("gpu", runtime.value)
+
+
+def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
+    fact = snapshot.get(CompanionImports)
+    if isinstance(fact, Unknown):
+        return
+    for one in fact.value.items:
+        yield Outcome(
+            action="import",
+            subject=one.name,
+            wanted="yes" if one.name in DOMAIN_LIBRARIES else "optional",
+            state="works" if one.outcome == "ok" else "fails",
+            detail=_of_companion(one),
+            source=f"import {one.name}",
+        )
+
+
+def _of_companion(one: CompanionImport) -> str:
+    if one.outcome == "ok":
+        return ""
+    if one.exception:
+        return f"{one.exception}: {(one.message.strip().splitlines() or [''])[0]}"
+    return one.message

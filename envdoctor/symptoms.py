@@ -1,0 +1,295 @@
+"""The findings of the outcomes themselves: what fails, as it was seen. Lower findings explain them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from envdoctor.engine import ENGINE_CODES
+from envdoctor.facts import Snapshot
+from envdoctor.facts.derived import GpuTrace
+from envdoctor.facts.machine import CudaInit, Nvml
+from envdoctor.facts.python import Target
+from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
+from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity
+from envdoctor.outcomes import Outcome
+from envdoctor.shell import command
+
+TORCH_IMPORT_FAILED = Code(
+    id="ED401",
+    name="torch-import-failed",
+    family="torch-import-failed",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` raises an exception",
+    detailed="`import torch` raises {exception}: {text}",
+)
+TORCH_IMPORT_CRASHED = Code(
+    id="ED402",
+    name="torch-import-crashed",
+    family="torch-import-crashed",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` ends the interpreter by a signal",
+    detailed="`import torch` ends the interpreter by {signal}",
+)
+TORCH_IMPORT_HANGS = Code(
+    id="ED403",
+    name="torch-import-hangs",
+    family="torch-import-hangs",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` gives no answer",
+    detailed="`import torch` gave no answer within {seconds} s",
+)
+TORCH_IMPORT_EXITS = Code(
+    id="ED404",
+    name="torch-import-exits",
+    family="torch-import-crashed",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.IMPORT,
+    breaks="import:torch",
+    message="`import torch` exits the interpreter",
+    detailed="`import torch` exits the interpreter with code {exit_code}",
+)
+COMPANION_IMPORT_FAILED = Code(
+    id="ED409",
+    name="companion-import-failed",
+    family="extension-abi-mismatch",
+    severity=Severity.ERROR,
+    topic="companions",
+    layer=Layer.IMPORT,
+    breaks="import",
+    message="a package that is installed beside torch does not import",
+    detailed="`import {package}` fails: {text}",
+)
+FIRST_USE_FAILED = Code(
+    id="ED410",
+    name="first-use-failed",
+    family="torch-import-failed",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    breaks="compute:gpu",
+    message="the first operation on a device fails",
+    detailed="the first operation on {subjects} fails: {text}",
+)
+CUDA_UNAVAILABLE = Code(
+    id="ED411",
+    name="cuda-unavailable",
+    family="cuda-unavailable",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    breaks="compute:gpu",
+    message="torch cannot use the GPU",
+    detailed="torch {version} cannot use {gpus}: {text}",
+)
+
+CORE_CODES = (
+    *ENGINE_CODES,
+    TORCH_IMPORT_FAILED,
+    TORCH_IMPORT_CRASHED,
+    TORCH_IMPORT_HANGS,
+    TORCH_IMPORT_EXITS,
+    COMPANION_IMPORT_FAILED,
+    FIRST_USE_FAILED,
+    CUDA_UNAVAILABLE,
+)
+
+_OF_IMPORT = {
+    "exception": TORCH_IMPORT_FAILED,
+    "signal": TORCH_IMPORT_CRASHED,
+    "hang": TORCH_IMPORT_HANGS,
+    "exit": TORCH_IMPORT_EXITS,
+}
+_LINES_OF_OUTPUT = 6
+
+
+def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Finding]:
+    """One finding for each outcome that was seen to fail."""
+    for outcome in outcomes:
+        if outcome.state != "fails":
+            continue
+        if outcome.action == "import" and outcome.subject == "torch":
+            yield _of_import(snapshot)
+        elif outcome.action == "import":
+            yield _of_companion(outcome, snapshot)
+        elif _was_listed(outcome, snapshot):
+            yield _of_first_use(outcome, snapshot)
+        else:
+            yield _of_gpu(outcome, snapshot)
+
+
+def _of_import(snapshot: Snapshot) -> Finding:
+    imported = snapshot.value(TorchImport)
+    assert imported is not None
+    return _OF_IMPORT[imported.outcome].finding(
+        **_said(imported),
+        evidence=tuple(_evidence_of_import(imported)),
+        fixes=(
+            Fix(
+                summary="see the whole output of the import",
+                commands=(command(_python(snapshot), "-X", "faulthandler", "-c", "import torch"),),
+                safety=Safety.SAFE,
+            ),
+        ),
+    )
+
+
+def _python(snapshot: Snapshot) -> str:
+    target = snapshot.value(Target)
+    return target.path if target else "python3"
+
+
+def _said(imported: TorchImport) -> dict[str, Any]:
+    """The arguments of the message for this outcome."""
+    if imported.outcome == "signal":
+        return {"signal": imported.signal}
+    if imported.outcome == "hang":
+        return {"seconds": round(imported.seconds)}
+    if imported.outcome == "exit":
+        return {"exit_code": imported.exit_code}
+    text = (imported.message.strip().splitlines() or [""])[0]
+    return {"exception": imported.exception or "an exception", "text": text}
+
+
+def _evidence_of_import(imported: TorchImport) -> Iterator[Evidence]:
+    for frame in imported.frames[-1:]:
+        yield Evidence(label="raised at", value=f"{frame.file}:{frame.line}", source="traceback")
+    if imported.cause:
+        yield Evidence(label="caused by", value=imported.cause, source="traceback")
+    if imported.outcome in ("signal", "exit", "hang") and imported.output_tail:
+        last = "\n".join(imported.output_tail.splitlines()[:_LINES_OF_OUTPUT])
+        yield Evidence(label="it printed", value=last, source="import torch")
+    if imported.isolated_outcome:
+        yield Evidence(
+            label="with python -I",
+            value=imported.isolated_outcome,
+            source="a second import, without cwd, PYTHONPATH and user site",
+        )
+
+
+def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    name = outcome.subject
+    return COMPANION_IMPORT_FAILED.finding(
+        subjects=(name,),
+        breaks=(outcome.id,),
+        package=name,
+        text=outcome.detail or "it ended without a word",
+        evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
+        fixes=(
+            Fix(
+                summary="see the whole output of the import",
+                commands=(command(_python(snapshot), "-c", f"import torch, {name}"),),
+                safety=Safety.SAFE,
+            ),
+        ),
+        notes=("torch itself imports",),
+    )
+
+
+def _was_listed(outcome: Outcome, snapshot: Snapshot) -> bool:
+    """Whether torch lists the device, so that something was tried on it."""
+    if outcome.subject == "cpu":
+        return True
+    trace = snapshot.value(GpuTrace)
+    gpus = trace.gpus if trace else ()
+    return any(one.subject == outcome.subject and one.torch_index is not None for one in gpus)
+
+
+def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    device = _device(outcome.subject, snapshot)
+    used = snapshot.value(TorchFirstUse)
+    errors = [
+        one for one in (used.operations if used else ()) if one.device == device and one.error
+    ]
+    text = f"x = torch.ones(2, 2, device='{device}'); print(x @ x)"
+    return FIRST_USE_FAILED.finding(
+        subjects=(outcome.subject,),
+        breaks=(outcome.id,),
+        text=outcome.detail,
+        evidence=tuple(
+            Evidence(label=one.operation, value=one.error or "", source=device)
+            for one in errors[:1]
+        )
+        or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
+        fixes=(
+            Fix(
+                summary="try it by itself",
+                commands=(command(_python(snapshot), "-c", f"import torch; {text}"),),
+                safety=Safety.SAFE,
+            ),
+        ),
+    )
+
+
+def _device(subject: str, snapshot: Snapshot) -> str:
+    """The name by which torch calls a subject."""
+    trace = snapshot.value(GpuTrace)
+    found = next((one for one in (trace.gpus if trace else ()) if one.subject == subject), None)
+    return subject if found is None else f"cuda:{found.torch_index}"
+
+
+def _of_gpu(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    runtime, build = snapshot.value(TorchRuntime), snapshot.value(TorchBuild)
+    version = (runtime.version if runtime else None) or (build.version if build else None)
+    named = outcome.subject.startswith("gpu:")
+    return CUDA_UNAVAILABLE.finding(
+        subjects=(outcome.subject,) if named else (),
+        breaks=(outcome.id,),
+        version=version,
+        gpus="the GPU" if named else "a GPU",
+        text=outcome.detail,
+        evidence=(
+            Evidence(label=outcome.source, value=outcome.detail, source="torch"),
+            *_layers(snapshot),
+        ),
+        fixes=(_next_look(snapshot),),
+        notes=tuple(_ruled_out(snapshot)),
+    )
+
+
+def _layers(snapshot: Snapshot) -> Iterator[Evidence]:
+    """How many GPUs each layer shows, from the bus up."""
+    trace = snapshot.value(GpuTrace)
+    if trace is None:
+        return
+    counts = (
+        ("PCI bus", trace.bus),
+        ("kernel driver", trace.driver),
+        ("NVML", trace.nvml),
+        ("cuInit", trace.cuda),
+        ("torch", trace.torch),
+    )
+    text = ", ".join(f"{name} {count}" for name, count in counts if count is not None)
+    yield Evidence(label="GPUs by layer", value=text, source="each layer asked by itself")
+
+
+def _ruled_out(snapshot: Snapshot) -> Iterator[str]:
+    nvml, init = snapshot.value(Nvml), snapshot.value(CudaInit)
+    if nvml is not None and nvml.status == "ok":
+        yield "it is not the driver as a whole: NVML answers"
+    if init is not None and init.code == 0 and init.device_count:
+        yield "it is not CUDA as a whole: cuInit works without torch, in the same environment"
+
+
+def _next_look(snapshot: Snapshot) -> Fix:
+    trace = snapshot.value(GpuTrace)
+    lost_at = trace.lost_at if trace else None
+    if lost_at in ("driver", "nvml"):
+        return Fix(
+            summary="look what the kernel says of the GPU",
+            commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return Fix(
+        summary="look what torch itself says",
+        commands=(command(_python(snapshot), "-c", "import torch; torch.cuda.init()"),),
+        safety=Safety.SAFE,
+    )
