@@ -1,6 +1,7 @@
 """What vendors publish about torch, CUDA, drivers and GPUs, with sources and dates."""
 
 from envdoctor.knowledge.base import Knowledge, load
+from envdoctor.knowledge.chips import PciChip
 from envdoctor.knowledge.records import (
     Companions,
     CpuReference,
@@ -26,6 +27,7 @@ __all__ = [
     "GpuModel",
     "Knowledge",
     "MlperfReference",
+    "PciChip",
     "ResnetModel",
     "ResnetReference",
     "TorchRelease",

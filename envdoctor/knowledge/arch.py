@@ -40,11 +40,19 @@ def covers(
     `torch` and `cuda` are the versions of the build: Jetson GPUs run more code from torch 2.14
     with CUDA 13.2 on. Raises ValueError for a compute capability that is not major.minor.
     """
-    device = _device(compute_capability)
+    device = parsed_capability(compute_capability)
     return any(
         _runs(flag, device, unified=_unified(torch, cuda), thor=_thor_alias(torch))
         for flag in arch_flags
     )
+
+
+def parsed_capability(compute_capability: str) -> tuple[int, int]:
+    """(8, 6) for "8.6". Raises ValueError for what is not major.minor."""
+    match = re.fullmatch(r"(\d+)\.(\d)", compute_capability)
+    if match is None:
+        raise ValueError(f"`{compute_capability}` is no compute capability such as 8.6")
+    return int(match[1]), int(match[2])
 
 
 def capability_of(flag: str) -> tuple[int, int] | None:
@@ -75,13 +83,6 @@ def _runs(flag: str, device: tuple[int, int], *, unified: bool, thor: bool) -> b
     if device in _ON_CHIP and not (unified and device in _UNIFIED):
         return False
     return device[0] == target[0] and device[1] >= target[1]
-
-
-def _device(compute_capability: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)\.(\d)", compute_capability)
-    if match is None:
-        raise ValueError(f"`{compute_capability}` is no compute capability such as 8.6")
-    return int(match[1]), int(match[2])
 
 
 def _unified(torch: str | None, cuda: str | None) -> bool:

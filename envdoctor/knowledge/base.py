@@ -8,6 +8,8 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from envdoctor.knowledge.arch import covers, parsed_capability
+from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
 from envdoctor.knowledge.names import best_match, capability_of_words
 from envdoctor.knowledge.records import (
     Companions,
@@ -92,6 +94,24 @@ class Knowledge:
         parsed = _parse(version)
         return parsed is not None and Version(parsed.public) > Version(self.newest_torch)
 
+    def served_by_some_torch(self, compute_capability: str) -> bool | None:
+        """Whether an official build of torch, for a Python that the doctor can look into, has code
+        for GPUs of that compute capability ("2.1").
+
+        False below what every such build was compiled for. None where none in the data has code
+        and others may: those that NVIDIA publishes for Jetsons, or newer ones. Raises ValueError
+        for a compute capability that is not major.minor.
+        """
+        floor = self.torch.capability_floor.compute_capability
+        if parsed_capability(compute_capability) < parsed_capability(floor):
+            return False
+        served = any(
+            covers(one.arch_flags or (), compute_capability, torch=release.version, cuda=one.cuda)
+            for release in self.releases
+            for one in (*release.variants, *release.aarch64)
+        )
+        return served or None
+
     # --- drivers ---
 
     @cached_property
@@ -152,6 +172,19 @@ class Knowledge:
         None where no model is, or models of several compute capabilities are.
         """
         return capability_of_words(words, self.gpus)
+
+    @cached_property
+    def chips_file(self) -> ChipsFile:
+        """The chips of NVIDIA's PCI devices."""
+        return self._read("pci_chips.json", ChipsFile)
+
+    @cached_property
+    def _chips(self) -> ChipTable:
+        return ChipTable(self.chips_file)
+
+    def chip(self, device_id: str) -> PciChip | None:
+        """The chip of a PCI device of NVIDIA ("1140"); None for an id that is not in the data."""
+        return self._chips.chip(device_id)
 
     # --- companions ---
 

@@ -86,10 +86,21 @@ class Milestone(Record):
     retrieved: str
 
 
+class CapabilityFloor(Record):
+    """The lowest compute capability that any official build of torch from a release on has code
+    for. That release is the first for Python 3.8, the oldest that the doctor looks into."""
+
+    compute_capability: str
+    from_release: str
+    source: str
+    retrieved: str
+
+
 class TorchFile(Record):
     """torch.json."""
 
     as_of: str
+    capability_floor: CapabilityFloor
     releases: tuple[TorchRelease, ...]
     milestones: tuple[Milestone, ...]
 
