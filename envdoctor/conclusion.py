@@ -1,4 +1,4 @@
-"""From findings and outcomes to the answer: how much each finding weighs, which is the cause. Pure."""
+"""From findings and outcomes to the answer: what weighs how much, and what is the cause. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -69,5 +69,6 @@ def _record(run: CheckRun) -> CheckRecord:
         status=run.status,
         codes=run.codes,
         reason=run.reason,
+        unknown=run.unknown,
         seconds=round(run.seconds, 6),
     )

@@ -51,6 +51,7 @@ class CheckRun(Record):
     status: Literal["ran", "skipped", "crashed"]
     codes: tuple[str, ...] = ()
     reason: str = ""
+    unknown: Reason | None = None
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
 
@@ -106,7 +107,7 @@ def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> C
     if isinstance(arguments, Missing):
         unknown = arguments.unknown
         reason = f"{arguments.kind} is unknown ({unknown.reason.value}): {unknown.detail}"
-        return _record(check, status="skipped", reason=reason)
+        return _record(check, status="skipped", reason=reason, unknown=unknown.reason)
     started = time.perf_counter()
     try:
         findings = tuple(check.fn(**arguments))

@@ -133,7 +133,7 @@ def _withheld(
 
 
 _ASKED_OF_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS", "SLURM_GPUS_ON_NODE")
-"""What Slurm sets in a job that was given GPUs (srun(1), sbatch(1), OUTPUT ENVIRONMENT VARIABLES)."""
+"""What Slurm sets in a job that was given GPUs (sbatch(1), "OUTPUT ENVIRONMENT VARIABLES")."""
 
 
 def _backend(build: TorchBuild | None, runtime: TorchRuntime | None) -> str | None:

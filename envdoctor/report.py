@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from envdoctor.facts import SCHEMA_VERSION, Snapshot, Tool
+from envdoctor.facts import SCHEMA_VERSION, Reason, Snapshot, Tool
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.derived import DriverRelease
 from envdoctor.facts.machine import CudaInit, Gpus, Host, Nvml
@@ -44,14 +44,21 @@ class Stack(Record):
 
 
 class CheckRecord(Record):
-    """What became of one check; `reason` says why it did not run."""
+    """What became of one check; `reason` says why it did not run, `unknown` what kept the fact that
+    it needs from being known."""
 
     name: str
     topic: Topic
     status: Literal["ran", "skipped", "crashed"]
     codes: tuple[str, ...]
     reason: str = ""
+    unknown: Reason | None = None
     seconds: float = 0.0
+
+    @property
+    def could_not_look(self) -> bool:
+        """Whether it was skipped because a look failed, and not because nothing was to be seen."""
+        return self.unknown is not None and self.unknown.is_failure
 
 
 class ExaminedTarget(Record):

@@ -1,4 +1,4 @@
-"""The findings of the outcomes themselves: what fails, as it was seen. Lower findings explain them."""
+"""The findings of the outcomes themselves: what was seen to fail. Lower findings explain them."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -206,9 +206,8 @@ def _was_listed(outcome: Outcome, snapshot: Snapshot) -> bool:
 def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
     device = _device(outcome.subject, snapshot)
     used = snapshot.value(TorchFirstUse)
-    errors = [
-        one for one in (used.operations if used else ()) if one.device == device and one.error
-    ]
+    tried = used.operations if used else ()
+    failed = [one for one in tried if one.device == device and one.error]
     text = f"x = torch.ones(2, 2, device='{device}'); print(x @ x)"
     return FIRST_USE_FAILED.finding(
         subjects=(outcome.subject,),
@@ -216,7 +215,7 @@ def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
         text=outcome.detail,
         evidence=tuple(
             Evidence(label=one.operation, value=one.error or "", source=device)
-            for one in errors[:1]
+            for one in failed[:1]
         )
         or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
         fixes=(

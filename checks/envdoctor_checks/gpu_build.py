@@ -11,7 +11,6 @@ from envdoctor.api import (
     Layer,
     Nvml,
     PciGpus,
-    Safety,
     Severity,
     TorchBuild,
     TorchRuntime,
@@ -67,17 +66,6 @@ ARCH_FLAGS_DISAGREE = Code(
     layer=Layer.BUILD,
     message="the targets that torch states are not those that its library holds",
     detailed="torch says that it is compiled for {said}, its library holds kernels for {held}",
-)
-CUDA_UNAVAILABLE = Code(
-    id="ED411",
-    name="cuda-unavailable",
-    family="cuda-unavailable",
-    severity=Severity.ERROR,
-    topic="torch",
-    layer=Layer.FIRST_USE,
-    breaks="compute:gpu",
-    message="torch cannot use the GPU",
-    detailed="torch {version} cannot use the GPU: {text}",
 )
 NO_NVIDIA_GPU = Code(
     id="ED412",
@@ -196,27 +184,6 @@ def arch_flags_disagree(build: TorchBuild, runtime: TorchRuntime | None) -> Find
             Evidence(label="held", value=" ".join(held), source="lib/libtorch_cuda.so, .nv_fatbin"),
         ),
         fixes=(Fix(summary="judge by what the library holds; the build may have been changed"),),
-    )
-
-
-@check(CUDA_UNAVAILABLE)
-def cuda_unavailable(runtime: TorchRuntime, pci: PciGpus | None, gpus: Gpus | None) -> Findings:
-    """A CUDA build, a GPU, and torch does not get them together."""
-    found = _visible_gpu(pci, gpus)
-    if runtime.cuda is None or runtime.cuda_available or found is None:
-        return
-    error = runtime.cuda_error or "torch.cuda.is_available() is False"
-    yield CUDA_UNAVAILABLE.finding(
-        version=runtime.version,
-        text=error.splitlines()[0],
-        evidence=(found, Evidence(label="torch.cuda.init()", value=error, source="torch")),
-        fixes=(
-            Fix(
-                summary="look whether the driver itself answers",
-                commands=("nvidia-smi",),
-                safety=Safety.SAFE,
-            ),
-        ),
     )
 
 

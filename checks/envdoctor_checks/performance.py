@@ -205,7 +205,7 @@ def step_does_not_shrink(calibration: Calibration) -> Findings:
                 f"one of {large.batch_size}",
                 _measured(small),
                 _measured(large),
-                subjects=(f"{large.device}:{large.precision}:batch",),
+                subject=f"{large.device}:{large.precision}:batch",
             )
 
 

@@ -1,7 +1,5 @@
 """PyTorch itself: whether it is there, imports, fits the GPU, and computes."""
 
-from typing import Any
-
 from envdoctor.api import (
     Code,
     Confidence,
@@ -16,7 +14,6 @@ from envdoctor.api import (
     Target,
     TorchAbsent,
     TorchBuild,
-    TorchFirstUse,
     TorchImport,
     TorchRuntime,
     check,
@@ -36,61 +33,6 @@ TORCH_NOT_INSTALLED = Code(
     message="torch is not installed",
     detailed="no torch lies on the path of `{python}`",
 )
-TORCH_IMPORT_FAILED = Code(
-    id="ED401",
-    name="torch-import-failed",
-    family="torch-import-failed",
-    severity=Severity.ERROR,
-    topic="torch",
-    layer=Layer.IMPORT,
-    breaks="import:torch",
-    message="`import torch` raises an exception",
-    detailed="`import torch` raises {exception}: {text}",
-)
-TORCH_IMPORT_CRASHED = Code(
-    id="ED402",
-    name="torch-import-crashed",
-    family="torch-import-crashed",
-    severity=Severity.ERROR,
-    topic="torch",
-    layer=Layer.IMPORT,
-    breaks="import:torch",
-    message="`import torch` ends the interpreter by a signal",
-    detailed="`import torch` ends the interpreter by {signal}",
-)
-TORCH_IMPORT_HANGS = Code(
-    id="ED403",
-    name="torch-import-hangs",
-    family="torch-import-hangs",
-    severity=Severity.ERROR,
-    topic="torch",
-    layer=Layer.IMPORT,
-    breaks="import:torch",
-    message="`import torch` gives no answer",
-    detailed="`import torch` gave no answer within {seconds} s",
-)
-TORCH_IMPORT_EXITS = Code(
-    id="ED404",
-    name="torch-import-exits",
-    family="torch-import-crashed",
-    severity=Severity.ERROR,
-    topic="torch",
-    layer=Layer.IMPORT,
-    breaks="import:torch",
-    message="`import torch` exits the interpreter",
-    detailed="`import torch` exits the interpreter with code {exit_code}",
-)
-FIRST_USE_FAILED = Code(
-    id="ED410",
-    name="first-use-failed",
-    family="torch-import-failed",
-    severity=Severity.ERROR,
-    topic="torch",
-    layer=Layer.FIRST_USE,
-    breaks="compute",
-    message="the first operation fails",
-    detailed="the first {operation} on {device} fails: {text}",
-)
 NUMPY_ABI_MISMATCH = Code(
     id="ED413",
     name="numpy-abi-mismatch",
@@ -102,14 +44,6 @@ NUMPY_ABI_MISMATCH = Code(
     message="torch cannot exchange arrays with numpy",
     detailed="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
 )
-
-_SOURCE_IMPORT = "import torch"
-_OUTCOMES = {
-    "exception": TORCH_IMPORT_FAILED,
-    "signal": TORCH_IMPORT_CRASHED,
-    "hang": TORCH_IMPORT_HANGS,
-    "exit": TORCH_IMPORT_EXITS,
-}
 
 
 @check(TORCH_NOT_INSTALLED)
@@ -133,86 +67,6 @@ def torch_not_installed(
         ),
         fixes=(prescribed(prescription, "install the build that fits this machine"),),
     )
-
-
-@check(TORCH_IMPORT_FAILED, TORCH_IMPORT_CRASHED, TORCH_IMPORT_HANGS, TORCH_IMPORT_EXITS)
-def torch_does_not_import(
-    imported: TorchImport, absent: TorchAbsent | None, target: Target
-) -> Findings:
-    """What `import torch` does instead of importing."""
-    if imported.outcome == "ok" or (absent is not None and absent.absent):
-        return
-    yield _OUTCOMES[imported.outcome].finding(
-        **_import_data(imported),
-        evidence=tuple(_import_evidence(imported)),
-        fixes=(
-            Fix(
-                summary="see the whole output of the import",
-                commands=(f"{target.path} -X faulthandler -c 'import torch'",),
-                safety=Safety.SAFE,
-            ),
-        ),
-    )
-
-
-def _import_data(imported: TorchImport) -> dict[str, Any]:
-    """The arguments of the message for this outcome."""
-    if imported.outcome == "signal":
-        return {"signal": imported.signal}
-    if imported.outcome == "hang":
-        return {"seconds": round(imported.seconds)}
-    if imported.outcome == "exit":
-        return {"exit_code": imported.exit_code}
-    text = (imported.message.strip().splitlines() or [""])[0]
-    return {"exception": imported.exception or "an exception", "text": text}
-
-
-def _import_evidence(imported: TorchImport) -> list[Evidence]:
-    found = [
-        Evidence(label="raised at", value=f"{frame.file}:{frame.line}", source="traceback")
-        for frame in imported.frames[-1:]
-    ]
-    if imported.cause:
-        found.append(Evidence(label="caused by", value=imported.cause, source="traceback"))
-    if imported.outcome in ("signal", "exit", "hang") and imported.output_tail:
-        last = "\n".join(imported.output_tail.splitlines()[:6])
-        found.append(Evidence(label="it printed", value=last, source=_SOURCE_IMPORT))
-    if imported.isolated_outcome:
-        found.append(
-            Evidence(
-                label="with python -I",
-                value=imported.isolated_outcome,
-                source="a second import, without cwd, PYTHONPATH and user site",
-            )
-        )
-    return found
-
-
-@check(FIRST_USE_FAILED)
-def first_use_failed(first_use: TorchFirstUse, target: Target) -> Findings:
-    """Torch imports, and its first operation on a device does not work."""
-    devices: set[str] = set()
-    for use in first_use.operations:
-        if use.error is None or use.device in devices:
-            continue
-        devices.add(use.device)
-        yield FIRST_USE_FAILED.finding(
-            subjects=(use.device,),
-            operation=use.operation,
-            device=use.device,
-            text=use.error.splitlines()[0],
-            evidence=(Evidence(label=use.operation, value=use.error, source=use.device),),
-            fixes=(
-                Fix(
-                    summary="see the whole message with synchronous kernels",
-                    commands=(
-                        f'CUDA_LAUNCH_BLOCKING=1 {target.path} -c "import torch; '
-                        f"x = torch.ones(2, 2, device='{use.device}'); print(x @ x)\"",
-                    ),
-                    safety=Safety.SAFE,
-                ),
-            ),
-        )
 
 
 @check(NUMPY_ABI_MISMATCH)

@@ -19,14 +19,16 @@ _VERDICT_COLOURS = {
     Verdict.BROKEN: "\x1b[1;31m",
     Verdict.INCOMPLETE: "\x1b[1;35m",
     Verdict.DEGRADED: "\x1b[1;33m",
+    Verdict.UNPROVEN: "\x1b[1;36m",
     Verdict.HEALTHY: "\x1b[1;32m",
 }
 _PLAIN = "\x1b[0m"
 
 VERDICTS = {
-    Verdict.BROKEN: "torch cannot do what it was installed for",
-    Verdict.INCOMPLETE: "no error was found, but something could not be looked at",
-    Verdict.DEGRADED: "torch works, but slower or at risk",
+    Verdict.BROKEN: "PyTorch does not work here",
+    Verdict.INCOMPLETE: "no error was found, but something that is wanted could not be tried",
+    Verdict.DEGRADED: "PyTorch works, but slower or at risk",
+    Verdict.UNPROVEN: "no error was found in what was looked at; not all was tried",
     Verdict.HEALTHY: "no problem was found",
 }
 """What each verdict means, in one sentence."""
@@ -182,7 +184,7 @@ def _unseen(report: Report) -> str:
             by_reason.setdefault(f"{check.status}: {check.reason}", []).append(check)
     lines = [f"checks: {ran} of {len(report.checks)} ran"]
     for reason, checks in by_reason.items():
-        blind = [check.name for check in checks if check.blind]
+        blind = [check.name for check in checks if check.could_not_look]
         lines.append(_wrap(f"  {len(checks)} {reason}", indent="    "))
         if blind:
             lines.append(_wrap(f"    not looked for: {', '.join(blind)}", indent="    "))

@@ -84,7 +84,7 @@ def _link(name: str, value: str, state: LinkState, finding: Finding | None) -> L
 def link_of(finding: Finding, topic: str = "") -> str | None:
     """The name of the link where a finding belongs; None for one about the machine around it."""
     for name, parts in _BY_NAME:
-        if any(part in f"{finding.name} {finding.subject}" for part in parts):
+        if any(part in f"{finding.name} {' '.join(finding.subjects)}" for part in parts):
             return name
     return _BY_TOPIC.get(topic)
 

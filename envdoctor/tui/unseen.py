@@ -28,7 +28,7 @@ def number_of(by_reason: ByReason) -> int:
 def not_looked_for(report: Report) -> dict[str, tuple[str, ...]]:
     """For each reason of a look that failed, the errors that may hide behind it, by name."""
     return {
-        checks[0].reason: tuple(check.name for check in checks if check.blind)
+        checks[0].reason: tuple(check.name for check in checks if check.could_not_look)
         for checks in could_not_look(report).values()
     }
 
@@ -36,4 +36,4 @@ def not_looked_for(report: Report) -> dict[str, tuple[str, ...]]:
 def _failed(report: Report) -> set[str]:
     """A reason that leaves one check blind has kept every check of that reason from looking."""
     unrun = unrun_checks(report, Wanted())
-    return {reason for reason, checks in unrun.items() if any(one.blind for one in checks)}
+    return {reason for reason, checks in unrun.items() if any(one.could_not_look for one in checks)}

@@ -21,6 +21,7 @@ VERDICT_SYMBOL = {
     Verdict.BROKEN: "✗",
     Verdict.INCOMPLETE: "?",
     Verdict.DEGRADED: "!",
+    Verdict.UNPROVEN: "~",
     Verdict.HEALTHY: "✓",
 }
 LINK_SYMBOL = {

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from textual.content import Content
 
-from envdoctor.findings import Evidence, Finding, Fix
+from envdoctor.findings import Evidence, Finding, Fix, in_words
 from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import SAFETY, severity_label, sureness
 
@@ -23,7 +23,7 @@ def finding_text(finding: Finding) -> Paragraphs:
 
 def headline(finding: Finding) -> Iterator[Paragraph]:
     """Severity, code, name, then the message."""
-    subject = f" · {finding.subject}" if finding.subject else ""
+    subject = f" · {in_words(finding.subjects)}" if finding.subjects else ""
     yield _line(severity_label(finding), (f" {finding.name}{sureness(finding)}{subject}", "bold"))
     yield _line(finding.message)
     if finding.because:
