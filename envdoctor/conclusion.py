@@ -59,7 +59,7 @@ _OF_ANY_MACHINE = (Layer.INTERPRETER, Layer.FILES, Layer.LIBRARIES, Layer.BUILD,
 
 
 def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
-    """The finding, no louder than the outcomes that it breaks allow.
+    """The finding, no louder than the outcomes that it breaks allow, and with these by name.
 
     An error stays one only where an outcome that is wanted fails or could not be seen. One that
     breaks no outcome by its code (a plugin's own) is left as it is.
@@ -67,6 +67,8 @@ def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
     if not finding.breaks:
         return finding
     broken = [outcome for outcome in outcomes if outcome.broken_by(finding)]
+    if broken:
+        finding = msgspec.structs.replace(finding, breaks=tuple(one.id for one in broken))
     if any(one.wanted in ("yes", "unknown") and one.state != "works" for one in broken):
         return finding
     working = [one for one in broken if one.state == "works"]

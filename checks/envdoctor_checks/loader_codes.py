@@ -147,31 +147,6 @@ OPENMP_DUPLICATE = Code(
     message="two copies of the Intel/LLVM OpenMP runtime are loaded into one process",
     detailed="{count} copies of the Intel/LLVM OpenMP runtime are loaded into one process",
 )
-DRIVER_STUB = Code(
-    id="ED330",
-    name="driver-stub",
-    family="driver-stub-34",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.CUDA_INIT,
-    breaks="compute:gpu",
-    message="libcuda.so.1 is a stub for linking, not the driver's",
-    detailed="`libcuda.so.1` is found at `{path}`, a stub for linking, not the driver's",
-    explains=("ED212",),
-)
-CUDA_COMPAT_WRONG = Code(
-    id="ED331",
-    name="cuda-compat-wrong",
-    family="cuda-compat-wrong",
-    severity=Severity.WARNING,
-    topic="driver",
-    layer=Layer.CUDA_INIT,
-    breaks="compute:gpu",
-    message="a forward-compatibility libcuda is loaded that is not newer than the driver",
-    detailed="`libcuda.so.1` is the forward-compatibility build {compat} at `{path}`, and the "
-    "driver is {driver}",
-    explains=("ED203", "ED204", "ED212"),
-)
 PRELOAD_MISSING = Code(
     id="ED332",
     name="preload-missing",

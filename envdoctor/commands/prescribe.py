@@ -4,6 +4,8 @@ import click
 import msgspec
 
 from envdoctor.commands.errors import BadInput
+from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.engine import derive_facts
 from envdoctor.facts import Snapshot
 from envdoctor.options import Options
 from envdoctor.prescribe import Prescription, UnknownTorch, machine_in, positions_of, prescribe
@@ -49,7 +51,8 @@ def command(
         raise BadInput("--json and --script are two forms of one answer; give one")
     session = Session()
     _refuse_unknown(wish, session)
-    machine = machine_in(_snapshot(session, facts, python), session.knowledge)
+    snapshot = derive_facts(CORE_DERIVATIONS, _snapshot(session, facts, python), session.services)
+    machine = machine_in(snapshot, session.knowledge)
     if expect:
         machine = msgspec.structs.replace(machine, wants_gpu=expect == "gpu")
     answer = prescribe(machine, session.knowledge, wish)

@@ -3,7 +3,8 @@
 import re
 
 from envdoctor.facts import Snapshot
-from envdoctor.facts.machine import Container, Driver, Expectation, Gpus, Host, Nvml, PciGpus
+from envdoctor.facts.derived import DriverRelease, GpuTrace, TracedGpu
+from envdoctor.facts.machine import Container, Driver, Expectation, Host, PciGpus
 from envdoctor.facts.python import Distributions, Installer, Interpreter, Target
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
@@ -22,8 +23,8 @@ def machine_of(
     interpreter: Interpreter | None = None,
     target: Target | None = None,
     driver: Driver | None = None,
-    nvml: Nvml | None = None,
-    gpus: Gpus | None = None,
+    release: DriverRelease | None = None,
+    trace: GpuTrace | None = None,
     pci: PciGpus | None = None,
     container: Container | None = None,
     installer: Installer | None = None,
@@ -32,14 +33,9 @@ def machine_of(
     expectation: Expectation | None = None,
 ) -> Machine:
     """The machine that these facts describe; every one may be unknown."""
-    release = (driver.release if driver else None) or (nvml.driver_release if nvml else None)
-    seen = tuple(
-        SeenGpu(
-            name=gpu.name,
-            compute_capability=gpu.compute_capability or _looked_up(gpu.name, knowledge),
-        )
-        for gpu in (gpus.devices if gpus else ())
-    )
+    seen = tuple(_seen(gpu, knowledge) for gpu in (trace.visible if trace else ()) if gpu.name)
+    if trace and not seen:
+        seen = tuple(_seen(gpu, knowledge) for gpu in trace.visible if gpu.compute_capability)
     torch = distributions.first("torch") if distributions else None
     return Machine(
         os=_system(host),
@@ -53,7 +49,7 @@ def machine_of(
         installer=installer.name if installer else "pip",
         locked=bool(installer and installer.evidence.endswith(".lock")),
         conda_prefix=_conda_prefix(installer, interpreter),
-        driver=release or None,
+        driver=release.release if release else None,
         driver_loaded=driver.loaded if driver else None,
         wsl=bool(container and container.wsl),
         tegra=_is_tegra(host, seen),
@@ -69,15 +65,15 @@ def machine_of(
 
 
 def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
-    """The machine that a snapshot describes."""
+    """The machine that a snapshot describes, once its derived facts are worked out."""
     return machine_of(
         knowledge,
         host=snapshot.value(Host),
         interpreter=snapshot.value(Interpreter),
         target=snapshot.value(Target),
         driver=snapshot.value(Driver),
-        nvml=snapshot.value(Nvml),
-        gpus=snapshot.value(Gpus),
+        release=snapshot.value(DriverRelease),
+        trace=snapshot.value(GpuTrace),
         pci=snapshot.value(PciGpus),
         container=snapshot.value(Container),
         installer=snapshot.value(Installer),
@@ -87,9 +83,10 @@ def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
     )
 
 
-def _looked_up(name: str, knowledge: Knowledge) -> str | None:
-    model = knowledge.gpu(name)
-    return model.compute_capability if model else None
+def _seen(gpu: TracedGpu, knowledge: Knowledge) -> SeenGpu:
+    model = knowledge.gpu(gpu.name) if gpu.name else None
+    looked_up = model.compute_capability if model else None
+    return SeenGpu(name=gpu.described, compute_capability=gpu.compute_capability or looked_up)
 
 
 def _system(host: Host | None) -> str:

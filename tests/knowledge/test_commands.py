@@ -14,7 +14,7 @@ import pytest
 from envdoctor.facts.documents import facts_document
 from envdoctor.knowledge import load
 from envdoctor.prescribe import Build, Machine, SeenGpu, UnknownTorch, machine_in, prescribe
-from tests.knowledge.world import PYTHON, World, follow
+from tests.knowledge.world import PYTHON, World, derived, follow
 
 KNOWLEDGE = load()
 V100 = (SeenGpu(name="Tesla V100-SXM2-16GB", compute_capability="7.0"),)
@@ -167,7 +167,9 @@ def test_commands_that_are_followed_lead_to_the_build() -> None:
         variant="cu130",
         packages={"torchvision": "0.29.1", "numpy": "2.1.0"},
     )
-    best = prescribe(machine_in(world.snapshot(KNOWLEDGE), KNOWLEDGE), KNOWLEDGE).best
+    best = prescribe(
+        machine_in(derived(world.snapshot(KNOWLEDGE), KNOWLEDGE), KNOWLEDGE), KNOWLEDGE
+    ).best
     assert best is not None
     after = follow(world, best.commands, KNOWLEDGE)
     assert (after.torch, after.variant) == ("2.14.1", "cu126")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.engine import derive_facts
 from envdoctor.facts import Fact, Observed, Snapshot
 from envdoctor.facts.machine import (
     Container,
@@ -337,3 +339,8 @@ class _Environment:
 def _one_that_meets(pin: str) -> str:
     numbers = re.findall(r"[~=>]=(\d+(?:\.\d+)*)", pin)
     return str(max(map(Version, numbers)))
+
+
+def derived(snapshot: Snapshot, knowledge: Knowledge) -> Snapshot:
+    """The snapshot with what the core derives from it."""
+    return derive_facts(CORE_DERIVATIONS, snapshot, {Knowledge: knowledge})
