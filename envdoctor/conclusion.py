@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from envdoctor.facts import Reason
-from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict, in_words
-from envdoctor.outcomes import IMPORT_TORCH, Outcome
+from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict
+from envdoctor.outcomes import IMPORT_TORCH, Outcome, in_words
 
 
 def conclude(
@@ -73,8 +73,9 @@ def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
         return finding
     working = [one for one in broken if one.state == "works"]
     if working:
-        seen = ", ".join(outcome_in_words(one) for one in working)
-        return _at_most(finding, Severity.WARNING, f"it works all the same: {seen}")
+        return _at_most(
+            finding, Severity.WARNING, f"seen to work all the same: {in_words(*working)}"
+        )
     if any(one.wanted == "elsewhere" for one in broken):
         portable = finding.layer in _OF_ANY_MACHINE
         sure = finding.confidence is Confidence.CERTAIN
@@ -94,13 +95,6 @@ def _at_most(finding: Finding, most: Severity, note: str) -> Finding:
         return finding
     notes = (*finding.notes, *((note,) if note else ()))
     return msgspec.structs.replace(finding, severity=most, notes=notes)
-
-
-def outcome_in_words(outcome: Outcome) -> str:
-    """`import torch`, `computing on GPU 0`, `compile`."""
-    if outcome.action == "compute":
-        return f"computing on {in_words((outcome.subject,)).replace('cpu', 'the CPU')}"
-    return f"{outcome.action} {outcome.subject}".strip()
 
 
 def _predicted(outcome: Outcome, findings: tuple[Finding, ...]) -> Outcome:

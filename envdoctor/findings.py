@@ -220,13 +220,17 @@ class Code(Record):
 def in_words(subjects: tuple[str, ...]) -> str:
     """Subjects as a reader wants them: `GPU 0`, `GPUs 0, 1 and 2`, `8 GPUs`, `numpy and torch`."""
     gpus = [one.removeprefix("gpu:") for one in subjects if one.startswith("gpu:")]
-    if not gpus or len(gpus) != len(subjects):
-        return _listed([f"GPU {one[4:]}" if one.startswith("gpu:") else one for one in subjects])
+    others = [_PLAIN.get(one, one) for one in subjects if not one.startswith("gpu:")]
+    return _listed([*others, *([_gpus_in_words(gpus)] if gpus else [])])
+
+
+def _gpus_in_words(gpus: list[str]) -> str:
     if len(gpus) == 1:
         return f"GPU {gpus[0]}"
     return f"GPUs {_listed(gpus)}" if len(gpus) <= _FEW else f"{len(gpus)} GPUs"
 
 
+_PLAIN = {"cpu": "the CPU", "gpu": "a GPU"}
 _FEW = 4
 """More GPUs than these are counted, not listed."""
 

@@ -20,6 +20,7 @@ from envdoctor.facts.machine import (
     Nvml,
     PciGpus,
 )
+from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import (
     CompanionImport,
     CompanionImports,
@@ -30,6 +31,7 @@ from envdoctor.facts.torch import (
     TorchRuntime,
 )
 from envdoctor.findings import Finding
+from envdoctor.findings import in_words as subjects_in_words
 from envdoctor.gpus import HIDES_EVERY_GPU, gpu_nodes
 from envdoctor.plugins import derive
 from envdoctor.record import Record
@@ -73,6 +75,18 @@ class Outcome(Record):
 
 
 IMPORT_TORCH = "import:torch"
+
+
+def in_words(*outcomes: Outcome) -> str:
+    """`import torch and torchvision, computing on the CPU and GPU 0`."""
+    words = []
+    for action in dict.fromkeys(one.action for one in outcomes):
+        subjects = tuple(one.subject for one in outcomes if one.action == action)
+        words.append(f"{_VERBS.get(action, action)} {subjects_in_words(subjects)}".strip())
+    return ", ".join(words)
+
+
+_VERBS = {"compute": "compute on"}
 
 
 # --- what is wanted ---
@@ -291,6 +305,7 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
 
 
 def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
+    yield from _numpy(snapshot)
     fact = snapshot.get(CompanionImports)
     if isinstance(fact, Unknown):
         return
@@ -303,6 +318,26 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
             detail=_of_companion(one),
             source=f"import {one.name}",
         )
+
+
+_WITHOUT_NUMPY = "compiled without numpy"
+
+
+def _numpy(snapshot: Snapshot) -> Iterator[Outcome]:
+    """Arrays and tensors made of each other, where numpy is installed."""
+    runtime, installed = snapshot.value(TorchRuntime), snapshot.value(Distributions)
+    if runtime is None or installed is None or installed.first("numpy") is None:
+        return
+    error = (runtime.numpy_error or "").strip()
+    by_choice = _WITHOUT_NUMPY in error.lower()
+    yield Outcome(
+        action="import",
+        subject="numpy",
+        wanted="optional" if by_choice else "yes",
+        state="fails" if error else "works",
+        detail=error.splitlines()[0] if error else "",
+        source="torch.zeros(1).numpy()",
+    )
 
 
 def _of_companion(one: CompanionImport) -> str:

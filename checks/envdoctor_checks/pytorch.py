@@ -40,7 +40,7 @@ NUMPY_ABI_MISMATCH = Code(
     severity=Severity.ERROR,
     topic="torch",
     layer=Layer.FILES,
-    breaks="compute:cpu",
+    breaks="import:numpy",
     message="torch cannot exchange arrays with numpy",
     detailed="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
 )

@@ -4,7 +4,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
 from envdoctor.calibration.text import render_calibration
+from envdoctor.facts import Reason
 from envdoctor.findings import Evidence, Finding, Fix, Severity, Verdict
+from envdoctor.outcomes import Outcome, in_words
 from envdoctor.report import CheckRecord, Report, Stack, StackGpu
 
 WIDTH = 80
@@ -38,7 +40,7 @@ def render_text(report: Report, *, colour: bool = False) -> str:
     """The whole report. It says what the JSON says, in the same order."""
     paint = _painter(colour)
     blocks = [
-        _verdict(report, paint),
+        "\n".join([_verdict(report, paint), *_outcomes(report.outcomes)]),
         *_findings(report.findings, paint),
         _stack(report.stack, report),
         render_calibration(report.calibration).rstrip() if report.calibration else "",
@@ -58,7 +60,49 @@ def _painter(colour: bool) -> Callable[[str, str], str]:
 
 def _verdict(report: Report, paint: Callable[[str, str], str]) -> str:
     word = paint(report.verdict.value, _VERDICT_COLOURS[report.verdict])
-    return f"verdict: {word} - {VERDICTS[report.verdict]}"
+    return f"verdict: {word} - {meaning_of(report)}"
+
+
+def meaning_of(report: Report) -> str:
+    """What the verdict means for this machine, in one sentence."""
+    in_part = any(one.state == "works" for one in report.outcomes)
+    if report.verdict is Verdict.BROKEN and in_part:
+        return "PyTorch works here only in part"
+    return VERDICTS[report.verdict]
+
+
+_UNSEEN = {
+    Reason.TIMED_OUT: "it gave no answer in time",
+    Reason.CRASHED: "looking failed",
+    Reason.UNDECODABLE: "the answer made no sense",
+    Reason.SWITCHED_OFF: "switched off",
+    Reason.NOT_OBSERVED: "nobody looked",
+    Reason.NOT_APPLICABLE: "it cannot be tried",
+}
+
+
+def _outcomes(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """What was tried, and what became of it."""
+    outcomes = tuple(outcomes)
+    working = [one for one in outcomes if one.state == "works"]
+    if working:
+        yield from _labelled("works", in_words(*working))
+    rows: dict[tuple[str, str], list[Outcome]] = {}
+    for one in outcomes:
+        if one.state != "works":
+            rows.setdefault(_row(one), []).append(one)
+    for (label, why), those in rows.items():
+        yield from _labelled(label, f"{in_words(*those)}: {why}")
+
+
+def _row(outcome: Outcome) -> tuple[str, str]:
+    """The label and the reason of an outcome that was not seen to work."""
+    if outcome.state == "fails":
+        return "will fail" if outcome.basis == "predicted" else "fails", outcome.detail
+    if outcome.wanted == "elsewhere":
+        return "not here", outcome.detail
+    reason = _UNSEEN[outcome.reason] if outcome.reason else "nobody looked"
+    return "not tried", reason + (f" ({outcome.detail})" if outcome.detail else "")
 
 
 def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> Iterator[str]:
