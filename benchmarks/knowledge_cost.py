@@ -22,7 +22,16 @@ from envdoctor.knowledge.refresh import wheel_of
 from envdoctor.knowledge.remote import configured_index, files_of, metadata_of
 from envdoctor.prescribe import Machine, prescribe
 
-FILES = ("torch", "drivers", "gpus", "companions_file", "references", "systems")
+FILES = (
+    "torch",
+    "drivers",
+    "gpus",
+    "companions_file",
+    "references",
+    "systems",
+    "chips_file",
+    "libraries_file",
+)
 ROUNDS = 30
 
 

@@ -44,10 +44,10 @@ def main() -> None:
     if interpreter is None or torch is None:
         sys.exit(f"no torch can be examined at `{python}`")
     distributions, environment = snapshot.value(Distributions), snapshot.value(Environment)
-    seconds = []
+    knowledge, seconds = load(), []
     for _ in range(runs + 1):
         started = time.perf_counter()
-        decode_loader(interpreter, torch, distributions, environment)
+        decode_loader(interpreter, torch, distributions, environment, knowledge)
         seconds.append(time.perf_counter() - started)
     warm = seconds[1:]
     print(

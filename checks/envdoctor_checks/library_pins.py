@@ -27,7 +27,8 @@ from envdoctor.api import (
     check,
 )
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
-from envdoctor.loader.dlopen import major_of, stem_of
+from envdoctor.knowledge import Knowledge, Libraries
+from envdoctor.knowledge.libraries import major_of, stem_of
 from envdoctor.repair import install_command
 from envdoctor_checks.loader_codes import (
     CUDNN_VERSION_MISMATCH,
@@ -43,13 +44,16 @@ _MAX_DEPTH = 3
 
 
 @check(CUDNN_VERSION_MISMATCH)
-def cudnn_version_mismatch(resolution: LibraryResolution, used: TorchFirstUse | None) -> Findings:
+def cudnn_version_mismatch(
+    resolution: LibraryResolution, used: TorchFirstUse | None, known: Knowledge
+) -> Findings:
     """cuDNN's libraries are taken from two installations whose versions differ.
 
     Where libcudnn opens its own parts from its own folder (by its RPATH, as in torch 2.15) and only
     what those open in turn would be another's, this is a warning: no GPU has settled it.
     """
-    parts = [one for one in resolution.libraries if _is_cudnn(one)]
+    cudnn = (one for one in resolution.libraries if known.libraries.is_of("cudnn", one.soname))
+    parts = [one for one in cudnn if one.path is not None]
     main = next((one for one in parts if stem_of(one.soname) == "libcudnn"), None)
     if main is None:
         return
@@ -94,10 +98,6 @@ def _others(strangers: list[ResolvedLibrary]) -> Iterator[Evidence]:
         yield Evidence(label="and also", value=names, source=strangers[0].rule or "")
 
 
-def _is_cudnn(library: ResolvedLibrary) -> bool:
-    return stem_of(library.soname).startswith("libcudnn") and library.path is not None
-
-
 def _folder(library: ResolvedLibrary) -> str:
     return os.path.dirname(library.path or "")
 
@@ -113,7 +113,10 @@ def _place(library: ResolvedLibrary) -> str:
 
 @check(MIXED_CUDA_WHEELS)
 def mixed_cuda_wheels(
-    distributions: Distributions, resolution: LibraryResolution | None, target: Target | None
+    distributions: Distributions,
+    resolution: LibraryResolution | None,
+    target: Target | None,
+    known: Knowledge,
 ) -> Findings:
     """One NVIDIA component is installed for two CUDA majors, or two majors share a process."""
     majors: dict[str, dict[str, Distribution]] = {}
@@ -143,7 +146,7 @@ def mixed_cuda_wheels(
                 "installed stays, and removing one removes it for both",
             ),
         )
-    runtimes = _runtimes(resolution)
+    runtimes = _runtimes(resolution, known.libraries)
     if len({major for major, _ in runtimes}) > 1:
         yield MIXED_CUDA_WHEELS.finding(
             subjects=("process",),
@@ -169,11 +172,13 @@ def _unwanted(doubled: Iterable[Distribution], distributions: Distributions) -> 
     return [item.name for item in doubled if item.name not in wanted]
 
 
-def _runtimes(resolution: LibraryResolution | None) -> list[tuple[int | None, str]]:
+def _runtimes(
+    resolution: LibraryResolution | None, libraries: Libraries
+) -> list[tuple[int | None, str]]:
     return [
         (major_of(one.soname), one.path)
         for one in (resolution.libraries if resolution else ())
-        if stem_of(one.soname) == "libcudart" and one.path
+        if libraries.is_of("cudart", one.soname) and one.path
     ]
 
 

@@ -16,13 +16,13 @@ from envdoctor.api import (
     Safety,
     Severity,
     Target,
-    TorchBuild,
     check,
 )
 from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
-from envdoctor.loader.dlopen import stem_of
+from envdoctor.knowledge import Knowledge, Libraries
+from envdoctor.knowledge.libraries import stem_of
+from envdoctor.loader.mapped import differences
 from envdoctor.loader.tree import describe
-from envdoctor.loader.truth import differences, is_cuda
 from envdoctor_checks.loader_codes import (
     LD_LIBRARY_PATH_SHADOW,
     OPENMP_DUPLICATE,
@@ -42,18 +42,19 @@ def library_problem(
     distributions: Distributions | None,
     target: Target | None,
     installer: Installer | None,
+    known: Knowledge,
 ) -> Findings:
     """A library that torch needs is absent, refused, or lacks what is needed of it."""
-    repair = Repair(resolution, distributions, target, installer)
+    repair = Repair(resolution, distributions, target, installer, known.libraries)
     seen: set[str] = set()
     for library in resolution.libraries:
         for problem in () if library.optional else library.problems:
-            code = disease_of(problem)
+            code = disease_of(problem, known.libraries)
             subject = os.path.basename(problem.library)
             if f"{code.id}:{subject}" in seen:
                 continue
             seen.add(f"{code.id}:{subject}")
-            doubtful = _is_part_of_a_part(library, resolution)
+            doubtful = _is_part_of_a_part(library, resolution, known.libraries)
             yield code.finding(
                 subjects=(subject,),
                 severity=Severity.WARNING if doubtful else None,
@@ -65,14 +66,17 @@ def library_problem(
             )
 
 
-def _is_part_of_a_part(library: ResolvedLibrary, resolution: LibraryResolution) -> bool:
+def _is_part_of_a_part(
+    library: ResolvedLibrary, resolution: LibraryResolution, libraries: Libraries
+) -> bool:
     """Whether a part of cuDNN is opened at the first use of a GPU, and not by libcudnn itself.
 
     That another cuDNN then breaks the work follows from glibc's rules; no GPU has settled it.
     """
     main = resolution.named("libcudnn")
-    is_part = stem_of(library.soname).startswith("libcudnn_") and library.when == "use"
-    return is_part and main is not None and main.path not in library.needed_by
+    if main is None or library.when != "use" or stem_of(library.soname) == "libcudnn":
+        return False
+    return libraries.is_of("cudnn", library.soname) and main.path not in library.needed_by
 
 
 def _words(problem: Problem, library: ResolvedLibrary) -> dict[str, Any]:
@@ -123,12 +127,12 @@ def _notes(library: ResolvedLibrary, resolution: LibraryResolution) -> Iterator[
 
 
 @check(LD_LIBRARY_PATH_SHADOW)
-def ld_library_path_shadow(resolution: LibraryResolution, torch: TorchBuild | None) -> Findings:
+def ld_library_path_shadow(resolution: LibraryResolution, known: Knowledge) -> Findings:
     """LD_LIBRARY_PATH or LD_PRELOAD replaces libraries that torch would load from elsewhere."""
     shadowed = [one for one in resolution.libraries if _is_shadowed(one)]
     if not shadowed:
         return
-    cuda = [one for one in shadowed if _belongs_to_torch(one)]
+    cuda = [one for one in shadowed if _belongs_to_torch(one, known.libraries)]
     first = (cuda or shadowed)[0]
     breaks = bool(resolution.import_error and not resolution.clean_import_error)
     severity = Severity.ERROR if breaks else Severity.WARNING if cuda else Severity.INFO
@@ -152,8 +156,8 @@ def _is_shadowed(library: ResolvedLibrary) -> bool:
     return bool(library.clean_path and library.path and not own)
 
 
-def _belongs_to_torch(library: ResolvedLibrary) -> bool:
-    return is_cuda(library.soname) or (library.clean_path or "").find("/torch/lib/") >= 0
+def _belongs_to_torch(library: ResolvedLibrary, libraries: Libraries) -> bool:
+    return libraries.uses_cuda(library.soname) or "/torch/lib/" in (library.clean_path or "")
 
 
 def _shadow_evidence(told: list[ResolvedLibrary]) -> Iterator[Evidence]:
@@ -249,9 +253,11 @@ def openmp_duplicate(
 
 
 @check(PREDICTION_DIFFERS)
-def prediction_differs(resolution: LibraryResolution, loaded: LoadedLibraries) -> Findings:
+def prediction_differs(
+    resolution: LibraryResolution, loaded: LoadedLibraries, known: Knowledge
+) -> Findings:
     """What is mapped is not what was predicted: a fault of the doctor."""
-    for one in differences(resolution, loaded.paths):
+    for one in differences(resolution, loaded.paths, known.libraries):
         yield PREDICTION_DIFFERS.finding(
             subjects=(one.soname,),
             library=one.soname,

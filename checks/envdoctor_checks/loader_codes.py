@@ -4,8 +4,7 @@ import re
 
 from envdoctor.api import Code, Layer, Severity, Topic
 from envdoctor.facts.libraries import Problem
-from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.truth import is_cuda
+from envdoctor.knowledge import Libraries, Library
 
 _SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
@@ -243,14 +242,20 @@ DEPENDENCY_MISSING = Code(
     explains=("ED349",),
 )
 
-_BY_PROVIDER = {
-    "libnvJitLink": NVJITLINK_MISMATCH,
-    "libnccl": NCCL_SYMBOL_MISMATCH,
-    "libcublas": CUBLAS_MISMATCH,
-    "libcublasLt": CUBLAS_MISMATCH,
-    "libmkl_core": MKL_MISMATCH,
+_LACKING = {
+    "cudnn": CUDNN_SYMBOL_MISMATCH,
+    "nvjitlink": NVJITLINK_MISMATCH,
+    "nccl": NCCL_SYMBOL_MISMATCH,
+    "cublas": CUBLAS_MISMATCH,
+    "mkl": MKL_MISMATCH,
     "libstdc++": GLIBCXX_TOO_OLD,
 }
+_MISSING_BY_COMPONENT = {
+    "cudnn": CUDNN_MISSING,
+    "cudart": MISSING_LIBCUDART,
+    "libcuda": LIBCUDA_MISSING,
+}
+"""The diseases of one component, by its name in the knowledge."""
 _GLIBC = re.compile(r"GLIBC_\d")
 
 PROBLEM_CODES = (
@@ -271,25 +276,19 @@ PROBLEM_CODES = (
 )
 
 
-def disease_of(problem: Problem) -> Code:
+def disease_of(problem: Problem, libraries: Libraries) -> Code:
     """The disease that a problem is a sign of."""
-    stem = stem_of(problem.library.rpartition("/")[2])
+    library = libraries.of(problem.library)
     if problem.kind == "unreadable":
         return UNREADABLE_LIBRARY
     if problem.kind == "missing":
-        return _disease_of_missing(stem, problem.library)
+        return _disease_of_missing(library)
     if problem.kind == "version" and any(_GLIBC.match(name) for name in problem.names):
         return GLIBC_TOO_OLD
-    if stem.startswith("libcudnn"):
-        return CUDNN_SYMBOL_MISMATCH
-    return _BY_PROVIDER.get(stem, UNDEFINED_SYMBOL)
+    return _LACKING.get(library.name, UNDEFINED_SYMBOL) if library else UNDEFINED_SYMBOL
 
 
-def _disease_of_missing(stem: str, library: str) -> Code:
-    if stem == "libcudart":
-        return MISSING_LIBCUDART
-    if stem == "libcuda":
-        return LIBCUDA_MISSING
-    if stem.startswith("libcudnn"):
-        return CUDNN_MISSING
-    return MISSING_CUDA_LIB if is_cuda(library) else MISSING_LIBRARY
+def _disease_of_missing(library: Library | None) -> Code:
+    if library is None or not library.uses_cuda:
+        return MISSING_LIBRARY
+    return _MISSING_BY_COMPONENT.get(library.name, MISSING_CUDA_LIB)

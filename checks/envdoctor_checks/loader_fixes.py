@@ -5,28 +5,14 @@ import re
 from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.facts.python import Distributions, Installer, Target
 from envdoctor.findings import Fix, Safety
-from envdoctor.loader.dlopen import stem_of
+from envdoctor.knowledge import Libraries, Library
+from envdoctor.knowledge.libraries import stem_of
 from envdoctor.repair import install_command, restore
 
-_WHEELS = {
-    "libcudart": "cuda-runtime",
-    "libnvrtc": "cuda-nvrtc",
-    "libnvrtc-builtins": "cuda-nvrtc",
-    "libcupti": "cuda-cupti",
-    "libcublas": "cublas",
-    "libcublasLt": "cublas",
-    "libcufft": "cufft",
-    "libcurand": "curand",
-    "libcusolver": "cusolver",
-    "libcusparse": "cusparse",
-    "libcusparseLt": "cusparselt",
-    "libnccl": "nccl",
-    "libnvJitLink": "nvjitlink",
-    "libnvToolsExt": "nvtx",
-    "libnvshmem_host": "nvshmem",
-    "libcufile": "cufile",
-}
-"""The part of the wheel's name, by the stem of the library (contents of the nvidia-* wheels)."""
+_GLIBC = ("libc", "libm", "libpthread")
+_PINNED = re.compile(r"([\w-]+)==[\w.]+")
+_WITHOUT_BRACKETS = str.maketrans("", "", " ()")
+"""Older METADATA writes `nvidia-nccl-cu12 (==2.18.1)`."""
 
 
 def rule_of(library: ResolvedLibrary) -> str:
@@ -65,8 +51,10 @@ class Repair:
         distributions: Distributions | None,
         target: Target | None,
         installer: Installer | None,
+        libraries: Libraries,
     ) -> None:
         self.resolution = resolution
+        self.libraries = libraries
         self.distributions = distributions
         self.target = target
         self.installer = installer
@@ -75,10 +63,9 @@ class Repair:
         """What to do about a problem, the surest first."""
         if library.clean_path or library.rule in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
             return (without_path(self.resolution, library.rule or "LD_LIBRARY_PATH"),)
-        stem = stem_of(library.soname)
-        if problem.kind == "version" and stem in ("libc", "libm", "libpthread"):
+        if problem.kind == "version" and stem_of(library.soname) in _GLIBC:
             return (Fix(summary="use a newer operating system or container, or an older torch"),)
-        if stem == "libstdc++":
+        if self.libraries.is_of("libstdc++", library.soname):
             return (
                 Fix(
                     summary="put a newer libstdc++ first",
@@ -86,17 +73,17 @@ class Repair:
                     safety=Safety.CHANGES_ENV,
                 ),
             )
-        if stem == "libcuda":
+        if self.libraries.is_of("libcuda", library.soname):
             return (
                 Fix(
                     summary="install the NVIDIA driver; in a container, start it with the GPU",
                     commands=("docker run --gpus all IMAGE",),
                 ),
             )
-        return self._reinstall(library, stem)
+        return self._reinstall(library)
 
-    def _reinstall(self, library: ResolvedLibrary, stem: str) -> tuple[Fix, ...]:
-        wanted = self._requirement(stem)
+    def _reinstall(self, library: ResolvedLibrary) -> tuple[Fix, ...]:
+        wanted = self._requirement(self.libraries.of(library.soname))
         if wanted is not None:
             command = install_command(
                 (wanted,), target=self.target, installer=self.installer, reinstall=True
@@ -115,15 +102,13 @@ class Repair:
             )
         return (Fix(summary=f"install the package that brings `{library.soname}`"),)
 
-    def _requirement(self, stem: str) -> str | None:
+    def _requirement(self, component: Library | None) -> str | None:
         """The pinned requirement of torch that brings a library, `nvidia-cublas-cu12==12.4.5.8`."""
-        part = "cudnn" if stem.startswith("libcudnn") else _WHEELS.get(stem)
         torch = self.distributions.first("torch") if self.distributions else None
-        if part is None or torch is None:
+        if component is None or torch is None:
             return None
-        pattern = re.compile(rf"(nvidia-{part}(?:-cu\d+)?==[\w.]+)")
         for requirement in torch.requires:
-            match = pattern.match(requirement.replace(" ", "").replace("(", "").replace(")", ""))
-            if match:
-                return match[1]
+            match = _PINNED.match(requirement.translate(_WITHOUT_BRACKETS))
+            if match and component.is_package(match[1]):
+                return match.group()
         return None

@@ -9,8 +9,8 @@ from envdoctor.commands.errors import BadInput, nearest
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.torch import LoadedLibraries
+from envdoctor.loader.mapped import Difference, differences
 from envdoctor.loader.tree import render_library, render_tree
-from envdoctor.loader.truth import Difference, differences
 from envdoctor.options import Options
 from envdoctor.render.json import render_json
 from envdoctor.session import Session, use_colour, user_redactor
@@ -58,7 +58,9 @@ def _resolution(options: dict[str, Any]) -> tuple[LibraryResolution, Differences
         snapshot = session.observe(Options(python=options["python"], static=options["static"]))
     loaded = snapshot.value(LoadedLibraries)
     resolution = _known(snapshot)
-    return resolution, differences(resolution, loaded.paths) if loaded else None
+    if loaded is None:
+        return resolution, None
+    return resolution, differences(resolution, loaded.paths, session.knowledge.libraries)
 
 
 def _known(snapshot: Snapshot) -> LibraryResolution:

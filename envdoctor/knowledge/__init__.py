@@ -2,6 +2,7 @@
 
 from envdoctor.knowledge.base import Knowledge, load
 from envdoctor.knowledge.chips import PciChip
+from envdoctor.knowledge.libraries import Libraries, Library
 from envdoctor.knowledge.records import (
     Companions,
     CpuReference,
@@ -26,6 +27,8 @@ __all__ = [
     "ExtensionRelease",
     "GpuModel",
     "Knowledge",
+    "Libraries",
+    "Library",
     "MlperfReference",
     "PciChip",
     "ResnetModel",

@@ -10,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from envdoctor.knowledge.arch import covers, parsed_capability
 from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
+from envdoctor.knowledge.libraries import Libraries, LibrariesFile
 from envdoctor.knowledge.names import best_match, capability_of_words
 from envdoctor.knowledge.records import (
     Companions,
@@ -111,6 +112,18 @@ class Knowledge:
             for one in (*release.variants, *release.aarch64)
         )
         return served or None
+
+    # --- libraries ---
+
+    @cached_property
+    def libraries_file(self) -> LibrariesFile:
+        """All that is known of the libraries of CUDA and torch."""
+        return self._read("libraries.json", LibrariesFile)
+
+    @cached_property
+    def libraries(self) -> Libraries:
+        """The libraries of CUDA and torch."""
+        return Libraries(self.libraries_file.libraries)
 
     # --- drivers ---
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from envdoctor.loader.dlopen import said_in
 from envdoctor.loader.elf import Elf, Foreign, Unreadable, read_elf
 from envdoctor.loader.ldcache import BadCache, LdCache, read_cache
+from envdoctor.loader.strings import version_after
 
 PRELOAD = "LD_PRELOAD"
 PRELOAD_FILE = "ld.so.preload"
@@ -73,7 +73,7 @@ class Files:
         self._folders: dict[str, frozenset[str]] = {}
         self._subdirs: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._objects: dict[str, Elf | Unreadable | Foreign | None] = {}
-        self._said: dict[tuple[str, str], str | None] = {}
+        self._versions: dict[tuple[str, str], str | None] = {}
 
     def exists(self, directory: str, name: str) -> bool:
         """Whether that folder has an entry of that name."""
@@ -95,11 +95,11 @@ class Files:
             self._subdirs[directory, subdirs] = tuple(p for p in paths if os.path.isdir(p or "."))
         return self._subdirs[directory, subdirs]
 
-    def said(self, path: str, text: str) -> str | None:
-        """`said_in`, each file searched once for a text."""
-        if (path, text) not in self._said:
-            self._said[path, text] = said_in(path, text)
-        return self._said[path, text]
+    def version_after(self, path: str, text: str) -> str | None:
+        """`version_after`, each file searched once for a text."""
+        if (path, text) not in self._versions:
+            self._versions[path, text] = version_after(path, text)
+        return self._versions[path, text]
 
     def read(self, path: str) -> Elf | Unreadable | Foreign | None:
         """The object at that path, or why it is none; None where nothing can be opened."""

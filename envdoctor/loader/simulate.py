@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from envdoctor.facts.libraries import Problem
-from envdoctor.loader.dlopen import DRIVER_LIBRARIES, QUERY, Call, calls_of
+from envdoctor.knowledge.libraries import Dlopen, Libraries
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
 from envdoctor.loader.process import Loaded, Opening, Process, SymbolReader
@@ -36,7 +36,7 @@ class Entry:
     how: str
     loaded: Loaded | None = None
     caller: str = ""
-    call: Call | None = None
+    call: Dlopen | None = None
 
 
 @dataclass(kw_only=True)
@@ -44,6 +44,7 @@ class Simulation:
     """One run. `mapped` are the objects after the import and the version queries."""
 
     process: Process
+    libraries: Libraries
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     preload_problems: list[Problem] = field(default_factory=list)
@@ -59,10 +60,16 @@ class Simulation:
         self.problems += opening.problems
 
 
-def simulate(program: Program, system: System, files: Files, symbols: SymbolReader) -> Simulation:
+def simulate(
+    program: Program,
+    system: System,
+    files: Files,
+    symbols: SymbolReader,
+    libraries: Libraries,
+) -> Simulation:
     """Start the interpreter, import torch, ask for versions, and use a GPU; on paper."""
     process = Process(system, files, symbols)
-    run = Simulation(process=process)
+    run = Simulation(process=process, libraries=libraries)
     started = process.start(program.executable)
     run.note(started, when="start", how="preload")
     run.preload_problems = [p for p in started.problems if p.needed_by == process.main.path]
@@ -73,9 +80,9 @@ def simulate(program: Program, system: System, files: Files, symbols: SymbolRead
         _import(program, run)
     run.mapped = tuple(process.mapped)
     if run.import_error is None:
-        _later(program, run, QUERY)
+        _later(program, run, ("query",))
         run.mapped = tuple(process.mapped)
-        _later(program, run, "")
+        _later(program, run, ("query", "use"))
     return run
 
 
@@ -101,7 +108,7 @@ def _import(program: Program, run: Simulation) -> None:
 
 
 def _would_be(run: Simulation, extension: str) -> None:
-    """What the extension would find if torch came so far; told, and not counted as mapped."""
+    """What the extension would find if torch came so far; listed, and not counted as mapped."""
     assert run.caller is not None
     before = list(run.process.mapped)
     run.note(run.process.dlopen(extension, run.caller), when="import", how="needed")
@@ -177,14 +184,14 @@ def _preload(
     return None
 
 
-def _later(program: Program, run: Simulation, when: str) -> None:
+def _later(program: Program, run: Simulation, moments: tuple[str, ...]) -> None:
     """The dlopens of the mapped libraries; those that they bring in make their own."""
     done: set[tuple[int, str]] = set()
     while True:
         pending = [
             (one, call, name)
-            for one, call, name in _calls(program, run.process)
-            if (id(one), name) not in done and (not when or call.when == when)
+            for one, call, name in _calls(program, run)
+            if (id(one), name) not in done and call.when in moments
         ]
         if not pending:
             return
@@ -193,15 +200,15 @@ def _later(program: Program, run: Simulation, when: str) -> None:
             _open_later(run, caller, call, name)
 
 
-def _calls(program: Program, process: Process) -> Iterator[tuple[Loaded, Call, str]]:
-    for one in list(process.mapped):
+def _calls(program: Program, run: Simulation) -> Iterator[tuple[Loaded, Dlopen, str]]:
+    for one in list(run.process.mapped):
         soname = one.elf.soname or os.path.basename(one.path)
-        said = partial(process.files.said, one.path)
-        for call, name in calls_of(soname, program.cuda_major, said):
+        version_in = partial(run.process.files.version_after, one.path)
+        for call, name in run.libraries.opened_by(soname, program.cuda_major, version_in):
             yield one, call, name
 
 
-def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
+def _open_later(run: Simulation, caller: Loaded, call: Dlopen, name: str) -> None:
     if run.process.find(name) is not None:
         return
     opening = run.process.dlopen(name, caller)
@@ -221,5 +228,6 @@ def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
         run.entries.append(
             Entry(asked=name, when=call.when, how="dlopen", caller=caller.path, call=call)
         )
-    if not call.driver and not (call.optional and opening.root is None):
-        run.problems += [one for one in opening.problems if one.library not in DRIVER_LIBRARIES]
+    if run.libraries.is_of_driver(name) or (call.optional and opening.root is None):
+        return
+    run.problems += [one for one in opening.problems if not run.libraries.is_of_driver(one.library)]

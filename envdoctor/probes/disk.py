@@ -5,6 +5,7 @@ from pathlib import Path
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.python import Distributions, InstalledFiles, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchAbsent, TorchBuild
+from envdoctor.knowledge import Knowledge
 from envdoctor.options import Options
 from envdoctor.plugins import Probe, Where
 from envdoctor.probes.components import read_components
@@ -39,12 +40,15 @@ def decode_installed_files(
 
 
 def decode_torch_build(
-    target: Target, interpreter: Interpreter | None, distributions: Distributions
+    target: Target,
+    interpreter: Interpreter | None,
+    distributions: Distributions,
+    knowledge: Knowledge,
 ) -> dict[type[Fact], Known]:
     """The torch on disk, or that there is none."""
     folders = _folders(target, interpreter)
-    package = find_torch(folders)
-    build = read_torch_build(package, distributions)
+    package = find_torch(folders, knowledge.libraries)
+    build = read_torch_build(package, distributions, knowledge.libraries)
     absent = read_torch_absent(folders, package, distributions)
     known: Known = Unknown(reason=Reason.NOT_APPLICABLE, detail="no torch on disk")
     if build is not None:
@@ -57,9 +61,11 @@ def decode_components(
     interpreter: Interpreter | None,
     distributions: Distributions,
     installed: InstalledFiles | None,
+    knowledge: Knowledge,
 ) -> dict[type[Fact], Known]:
     """The versions of cuDNN, NCCL, nvJitLink, cudart and cuBLAS on disk."""
-    found = read_components(_folders(target, interpreter), distributions, installed)
+    folders = _folders(target, interpreter)
+    found = read_components(folders, distributions, installed, knowledge.libraries)
     return {CudaComponents: Observed(value=found, source="site-packages/nvidia")}
 
 

@@ -5,6 +5,7 @@ from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Distributions, Interpreter
 from envdoctor.facts.torch import TorchBuild
+from envdoctor.knowledge import Knowledge
 from envdoctor.loader.elf import Foreign, Unreadable, read_elf
 from envdoctor.loader.resolve import Surroundings, resolve
 from envdoctor.loader.search import system_of
@@ -30,6 +31,7 @@ def decode_loader(
     torch: TorchBuild,
     distributions: Distributions | None,
     environment: Environment | None,
+    knowledge: Knowledge,
 ) -> dict[type[Fact], Known]:
     """The resolution of torch's libraries. It does not apply where there is no ELF interpreter."""
     try:
@@ -52,6 +54,7 @@ def decode_loader(
             distributions=distributions.items if distributions else (),
             conda_prefix=interpreter.conda_prefix,
         ),
+        knowledge.libraries,
     )
     return {
         LibraryResolution: Observed(

@@ -21,6 +21,7 @@ from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.facts.torch import LoadedLibraries
 from envdoctor.findings import Finding
+from envdoctor.knowledge import Knowledge, load
 from envdoctor.loader.elf import read_elf
 from envdoctor.loader.resolve import Surroundings, resolve
 from envdoctor.loader.search import system_of
@@ -31,6 +32,7 @@ from tests.loader.build import Workshop
 RPATH = "-Wl,--disable-new-dtags"
 RUNPATH = "-Wl,--enable-new-dtags"
 SOABI = sysconfig.get_config_var("SOABI")
+KNOWLEDGE = load()
 
 _INIT = """
 import ctypes
@@ -172,7 +174,8 @@ class Miniature:
         )
         environment = {**os.environ, **(variables or {})}
         system = system_of(executable, environment, cpu_flags=cpu_flags())
-        return resolve(program, system, Surroundings(distributions=self.distributions().items))
+        around = Surroundings(distributions=self.distributions().items)
+        return resolve(program, system, around, KNOWLEDGE.libraries)
 
     def run(self, variables: dict[str, str] | None = None) -> Truth:
         """The truth."""
@@ -225,7 +228,7 @@ def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
         for item in vars(module).values()
         if type(item).__name__ == "Check"
     ]
-    outcomes = run_checks(dict.fromkeys(checks), snapshot, {})
+    outcomes = run_checks(dict.fromkeys(checks), snapshot, {Knowledge: KNOWLEDGE})
     crashed = [outcome.reason for outcome in outcomes if outcome.status == "crashed"]
     assert not crashed, crashed
     return tuple(finding for outcome in outcomes for finding in outcome.findings)

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.api import Distributions
+from envdoctor.api import CudaComponents, Distributions
+from envdoctor.knowledge import load
 from envdoctor.probes.components import read_components
 from envdoctor.probes.distributions import read_distributions
 from envdoctor.probes.fatbin import common_targets
 from envdoctor.probes.installer import read_installer
 from envdoctor.probes.record_files import read_installed_files
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
+
+LIBRARIES = load().libraries
 
 
 def install(site: Path, name: str, version: str, **files: bytes) -> Path:
@@ -129,8 +132,8 @@ def torch_on_disk(site: Path, version: str = VERSION) -> Path:
 
 def test_the_build_is_read_from_files(tmp_path: Path) -> None:
     package = torch_on_disk(tmp_path)
-    assert find_torch([tmp_path / "empty", tmp_path]) == package
-    build = read_torch_build(package, Distributions(items=()))
+    assert find_torch([tmp_path / "empty", tmp_path], LIBRARIES) == package
+    build = read_torch_build(package, Distributions(items=()), LIBRARIES)
     assert build is not None
     assert (build.version, build.cuda, build.variant) == ("2.6.0+cu124", "12.4", "cu124")
     assert build.arch_flags == ("compute_90", "sm_80", "sm_90")
@@ -141,7 +144,7 @@ def test_the_build_is_read_from_files(tmp_path: Path) -> None:
 def test_a_cut_version_file_leaves_the_metadata(tmp_path: Path) -> None:
     package = torch_on_disk(tmp_path, VERSION[:40])
     install(tmp_path, "torch", "2.6.0+cu118")
-    build = read_torch_build(package, read_distributions([tmp_path]))
+    build = read_torch_build(package, read_distributions([tmp_path]), LIBRARIES)
     assert build is not None
     assert (build.version, build.variant, build.cuda) == ("2.6.0+cu118", "cu118", "11.8")
     assert build.version_source == "METADATA of torch"
@@ -151,14 +154,14 @@ def test_metadata_alone_is_a_damaged_torch_not_an_absent_one(tmp_path: Path) -> 
     install(tmp_path, "torch", "2.6.0")
     distributions = read_distributions([tmp_path])
     assert not read_torch_absent([tmp_path], None, distributions).absent
-    build = read_torch_build(None, distributions)
+    build = read_torch_build(None, distributions, LIBRARIES)
     assert build is not None
     assert build.variant == "unknown"
 
 
 def test_a_folder_called_torch_is_no_torch(tmp_path: Path) -> None:
     (tmp_path / "torch" / "data").mkdir(parents=True)
-    assert find_torch([tmp_path]) is None
+    assert find_torch([tmp_path], LIBRARIES) is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_a_folder_called_torch_is_no_torch(tmp_path: Path) -> None:
 )
 def test_variants_without_cuda(tmp_path: Path, hip: str, version: str, variant: str) -> None:
     text = f"__version__ = '{version}'\ncuda = None\nhip = {hip}\n"
-    build = read_torch_build(torch_on_disk(tmp_path, text), Distributions(items=()))
+    build = read_torch_build(torch_on_disk(tmp_path, text), Distributions(items=()), LIBRARIES)
     assert build is not None
     assert build.variant == variant
 
@@ -225,6 +228,10 @@ def test_the_targets_of_a_real_nvcc(compiler: str, tmp_path: Path) -> None:
     assert common_targets(output) == ("compute_90", "sm_80")
 
 
+def components(site: Path, distributions: Distributions) -> CudaComponents:
+    return read_components([site], distributions, read_installed_files(distributions), LIBRARIES)
+
+
 def test_a_component_whose_file_was_exchanged_has_no_version_from_metadata(tmp_path: Path) -> None:
     header = b"#define CUDNN_MAJOR 9\n#define CUDNN_MINOR 5\n#define CUDNN_PATCHLEVEL 1\n"
     install(
@@ -237,10 +244,10 @@ def test_a_component_whose_file_was_exchanged_has_no_version_from_metadata(tmp_p
         },
     )
     distributions = read_distributions([tmp_path])
-    whole = read_components([tmp_path], distributions, read_installed_files(distributions))
+    whole = components(tmp_path, distributions)
     assert [one.version for one in whole.items] == ["9.1.0.70", "9.5.1"]
     (tmp_path / "nvidia/cudnn/lib/libcudnn.so.9").write_bytes(b"another")
-    changed = read_components([tmp_path], distributions, read_installed_files(distributions))
+    changed = components(tmp_path, distributions)
     assert [one.version for one in changed.items] == [None, "9.5.1"]
 
 

@@ -1,18 +1,11 @@
-"""The prediction beside the truth: the files that were really mapped after torch was used."""
+"""The prediction beside the files that were really mapped after torch was used."""
 
 import os
-import re
 from collections.abc import Iterable
 
 from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.knowledge import Libraries
 from envdoctor.record import Record
-
-_CUDA = re.compile(
-    r"lib(?:cublas|cublasLt|nvblas|cudart|cudnn\w*|cufft|cufftw|curand|cusolver|cusolverMg|cusparse"
-    r"|cusparseLt|nvrtc|nvrtc-builtins|nvJitLink|nvToolsExt|nccl|cupti|cufile|cufile_rdma"
-    r"|nvshmem\w*|nvperf\w*|torch_cuda\w*|torch_nvshmem|c10_cuda|caffe2_nvrtc|cuda|nvidia-ml)"
-    r"(?:-[0-9a-f]{8})?\.so"
-)
 
 
 class Difference(Record):
@@ -23,24 +16,21 @@ class Difference(Record):
     mapped: str | None
 
 
-def is_cuda(path: str) -> bool:
-    """Whether a file is one of CUDA's libraries, or of torch's own that use them."""
-    return _CUDA.match(os.path.basename(path)) is not None
-
-
-def differences(resolution: LibraryResolution, mapped: Iterable[str]) -> tuple[Difference, ...]:
-    """Where prediction and truth part, for what was to be mapped and for every CUDA library.
+def differences(
+    resolution: LibraryResolution, mapped: Iterable[str], libraries: Libraries
+) -> tuple[Difference, ...]:
+    """Where prediction and mapped files part, for what was to be mapped and for every CUDA library.
 
     Libraries that open with the first work on a GPU count only if they are mapped, and then by
     their predicted file. The kernel names mapped files by their resolved paths, as the prediction
     does.
     """
-    truth = set(mapped)
+    really = set(mapped)
     by_path = {one.path: one for one in resolution.libraries if one.path}
-    by_name = {os.path.basename(path): path for path in truth}
+    by_name = {os.path.basename(path): path for path in really}
     found = []
     for path, library in by_path.items():
-        if path in truth:
+        if path in really:
             continue
         other = by_name.get(os.path.basename(path)) or by_name.get(library.soname)
         if library.mapped or other is not None:
@@ -48,7 +38,7 @@ def differences(resolution: LibraryResolution, mapped: Iterable[str]) -> tuple[D
     explained = {one.mapped for one in found}
     found += [
         Difference(soname=os.path.basename(path), predicted=None, mapped=path)
-        for path in sorted(truth)
-        if is_cuda(path) and path not in by_path and path not in explained
+        for path in sorted(really)
+        if libraries.uses_cuda(path) and path not in by_path and path not in explained
     ]
     return tuple(found)
