@@ -71,7 +71,11 @@ class Outcome(Record):
 
     def broken_by(self, finding: Finding) -> bool:
         """Whether a finding keeps this outcome from working."""
-        return any(self.id == one or self.id.startswith(f"{one}:") for one in finding.breaks)
+        if any(self.id == one or self.id.startswith(f"{one}:") for one in finding.breaks):
+            return True
+        # No layer names the GPU that is wanted here, so it may be the one of the finding.
+        unnamed = self.id == "compute:gpu" and self.wanted != "elsewhere"
+        return unnamed and any(one.startswith("compute:gpu:") for one in finding.breaks)
 
 
 IMPORT_TORCH = "import:torch"

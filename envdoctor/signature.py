@@ -55,11 +55,13 @@ def arguments_for(
 ) -> dict[str, Any] | Missing:
     """The keyword arguments for a function, or the first need that is not met.
 
-    Raises KeyError for a service that is not offered.
+    Raises LookupError for a service that is not offered.
     """
     arguments: dict[str, Any] = {}
     for need in needs:
         if need.service:
+            if need.kind not in services:
+                raise LookupError(f"this envdoctor offers no {need.kind.__name__}")
             arguments[need.parameter] = services[need.kind]
             continue
         fact = snapshot.get(need.kind)
