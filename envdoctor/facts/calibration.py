@@ -55,6 +55,8 @@ class Settings(Record):
     images/s that the user's own training reaches here.
     """
 
+    volatile = frozenset({"shm_free_bytes"})
+
     devices: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ()
     batch_size: int | None = None
@@ -78,6 +80,8 @@ class Conditions(Record):
     `noise_pct` is the spread of a fixed small kernel on this machine, in per cent of its median.
     """
 
+    volatile = frozenset({"started_at", "noise_pct", "load_average", "seconds"})
+
     started_at: str
     torch_version: str | None = None
     python_version: str | None = None
@@ -100,6 +104,20 @@ class Telemetry(Record):
     of its memory were in use and it was busy in `busy_before_pct` of the time then; of a MIG slice
     these are not known, as NVML gives them for the whole GPU.
     """
+
+    volatile = frozenset(
+        {
+            "samples",
+            "sm_clock_mhz",
+            "power_w",
+            "temperature_c",
+            "throttle_shares",
+            "other_process_bytes",
+            "other_processes",
+            "busy_before_pct",
+            "utilization_pct",
+        }
+    )
 
     samples: int
     sm_clock_mhz: Spread | None = None
@@ -132,6 +150,19 @@ class CalibrationRun(Record):
     GPU takes for it; near 1 the GPU waits for launches. Null where that is not told apart: on a
     CPU, and in fp16, whose loss scaling waits for the GPU.
     """
+
+    volatile = frozenset(
+        {
+            "steps",
+            "warmup_steps",
+            "images_per_s",
+            "ms_per_step",
+            "tflops",
+            "stable",
+            "peak_memory_bytes",
+            "host_share",
+        }
+    )
 
     device: str
     device_name: str
@@ -166,6 +197,10 @@ class LeftOut(Record):
 class BatchAdvice(Record):
     """Which batch fits into a GPU, predicted linearly from two small ones; sizes in images."""
 
+    volatile = frozenset(
+        {"bytes_per_image", "bytes_fixed", "free_bytes", "chosen", "largest_safe", "advice"}
+    )
+
     device: str
     precision: Precision
     bytes_per_image: int
@@ -179,6 +214,8 @@ class BatchAdvice(Record):
 class Ceiling(Record):
     """A limit of the hardware as measured; 1 GB is 10**9 bytes."""
 
+    volatile = frozenset({"value"})
+
     device: str
     name: str
     value: Spread
@@ -188,6 +225,8 @@ class Ceiling(Record):
 
 class DecodeRate(Record):
     """Images per second that `workers` processes decode and augment together."""
+
+    volatile = frozenset({"images_per_s"})
 
     workers: int
     images_per_s: Spread
@@ -199,6 +238,8 @@ class InputPipeline(Record):
     `decoder` is what the target has, null if nothing, then `missing` says what to install. Reads
     in bytes per second of `data`, if that was given.
     """
+
+    volatile = frozenset({"data_read_bytes_per_s", "data_files_read", "checkpoint_write_s"})
 
     decoder: Decoder | None
     missing: str = ""
