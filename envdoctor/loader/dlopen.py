@@ -9,8 +9,12 @@ import mmap
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-QUERY, USE = "query", "use"
+from envdoctor.facts.libraries import OpenedAt
+
+QUERY: Final = "query"
+USE: Final = "use"
 """`query`: when torch asks the library for its version. `use`: with the first work on a GPU."""
 
 _DIGITS = re.compile(rb"\d*(?:\.\d+)*")
@@ -30,7 +34,7 @@ class Call:
 
     caller: str
     name: str
-    when: str = USE
+    when: OpenedAt = USE
     driver: bool = False
     optional: bool = False
     majors: tuple[int, ...] = ()
