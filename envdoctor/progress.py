@@ -3,8 +3,9 @@
 import shutil
 import threading
 import time
-from typing import Protocol, TextIO
+from typing import TextIO
 
+from envdoctor.calibration.progress import CalibrationProgress
 from envdoctor.collect import ProbeEvent
 
 SLOW_AFTER_S = 5.0
@@ -102,25 +103,6 @@ class Progress:
             self._line.say(f"still waiting for {name}" + (f": {why}" if why else ""))
 
 
-class Measurement(Protocol):
-    """What a progress event of a calibration says; see calibration.runner.Progress."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def phase(self) -> str: ...
-    @property
-    def images_per_s(self) -> float | None: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def budget_s(self) -> float: ...
-    @property
-    def message(self) -> str: ...
-
-
 class MeasurementProgress:
     """Shows what is being measured; elsewhere than on a terminal one line for each run."""
 
@@ -134,7 +116,7 @@ class MeasurementProgress:
     def __exit__(self, *_: object) -> None:
         self._line.clear()
 
-    def event(self, event: Measurement) -> None:
+    def event(self, event: CalibrationProgress) -> None:
         """Take note of what the worker does now."""
         what = " ".join(filter(None, (event.device, event.precision))) or event.phase
         if self._line.is_live:

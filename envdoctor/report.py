@@ -1,8 +1,9 @@
-"""The report: the verdict, the stack in short, findings with root causes first, and the facts."""
+"""The documents: the report of a diagnosis, that of a calibration, and a prediction."""
 
 from typing import Any, Literal
 
 from envdoctor.facts import SCHEMA_VERSION, Reason, Snapshot, Tool
+from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.derived import DriverRelease
 from envdoctor.facts.machine import CudaInit, Gpus, Host, Nvml
@@ -72,7 +73,8 @@ class ExaminedTarget(Record):
 
 class Report(Record, tag="report"):
     """One diagnosis. `outcomes` are what is wanted of torch and whether it works, `findings` what
-    explains that: `findings[0]` is the root cause. `calibration` is a view of that fact."""
+    explains that: `findings[0]` is the root cause. `calibration` and `assessment` are views of
+    those facts: what was measured, and what follows from it."""
 
     schema_version: int = SCHEMA_VERSION
     tool: Tool = Tool()
@@ -85,6 +87,7 @@ class Report(Record, tag="report"):
     findings: tuple[Finding, ...]
     checks: tuple[CheckRecord, ...]
     calibration: Calibration | None = None
+    assessment: Assessment | None = None
     facts: dict[str, Any]
 
 
@@ -94,6 +97,30 @@ class ReportSet(Record, tag="reports"):
     schema_version: int = SCHEMA_VERSION
     exit_code: int
     reports: tuple[Report, ...]
+
+
+class CalibrationReport(Record, tag="calibration-report"):
+    """One calibration. `calibration` is null if nothing could be measured, then `problem` says
+    why; `assessment` is what follows from it; `findings` are those of the performance checks."""
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    created_at: str
+    target: ExaminedTarget | None
+    exit_code: int
+    calibration: Calibration | None
+    assessment: Assessment | None = None
+    problem: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+class Prediction(Record, tag="prediction"):
+    """Expected ResNet-50 training rates of one GPU model; nothing was measured."""
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    gpu: str
+    expected: tuple[ExpectedRate, ...]
 
 
 def stack_of(snapshot: Snapshot) -> Stack:

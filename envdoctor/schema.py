@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.document import CalibrationReport, Prediction
 from envdoctor.facts import Fact, Observed, Unknown
-from envdoctor.report import Report, ReportSet
+from envdoctor.report import CalibrationReport, Prediction, Report, ReportSet
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -59,7 +58,8 @@ def shipped_schema() -> str:
 
 
 if __name__ == "__main__":
+    from envdoctor.derived import fact_types_of
     from envdoctor.plugins import load_plugins
 
-    schema = report_schema(load_plugins().fact_types)
+    schema = report_schema(fact_types_of(load_plugins()))
     print(msgspec.json.format(msgspec.json.encode(schema), indent=1).decode())

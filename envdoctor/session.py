@@ -10,6 +10,7 @@ import click
 
 from envdoctor.collect import collect, find_target
 from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.derived import observed_types_of
 from envdoctor.facts import Snapshot
 from envdoctor.facts.documents import BadFacts, Unwritable, read_snapshot, write_text
 from envdoctor.knowledge import Knowledge, load
@@ -59,7 +60,7 @@ class Session:
     def read(self, path: str) -> Snapshot:
         """The snapshot in a facts file or report. Raises BadInput."""
         try:
-            return read_snapshot(path, self.loaded.fact_types)
+            return read_snapshot(path, observed_types_of(self.loaded))
         except BadFacts as error:
             raise BadInput(str(error)) from error
 

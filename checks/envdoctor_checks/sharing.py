@@ -45,6 +45,7 @@ _BUSY_PCT = 10
 
 @check(OTHER_PROCESS)
 def oom_other_process(gpus: Gpus) -> Findings:
+    """A GPU with processes on it whose memory is at least half full."""
     for gpu in gpus.devices:
         used, total = gpu.memory_used_bytes, gpu.memory_bytes
         if not gpu.process_pids or not used or not total or used < _CROWDED * total:
@@ -75,6 +76,7 @@ def oom_other_process(gpus: Gpus) -> Findings:
 
 @check(BUSY_GPU)
 def busy_gpu(calibration: Calibration) -> Findings:
+    """A GPU that other processes kept busy before it was measured."""
     for run, telemetry in first_of_each_device(calibration):
         others, busy = telemetry.other_processes, telemetry.busy_before_pct
         if not others or busy is None or busy < _BUSY_PCT:
@@ -98,6 +100,7 @@ def busy_gpu(calibration: Calibration) -> Findings:
 
 @check(MIG_SLICE)
 def mig_slice(calibration: Calibration) -> Findings:
+    """A measured device that is a slice of a GPU."""
     for run in {run.device: run for run in calibration.runs}.values():
         if " MIG " in f" {run.device_name} ":
             yield MIG_SLICE.finding(

@@ -9,20 +9,13 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.calibration.progress import Sample
 from envdoctor.facts.calibration import Spread, Telemetry
 from envdoctor.facts.machine import Gpu
 from envdoctor.probes.channel import anonymous_file, read_all
 from envdoctor.probes.run import Children, Stopping, run_child
-from envdoctor.record import Record
 
 LIMIT_S = 3600.0
-
-
-class Sample(Record):
-    """One GPU at one moment of the monotonic clock."""
-
-    at: float
-    gpu: Gpu
 
 
 class Sampler:

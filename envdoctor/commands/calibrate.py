@@ -7,11 +7,17 @@ from typing import Any
 import click
 
 from envdoctor.calibration.baseline import read_baseline
-from envdoctor.calibration.document import calibration_report, render_report
 from envdoctor.calibration.runner import calibrate
 from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.derived import observed_types_of
+from envdoctor.diagnose import diagnose_calibration
 from envdoctor.facts import Fact, Known, Observed, Snapshot
-from envdoctor.facts.calibration import Calibration, CalibrationBaseline, Settings
+from envdoctor.facts.calibration import (
+    PRECISIONS,
+    Calibration,
+    CalibrationBaseline,
+    Settings,
+)
 from envdoctor.facts.documents import BadFacts
 from envdoctor.facts.python import Target
 from envdoctor.knowledge import GpuModel, Knowledge
@@ -22,9 +28,8 @@ from envdoctor.probes.host import decode_host
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
 from envdoctor.render.json import render_json
+from envdoctor.render.text import render_calibration_report
 from envdoctor.session import Session, emit, user_redactor
-
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 @click.command(
@@ -85,10 +90,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     facts = measured_facts(session, options["python"], settings)
     if baseline is not None:
         facts[CalibrationBaseline] = baseline
-    report = calibration_report(Snapshot(facts), session.loaded, session.services)
+    report = diagnose_calibration(Snapshot(facts), session.loaded, session.services)
     as_json = options["as_json"] or (options["output"] or "").endswith(".json")
     redact = user_redactor()
-    text = render_json(report, redact) if as_json else redact(render_report(report))
+    text = render_json(report, redact) if as_json else redact(render_calibration_report(report))
     emit(text, options["output"], "calibrated" if report.exit_code == 0 else "not all was measured")
     ctx.exit(report.exit_code)
 
@@ -127,7 +132,7 @@ def _baseline(session: Session, path: str | None) -> Observed[CalibrationBaselin
     if path is None:
         return None
     try:
-        return read_baseline(path, session.loaded.fact_types)
+        return read_baseline(path, observed_types_of(session.loaded))
     except BadFacts as error:
         raise BadInput(str(error)) from error
 
@@ -161,7 +166,6 @@ def measured_facts(
                 settings,
                 children=children,
                 on_progress=progress.event,
-                knowledge=session.knowledge,
             )
     finally:
         children.kill_all()

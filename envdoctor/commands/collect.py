@@ -31,7 +31,7 @@ def command(**options: Any) -> None:
     python = next(iter(options["pythons"]), None)
     snapshot = session.observe(options_for(python, options))
     if options["calibrate"]:
-        measured = measure(snapshot, session, static=options["static"], budget_s=None)
+        measured = measure(snapshot, static=options["static"], budget_s=None)
         snapshot = snapshot.with_facts({Calibration: measured})
     text = render_json(facts_document(snapshot), user_redactor())
     emit(text, options["output"], "facts recorded")

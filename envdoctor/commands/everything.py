@@ -28,9 +28,7 @@ def everything(**options: Any) -> int:
         if not options["no_calibrate"]:
             verdict = report_on(snapshot, session, options).verdict.value
             click.echo(f"envdoctor: {verdict} so far; measuring a training step", err=True)
-            measured = measure(
-                snapshot, session, static=options["static"], budget_s=options["budget_s"]
-            )
+            measured = measure(snapshot, static=options["static"], budget_s=options["budget_s"])
             snapshot = snapshot.with_facts({Calibration: measured})
         reports.append(report_on(snapshot, session, options))
         calibration = snapshot.value(Calibration)

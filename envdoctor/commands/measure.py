@@ -10,10 +10,9 @@ from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchImport, TorchRuntime
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
-from envdoctor.session import Session
 
 
-def measure(snapshot: Snapshot, session: Session, *, static: bool, budget_s: float | None) -> Known:
+def measure(snapshot: Snapshot, *, static: bool, budget_s: float | None) -> Known:
     """The calibration of the snapshot's target, or why there is none."""
     interpreter, imported = snapshot.value(Interpreter), snapshot.value(TorchImport)
     if static:
@@ -34,7 +33,6 @@ def measure(snapshot: Snapshot, session: Session, *, static: bool, budget_s: flo
                 settings,
                 children=children,
                 on_progress=progress.event,
-                knowledge=session.knowledge,
             )
     finally:
         children.kill_all()

@@ -5,12 +5,13 @@ from typing import Any
 import click
 
 from envdoctor.calibration.assess import model_precisions, predict_model
-from envdoctor.calibration.document import Prediction
-from envdoctor.calibration.text import render_expected
-from envdoctor.commands.calibrate import PRECISIONS, known_gpu
+from envdoctor.commands.calibrate import known_gpu
 from envdoctor.commands.errors import BadInput
+from envdoctor.facts.calibration import PRECISIONS
 from envdoctor.knowledge import load
+from envdoctor.render.calibration import render_expected
 from envdoctor.render.json import render_json
+from envdoctor.report import Prediction
 
 
 @click.command()

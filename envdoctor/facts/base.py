@@ -49,6 +49,8 @@ class Unknown(Record):
 class Observed(Record, Generic[F]):
     """An observed fact, with where it was read and how long that took."""
 
+    volatile = frozenset({"seconds"})
+
     value: F
     source: str
     seconds: float = 0.0

@@ -26,6 +26,8 @@ __all__ = [
 class Host(Fact):
     """Operating system and hardware. Sizes are bytes; `glibc` is null where there is none."""
 
+    volatile = frozenset({"memory_available_bytes"})
+
     os: str
     os_id: str
     os_version: str
@@ -45,6 +47,8 @@ class Limits(Fact):
 
     `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
     """
+
+    volatile = frozenset({"shm_free_bytes", "disk_free_bytes"})
 
     usable_cpus: float
     affinity_cpus: int
@@ -70,6 +74,8 @@ class Container(Fact):
 class PciDevice(Record):
     """A display or 3D controller on the PCI bus. `vendor_id` and `device_id` are hexadecimal;
     `numa_node` is null where the firmware names none."""
+
+    volatile = frozenset({"link_speed_gt_s"})
 
     address: str
     vendor_id: str
@@ -151,6 +157,19 @@ class CudaInit(Fact):
 
 class Gpu(Record):
     """One NVIDIA GPU. Fields are null where the driver does not say."""
+
+    volatile = frozenset(
+        {
+            "memory_used_bytes",
+            "power_w",
+            "temperature_c",
+            "sm_clock_mhz",
+            "throttle_reasons",
+            "pcie_generation",
+            "utilization_pct",
+            "process_pids",
+        }
+    )
 
     index: int
     name: str

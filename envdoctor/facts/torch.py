@@ -68,6 +68,8 @@ class TorchImport(Fact):
     `-I` (no cwd, no PYTHONPATH, no user site), made when the first fails or surprises.
     """
 
+    volatile = frozenset({"seconds"})
+
     outcome: str
     seconds: float
     file: str | None = None
@@ -120,6 +122,8 @@ class TorchRuntime(Fact):
 
 class FirstUse(Record):
     """A first operation on a device; `error` is null if it gave the right result."""
+
+    volatile = frozenset({"seconds"})
 
     device: str
     operation: str

@@ -8,12 +8,16 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from envdoctor.facts.libraries import Problem
+from envdoctor.facts.libraries import Problem, SearchRule
 from envdoctor.loader.elf import Elf, Symbols, Unreadable, read_symbols
 from envdoctor.loader.search import BY_PATH, Files, Place, System, expand, offers
 
-MISSING, UNREADABLE, VERSION, SYMBOL = "missing", "unreadable", "version", "symbol"
+MISSING: Final = "missing"
+UNREADABLE: Final = "unreadable"
+VERSION: Final = "version"
+SYMBOL: Final = "symbol"
 """The kinds of Problem: no file, a refused file, an absent version node, an absent symbol."""
 
 
@@ -100,7 +104,7 @@ class Process:
         return None
 
     def dlopen(
-        self, name: str, caller: Loaded, *, everywhere: bool = False, rule: str | None = None
+        self, name: str, caller: Loaded, *, everywhere: bool = False, rule: SearchRule | None = None
     ) -> Opening:
         """What dlopen(name, RTLD_NOW) from `caller` does; `everywhere` is RTLD_GLOBAL.
 
@@ -119,7 +123,9 @@ class Process:
             self.global_scope += [one for one in order if one not in self.global_scope]
         return opening
 
-    def _preload(self, name: str, rule: str, main: Loaded, opening: Opening) -> Loaded | None:
+    def _preload(
+        self, name: str, rule: SearchRule, main: Loaded, opening: Opening
+    ) -> Loaded | None:
         """A preloaded library; the loader only grumbles about one that it cannot have."""
         attempt = Opening(asked=name)
         loaded = self._map(name, main, attempt, rule=rule)
@@ -146,7 +152,7 @@ class Process:
         return order
 
     def _map(
-        self, name: str, requester: Loaded, opening: Opening, *, rule: str | None = None
+        self, name: str, requester: Loaded, opening: Opening, *, rule: SearchRule | None = None
     ) -> Loaded | None:
         mapped = self.find(name)
         if mapped is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from envdoctor.facts.libraries import Problem
+from envdoctor.facts.libraries import OpenedAt, OpenedBy, Problem
 from envdoctor.knowledge.libraries import Dlopen, Libraries
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
@@ -32,8 +32,8 @@ class Entry:
     """One library that was asked for: what came of it, and when and how."""
 
     asked: str
-    when: str
-    how: str
+    when: OpenedAt
+    how: OpenedBy
     loaded: Loaded | None = None
     caller: str = ""
     call: Dlopen | None = None
@@ -52,7 +52,7 @@ class Simulation:
     mapped: tuple[Loaded, ...] = ()
     caller: Loaded | None = None
 
-    def note(self, opening: Opening, *, when: str, how: str) -> None:
+    def note(self, opening: Opening, *, when: OpenedAt, how: OpenedBy) -> None:
         """Record what an opening brought, and what was missing in it."""
         for loaded in opening.added:
             kind = how if loaded is opening.root else "needed"

@@ -3,11 +3,13 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
-from envdoctor.calibration.text import render_calibration
 from envdoctor.facts import Reason
+from envdoctor.facts.assessment import Assessment
+from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import Evidence, Finding, Fix, Severity, Verdict
 from envdoctor.outcomes import Outcome, in_words
-from envdoctor.report import CheckRecord, Report, Stack, StackGpu
+from envdoctor.render.calibration import render_calibration
+from envdoctor.report import CalibrationReport, CheckRecord, Report, Stack, StackGpu
 
 WIDTH = 80
 _LABEL = 12
@@ -43,10 +45,28 @@ def render_text(report: Report, *, colour: bool = False) -> str:
         "\n".join([_verdict(report, paint), *_outcomes(report.outcomes)]),
         *_findings(report.findings, paint),
         _stack(report.stack, report),
-        render_calibration(report.calibration).rstrip() if report.calibration else "",
+        _calibration(report.calibration, report.assessment),
         _unseen(report),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def render_calibration_report(report: CalibrationReport) -> str:
+    """The document of `envdoctor calibrate`, without colour."""
+    target = report.target
+    blocks = (
+        f"target: {target.path} ({target.chosen_because})" if target else "",
+        _calibration(report.calibration, report.assessment)
+        or f"nothing could be measured: {report.problem}",
+        render_findings(report.findings),
+    )
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _calibration(calibration: Calibration | None, assessment: Assessment | None) -> str:
+    if calibration is None:
+        return ""
+    return render_calibration(calibration, assessment or Assessment()).rstrip()
 
 
 def render_findings(findings: Iterable[Finding], *, colour: bool = False) -> str:

@@ -264,7 +264,6 @@ class LiveModel:
             Settings(budget_s=self._given.get("budget_s")),
             children=job.children,
             on_progress=lambda progress: job.tell(CalibrationProgressed(progress=progress)),
-            knowledge=self._ready_session().knowledge,
         )
         if isinstance(measured, Unknown):
             stopped = "stopped before anything was measured"

@@ -4,7 +4,6 @@ from envdoctor.findings import Severity, Verdict
 from envdoctor.render.text import VERDICTS
 from envdoctor.report import Report
 from envdoctor.tui.ascii import to_ascii
-from envdoctor.tui.state import calibration_of
 from envdoctor.tui.unseen import not_looked_for
 
 
@@ -58,7 +57,7 @@ def _causes(report: Report) -> str:
 
 
 def _rates(report: Report) -> str:
-    calibration = calibration_of(report)
+    calibration = report.calibration
     if calibration is None:
         return ""
     return "".join(

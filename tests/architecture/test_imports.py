@@ -53,6 +53,17 @@ def test_the_core_does_not_import_the_built_in_checks() -> None:
         ("probes", ("envdoctor.commands", "envdoctor.render", "envdoctor.tui", "envdoctor.engine")),
         ("render", ("envdoctor.commands", "envdoctor.collect", "envdoctor.probes")),
         ("knowledge", ("envdoctor.commands", "envdoctor.probes", "envdoctor.engine")),
+        (
+            "calibration",
+            (
+                "envdoctor.commands",
+                "envdoctor.diagnose",
+                "envdoctor.engine",
+                "envdoctor.render",
+                "envdoctor.report",
+                "envdoctor.tui",
+            ),
+        ),
         ("loader", ("envdoctor.commands", "envdoctor.render", "envdoctor.engine")),
         ("prescribe", ("envdoctor.commands", "envdoctor.probes", "envdoctor.engine")),
     ],

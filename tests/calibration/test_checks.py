@@ -5,12 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from envdoctor.calibration.assess import assess
-from envdoctor.calibration.document import TOPICS
-from envdoctor.diagnose import diagnose
+from envdoctor.diagnose import CALIBRATION_TOPICS, diagnose
 from envdoctor.facts import Fact, Observed, Snapshot
 from envdoctor.facts.calibration import (
-    Calibration,
     CalibrationBaseline,
     Conditions,
     Settings,
@@ -35,15 +32,13 @@ def findings(*facts: Fact) -> dict[str, Finding]:
 
 
 def all_findings(*facts: Fact) -> tuple[Finding, ...]:
-    """What the performance checks say; calibrations are assessed first."""
-    knowledge = load()
-    known = [assess(one, knowledge) if isinstance(one, Calibration) else one for one in facts]
-    snapshot = Snapshot({type(one): Observed(value=one, source="synthetic") for one in known})
+    """What the performance checks say, in their order."""
+    snapshot = Snapshot({type(one): Observed(value=one, source="synthetic") for one in facts})
     report = diagnose(
         snapshot,
         load_plugins(),
-        {Knowledge: knowledge},
-        wanted=lambda check: check.topic in TOPICS,
+        {Knowledge: load()},
+        wanted=lambda check: check.topic in CALIBRATION_TOPICS,
     )
     assert not [one for one in report.findings if one.name == "check-crashed"], report.findings
     return report.findings

@@ -14,7 +14,8 @@ import msgspec
 import psutil
 import pytest
 
-from envdoctor.calibration.runner import Progress, calibrate
+from envdoctor.calibration.progress import CalibrationProgress
+from envdoctor.calibration.runner import calibrate
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.probes.run import Children
@@ -50,7 +51,7 @@ def measured(known: Observed[Calibration] | Unknown) -> Calibration:
 
 
 def test_a_training_step_is_measured(children: Children) -> None:
-    told: list[Progress] = []
+    told: list[CalibrationProgress] = []
     result = measured(calibrate(sys.executable, QUICK, children=children, on_progress=told.append))
     (run,) = result.runs
     assert result.complete
@@ -95,13 +96,12 @@ def test_jpegs_are_decoded_with_the_pillow_of_the_target(
     assert pipeline.decoder == "pillow"
     assert [one.workers for one in pipeline.rates] == [1, 2]
     assert all(one.images_per_s.median > 0 for one in pipeline.rates)
-    assert pipeline.recommended_workers in (1, 2)
     # A photograph of ImageNet has 108 kB on average: 138 GB in 1,281,167 images.
     assert pipeline.mean_image_bytes == pytest.approx(108_000, rel=0.1)
 
 
 def test_an_interrupt_keeps_what_was_measured(children: Children) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: CalibrationProgress) -> None:
         if progress.phase == "timing":
             raise KeyboardInterrupt
 
@@ -116,7 +116,7 @@ def test_an_interrupt_keeps_what_was_measured(children: Children) -> None:
 
 
 def test_a_worker_that_is_killed_leaves_what_it_measured(children: Children) -> None:
-    def kill(progress: Progress) -> None:
+    def kill(progress: CalibrationProgress) -> None:
         if progress.phase == "timing":
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):

@@ -33,17 +33,14 @@ from envdoctor.api import (
 )
 from envdoctor.engine import rank
 from envdoctor.facts import Reason, Unknown
+from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Conditions,
     DecodeRate,
-    Epoch,
-    ExpectedRate,
-    FeedRate,
     InputPipeline,
     Settings,
-    Speedup,
     Spread,
     Telemetry,
 )
@@ -223,7 +220,6 @@ def _report(
         }
     )
     ranked = rank(findings, CODES)
-    calibration = snapshot.value(Calibration)
     target = _target()
     return Report(
         created_at=WHEN,
@@ -237,7 +233,8 @@ def _report(
         checks=tuple(
             _check(*one, (skipped or {}).get(one[0]), blind=one[0] in blind) for one in CHECKS
         ),
-        calibration=None if calibration is None else msgspec.to_builtins(calibration),
+        calibration=snapshot.value(Calibration),
+        assessment=snapshot.value(Assessment),
         facts=facts_to_builtins(snapshot),
     )
 
@@ -503,7 +500,7 @@ def two_gpus() -> Report:
             ),
         ),
     )
-    facts = (build, driver, nvml, gpus, _components("12.6.77"), calibration())
+    facts = (build, driver, nvml, gpus, _components("12.6.77"), calibration(), assessment())
     return _report(facts, (capped,))
 
 
@@ -567,16 +564,22 @@ def calibration() -> Calibration:
                 DecodeRate(workers=workers, images_per_s=spread(rate))
                 for workers, rate in ((1, 130.0), (2, 255.0), (4, 480.0))
             ),
-            recommended_workers=4,
-            feeds=(
-                FeedRate(
-                    device="cuda:0",
-                    precision="fp16",
-                    wanted_images_per_s=2000.0,
-                    fed_images_per_s=480.0,
-                    waits=True,
-                    sentence="this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs",
-                ),
+        ),
+    )
+
+
+def assessment() -> Assessment:
+    """What such a calibration would mean; every number is made up."""
+    return Assessment(
+        recommended_workers=4,
+        feeds=(
+            FeedRate(
+                device="cuda:0",
+                precision="fp16",
+                wanted_images_per_s=2000.0,
+                fed_images_per_s=480.0,
+                waits=True,
+                sentence="this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs",
             ),
         ),
         expected=tuple(
@@ -590,7 +593,7 @@ def calibration() -> Calibration:
                 verdict=verdict,
             )
             for device, ratio, verdict in (
-                ("cuda:0", 0.95, "as expected"),
+                ("cuda:0", 0.95, "as-expected"),
                 ("cuda:1", 0.57, "slower"),
             )
         ),

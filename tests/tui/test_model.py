@@ -155,11 +155,11 @@ def test_pages_and_predictions(live: LiveModel, ear: Ear) -> None:
     gpu = live.gpus()[0]
     live.predict(gpu)
     predicted = ear.wait(Predicted)
-    assert predicted.calibration is not None
-    assert predicted.calibration.expected
+    assert predicted.assessment is not None
+    assert predicted.assessment.expected
     assert "measure first" in predicted.reason
     live.predict("no such GPU")
-    assert ear.wait(Predicted, lambda event: event.calibration is None).reason
+    assert ear.wait(Predicted, lambda event: event.assessment is None).reason
 
 
 def test_nothing_is_told_after_close(ear: Ear) -> None:

@@ -5,36 +5,49 @@ from collections.abc import Iterable, Iterator
 
 from envdoctor.calibration.assess import duration
 from envdoctor.calibration.speedup import figure
+from envdoctor.facts.assessment import (
+    Assessment,
+    Epoch,
+    ExpectedRate,
+    Origin,
+    RateVerdict,
+    Speedup,
+)
 from envdoctor.facts.calibration import (
     BatchAdvice,
     Calibration,
     CalibrationRun,
     Ceiling,
-    Epoch,
-    ExpectedRate,
     InputPipeline,
-    Speedup,
     Spread,
     Telemetry,
 )
 
 WIDTH = 80
-_VERDICTS = {"as-expected": "as expected", "unknown": "too uncertain to judge by"}
+
+VERDICTS: dict[RateVerdict, str] = {
+    "as-expected": "as expected",
+    "slower": "slower",
+    "faster": "faster",
+    "not-measured": "not measured",
+    "unknown": "too uncertain to judge by",
+}
+"""How a measured rate stands to the expected one, in words."""
 
 
-def render_calibration(calibration: Calibration) -> str:
+def render_calibration(calibration: Calibration, assessment: Assessment) -> str:
     """The calibration as plain text, ending with a line break. Pure."""
     sections = (
         _heading(calibration),
         _runs(calibration),
         _section("largest safe batch", _batches(calibration.batches)),
         _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
-        _section("should reach", _expected(calibration.expected, predictions=False)),
-        _section("speedups", _speedups(calibration.speedups, "measured")),
+        _section("should reach", _expected(assessment.expected, predictions=False)),
+        _section("speedups", _speedups(assessment.speedups, "measured")),
         _section("limits of the hardware", map(_ceiling, calibration.ceilings)),
-        _section("input pipeline", _pipeline(calibration.pipeline)),
-        _section("what another GPU would bring here (prediction)", _what_if(calibration)),
-        _section("ImageNet-1k epoch (1,281,167 images)", _epochs(calibration.epochs)),
+        _section("input pipeline", _pipeline(calibration.pipeline, assessment)),
+        _section("what another GPU would bring here (prediction)", _what_if(assessment)),
+        _section("ImageNet-1k epoch (1,281,167 images)", _epochs(assessment.epochs)),
         _section("left out", _left_out(calibration)),
     )
     return "\n".join("\n".join(lines) for section in sections if (lines := list(section))) + "\n"
@@ -149,12 +162,11 @@ def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[s
         )
         if rate.measured_over_expected is not None:
             share = 100 * rate.measured_over_expected
-            verdict = _VERDICTS.get(rate.verdict, rate.verdict)
-            yield f"    measured is {share:.0f} % of that: {verdict}"
+            yield f"    measured is {share:.0f} % of that: {VERDICTS[rate.verdict]}"
         yield from _wrapped(f"from {rate.basis}", "    ")
 
 
-def _speedups(speedups: Iterable[Speedup], kind: str) -> Iterator[str]:
+def _speedups(speedups: Iterable[Speedup], kind: Origin) -> Iterator[str]:
     for one in speedups:
         if one.kind == kind:
             yield from _wrapped(f"{one.of} against {one.against}:", "  ")
@@ -167,7 +179,7 @@ def _ceiling(ceiling: Ceiling) -> str:
     return f"  {ceiling.device + ' ' + ceiling.name:<38} {value:>14}{detail}"[:WIDTH]
 
 
-def _pipeline(pipeline: InputPipeline | None) -> Iterator[str]:
+def _pipeline(pipeline: InputPipeline | None, assessment: Assessment) -> Iterator[str]:
     if pipeline is None:
         return
     if pipeline.decoder is None:
@@ -178,23 +190,23 @@ def _pipeline(pipeline: InputPipeline | None) -> Iterator[str]:
         yield f"  {workers:<12} {median:>8} images/s  {_range(rate.images_per_s)}"
     if pipeline.decoder is not None:
         yield from _wrapped(f"decoded with {pipeline.decoder}; {pipeline.image_source}", "  ")
-    if pipeline.recommended_workers is not None:
-        yield f"  recommended num_workers: {pipeline.recommended_workers}"
-    if pipeline.pin_memory_ratio is not None:
-        yield f"  pin_memory copies {figure(pipeline.pin_memory_ratio.median)}x as fast"
+    if assessment.recommended_workers is not None:
+        yield f"  recommended num_workers: {assessment.recommended_workers}"
+    if assessment.pin_memory_ratio is not None:
+        yield f"  pin_memory copies {figure(assessment.pin_memory_ratio.median)}x as fast"
     if pipeline.data_read_bytes_per_s is not None:
         rate_mb = pipeline.data_read_bytes_per_s / 1e6
         yield from _wrapped(f"reading {pipeline.data}: {figure(rate_mb)} MB/s", "  ")
     if pipeline.checkpoint_write_s is not None and pipeline.checkpoint_bytes is not None:
         size = pipeline.checkpoint_bytes / 1e6
         yield f"  writing a checkpoint of {size:.0f} MB: {pipeline.checkpoint_write_s:.2f} s"
-    for feed in pipeline.feeds:
+    for feed in assessment.feeds:
         yield from _wrapped(f"{feed.device} {feed.precision}: {feed.sentence}", "  ")
 
 
-def _what_if(calibration: Calibration) -> Iterator[str]:
-    yield from _expected(calibration.expected, predictions=True)
-    yield from _speedups(calibration.speedups, "predicted")
+def _what_if(assessment: Assessment) -> Iterator[str]:
+    yield from _expected(assessment.expected, predictions=True)
+    yield from _speedups(assessment.speedups, "predicted")
 
 
 def _epochs(epochs: Iterable[Epoch]) -> Iterator[str]:
