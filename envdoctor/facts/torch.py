@@ -175,6 +175,8 @@ class Companion(Record):
 class CompanionImport(Record):
     """What importing a package beside torch does, after torch itself."""
 
+    volatile = frozenset({"seconds"})
+
     name: str
     outcome: Literal["ok", "exception", "signal", "exit", "hang"]
     seconds: float = 0.0
