@@ -114,26 +114,31 @@ def wanted_gpu(
     if expected is not None:
         evidence = expectation.evidence if expectation else ""
         return Wanted(gpu="yes" if expected == "gpu" else "no", because=evidence or "the user")
-    withheld = _withheld(environment, driver, container)
+    backend = _backend(build, runtime)
+    withheld = _withheld(backend, environment, driver, container)
     if withheld:
         return Wanted(gpu="no", because=withheld)
-    backend = _backend(build, runtime)
     amd = pci is not None and any(one.vendor_id == "1002" for one in pci.devices)
     if trace.visible or (backend == "hip" and amd):
         return _where_one_is_there(backend, driver, container)
-    if backend not in ("cuda", "hip", "xpu"):
+    if backend == "cpu":
         return Wanted(gpu="no", because="torch is a build for the CPU, and no GPU is for it")
     if pci is None and gpus is None and nvml is None:
         return Wanted(gpu="unknown", because="neither the PCI bus nor NVML could be asked for GPUs")
+    if backend is None:
+        return Wanted(gpu="no", because="no GPU is here")
     return Wanted(gpu="elsewhere", because="torch is a build for GPUs, and none is here")
 
 
 def _withheld(
-    environment: Environment | None, driver: Driver | None, container: Container | None
+    backend: str | None,
+    environment: Environment | None,
+    driver: Driver | None,
+    container: Container | None,
 ) -> str:
     """What keeps every GPU from this process on purpose; empty where nothing does."""
     variables = environment.variables if environment else {}
-    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+    for name in ("CUDA_VISIBLE_DEVICES", *(_OF_ROCM if backend == "hip" else ())):
         if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
             return f"{name} is `{variables[name]}`"
     nodes = gpu_nodes(driver.device_nodes) if driver else []
@@ -149,6 +154,9 @@ def _withheld(
         return "the Slurm job asked for no GPU"
     return ""
 
+
+_OF_ROCM = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+"""What a ROCm build reads beside CUDA_VISIBLE_DEVICES (ROCm documentation, GPU isolation)."""
 
 _ASKED_OF_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS", "SLURM_GPUS_ON_NODE")
 """What Slurm sets in a job that was given GPUs (sbatch(1), "OUTPUT ENVIRONMENT VARIABLES")."""
@@ -215,10 +223,13 @@ def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") ->
 
 
 def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
-    fact = snapshot.get(TorchFirstUse)
-    if isinstance(fact, Unknown):
-        return _unseen("compute", "cpu", fact)
-    return _computed("cpu", "cpu", fact.value, "yes")
+    fact, runtime = snapshot.get(TorchFirstUse), snapshot.value(TorchRuntime)
+    if not isinstance(fact, Unknown):
+        return _computed("cpu", "cpu", fact.value, "yes")
+    if runtime is not None and not runtime.device_count:
+        # Without a GPU in torch, it is the CPU that the interpreter died on.
+        return _unseen_or_crashed("cpu", fact, "the first operation")
+    return _unseen("compute", "cpu", fact)
 
 
 def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> Outcome:
@@ -312,6 +323,7 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
     yield from _numpy(snapshot)
     fact = snapshot.get(CompanionImports)
     if isinstance(fact, Unknown):
+        yield from _unseen_companions(snapshot, fact)
         return
     for one in fact.value.items:
         yield Outcome(
@@ -342,6 +354,19 @@ def _numpy(snapshot: Snapshot) -> Iterator[Outcome]:
         detail=error.splitlines()[0] if error else "",
         source="torch.zeros(1).numpy()",
     )
+
+
+def _unseen_companions(snapshot: Snapshot, why: Unknown) -> Iterator[Outcome]:
+    """PyTorch's own libraries that are installed, where their import was to be tried.
+
+    Older files know no such look, and are as whole without it.
+    """
+    installed = snapshot.value(Distributions)
+    if installed is None or why.reason in (Reason.NOT_OBSERVED, Reason.NOT_APPLICABLE):
+        return
+    for name in DOMAIN_LIBRARIES:
+        if installed.first(name) is not None:
+            yield _unseen("import", name, why)
 
 
 def _of_companion(one: CompanionImport) -> str:
