@@ -4,16 +4,16 @@ import re
 
 from envdoctor.api import Code, Severity
 from envdoctor.facts.libraries import Problem
-from envdoctor.knowledge import Libraries, Library
+from envdoctor.knowledge import Library, LibraryCatalogue
 
 _CONSEQUENCES = ("ED401", "ED402", "ED403", "ED404", "ED410", "ED411", "ED413", "ED349")
 _SHADOWS = ("ED310", "ED314", "ED360")
 
 
-def _code(number: int, name: str, message: str, *, family: str = "", also: object = ()) -> Code:
+def _code(id: str, name: str, message: str, *, family: str = "", also: object = ()) -> Code:
     explains = (*_CONSEQUENCES, *also)  # type: ignore[misc]
     return Code(
-        id=f"ED{number}",
+        id=id,
         name=name,
         family=family or name,
         severity=Severity.ERROR,
@@ -25,14 +25,14 @@ def _code(number: int, name: str, message: str, *, family: str = "", also: objec
 _MISSING = "`{library}`, which {needed_by} needs, is not found where the loader looks"
 _LACKS = "{library_said} lacks {symbols}, which {needed_by} needs"
 
-MISSING_LIBCUDART = _code(300, "missing-libcudart", _MISSING)
-MISSING_CUDA_LIB = _code(301, "missing-cuda-lib", _MISSING)
-LIBCUDA_MISSING = _code(302, "libcuda-missing", _MISSING)
-MISSING_LIBRARY = _code(303, "missing-library", _MISSING, family="missing-library")
+MISSING_LIBCUDART = _code("ED300", "missing-libcudart", _MISSING)
+MISSING_CUDA_LIB = _code("ED301", "missing-cuda-lib", _MISSING)
+LIBCUDA_MISSING = _code("ED302", "libcuda-missing", _MISSING)
+MISSING_LIBRARY = _code("ED303", "missing-library", _MISSING, family="missing-library")
 UNREADABLE_LIBRARY = _code(
-    304, "unreadable-library", "`{path}` cannot be loaded: {detail}", also=_SHADOWS
+    "ED304", "unreadable-library", "`{path}` cannot be loaded: {detail}", also=_SHADOWS
 )
-UNDEFINED_SYMBOL = _code(305, "undefined-symbol", _LACKS, also=_SHADOWS)
+UNDEFINED_SYMBOL = _code("ED305", "undefined-symbol", _LACKS, also=_SHADOWS)
 LD_LIBRARY_PATH_SHADOW = Code(
     id="ED310",
     name="ld-library-path-shadow",
@@ -41,9 +41,9 @@ LD_LIBRARY_PATH_SHADOW = Code(
     message="{what} taken from {rule} in place of torch's own: `{library}` is {path}",
     explains=_CONSEQUENCES,
 )
-NVJITLINK_MISMATCH = _code(311, "nvjitlink-mismatch", _LACKS, also=_SHADOWS)
-NCCL_SYMBOL_MISMATCH = _code(312, "nccl-symbol-mismatch", _LACKS, also=_SHADOWS)
-CUBLAS_MISMATCH = _code(313, "cublas-mismatch", _LACKS, also=_SHADOWS)
+NVJITLINK_MISMATCH = _code("ED311", "nvjitlink-mismatch", _LACKS, also=_SHADOWS)
+NCCL_SYMBOL_MISMATCH = _code("ED312", "nccl-symbol-mismatch", _LACKS, also=_SHADOWS)
+CUBLAS_MISMATCH = _code("ED313", "cublas-mismatch", _LACKS, also=_SHADOWS)
 MIXED_CUDA_WHEELS = Code(
     id="ED314",
     name="mixed-cuda-wheels",
@@ -51,9 +51,9 @@ MIXED_CUDA_WHEELS = Code(
     severity=Severity.WARNING,
     message="{what} for different CUDA majors are side by side: {items}",
 )
-GLIBCXX_TOO_OLD = _code(320, "glibcxx-too-old", _LACKS, also=_SHADOWS)
-GLIBC_TOO_OLD = _code(321, "glibc-too-old", _LACKS)
-MKL_MISMATCH = _code(322, "mkl-mismatch", _LACKS)
+GLIBCXX_TOO_OLD = _code("ED320", "glibcxx-too-old", _LACKS, also=_SHADOWS)
+GLIBC_TOO_OLD = _code("ED321", "glibc-too-old", _LACKS)
+MKL_MISMATCH = _code("ED322", "mkl-mismatch", _LACKS)
 OPENMP_DUPLICATE = Code(
     id="ED325",
     name="openmp-duplicate",
@@ -87,14 +87,14 @@ PRELOAD_MISSING = Code(
     message="{source} names `{library}`, which {what}",
 )
 _EXTENSION = "`{file}` of {distribution} does not fit the installed torch: {what}"
-EXTENSION_MISMATCH = _code(
-    345, "extension-library-mismatch", _EXTENSION, family="extension-abi-mismatch"
+EXTENSION_LIBRARY_MISMATCH = _code(
+    "ED345", "extension-library-mismatch", _EXTENSION, family="extension-abi-mismatch"
 )
-TORCHVISION_MISMATCH = _code(
-    346, "torchvision-library-mismatch", _EXTENSION, family="torchvision-mismatch"
+TORCHVISION_LIBRARY_MISMATCH = _code(
+    "ED346", "torchvision-library-mismatch", _EXTENSION, family="torchvision-mismatch"
 )
-TORCHAUDIO_MISMATCH = _code(
-    347, "torchaudio-library-mismatch", _EXTENSION, family="torchaudio-mismatch"
+TORCHAUDIO_LIBRARY_MISMATCH = _code(
+    "ED347", "torchaudio-library-mismatch", _EXTENSION, family="torchaudio-mismatch"
 )
 PREDICTION_DIFFERS = Code(
     id="ED349",
@@ -103,16 +103,16 @@ PREDICTION_DIFFERS = Code(
     severity=Severity.INFO,
     message="{library}: predicted {predicted}, really mapped {mapped}",
 )
-CUDNN_MISSING = _code(350, "cudnn-missing", _MISSING)
+CUDNN_MISSING = _code("ED350", "cudnn-missing", _MISSING)
 CUDNN_VERSION_MISMATCH = _code(
-    351,
+    "ED351",
     "cudnn-version-mismatch",
     "cuDNN's parts come from {count} places: `{one}` from {one_place}, `{other}` from "
     "{other_place}",
     also=_SHADOWS,
 )
 CUDNN_SYMBOL_MISMATCH = _code(
-    352, "cudnn-symbol-mismatch", _LACKS, family="cudnn-version-mismatch", also=_SHADOWS
+    "ED352", "cudnn-symbol-mismatch", _LACKS, family="cudnn-version-mismatch", also=_SHADOWS
 )
 DEPENDENCY_PIN_VIOLATED = Code(
     id="ED360",
@@ -164,7 +164,7 @@ PROBLEM_CODES = (
 )
 
 
-def disease_of(problem: Problem, libraries: Libraries) -> Code:
+def disease_of(problem: Problem, libraries: LibraryCatalogue) -> Code:
     """The disease that a problem is a sign of."""
     library = libraries.of(problem.library)
     if problem.kind == "unreadable":

@@ -13,7 +13,7 @@ from elftools.elf.elffile import ELFFile
 
 from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.facts.torch import ComponentVersion, CudaComponents
-from envdoctor.knowledge import Libraries, Library
+from envdoctor.knowledge import Library, LibraryCatalogue
 from envdoctor.knowledge.libraries import VersionStatements
 from envdoctor.probes.files import read_text
 
@@ -22,7 +22,7 @@ def read_components(
     folders: Sequence[Path],
     distributions: Distributions,
     installed: InstalledFiles | None,
-    libraries: Libraries,
+    libraries: LibraryCatalogue,
 ) -> CudaComponents:
     """What states a version of each component; metadata first, then headers, then libraries."""
     damaged = _damaged_files(installed)
