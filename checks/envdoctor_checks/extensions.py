@@ -17,15 +17,15 @@ from envdoctor.facts.libraries import Extension, LibraryResolution
 from envdoctor.loader.tree import describe
 from envdoctor.repair import restore
 from envdoctor_checks.loader_codes import (
-    EXTENSION_MISMATCH,
-    TORCHAUDIO_MISMATCH,
-    TORCHVISION_MISMATCH,
+    EXTENSION_LIBRARY_MISMATCH,
+    TORCHAUDIO_LIBRARY_MISMATCH,
+    TORCHVISION_LIBRARY_MISMATCH,
 )
 
 _MAX_PROBLEMS = 3
 
 
-@check(EXTENSION_MISMATCH, TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH)
+@check(EXTENSION_LIBRARY_MISMATCH, TORCHVISION_LIBRARY_MISMATCH, TORCHAUDIO_LIBRARY_MISMATCH)
 def extension_mismatch(
     resolution: LibraryResolution,
     distributions: Distributions | None,
@@ -38,9 +38,10 @@ def extension_mismatch(
         if extension.distribution in seen:
             continue
         seen.add(extension.distribution)
-        code = {"torchvision": TORCHVISION_MISMATCH, "torchaudio": TORCHAUDIO_MISMATCH}.get(
-            extension.distribution, EXTENSION_MISMATCH
-        )
+        code = {
+            "torchvision": TORCHVISION_LIBRARY_MISMATCH,
+            "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
+        }.get(extension.distribution, EXTENSION_LIBRARY_MISMATCH)
         found = distributions.first(extension.distribution) if distributions else None
         yield code.finding(
             subjects=(extension.distribution,),

@@ -27,7 +27,7 @@ from envdoctor.api import (
     check,
 )
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
-from envdoctor.knowledge import Knowledge, Libraries
+from envdoctor.knowledge import Knowledge, LibraryCatalogue
 from envdoctor.knowledge.libraries import major_of, stem_of
 from envdoctor.repair import install_command
 from envdoctor_checks.loader_codes import (
@@ -173,7 +173,7 @@ def _unwanted(doubled: Iterable[Distribution], distributions: Distributions) -> 
 
 
 def _runtimes(
-    resolution: LibraryResolution | None, libraries: Libraries
+    resolution: LibraryResolution | None, libraries: LibraryCatalogue
 ) -> list[tuple[int | None, str]]:
     return [
         (major_of(one.soname), one.path)
@@ -208,7 +208,7 @@ def dependency_of_torch(
             commands=(command,),
             safety=Safety.CHANGES_ENV,
         )
-        said: dict[str, Any] = {
+        common: dict[str, Any] = {
             "subjects": (wanted.name,),
             "name": wanted.name,
             "by": asker.name,
@@ -221,10 +221,10 @@ def dependency_of_torch(
         )
         if found is None:
             severity = Severity.ERROR if fails else Severity.WARNING
-            yield DEPENDENCY_MISSING.finding(evidence=(source,), severity=severity, **said)
+            yield DEPENDENCY_MISSING.finding(evidence=(source,), severity=severity, **common)
         else:
             yield DEPENDENCY_PIN_VIOLATED.finding(
-                installed=found.version, evidence=(source, _installed(found)), **said
+                installed=found.version, evidence=(source, _installed(found)), **common
             )
 
 

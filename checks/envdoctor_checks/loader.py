@@ -19,7 +19,7 @@ from envdoctor.api import (
     check,
 )
 from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
-from envdoctor.knowledge import Knowledge, Libraries
+from envdoctor.knowledge import Knowledge, LibraryCatalogue
 from envdoctor.knowledge.libraries import stem_of
 from envdoctor.loader.mapped import differences
 from envdoctor.loader.tree import describe
@@ -67,7 +67,7 @@ def library_problem(
 
 
 def _is_part_of_a_part(
-    library: ResolvedLibrary, resolution: LibraryResolution, libraries: Libraries
+    library: ResolvedLibrary, resolution: LibraryResolution, libraries: LibraryCatalogue
 ) -> bool:
     """Whether a part of cuDNN is opened at the first use of a GPU, and not by libcudnn itself.
 
@@ -137,14 +137,14 @@ def ld_library_path_shadow(resolution: LibraryResolution, known: Knowledge) -> F
     breaks = bool(resolution.import_error and not resolution.clean_import_error)
     severity = Severity.ERROR if breaks else Severity.WARNING if cuda else Severity.INFO
     rule = "LD_PRELOAD" if first.rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
-    told = cuda or shadowed
+    shown = cuda or shadowed
     yield LD_LIBRARY_PATH_SHADOW.finding(
         severity=severity,
-        what="1 library is" if len(told) == 1 else f"{len(told)} libraries are",
+        what="1 library is" if len(shown) == 1 else f"{len(shown)} libraries are",
         rule=rule,
         library=first.soname,
         path=first.path,
-        evidence=tuple(_shadow_evidence(told)),
+        evidence=tuple(_shadow_evidence(shown)),
         fixes=(without_path(resolution, rule),),
         notes=tuple(_shadow_notes(breaks)),
     )
@@ -156,20 +156,20 @@ def _is_shadowed(library: ResolvedLibrary) -> bool:
     return bool(library.clean_path and library.path and not own)
 
 
-def _belongs_to_torch(library: ResolvedLibrary, libraries: Libraries) -> bool:
+def _belongs_to_torch(library: ResolvedLibrary, libraries: LibraryCatalogue) -> bool:
     return libraries.uses_cuda(library.soname) or "/torch/lib/" in (library.clean_path or "")
 
 
-def _shadow_evidence(told: list[ResolvedLibrary]) -> Iterator[Evidence]:
-    for one in told[:_MAX_NAMES]:
+def _shadow_evidence(shown: list[ResolvedLibrary]) -> Iterator[Evidence]:
+    for one in shown[:_MAX_NAMES]:
         version = f" ({one.version})" if one.version else ""
         yield Evidence(label=one.soname, value=f"{one.path}{version}", source=rule_of(one))
         yield Evidence(
             label="in place of", value=one.clean_path or "", source="without the variable"
         )
-    rest = ", ".join(one.soname for one in told[_MAX_NAMES:])
+    rest = ", ".join(one.soname for one in shown[_MAX_NAMES:])
     if rest:
-        yield Evidence(label="and also", value=rest, source=rule_of(told[-1]))
+        yield Evidence(label="and also", value=rest, source=rule_of(shown[-1]))
 
 
 def _shadow_notes(breaks: bool) -> Iterator[str]:

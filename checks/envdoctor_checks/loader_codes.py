@@ -4,7 +4,7 @@ import re
 
 from envdoctor.api import Code, Layer, Severity, Topic
 from envdoctor.facts.libraries import Problem
-from envdoctor.knowledge import Libraries, Library
+from envdoctor.knowledge import Library, LibraryCatalogue
 
 _SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
@@ -157,7 +157,7 @@ PRELOAD_MISSING = Code(
     detailed="{source} names `{library}`, which {what}",
 )
 _EXTENSION = "`{file}` of {distribution} does not fit the installed torch: {what}"
-EXTENSION_MISMATCH = _code(
+EXTENSION_LIBRARY_MISMATCH = _code(
     "ED345",
     "extension-library-mismatch",
     "a compiled module does not fit the installed torch",
@@ -166,7 +166,7 @@ EXTENSION_MISMATCH = _code(
     topic="companions",
     breaks="import",
 )
-TORCHVISION_MISMATCH = _code(
+TORCHVISION_LIBRARY_MISMATCH = _code(
     "ED346",
     "torchvision-library-mismatch",
     "a library of torchvision does not fit the installed torch",
@@ -175,7 +175,7 @@ TORCHVISION_MISMATCH = _code(
     topic="companions",
     breaks="import:torchvision",
 )
-TORCHAUDIO_MISMATCH = _code(
+TORCHAUDIO_LIBRARY_MISMATCH = _code(
     "ED347",
     "torchaudio-library-mismatch",
     "a library of torchaudio does not fit the installed torch",
@@ -276,7 +276,7 @@ PROBLEM_CODES = (
 )
 
 
-def disease_of(problem: Problem, libraries: Libraries) -> Code:
+def disease_of(problem: Problem, libraries: LibraryCatalogue) -> Code:
     """The disease that a problem is a sign of."""
     library = libraries.of(problem.library)
     if problem.kind == "unreadable":

@@ -5,7 +5,7 @@ import re
 from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.facts.python import Distributions, Installer, Target
 from envdoctor.findings import Fix, Safety
-from envdoctor.knowledge import Libraries, Library
+from envdoctor.knowledge import Library, LibraryCatalogue
 from envdoctor.knowledge.libraries import stem_of
 from envdoctor.repair import install_command, restore
 
@@ -51,7 +51,7 @@ class Repair:
         distributions: Distributions | None,
         target: Target | None,
         installer: Installer | None,
-        libraries: Libraries,
+        libraries: LibraryCatalogue,
     ) -> None:
         self.resolution = resolution
         self.libraries = libraries

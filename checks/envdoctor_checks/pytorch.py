@@ -1,5 +1,9 @@
 """PyTorch itself: whether it is there, imports, fits the GPU, and computes."""
 
+import re
+
+from packaging.version import InvalidVersion, Version
+
 from envdoctor.api import (
     Code,
     Confidence,
@@ -44,6 +48,24 @@ NUMPY_ABI_MISMATCH = Code(
     message="torch cannot exchange arrays with numpy",
     detailed="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
 )
+NUMPY_UNUSABLE = Code(
+    id="ED416",
+    name="numpy-unusable",
+    family="numpy-unusable",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="import:numpy",
+    message="torch and the installed numpy cannot exchange arrays",
+    detailed="torch {version} cannot use numpy {numpy}: {text}",
+)
+
+_NUMPY_ABI = re.compile(
+    r"_ARRAY_API|compiled using NumPy|compiled against (?:NumPy )?(?:C-)?A[PB]I version"
+    r"|dtype size changed"
+)
+"""What numpy says where a module was built for another one: `_import_array` of its C API, Cython's
+check of types, and its note on modules that were compiled using NumPy 1.x."""
 
 
 @check(TORCH_NOT_INSTALLED)
@@ -69,8 +91,8 @@ def torch_not_installed(
     )
 
 
-@check(NUMPY_ABI_MISMATCH)
-def numpy_abi_mismatch(
+@check(NUMPY_ABI_MISMATCH, NUMPY_UNUSABLE)
+def numpy_cannot_be_used(
     build: TorchBuild,
     distributions: Distributions,
     known: Knowledge,
@@ -78,38 +100,63 @@ def numpy_abi_mismatch(
     target: Target | None,
     installer: Installer | None,
 ) -> Findings:
-    """A torch that was compiled against the C API of numpy 1 beside numpy 2."""
+    """Torch and the installed numpy cannot exchange arrays: by numpy's version, or otherwise."""
     numpy = distributions.first("numpy")
     if numpy is None:
         return
-    if runtime is not None:
-        text = runtime.numpy_error
-    else:
-        text = _without_running(build, numpy.version, known)
-    if text is None:
+    version = (runtime.numpy_version if runtime else None) or numpy.version
+    built_for_1 = _is_numpy_2(version) and _is_built_for_numpy_1(build, known)
+    error = runtime.numpy_error if runtime else None
+    if error is None and (runtime is not None or not built_for_1):
         return
-    yield NUMPY_ABI_MISMATCH.finding(
-        confidence=Confidence.CERTAIN if runtime else Confidence.LIKELY,
+    text = error or "it was built for numpy 1"
+    is_abi = built_for_1 or _NUMPY_ABI.search(text) is not None
+    used = Evidence(label="torch.zeros(1).numpy()", value=text, source="torch")
+    yield (NUMPY_ABI_MISMATCH if is_abi else NUMPY_UNUSABLE).finding(
+        confidence=Confidence.CERTAIN if error else Confidence.LIKELY,
         version=build.version,
-        numpy=numpy.version,
+        numpy=version,
         text=text.splitlines()[0],
         evidence=(
-            Evidence(label="numpy", value=numpy.version, source=numpy.metadata_path),
-            Evidence(label="torch.zeros(1).numpy()", value=text, source="torch"),
+            Evidence(label="numpy", value=version, source=numpy.metadata_path),
+            *((used,) if error else ()),
         ),
-        fixes=(
-            Fix(
-                summary="install a numpy that this torch was built for",
-                commands=(install_command(("numpy<2",), target=target, installer=installer),),
-                safety=Safety.CHANGES_ENV,
-            ),
-        ),
-        notes=("torch up to 2.2 is built against numpy 1 (pytorch issue 131668)",),
+        fixes=(_numpy_fix(text, version, target, installer, is_abi=is_abi),),
+        notes=("torch up to 2.2 is built against numpy 1 (pytorch issue 131668)",)
+        if built_for_1
+        else (),
     )
 
 
-def _without_running(build: TorchBuild, numpy: str, known: Knowledge) -> str | None:
-    if numpy.startswith(("0.", "1.")) or build.version is None:
-        return None
-    fits = known.fits_numpy_2(build.version)
-    return "it was built for numpy 1" if fits is False else None
+def _is_numpy_2(version: str) -> bool:
+    try:
+        return Version(version).major >= 2
+    except InvalidVersion:
+        return False
+
+
+def _is_built_for_numpy_1(build: TorchBuild, known: Knowledge) -> bool:
+    return build.version is not None and known.fits_numpy_2(build.version) is False
+
+
+def _numpy_fix(
+    error: str, numpy: str, target: Target | None, installer: Installer | None, *, is_abi: bool
+) -> Fix:
+    if is_abi and _is_numpy_2(numpy):
+        return Fix(
+            summary="install a numpy that this torch was built for",
+            commands=(install_command(("numpy<2",), target=target, installer=installer),),
+            safety=Safety.CHANGES_ENV,
+        )
+    if is_abi:
+        return Fix(summary="install a numpy that is not older than the one torch was built with")
+    if "without NumPy" in error:
+        return Fix(
+            summary="install an official build of torch; a build from source finds numpy only if "
+            "that is installed while it is configured (USE_NUMPY=1)"
+        )
+    return Fix(
+        summary="see whether numpy itself can be imported",
+        commands=(f"{target.path if target else 'python3'} -c 'import numpy'",),
+        safety=Safety.SAFE,
+    )

@@ -15,7 +15,7 @@ from envdoctor.session import Session, emit, user_redactor
 
 
 @click.command(epilog="Exit codes: 0 a build works here, 1 none does, 2 bad input.")
-@click.option("--torch", "wish", metavar="VERSION", help="The torch that is wanted, as 2.6.")
+@click.option("--torch", metavar="VERSION", help="The torch that is wanted, as 2.6.")
 @click.option("--python", metavar="PATH", help="The interpreter, venv or conda prefix to fit.")
 @click.option("--facts", metavar="FILE", help="Prescribe for recorded facts (- is stdin).")
 @click.option("--expect", type=click.Choice(["gpu", "cpu"]), help="Builds with CUDA, or without.")
@@ -26,7 +26,7 @@ from envdoctor.session import Session, emit, user_redactor
 def command(
     ctx: click.Context,
     /,
-    wish: str | None,
+    torch: str | None,
     python: str | None,
     facts: str | None,
     expect: str | None,
@@ -50,12 +50,12 @@ def command(
     if as_json and script:
         raise BadInput("--json and --script are two forms of one answer; give one")
     session = Session()
-    _refuse_unknown(wish, session)
+    _refuse_unknown(torch, session)
     snapshot = derive_facts(CORE_DERIVATIONS, _snapshot(session, facts, python), session.services)
     machine = machine_in(snapshot, session.knowledge)
     if expect:
         machine = msgspec.structs.replace(machine, wants_gpu=expect == "gpu")
-    answer = prescribe(machine, session.knowledge, wish)
+    answer = prescribe(machine, session.knowledge, torch)
     emit(_text(answer, session, as_json=as_json, script=script), output, _summary(answer))
     ctx.exit(0 if answer.builds else 1)
 
@@ -66,11 +66,11 @@ def _snapshot(session: Session, facts: str | None, python: str | None) -> Snapsh
     return session.observe(Options(python=python, static=True))
 
 
-def _refuse_unknown(wish: str | None, session: Session) -> None:
+def _refuse_unknown(torch: str | None, session: Session) -> None:
     """Before the machine is examined, which takes a while."""
     try:
-        if wish is not None:
-            positions_of(wish, session.knowledge)
+        if torch is not None:
+            positions_of(torch, session.knowledge)
     except UnknownTorch as error:
         raise BadInput(str(error)) from error
 

@@ -2,7 +2,7 @@
 
 from envdoctor.knowledge.base import Knowledge, load
 from envdoctor.knowledge.chips import PciChip
-from envdoctor.knowledge.libraries import Libraries, Library
+from envdoctor.knowledge.libraries import Library, LibraryCatalogue
 from envdoctor.knowledge.records import (
     Companions,
     CpuReference,
@@ -27,8 +27,8 @@ __all__ = [
     "ExtensionRelease",
     "GpuModel",
     "Knowledge",
-    "Libraries",
     "Library",
+    "LibraryCatalogue",
     "MlperfReference",
     "PciChip",
     "ResnetModel",

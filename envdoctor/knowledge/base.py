@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from envdoctor.knowledge.arch import covers, parsed_capability
 from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
-from envdoctor.knowledge.libraries import Libraries, LibrariesFile
+from envdoctor.knowledge.libraries import LibrariesFile, LibraryCatalogue
 from envdoctor.knowledge.names import best_match, capability_of_words
 from envdoctor.knowledge.records import (
     Companions,
@@ -121,9 +121,9 @@ class Knowledge:
         return self._read("libraries.json", LibrariesFile)
 
     @cached_property
-    def libraries(self) -> Libraries:
+    def libraries(self) -> LibraryCatalogue:
         """The libraries of CUDA and torch."""
-        return Libraries(self.libraries_file.libraries)
+        return LibraryCatalogue(self.libraries_file.libraries)
 
     # --- drivers ---
 

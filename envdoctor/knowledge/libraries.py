@@ -94,7 +94,7 @@ def major_of(soname: str) -> int | None:
     return int(match[2]) if match and match[2] else None
 
 
-class Libraries:
+class LibraryCatalogue:
     """The catalogue, to be asked by file name, by symbol and by caller."""
 
     def __init__(self, records: tuple[Library, ...]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from envdoctor.facts.libraries import LibraryResolution
-from envdoctor.knowledge import Libraries
+from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.record import Record
 
 
@@ -17,7 +17,7 @@ class Difference(Record):
 
 
 def differences(
-    resolution: LibraryResolution, mapped: Iterable[str], libraries: Libraries
+    resolution: LibraryResolution, mapped: Iterable[str], libraries: LibraryCatalogue
 ) -> tuple[Difference, ...]:
     """Where prediction and mapped files part, for what was to be mapped and for every CUDA library.
 

@@ -8,10 +8,10 @@ import msgspec
 
 from envdoctor.facts.libraries import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.facts.python import Distribution
-from envdoctor.knowledge import Libraries
+from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.loader.extensions import extension_problems
 from envdoctor.loader.owners import Owners, wheel_files
-from envdoctor.loader.process import Loaded, SymbolReader
+from envdoctor.loader.process import MappedObject, SymbolReader
 from envdoctor.loader.search import Files, System, offers
 from envdoctor.loader.simulate import (
     Entry,
@@ -35,7 +35,7 @@ class Surroundings:
 
 
 def resolve(
-    program: Program, system: System, around: Surroundings, libraries: Libraries
+    program: Program, system: System, around: Surroundings, libraries: LibraryCatalogue
 ) -> LibraryResolution:
     """Work out the whole resolution. Reads files only."""
     files, symbols = Files(), SymbolReader()
@@ -151,7 +151,7 @@ class _Records:
             problems=tuple(p for p in problems if p.library == problem.library),
         )
 
-    def _alternatives(self, name: str, loaded: Loaded) -> Iterator[Offer]:
+    def _alternatives(self, name: str, loaded: MappedObject) -> Iterator[Offer]:
         """The other files of that name that a search from the same place, or a wheel, offers."""
         seen = {loaded.elf.identity}
         requester = loaded.loader or self.run.process.main

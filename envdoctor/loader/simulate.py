@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from envdoctor.facts.libraries import OpenedAt, OpenedBy, Problem
-from envdoctor.knowledge.libraries import Dlopen, Libraries
+from envdoctor.knowledge.libraries import Dlopen, LibraryCatalogue
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
-from envdoctor.loader.process import Loaded, Opening, Process, SymbolReader
+from envdoctor.loader.process import MappedObject, Opening, Process, SymbolReader
 from envdoctor.loader.search import TORCH_PRELOAD, Files, System
 
 _GLOBAL_DEPS = "libtorch_global_deps.so"
@@ -34,7 +34,7 @@ class Entry:
     asked: str
     when: OpenedAt
     how: OpenedBy
-    loaded: Loaded | None = None
+    loaded: MappedObject | None = None
     caller: str = ""
     call: Dlopen | None = None
 
@@ -44,13 +44,13 @@ class Simulation:
     """One run. `mapped` are the objects after the import and the version queries."""
 
     process: Process
-    libraries: Libraries
+    libraries: LibraryCatalogue
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     preload_problems: list[Problem] = field(default_factory=list)
     import_error: str | None = None
-    mapped: tuple[Loaded, ...] = ()
-    caller: Loaded | None = None
+    mapped: tuple[MappedObject, ...] = ()
+    caller: MappedObject | None = None
 
     def note(self, opening: Opening, *, when: OpenedAt, how: OpenedBy) -> None:
         """Record what an opening brought, and what was missing in it."""
@@ -65,7 +65,7 @@ def simulate(
     system: System,
     files: Files,
     symbols: SymbolReader,
-    libraries: Libraries,
+    libraries: LibraryCatalogue,
 ) -> Simulation:
     """Start the interpreter, import torch, ask for versions, and use a GPU; on paper."""
     process = Process(system, files, symbols)
@@ -148,7 +148,7 @@ def _load_global_deps(
     return second.fatal or None
 
 
-def _load_ctypes(program: Program, run: Simulation) -> Loaded:
+def _load_ctypes(program: Program, run: Simulation) -> MappedObject:
     """The module from which ctypes calls dlopen; its RPATH chain is the one that counts."""
     assert run.caller is not None
     for folder in program.sys_path:
@@ -165,7 +165,11 @@ def _is_mapped(process: Process, needle: str) -> bool:
 
 
 def _preload(
-    steps: Sequence[Step], plan: PreloadPlan, program: Program, run: Simulation, ctypes: Loaded
+    steps: Sequence[Step],
+    plan: PreloadPlan,
+    program: Program,
+    run: Simulation,
+    ctypes: MappedObject,
 ) -> str | None:
     """Load by path, in order; the first failure ends it, as in torch."""
     for step in steps:
@@ -200,7 +204,7 @@ def _later(program: Program, run: Simulation, moments: tuple[str, ...]) -> None:
             _open_later(run, caller, call, name)
 
 
-def _calls(program: Program, run: Simulation) -> Iterator[tuple[Loaded, Dlopen, str]]:
+def _calls(program: Program, run: Simulation) -> Iterator[tuple[MappedObject, Dlopen, str]]:
     for one in list(run.process.mapped):
         soname = one.elf.soname or os.path.basename(one.path)
         version_in = partial(run.process.files.version_after, one.path)
@@ -208,7 +212,7 @@ def _calls(program: Program, run: Simulation) -> Iterator[tuple[Loaded, Dlopen, 
             yield one, call, name
 
 
-def _open_later(run: Simulation, caller: Loaded, call: Dlopen, name: str) -> None:
+def _open_later(run: Simulation, caller: MappedObject, call: Dlopen, name: str) -> None:
     if run.process.find(name) is not None:
         return
     opening = run.process.dlopen(name, caller)

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from envdoctor.facts.libraries import Problem
-from envdoctor.knowledge.libraries import Libraries, stem_of
+from envdoctor.knowledge.libraries import LibraryCatalogue, stem_of
 from envdoctor.loader.process import SYMBOL, Process
 
 
 def with_culprits(
-    problems: Iterable[Problem], process: Process, libraries: Libraries
+    problems: Iterable[Problem], process: Process, libraries: LibraryCatalogue
 ) -> list[Problem]:
     """Symbol problems split by the library that should have offered them, with its path."""
     named: list[Problem] = []

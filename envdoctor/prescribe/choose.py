@@ -15,7 +15,7 @@ from envdoctor.prescribe.candidates import (
 )
 from envdoctor.prescribe.commands import commands_for, is_default, is_installed, removals
 from envdoctor.prescribe.companions import Companionship, companionship
-from envdoctor.prescribe.none import beyond_the_data, nearest, none_because_of
+from envdoctor.prescribe.no_solution import nearest, no_solution_because, not_covered
 from envdoctor.prescribe.records import Build, Machine, Prescription
 
 _MAC_PLATFORMS = {"arm64": "macosx_arm64", "x86_64": "macosx_64"}
@@ -26,15 +26,15 @@ class UnknownTorch(ValueError):
 
 
 def prescribe(
-    machine: Machine, knowledge: Knowledge, wish: str | None = None, limit: int | None = None
+    machine: Machine, knowledge: Knowledge, torch: str | None = None, limit: int | None = None
 ) -> Prescription:
     """The builds that work on the machine, the smallest change first; at most `limit`.
 
-    `wish` is a torch version or the beginning of one ("2.6"). Raises UnknownTorch for one that is
+    `torch` is a version of it or the beginning of one ("2.6"). Raises UnknownTorch for one that is
     not in the data.
     """
-    wanted = _wanted(machine, knowledge, wish)
-    reason = beyond_the_data(machine, knowledge)
+    wanted = _wanted(machine, knowledge, torch)
+    reason = not_covered(machine, knowledge)
     if reason:
         return Prescription(builds=(), none_because=reason)
     if machine.os != "linux":
@@ -42,7 +42,7 @@ def prescribe(
     every = tuple(candidates(machine, knowledge))
     working = [one for one in every if not one.obstacles]
     if not working:
-        return Prescription(builds=(), none_because=none_because_of(every, machine, knowledge))
+        return Prescription(builds=(), none_because=no_solution_because(every, machine, knowledge))
     matched = [(companionship(machine, one.release, knowledge), one) for one in working]
     matched.sort(key=lambda pair: _order(pair[0], pair[1], machine, knowledge, wanted))
     reason = _instead_of(every, knowledge, wanted)
@@ -63,11 +63,11 @@ def _instead_of(every: Iterable[Candidate], knowledge: Knowledge, wanted: tuple[
     return f"torch {closest.release.version} itself does not work here ({build}: {texts})"
 
 
-def _wanted(machine: Machine, knowledge: Knowledge, wish: str | None) -> tuple[int, ...]:
+def _wanted(machine: Machine, knowledge: Knowledge, torch: str | None) -> tuple[int, ...]:
     """Positions in the list of releases that the answer should be near to."""
     releases = knowledge.releases
-    if wish is not None:
-        return positions_of(wish, knowledge)
+    if torch is not None:
+        return positions_of(torch, knowledge)
     if machine.torch is None or knowledge.is_newer_than_data(machine.torch):
         return (len(releases) - 1,)
     try:
@@ -78,12 +78,13 @@ def _wanted(machine: Machine, knowledge: Knowledge, wish: str | None) -> tuple[i
     return (older[-1] if older else 0,)
 
 
-def positions_of(wish: str, knowledge: Knowledge) -> tuple[int, ...]:
-    """The places in the list of releases of those that a wish means. Raises UnknownTorch."""
+def positions_of(torch: str, knowledge: Knowledge) -> tuple[int, ...]:
+    """The places in the list of releases of a version, or of those that begin so. Raises
+    UnknownTorch."""
     try:
-        version = Version(wish.removeprefix("torch==").removeprefix("=="))
+        version = Version(torch.removeprefix("torch==").removeprefix("=="))
     except InvalidVersion as error:
-        raise UnknownTorch(f"`{wish}` is no version of torch such as 2.6 or 2.6.0") from error
+        raise UnknownTorch(f"`{torch}` is no version of torch such as 2.6 or 2.6.0") from error
     matches = SpecifierSet(f"=={version.public}.*") if len(version.release) < 3 else None
     found = tuple(
         at
@@ -92,13 +93,13 @@ def positions_of(wish: str, knowledge: Knowledge) -> tuple[int, ...]:
     )
     if found:
         return found
-    if knowledge.is_newer_than_data(wish):
+    if knowledge.is_newer_than_data(torch):
         raise UnknownTorch(
-            f"torch {wish} is newer than my data ({knowledge.as_of}), which ends with "
+            f"torch {torch} is newer than my data ({knowledge.as_of}), which ends with "
             f"{knowledge.newest_torch}"
         )
     raise UnknownTorch(
-        f"torch {wish} is not among the stable releases in my data, "
+        f"torch {torch} is not among the stable releases in my data, "
         f"{knowledge.releases[0].version} to {knowledge.newest_torch}"
     )
 
@@ -181,8 +182,8 @@ def _changes(one: Candidate, companions: Companionship, machine: Machine) -> Ite
 def _why(one: Candidate, machine: Machine, knowledge: Knowledge) -> str:
     variant = one.variant
     if variant.cuda is None:
-        wish = "as asked for" if machine.wants_gpu is False else "no NVIDIA GPU was seen"
-        return f"a build without CUDA, {wish}"
+        reason = "as asked for" if machine.wants_gpu is False else "no NVIDIA GPU was seen"
+        return f"a build without CUDA, {reason}"
     parts = [_driver_part(one, machine, knowledge), _gpu_part(one, machine)]
     parts += [f"torch {one.release.version} has wheels for Python {machine.python}"] * bool(
         machine.python

@@ -56,7 +56,7 @@ def machine_of(
         gpus=seen,
         nvidia_on_bus=bool(pci.nvidia) if pci else None,
         amd_on_bus=any(device.vendor_id == _AMD for device in pci.devices) if pci else False,
-        wants_gpu=_wish(expectation),
+        wants_gpu=_wants_gpu(expectation),
         torch=(build.version if build else None) or (torch.version if torch else None),
         variant=build.variant if build else None,
         torch_by_conda=bool(torch and torch.installer == "conda"),
@@ -97,9 +97,9 @@ def _system(host: Host | None) -> str:
 
 
 def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
-    said = (interpreter.machine if interpreter else "") or (host.machine if host else "")
-    said = said or "x86_64"
-    return {"AMD64": "x86_64", "amd64": "x86_64"}.get(said, said)
+    stated = (interpreter.machine if interpreter else "") or (host.machine if host else "")
+    stated = stated or "x86_64"
+    return {"AMD64": "x86_64", "amd64": "x86_64"}.get(stated, stated)
 
 
 def _python(interpreter: Interpreter | None, target: Target | None) -> str | None:
@@ -133,7 +133,7 @@ def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
     return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))
 
 
-def _wish(expectation: Expectation | None) -> bool | None:
+def _wants_gpu(expectation: Expectation | None) -> bool | None:
     if expectation is None or expectation.device is None:
         return None
     return expectation.device == "gpu"

@@ -19,7 +19,7 @@ class Machine(Record):
     `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
     `locked` says that a lock file decides what the installer keeps.
-    `wants_gpu` is None where nobody said.
+    `wants_gpu` is None where nobody asked for either.
     """
 
     os: str = "linux"

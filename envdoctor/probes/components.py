@@ -8,21 +8,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
 from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.facts.torch import ComponentVersion, CudaComponents
-from envdoctor.knowledge import Libraries, Library
+from envdoctor.knowledge import Library, LibraryCatalogue
 from envdoctor.knowledge.libraries import VersionStatements
 from envdoctor.probes.files import read_text
+from envdoctor.probes.sections import read_section
 
 
 def read_components(
     folders: Sequence[Path],
     distributions: Distributions,
     installed: InstalledFiles | None,
-    libraries: Libraries,
+    libraries: LibraryCatalogue,
 ) -> CudaComponents:
     """What states a version of each component; metadata first, then headers, then libraries."""
     damaged = _damaged_files(installed)
@@ -102,20 +100,10 @@ def _of_header(component: Library, macros: Sequence[str], header: Path) -> Compo
 
 
 def _of_library(component: Library, pattern: str, file: Path) -> ComponentVersion:
-    match = re.search(pattern.encode(), _read_only_data(file))
+    match = re.search(pattern.encode(), read_section(file, ".rodata"))
     return ComponentVersion(
         component=component.name,
         version=match[1].decode() if match else None,
         source=f"a string in {file.name}",
         path=str(file),
     )
-
-
-def _read_only_data(library: Path) -> bytes:
-    """The section .rodata of a library; empty where the file is damaged."""
-    try:
-        with library.open("rb") as file:
-            section = ELFFile(file).get_section_by_name(".rodata")
-            return section.data() if section is not None else b""
-    except (OSError, ELFError, ValueError, AttributeError, OverflowError):
-        return b""

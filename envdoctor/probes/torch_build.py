@@ -8,7 +8,7 @@ from typing import Any
 
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import TorchAbsent, TorchBuild
-from envdoctor.knowledge import Libraries
+from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.probes.fatbin import common_targets
 from envdoctor.probes.files import read_text
 
@@ -16,13 +16,13 @@ _PYTHON_FILES = ("__init__.py", "version.py")
 _TARGET = re.compile(r"code=\[?([\w,]+)")
 
 
-def find_torch(folders: Sequence[Path], libraries: Libraries) -> Path | None:
+def find_torch(folders: Sequence[Path], libraries: LibraryCatalogue) -> Path | None:
     """The torch package that an import would find, whole or damaged."""
     packages = (folder / "torch" for folder in folders)
     return next((package for package in packages if _is_torch(package, libraries)), None)
 
 
-def _is_torch(package: Path, libraries: Libraries) -> bool:
+def _is_torch(package: Path, libraries: LibraryCatalogue) -> bool:
     """A folder is torch if something of it is there: a local folder of that name is not."""
     parts = ("version.py", "_C", *_libraries(libraries, cuda=False))
     return any((package / part).exists() for part in parts) or (
@@ -30,7 +30,7 @@ def _is_torch(package: Path, libraries: Libraries) -> bool:
     )
 
 
-def _libraries(libraries: Libraries, *, cuda: bool) -> tuple[str, ...]:
+def _libraries(libraries: LibraryCatalogue, *, cuda: bool) -> tuple[str, ...]:
     return tuple(f"lib/{name}" for name in libraries.torch_files(cuda=cuda))
 
 
@@ -43,7 +43,7 @@ def read_torch_absent(
 
 
 def read_torch_build(
-    package: Path | None, distributions: Distributions, libraries: Libraries
+    package: Path | None, distributions: Distributions, libraries: LibraryCatalogue
 ) -> TorchBuild | None:
     """The build of that torch; None where there is none. Damaged parts are null, not guessed."""
     distribution = distributions.first("torch")
@@ -141,7 +141,7 @@ def _cxx11_abi(package: Path) -> bool | None:
     return match[1] == "1" if match else None
 
 
-def _missing(package: Path, variant: str, libraries: Libraries) -> Iterable[str]:
+def _missing(package: Path, variant: str, libraries: LibraryCatalogue) -> Iterable[str]:
     parts = (*_PYTHON_FILES, *_libraries(libraries, cuda=variant.startswith("cu")))
     yield from (part for part in parts if not (package / part).exists())
     if not any(package.glob("_C.*.so")) and not (package / "_C.so").exists():

@@ -58,6 +58,7 @@ BEYOND_THE_VOCABULARY = {
     "gpu-slower-than-expected",
     "mig-slice",
     "missing-library",
+    "numpy-unusable",
     "prediction-differs",
     "preload-missing",
     "remote-numa-node",

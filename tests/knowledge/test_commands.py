@@ -24,8 +24,8 @@ MACHINE = Machine(
 CU126 = "https://download.pytorch.org/whl/cu126"
 
 
-def _best(wish: str | None = None, **changes: object) -> Build:
-    best = prescribe(msgspec.structs.replace(MACHINE, **changes), KNOWLEDGE, wish).best
+def _best(wanted: str | None = None, **changes: object) -> Build:
+    best = prescribe(msgspec.structs.replace(MACHINE, **changes), KNOWLEDGE, wanted).best
     assert best is not None
     return best
 
@@ -89,7 +89,7 @@ def test_wheels_of_another_cuda_major_go_first_because_they_share_folders() -> N
 
 
 @pytest.mark.parametrize(
-    ("wish", "command"),
+    ("torch", "command"),
     [
         (
             "1.12.1",
@@ -103,11 +103,11 @@ def test_wheels_of_another_cuda_major_go_first_because_they_share_folders() -> N
         ),
     ],
 )
-def test_before_torch_2_the_variant_is_a_local_version(wish: str, command: str) -> None:
+def test_before_torch_2_the_variant_is_a_local_version(torch: str, command: str) -> None:
     """As pytorch.org, Previous Versions, had it at the time."""
     ampere = (SeenGpu(name="NVIDIA A100-SXM4-40GB", compute_capability="8.0"),)
     best = _best(
-        wish,
+        torch,
         gpus=ampere,
         python="3.9",
         interpreter="python3",
@@ -177,12 +177,12 @@ def test_commands_that_are_followed_lead_to_the_build() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("torch", "said"),
     [("3.0", "newer than my data"), ("2.6.1", "not among"), ("abc", "no version of torch")],
 )
-def test_a_torch_that_does_not_exist_is_refused(wish: str, said: str) -> None:
+def test_a_torch_that_does_not_exist_is_refused(torch: str, said: str) -> None:
     with pytest.raises(UnknownTorch, match=said):
-        prescribe(MACHINE, KNOWLEDGE, wish)
+        prescribe(MACHINE, KNOWLEDGE, torch)
 
 
 def test_pip_takes_another_variant_for_the_wanted_one(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ KNOWLEDGE = load()
 
 
 def _prescribed(row: dict[str, Any]) -> Prescription:
-    return prescribe(msgspec.convert(row["machine"], Machine), KNOWLEDGE, row["wish"])
+    return prescribe(msgspec.convert(row["machine"], Machine), KNOWLEDGE, row["torch"])
 
 
 def test_there_are_enough_and_each_has_a_source() -> None:

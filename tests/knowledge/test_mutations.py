@@ -38,7 +38,7 @@ CANDIDATES = "envdoctor/prescribe/candidates.py"
 COMPANIONS = "envdoctor/prescribe/companions.py"
 COMMANDS = "envdoctor/prescribe/commands.py"
 CHOOSE = "envdoctor/prescribe/choose.py"
-NONE = "envdoctor/prescribe/none.py"
+NO_SOLUTION = "envdoctor/prescribe/no_solution.py"
 MACHINE = "envdoctor/prescribe/machine.py"
 JUDGE = "envdoctor/fits/judge.py"
 NEAREST = "envdoctor/fits/nearest.py"
@@ -130,10 +130,12 @@ MUTATIONS = (
         "        not is_default(one.release, one.variant),\n        beyond",
         "        beyond",
     ),
-    Mutation("Jetson", NONE, "if machine.tegra:", "if False:"),
-    Mutation("AMD", NONE, "and machine.amd_on_bus", "and False"),
-    Mutation("Windows", NONE, 'machine.os == "windows" and nvidia', "False"),
-    Mutation("several GPUs", NONE, ") > 1:\n            return", ") > 9:\n            return"),
+    Mutation("Jetson", NO_SOLUTION, "if machine.tegra:", "if False:"),
+    Mutation("AMD", NO_SOLUTION, "and machine.amd_on_bus", "and False"),
+    Mutation("Windows", NO_SOLUTION, 'machine.os == "windows" and nvidia', "False"),
+    Mutation(
+        "several GPUs", NO_SOLUTION, ") > 1:\n            return", ") > 9:\n            return"
+    ),
     Mutation("PEP 440 trap", COMMANDS, 'gone.append("torch")', "pass"),
     Mutation("stale wheels", COMMANDS, "return match[1] != new", "return False"),
     Mutation("stale wheels of CUDA 13", COMMANDS, 'return old == "13"', 'return old == "12"'),

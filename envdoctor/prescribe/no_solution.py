@@ -1,4 +1,4 @@
-"""Why no build works on a machine, and what would have to change."""
+"""Why no published build works on a machine, and what would have to change."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from envdoctor.prescribe.candidates import Candidate, driver_os, floor_of, uses_
 from envdoctor.prescribe.records import Machine
 
 
-def beyond_the_data(machine: Machine, knowledge: Knowledge) -> str | None:
+def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
     """Why no build is looked for: the machine is of a kind that the data does not cover."""
     if machine.tegra:
         return (
@@ -35,7 +35,7 @@ def beyond_the_data(machine: Machine, knowledge: Knowledge) -> str | None:
     return None
 
 
-def none_because_of(every: Iterable[Candidate], machine: Machine, knowledge: Knowledge) -> str:
+def no_solution_because(every: Iterable[Candidate], machine: Machine, knowledge: Knowledge) -> str:
     """What keeps the nearest builds from working, and the change of the machine that would help."""
     closest = nearest(tuple(every))
     if not closest:
