@@ -1,6 +1,8 @@
 """Whether a GPU is all ours: other processes, a slice of it."""
 
-from envdoctor.api import Code, Evidence, Findings, Fix, Gpus, Layer, Safety, Severity, check
+from collections.abc import Iterator
+
+from envdoctor.api import Code, Evidence, Findings, Fix, Gpu, Gpus, Layer, Safety, Severity, check
 from envdoctor.facts.calibration import Calibration
 from envdoctor_checks.telemetry import first_of_each_device, nvml
 
@@ -65,13 +67,28 @@ def oom_other_process(gpus: Gpus) -> Findings:
                     commands=(f"ps -o pid,user,etime,cmd -p {pids.replace(' ', '')}",),
                     safety=Safety.SAFE,
                 ),
-                Fix(
-                    summary="or use another GPU",
-                    commands=("export CUDA_VISIBLE_DEVICES=1",),
-                    safety=Safety.SAFE,
-                ),
-            )[: 2 if len(gpus.devices) > 1 else 1],
+                *_use_another(gpus, gpu),
+            ),
         )
+
+
+def _use_another(gpus: Gpus, crowded: Gpu) -> Iterator[Fix]:
+    """The GPU with the most free memory, by its UUID where it has one: torch may number the GPUs
+    in another order than NVML."""
+    others = [gpu for gpu in gpus.devices if gpu is not crowded and _free_bytes(gpu)]
+    best = max(others, key=_free_bytes, default=None)
+    if best is not None and _free_bytes(best) > _free_bytes(crowded):
+        yield Fix(
+            summary=f"or use GPU {best.index}",
+            commands=(f"export CUDA_VISIBLE_DEVICES={best.uuid or best.index}",),
+            safety=Safety.SAFE,
+        )
+
+
+def _free_bytes(gpu: Gpu) -> int:
+    """Zero where it is not known."""
+    used, total = gpu.memory_used_bytes, gpu.memory_bytes
+    return 0 if used is None or total is None else max(0, total - used)
 
 
 @check(BUSY_GPU)

@@ -118,27 +118,27 @@ def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
 def _telemetry(runs: Iterable[CalibrationRun]) -> Iterator[str]:
     for run in runs:
         if run.telemetry is not None:
-            said = ", ".join(_sampled(run.telemetry))
-            yield from _wrapped(f"{run.device} {run.precision}{_extra(run)}: {said}", "  ")
+            sampled = ", ".join(_sampled(run.telemetry))
+            yield from _wrapped(f"{run.device} {run.precision}{_extra(run)}: {sampled}", "  ")
 
 
-def _sampled(told: Telemetry) -> Iterator[str]:
+def _sampled(telemetry: Telemetry) -> Iterator[str]:
     """What NVML said of a GPU under load; what it did not say is left out."""
-    if told.sm_clock_mhz is not None:
-        most = f" of {told.max_sm_clock_mhz:,}" if told.max_sm_clock_mhz else ""
-        yield f"SM clock {told.sm_clock_mhz.median:,.0f}{most} MHz"
-    if told.power_w is not None:
-        most = f" of {told.power_limit_w:.0f}" if told.power_limit_w else ""
-        yield f"{told.power_w.median:.0f}{most} W"
-    if told.temperature_c is not None:
-        yield f"{told.temperature_c} °C"
-    if told.pcie_generation is not None and told.pcie_width is not None:
-        yield f"PCIe {told.pcie_generation} x{told.pcie_width}"
-    if told.other_processes:
-        held = told.other_process_bytes
+    if telemetry.sm_clock_mhz is not None:
+        most = f" of {telemetry.max_sm_clock_mhz:,}" if telemetry.max_sm_clock_mhz else ""
+        yield f"SM clock {telemetry.sm_clock_mhz.median:,.0f}{most} MHz"
+    if telemetry.power_w is not None:
+        most = f" of {telemetry.power_limit_w:.0f}" if telemetry.power_limit_w else ""
+        yield f"{telemetry.power_w.median:.0f}{most} W"
+    if telemetry.temperature_c is not None:
+        yield f"{telemetry.temperature_c} °C"
+    if telemetry.pcie_generation is not None and telemetry.pcie_width is not None:
+        yield f"PCIe {telemetry.pcie_generation} x{telemetry.pcie_width}"
+    if telemetry.other_processes:
+        held = telemetry.other_process_bytes
         memory = f" with {held / 1e9:.1f} GB" if held is not None else ""
-        yield f"{told.other_processes} other processes{memory}"
-    for reason, share in told.throttle_shares.items():
+        yield f"{telemetry.other_processes} other processes{memory}"
+    for reason, share in telemetry.throttle_shares.items():
         yield f"{reason} {100 * share:.0f} %"
 
 

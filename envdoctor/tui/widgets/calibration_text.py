@@ -175,13 +175,15 @@ def telemetry_table(runs: Iterable[CalibrationRun]) -> Table:
     return table
 
 
-def _telemetry(told: Telemetry) -> tuple[str, ...]:
-    clock = f"{told.sm_clock_mhz.median:.0f} MHz" if told.sm_clock_mhz else ""
-    power = f"{told.power_w.median:.0f} W" if told.power_w else ""
-    if power and told.power_limit_w:
-        power += f" of {told.power_limit_w:.0f} W"
-    heat = f"{told.temperature_c} °C" if told.temperature_c is not None else ""
-    held = ", ".join(f"{name} {100 * part:.0f} %" for name, part in told.throttle_shares.items())
+def _telemetry(telemetry: Telemetry) -> tuple[str, ...]:
+    clock = f"{telemetry.sm_clock_mhz.median:.0f} MHz" if telemetry.sm_clock_mhz else ""
+    power = f"{telemetry.power_w.median:.0f} W" if telemetry.power_w else ""
+    if power and telemetry.power_limit_w:
+        power += f" of {telemetry.power_limit_w:.0f} W"
+    heat = f"{telemetry.temperature_c} °C" if telemetry.temperature_c is not None else ""
+    held = ", ".join(
+        f"{name} {100 * part:.0f} %" for name, part in telemetry.throttle_shares.items()
+    )
     return clock, power, heat, held
 
 
