@@ -8,6 +8,7 @@ from envdoctor.api import (
     Container,
     CudaInit,
     Driver,
+    Environment,
     Evidence,
     Findings,
     GpuTrace,
@@ -106,15 +107,18 @@ def container_no_gpu_runtime(
     wanted: Wanted,
     trace: GpuTrace,
     site: Site,
+    environment: Environment | None,
 ) -> Findings:
     """A GPU that torch wants, and a container without its nodes, or without its libraries."""
     if not site.contained or wanted.gpu != "yes" or not trace.visible:
         return
     if any(gpu.torch_index is not None for gpu in trace.gpus):
         return
-    what = _what_is_missing(driver, init)
+    capabilities = environment.variables.get("NVIDIA_DRIVER_CAPABILITIES") if environment else None
+    what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
+    lacks_compute = what == _WITHOUT_COMPUTE
     visible = container.nvidia_visible_devices
     nodes = " ".join(driver.device_nodes) or "none"
     yield CONTAINER_NO_GPU_RUNTIME.finding(
@@ -135,16 +139,23 @@ def container_no_gpu_runtime(
                 else ()
             ),
         ),
-        fixes=(system.give_gpus(site),),
+        fixes=(system.allow_compute(site) if lacks_compute else system.give_gpus(site),),
     )
 
 
-def _what_is_missing(driver: Driver, init: CudaInit | None) -> str | None:
+_WITHOUT_COMPUTE = (
+    "the capability `compute`: NVIDIA_DRIVER_CAPABILITIES leaves it out, so libcuda.so.1 is missing"
+)
+
+
+def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | None) -> str | None:
     if not driver.device_nodes:
         return "access to the machine's NVIDIA GPU"
-    if init is not None and init.status == "libcuda-missing":
-        return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
-    return None
+    if init is None or init.status != "libcuda-missing":
+        return None
+    if capabilities is not None and not {"compute", "all"} & set(capabilities.split(",")):
+        return _WITHOUT_COMPUTE
+    return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
 
 
 def _on_the_bus(trace: GpuTrace) -> Iterator[Evidence]:

@@ -7,6 +7,7 @@ from envdoctor.api import (
     Confidence,
     CudaInit,
     Driver,
+    Environment,
     Evidence,
     Findings,
     Fix,
@@ -18,7 +19,6 @@ from envdoctor.api import (
     Safety,
     Severity,
     Site,
-    TorchFirstUse,
     check,
     gpu_nodes,
     system,
@@ -57,6 +57,17 @@ MIG_NO_INSTANCES = Code(
     message="MIG mode is on and there is no instance, so that CUDA finds no device",
     detailed="MIG mode is on for {gpu}, and CUDA finds no instance of it",
 )
+MIG_UUID_STALE = Code(
+    id="ED221",
+    name="mig-uuid-stale",
+    family="mig-uuid-config",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.NVML,
+    breaks="compute:gpu",
+    message="CUDA_VISIBLE_DEVICES names a MIG instance that is not there",
+    detailed="CUDA_VISIBLE_DEVICES names the MIG instance `{value}`, and CUDA finds no device",
+)
 CONTAINER_LOST_GPU = Code(
     id="ED216",
     name="container-lost-gpu",
@@ -67,17 +78,6 @@ CONTAINER_LOST_GPU = Code(
     breaks="compute:gpu",
     message="this container has lost access to its GPU: the nodes are there, and the device cgroup "
     "refuses them",
-)
-ECC_ERROR = Code(
-    id="ED223",
-    name="ecc-error",
-    family="gpu-hw-fault",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.BUS,
-    breaks="compute:gpu",
-    message="the memory of a GPU has an error that ECC cannot correct",
-    detailed="the memory of {subjects} has an error that ECC cannot correct",
 )
 GPUS_NOT_LISTED = Code(
     id="ED226",
@@ -228,37 +228,29 @@ def mig_no_instances(gpus: Gpus, trace: GpuTrace, init: CudaInit, site: Site) ->
         )
 
 
-@check(ECC_ERROR)
-def ecc_error(used: TorchFirstUse, trace: GpuTrace, site: Site) -> Findings:
-    """The first operation ends with an ECC error: the GPU's memory is at fault."""
-    for use in used.operations:
-        gpu = trace.of_torch(_number(use.device))
-        if gpu is None or "uncorrectable ecc error" not in (use.error or "").lower():
-            continue
-        index = gpu.nvml_index if gpu.nvml_index is not None else gpu.torch_index
-        yield ECC_ERROR.finding(
-            subjects=(gpu.subject,),
-            evidence=(Evidence(label=use.operation, value=use.error or "", source=use.device),),
-            fixes=(
-                system.on_host(
-                    site,
-                    "end the processes on the GPU and reset it, or restart the machine: a reset "
-                    "remaps rows and retires pages that are pending",
-                    f"nvidia-smi -i {index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
-                    f"sudo nvidia-smi -i {index} --gpu-reset",
-                ),
-                Fix(
-                    summary="if it comes back, have the card replaced (RMA)",
-                    where=Place.FIRMWARE,
-                ),
+@check(MIG_UUID_STALE)
+def mig_uuid_stale(environment: Environment, init: CudaInit, trace: GpuTrace) -> Findings:
+    """Instances get a new UUID whenever they are made anew."""
+    value = environment.variables.get("CUDA_VISIBLE_DEVICES", "").strip()
+    if not value.startswith("MIG-") or (init.code != 100 and init.device_count != 0):
+        return
+    if not trace.visible:
+        return
+    yield MIG_UUID_STALE.finding(
+        value=value,
+        evidence=(
+            Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),
+            Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda"),
+        ),
+        fixes=(
+            Fix(
+                summary="name an instance that is there; a process sees one instance alone",
+                commands=("nvidia-smi -L", "export CUDA_VISIBLE_DEVICES=MIG-..."),
+                safety=Safety.SAFE,
             ),
-            notes=("NVIDIA GPU Memory Error Management (docs.nvidia.com/deploy)",),
-        )
-
-
-def _number(device: str) -> int:
-    number = device.rpartition(":")[2]
-    return int(number) if number.isdigit() else -1
+        ),
+        notes=("NVIDIA MIG User Guide, device names",),
+    )
 
 
 @check(GPUS_NOT_LISTED)

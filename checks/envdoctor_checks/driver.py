@@ -92,6 +92,19 @@ OPEN_MODULE_REQUIRED = Code(
     explains=("ED200", "ED226"),
 )
 
+PROPRIETARY_MODULE_REQUIRED = Code(
+    id="ED222",
+    name="proprietary-module-required",
+    family="wrong-module-flavor",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="this GPU is older than NVIDIA's open kernel modules serve, and these are loaded",
+    detailed="{gpu} is older than NVIDIA's open kernel modules serve, and these are loaded"
+    "{release}",
+    explains=("ED200", "ED226"),
+)
 PTX_TOO_NEW = Code(
     id="ED220",
     name="ptx-too-new",
@@ -106,6 +119,10 @@ PTX_TOO_NEW = Code(
 
 _WITH_PTX = ("vllm",)
 """Packages whose kernels are in part PTX, compiled by the driver at their first use."""
+
+_OPEN_FROM = (7, 5)
+"""The open kernel modules serve GPUs with a GPU System Processor, from Turing on (NVIDIA
+open-gpu-kernel-modules, README, "Compatible GPUs")."""
 
 _OPEN_ONLY = 10
 """GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
@@ -183,10 +200,15 @@ def driver_too_old(
     if floor is None or driver_runs(release.release, build.cuda, known, os=numbering) is not False:
         return
     minimum = floor.min_release_windows if release.windows else floor.min_release_linux
-    update = system.update_driver(site, minimum, newest=_ceiling(trace, known))
+    ceiling = _ceiling(trace, known)
     other = prescribed(prescription, "install a build that this driver runs")
-    # In a container the driver is another's; the build is ours.
-    fixes = (other, update) if site.contained else (update, other)
+    update = system.update_driver(site, minimum, newest=ceiling)
+    if ceiling is not None and int(ceiling) < int(minimum.partition(".")[0]):
+        # No driver serves both this GPU and this build.
+        fixes: tuple[Fix, ...] = (other,)
+    else:
+        # In a container the driver is another's; the build is ours.
+        fixes = (other, update) if site.contained else (update, other)
     yield DRIVER_TOO_OLD.finding(
         release=release.release,
         version=build.version,
@@ -323,6 +345,35 @@ def open_module_required(
                 "from Blackwell on NVIDIA ships the open kernel modules only (NVIDIA Driver "
                 "Installation Guide)",
             ),
+        )
+
+
+@check(PROPRIETARY_MODULE_REQUIRED)
+def proprietary_module_required(
+    trace: GpuTrace, driver: Driver, release: DriverRelease, site: Site
+) -> Findings:
+    """A GPU from before Turing under the open modules: the driver does not list it."""
+    if driver.flavor != "open" or site.jetson:
+        return
+    for gpu in trace.visible:
+        capability = gpu.compute_capability
+        if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
+            continue
+        if _minor(capability) >= _OPEN_FROM:
+            continue
+        yield PROPRIETARY_MODULE_REQUIRED.finding(
+            subjects=(gpu.subject,),
+            gpu=_described(gpu),
+            release=f" ({release.release})" if release.release else "",
+            evidence=(
+                Evidence(label="kernel module", value="open", source="/proc/driver/nvidia/version"),
+                Evidence(
+                    label="PCI device",
+                    value=f"10de:{gpu.device_id}, {gpu.architecture}",
+                    source=f"/sys/bus/pci/devices/{gpu.pci_address}",
+                ),
+            ),
+            fixes=(system.proprietary_module(site, (release.release or "").partition(".")[0]),),
         )
 
 

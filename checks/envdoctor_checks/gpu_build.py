@@ -84,7 +84,7 @@ NO_NVIDIA_GPU = Code(
     layer=Layer.BUS,
     breaks="compute:gpu",
     message="no NVIDIA GPU is visible",
-    detailed="{subject_text}, and no NVIDIA GPU is visible",
+    detailed="{subject_text}, and {none}",
 )
 ROCM_CUDA_MIX = Code(
     id="ED414",
@@ -335,6 +335,7 @@ def no_nvidia_gpu(
     if pci is None and (nvml is None or nvml.status == "ok"):
         return
     expected = wanted.gpu == "yes"
+    unusable = next((gpu.unwanted for gpu in trace.gpus), None)
     amd = pci is not None and any(one.vendor_id == _AMD for one in pci.devices)
     if expected and amd and build is not None and build.cuda:
         return
@@ -345,8 +346,9 @@ def no_nvidia_gpu(
         subject_text=f"torch {build.version} is built for CUDA {cuda}"
         if build and cuda
         else "a GPU is expected",
+        none=f"no GPU here can be used: {unusable}" if unusable else "no NVIDIA GPU is visible",
         evidence=(
-            Evidence(label="NVIDIA devices", value="none", source=where),
+            Evidence(label="NVIDIA devices", value=str(len(trace.gpus) or "none"), source=where),
             *((Evidence(label="NVML", value=nvml.status, source="NVML"),) if nvml else ()),
             *(
                 Evidence(label=gpu.described, value=gpu.unwanted, source="the GPUs of the machine")

@@ -113,6 +113,7 @@ def numpy_cannot_be_used(
     is_abi = built_for_1 or _NUMPY_ABI.search(text) is not None
     used = Evidence(label="torch.zeros(1).numpy()", value=text, source="torch")
     yield (NUMPY_ABI_MISMATCH if is_abi else NUMPY_UNUSABLE).finding(
+        severity=Severity.WARNING if "without NumPy" in text else Severity.ERROR,
         confidence=Confidence.CERTAIN if error else Confidence.LIKELY,
         version=build.version,
         numpy=version,

@@ -201,6 +201,26 @@ def open_module(site: Site, branch: str) -> Fix:
     )
 
 
+def proprietary_module(site: Site, branch: str) -> Fix:
+    """Replace the open flavour of the kernel module by the proprietary one."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary="hardware.nvidia.open = false; in configuration.nix, then "
+            "`sudo nixos-rebuild switch`"
+        )
+    commands = {
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}", "sudo reboot"),
+        "debian": ("sudo apt-get install nvidia-kernel-dkms", "sudo reboot"),
+        "arch": ("sudo pacman -S nvidia-dkms", "sudo reboot"),
+    }.get(site.os_family, ())
+    return on_host(
+        site,
+        "install the proprietary kernel modules of the driver in place of the open ones, of a "
+        "branch that still serves this GPU",
+        *commands,
+    )
+
+
 def restart(site: Site, because: str) -> Fix:
     """Restart the machine."""
     return on_host(site, f"restart the machine: {because}", "sudo reboot")
@@ -270,6 +290,20 @@ def give_gpus(site: Site) -> Fix:
         ("start this container with access to the host's GPUs", (), Place.HOST),
     )
     return Fix(summary=summary, commands=commands, where=where)
+
+
+def allow_compute(site: Site) -> Fix:
+    """Let the container runtime bring in libcuda."""
+    engine = {"podman": "podman", "docker": "docker"}.get(site.container)
+    commands = (
+        (f"{engine} run -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...",) if engine else ()
+    )
+    return Fix(
+        summary="start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or set it so "
+        "in the image",
+        commands=commands,
+        where=Place.HOST,
+    )
 
 
 def more_shared_memory(site: Site) -> Fix:
