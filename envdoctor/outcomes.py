@@ -249,7 +249,8 @@ def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> O
 
 
 def _of_failure(use: FirstUse) -> str:
-    return f"{use.operation}: {(use.error or '').strip().splitlines()[0]}"
+    first = next(iter((use.error or "").strip().splitlines()), "it fails without a word")
+    return f"{use.operation}: {first}"
 
 
 def _compute_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Iterator[Outcome]:

@@ -1,6 +1,6 @@
 """A calibration in a file: the measurements are read, what follows from them is worked out anew.
 
-tests/documents holds what envdoctor 0.1.0 wrote with schema 1, whose calibration still held its
+tests/documents/v1 holds what envdoctor 0.1.0 wrote with schema 1, whose calibration still held its
 assessment: captured on a machine with two CPUs; of the facts of the report a part was kept.
 """
 
@@ -22,9 +22,9 @@ from envdoctor.render.json import render_json
 from envdoctor.report import Report
 from tests.support.doctor import envdoctor, validator
 
-DOCUMENTS = Path(__file__).parents[1] / "documents"
-REPORT = DOCUMENTS / "report-schema-1.json"
-RESULT = DOCUMENTS / "calibrate-schema-1.json"
+DOCUMENTS = Path(__file__).parents[1] / "documents" / "v1"
+REPORT = DOCUMENTS / "report-calibrated.json"
+RESULT = DOCUMENTS / "calibrate.json"
 
 
 def diagnosed(path: Path) -> Report:
