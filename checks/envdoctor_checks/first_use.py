@@ -169,9 +169,7 @@ _READINGS = (
         note="NVIDIA GPU Memory Error Management (docs.nvidia.com/deploy)",
     ),
     Reading(
-        text=re.compile(
-            r"devices? .{0,40}(busy or unavailable|in exclusive)|exclusive.process", re.IGNORECASE
-        ),
+        text=re.compile(r"busy or unavailable|exclusive.process", re.IGNORECASE),
         code=GPU_BUSY,
         fixes=_of_busy,
         note="cudaErrorDevicesUnavailable, 46 (CUDA Runtime API, cudaError)",
