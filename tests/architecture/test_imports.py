@@ -135,3 +135,29 @@ def test_the_json_path_never_loads_textual_or_torch() -> None:
         "    envdoctor.cli.cli.main(['check', '--static', '--json'], standalone_mode=False)"
     )
     assert not modules_after(code) & {"textual", "rich", "torch", "pynvml"}
+
+
+def test_facts_are_collected_where_textual_is_not_installed(tmp_path: Path) -> None:
+    """The package keeps it as a dependency; a collector on a cluster's node need not have it."""
+    without = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('textual', 'rich'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "sys.argv = ['envdoctor', 'collect', '--static', '-o', sys.argv[1]]\n"
+        "from envdoctor.__main__ import main\n"
+        "main()\n"
+    )
+    written = tmp_path / "facts.json"
+    done = subprocess.run(
+        [sys.executable, "-c", without, str(written)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"TorchBuild"' in written.read_text()
