@@ -34,6 +34,7 @@ DAMAGED_INSTALL = Code(
     severity=Severity.ERROR,
     topic="python",
     layer=Layer.FILES,
+    breaks="import:torch",
     message="installed files differ from those that their distribution brought",
     detailed="{count} of the files of {distribution} {version} differ from those it installed: "
     "`{file}` {what}",
@@ -160,6 +161,7 @@ def damaged_install(
         yield DAMAGED_INSTALL.finding(
             subjects=(item.name,),
             severity=severity,
+            breaks=_broken_by(item.name),
             distribution=item.name,
             version=item.version,
             count=item.damaged_count,
@@ -171,6 +173,18 @@ def damaged_install(
             ),
             fixes=(restore(item.name, item.version, target=target, installer=installer),),
         )
+
+
+_OWN_OUTCOME = {
+    "triton": ("compile",),
+    "pytorch-triton": ("compile",),
+    **{name: (f"import:{name}",) for name in ("numpy", "torchvision", "torchaudio", "torchtext")},
+}
+
+
+def _broken_by(distribution: str) -> tuple[str, ...]:
+    """What damage to a distribution breaks: its own import, or torch and all that rests on it."""
+    return _OWN_OUTCOME.get(distribution, ("import:torch", "compute:gpu"))
 
 
 def _needed_by_torch(distributions: Distributions) -> frozenset[str]:

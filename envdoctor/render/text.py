@@ -30,7 +30,7 @@ _PLAIN = "\x1b[0m"
 
 VERDICTS = {
     Verdict.BROKEN: "PyTorch does not work here",
-    Verdict.INCOMPLETE: "no error was found, but something that is wanted could not be tried",
+    Verdict.INCOMPLETE: "no error was found, but not all could be tried",
     Verdict.DEGRADED: "PyTorch works, but slower or at risk",
     Verdict.UNPROVEN: "no error was found in what was looked at; not all was tried",
     Verdict.HEALTHY: "no problem was found",
@@ -135,7 +135,7 @@ def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> 
         for other in consequences:
             label = f"{other.severity.value}[{other.code}] {other.name}"
             lines += _labelled("and so", f"{label}: {other.message}")
-            lines += [f"  {line}" for line in _evidence(other.evidence)]
+            lines += [f"  {line}" for line in _evidence(other.evidence, WIDTH - 2)]
         yield "\n".join(lines)
 
 
@@ -155,12 +155,12 @@ def _details(finding: Finding) -> Iterator[str]:
     yield from _labelled("page", f"envdoctor {finding.page}")
 
 
-def _evidence(evidence: Iterable[Evidence]) -> Iterator[str]:
+def _evidence(evidence: Iterable[Evidence], width: int = WIDTH) -> Iterator[str]:
     label = "evidence"
     for item in evidence:
         text = f"{item.label}: {item.value}"
         together = f"{text}  ({item.source})"
-        if len(together) + _LABEL <= WIDTH:
+        if len(together) + _LABEL <= width:
             yield from _labelled(label, together)
         else:
             yield from _labelled(label, text)

@@ -33,8 +33,8 @@ def test_every_file_is_of_schema_1_and_has_its_test() -> None:
     [
         ("facts.json", "healthy", None),
         ("facts-static.json", "unproven", None),
-        ("facts-library-removed.json", "broken", "missing-library"),
-        ("report-library-removed.json", "broken", "missing-library"),
+        ("facts-library-removed.json", "broken", "damaged-install"),
+        ("report-library-removed.json", "broken", "damaged-install"),
     ],
 )
 def test_its_facts_are_diagnosed(name: str, verdict: str, first: str | None) -> None:
@@ -67,7 +67,7 @@ def test_the_view_shows_it(tmp_path: Path) -> None:
     picture = tmp_path / "view.svg"
     report = V1 / "report-library-removed.json"
     assert envdoctor("tui", report, "--screenshot", picture).exit_code == 1
-    assert "missing-library" in picture.read_text()
+    assert "damaged-install" in picture.read_text()
 
 
 def test_its_calibration_is_a_measurement_still() -> None:

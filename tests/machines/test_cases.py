@@ -64,8 +64,8 @@ def test_every_golden_belongs_to_a_case() -> None:
 OF_CAPTURED = {
     "healthy-cpu": ("healthy", None),
     "import-aborts": ("broken", "damaged-install"),
-    "library-removed": ("broken", "missing-library"),
-    "library-truncated": ("broken", "unreadable-library"),
+    "library-removed": ("broken", "damaged-install"),
+    "library-truncated": ("broken", "damaged-install"),
     "shadowed-by-the-folder": ("broken", "module-shadowing"),
     "static": ("unproven", None),
     "without-torch": ("broken", "torch-not-installed"),

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from envdoctor.api import Environment, Gpu, Gpus, Observed, Snapshot, TorchDevice
+from envdoctor.api import (
+    Environment,
+    FirstUse,
+    Gpu,
+    Gpus,
+    Observed,
+    Snapshot,
+    TorchDevice,
+    TorchFirstUse,
+)
 from envdoctor.diagnose import diagnose
 from envdoctor.findings import Verdict
 from envdoctor.knowledge import Knowledge, load
@@ -32,6 +41,12 @@ def on_gpus(name: str, count: int, **variables: str) -> Report:
     return report_on(
         machine(
             Gpus(devices=tuple(Gpu(**one) for one in facts)),
+            TorchFirstUse(
+                operations=tuple(
+                    FirstUse(device=device, operation="matmul")
+                    for device in ("cpu", *(f"cuda:{index}" for index in range(count)))
+                )
+            ),
             TorchRuntime={"device_count": count, "devices": devices},
             CudaInit={"device_count": count},
             Environment={"variables": variables},

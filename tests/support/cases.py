@@ -58,6 +58,9 @@ OF_THE_TARGET = (
     TorchRuntime,
     TorchFirstUse,
 )
+LATE = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")
+OFF = Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
+WSL_DRIVER = {"loaded": False, "release": None, "modules": (), "device_nodes": ("/dev/dxg",)}
 NOT_REACHED = Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
 
 
@@ -415,11 +418,25 @@ CASES: dict[str, Case] = {
             CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
             PciGpus(devices=()),
             Container={"wsl": 2},
-            Driver={"loaded": False, "release": None, "modules": (), "device_nodes": ("/dev/dxg",)},
+            Driver={**WSL_DRIVER, "libcuda_files": ("/usr/lib/wsl/lib/libcuda.so.1",)},
             TorchRuntime=NO_CUDA,
         ),
         "wsl-libcuda",
         1,
+    ),
+    "wsl-without-nvidia": Case(
+        machine(
+            NO_LIBRARY,
+            NO_GPUS,
+            CPU_USE,
+            CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
+            PciGpus(devices=()),
+            Container={"wsl": 2},
+            Driver={**WSL_DRIVER, "libcuda_files": ()},
+            TorchRuntime=NO_CUDA,
+        ),
+        "no-nvidia-gpu",
+        0,
     ),
     "gcc-too-new-for-nvcc": Case(
         machine(
@@ -435,10 +452,17 @@ CASES: dict[str, Case] = {
     ),
     "nvml-timed-out": Case(
         machine(
-            (Nvml, Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")),
-            (Gpus, Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")),
+            (Nvml, LATE),
+            (Gpus, LATE),
         ),
         None,
-        3,
+        0,
     ),
+    "nothing-answers-in-time": Case(
+        machine(*((kind, LATE) for kind in (Nvml, Gpus, TorchRuntime, TorchFirstUse))), None, 3
+    ),
+    "nothing-was-run": Case(
+        machine(*((kind, OFF) for kind in (TorchImport, TorchRuntime, TorchFirstUse))), None, 0
+    ),
+    "nothing-is-known": Case(Snapshot(), None, 3),
 }

@@ -8,9 +8,6 @@ from envdoctor.outcomes import Outcome
 from envdoctor.report import Report
 
 WANTED = ("yes", "unknown")
-AWAITED = ("ED100",)
-"""Codes whose check does not say yet what they break."""
-
 OF_ANY_MACHINE = (Layer.INTERPRETER, Layer.FILES, Layer.LIBRARIES, Layer.BUILD, Layer.IMPORT)
 
 
@@ -29,8 +26,6 @@ def violations(report: Report) -> list[str]:
 def _working_is_not_broken(report: Report) -> Iterator[str]:
     """I1: no error where every wanted outcome of its subject was seen to work."""
     for finding in _errors(report):
-        if finding.code in AWAITED:
-            continue
         broken = [one for one in report.outcomes if _breaks(finding, one)]
         fails = any(one.wanted in WANTED and one.state != "works" for one in broken)
         sure = finding.confidence is Confidence.CERTAIN and finding.layer in OF_ANY_MACHINE
