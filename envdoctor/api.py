@@ -12,16 +12,18 @@ from envdoctor.plugins import (
     Findings,
     Plugin,
     Probe,
-    StageResult,
     Where,
     check,
     derive,
 )
+from envdoctor.probes.context import Context
+from envdoctor.probes.stage import Stage, StageResult
 
 __all__ = [
     "Check",
     "Code",
     "Confidence",
+    "Context",
     "Cost",
     "Derivation",
     "Evidence",
@@ -37,6 +39,7 @@ __all__ = [
     "Safety",
     "Severity",
     "Snapshot",
+    "Stage",
     "StageResult",
     "Unknown",
     "Where",

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Protocol, TextIO
 
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 
 SLOW_AFTER_S = 5.0
 """A probe that takes longer is announced with its reason where there is no terminal."""

@@ -1,11 +1,12 @@
-"""The calibration that runs in the target interpreter: `TARGET -B worker.py FD SETTINGS`.
+"""The calibration that runs in the target interpreter: `TARGET -B worker.py FD SETTINGS DOCTOR`.
 
-FD takes one JSON object a line, SETTINGS is JSON. `worker.py peer ...` is a process of an
-all-reduce. Needs Python 3.8, torch, and nothing else.
+FD takes one JSON object a line, SETTINGS is JSON, DOCTOR is the process that started this one.
+`worker.py peer ...` is a process of an all-reduce. Needs Python 3.8, torch, and nothing else.
 """
 
 import importlib.util
 import os
+import runpy
 import sys
 
 
@@ -29,9 +30,17 @@ def _package(module):
     return importlib.import_module("envdoctor_calibration." + module)
 
 
+def _tether(parent):
+    """Die with the process that started this one."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    runpy.run_path(os.path.join(here, "probes", "target", "tether.py"))["tether"](parent)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "peer":
+        _tether(os.getppid())
         fd, backend, rank, names, store = sys.argv[2:]
         _package("peers").be_peer(int(fd), backend, int(rank), names.split(","), store)
     else:
+        _tether(int(sys.argv[3]))
         _package("main").main(int(sys.argv[1]), sys.argv[2])

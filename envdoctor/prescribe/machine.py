@@ -100,7 +100,7 @@ def _system(host: Host | None) -> str:
 
 
 def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
-    said = (interpreter.machine if interpreter else "") or (host.machine if host else "")
+    said = (interpreter.machine if interpreter else "") or ((host.machine if host else None) or "")
     said = said or "x86_64"
     return {"AMD64": "x86_64", "amd64": "x86_64"}.get(said, said)
 
@@ -132,7 +132,7 @@ def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
     if gpus and all(gpu.compute_capability in _ORDINARY_JETSONS for gpu in gpus):
         return False
     names = " ".join(gpu.name for gpu in gpus)
-    kernel = host.kernel if host else ""
+    kernel = (host.kernel if host else None) or ""
     return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from envdoctor.calibration.runner import Progress
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report

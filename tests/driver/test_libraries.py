@@ -8,7 +8,8 @@ import pytest
 
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.machine import CudaInit, Gpus, Nvml
-from envdoctor.probes.driver_api import ask, decode_cuda_init, decode_nvml
+from envdoctor.probes.context import context_of
+from envdoctor.probes.driver_api import ask, observe_cuda_init, observe_nvml
 from envdoctor.probes.run import Children
 from tests.support.doctor import names, report_of
 from tests.support.patients import empty_patient, fake_torch
@@ -42,13 +43,14 @@ def nvml(build: Build, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_nvml_shows_a_gpu(nvml: Callable[..., None], children: Children, tmp_path: Path) -> None:
     nvml()
-    facts = decode_nvml(children)
+    facts = observe_nvml(context_of(children))
     assert isinstance(facts[Nvml], Observed)
     assert facts[Nvml].value == Nvml(
         status="ok",
         driver_release="535.183.01",
         driver_cuda="12.2",
         library=str(tmp_path / "lib" / "libnvidia-ml.so.1"),
+        device_count=1,
     )
     (gpu,) = facts[Gpus].value.devices
     assert (gpu.name, gpu.compute_capability) == ("NVIDIA A100-SXM4-80GB", "8.0")
@@ -59,14 +61,14 @@ def test_nvml_shows_a_gpu(nvml: Callable[..., None], children: Children, tmp_pat
 
 def test_a_version_mismatch_has_its_name(nvml: Callable[..., None], children: Children) -> None:
     nvml("INIT_STATUS=18")
-    facts = decode_nvml(children)
+    facts = observe_nvml(context_of(children))
     assert facts[Nvml].value.status == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
     assert isinstance(facts[Gpus], Unknown)
 
 
 def test_a_library_that_aborts_is_a_fact(nvml: Callable[..., None], children: Children) -> None:
     nvml("CRASH")
-    facts = decode_nvml(children)
+    facts = observe_nvml(context_of(children))
     assert facts[Nvml] == Unknown(
         reason=Reason.CRASHED, detail="the library ended the probe by SIGABRT"
     )
@@ -74,7 +76,7 @@ def test_a_library_that_aborts_is_a_fact(nvml: Callable[..., None], children: Ch
 
 def test_a_library_that_hangs_is_given_up(nvml: Callable[..., None], children: Children) -> None:
     nvml("HANG")
-    answer = ask("nvml_child.py", children, limit_s=1.0)
+    answer = ask("nvml_child.py", context_of(children), limit_s=1.0)
     assert isinstance(answer, Unknown)
     assert answer.reason is Reason.TIMED_OUT
 
@@ -84,7 +86,7 @@ def test_a_file_that_is_no_library(
 ) -> None:
     (tmp_path / "libnvidia-ml.so.1").write_bytes(b"\x7fELF not really")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    facts = decode_nvml(children)
+    facts = observe_nvml(context_of(children))
     assert facts[Nvml].value.status == "NVML_ERROR_LIBRARY_NOT_FOUND"
 
 
@@ -102,7 +104,7 @@ def test_cu_init(
 ) -> None:
     folder = build("cuda.c", "libcuda.so.1", *defines)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
-    value = decode_cuda_init(children)[CudaInit].value
+    value = observe_cuda_init(context_of(children))[CudaInit].value
     assert (value.status, value.device_count, value.driver_cuda) == (status, count, "12.2")
     assert value.library == str(folder / "libcuda.so.1")
 
@@ -111,7 +113,7 @@ def test_without_a_driver_libcuda_is_missing(
     children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
-    value = decode_cuda_init(children)[CudaInit].value
+    value = observe_cuda_init(context_of(children))[CudaInit].value
     assert value.status in ("libcuda-missing", "ok"), "a machine with a driver may run the tests"
 
 

@@ -171,7 +171,7 @@ class Miniature:
             cuda_major="12",
         )
         environment = {**os.environ, **(variables or {})}
-        system = system_of(executable, environment, cpu_flags=cpu_flags())
+        system = system_of(executable, environment, cpu_flags=cpu_flags(Path("/proc/cpuinfo")))
         return resolve(program, system, Surroundings(distributions=self.distributions().items))
 
     def run(self, variables: dict[str, str] | None = None) -> Truth:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.collect import ProbeEvent, collect
+from envdoctor.collect import collect
+from envdoctor.events import ProbeEvent
 from envdoctor.options import Options
 from envdoctor.plugins import Loaded, Where, load_plugins
 from envdoctor.probes.run import Children

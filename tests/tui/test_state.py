@@ -6,7 +6,7 @@ import pytest
 from envdoctor.api import Gpu
 from envdoctor.calibration.runner import Progress
 from envdoctor.calibration.telemetry import Sample
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,
