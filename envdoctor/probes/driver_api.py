@@ -60,7 +60,8 @@ def observe_nvml(context: Context) -> dict[type[Fact], Known]:
 def _nvml(answer: dict[str, Any], context: Context) -> Nvml:
     refusal = answer["refusal"]
     unloadable = _refused_file(refusal, context)
-    message = f"found at {unloadable} but cannot be loaded: {refusal}" if unloadable else ""
+    why = refusal.removeprefix(f"{unloadable}: ")
+    message = f"found at {unloadable} but cannot be loaded: {why}" if unloadable else ""
     return Nvml(
         status=answer["status"],
         message=message or answer["message"],
