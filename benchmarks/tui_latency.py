@@ -39,7 +39,9 @@ from pathlib import Path
 from textual.events import Key
 from textual.widgets import TabbedContent, Tree
 
+from envdoctor.probes.context import context_of
 from envdoctor.probes.host import read_host
+from envdoctor.probes.run import Children
 from envdoctor.tui.app import DoctorApp
 from envdoctor.tui.model import LiveModel
 
@@ -262,7 +264,7 @@ def main() -> int:
         machine = {
             "date": datetime.date.today().isoformat(),
             "command": " ".join(["python", *sys.argv]),
-            "cpu": read_host().cpu_name,
+            "cpu": read_host(context_of(Children())).cpu_name,
             "cpus": os.cpu_count(),
             "load": os.getloadavg()[0],
         }

@@ -40,12 +40,13 @@ from envdoctor.plugins import (
     Findings,
     Plugin,
     Probe,
-    StageResult,
     Where,
     check,
     derive,
 )
 from envdoctor.prescribe import Prescription
+from envdoctor.probes.context import Context
+from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.repair import Site, prescribed, system
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Check",
     "Code",
     "Confidence",
+    "Context",
     "Cost",
     "Derivation",
     "Evidence",
@@ -74,6 +76,7 @@ __all__ = [
     "Severity",
     "Site",
     "Snapshot",
+    "Stage",
     "StageResult",
     "Topic",
     "Unknown",

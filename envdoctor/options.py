@@ -1,8 +1,7 @@
 """What the user wants of an examination."""
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +12,5 @@ class Options:
     python: str | None = None
     static: bool = False
     deep: bool = False
-    expect: str | None = None
+    expect: Literal["gpu", "cpu"] | None = None
     timeout_s: float = 300.0
-    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

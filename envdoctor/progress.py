@@ -6,7 +6,7 @@ import time
 from typing import TextIO
 
 from envdoctor.calibration.progress import CalibrationProgress
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 
 SLOW_AFTER_S = 5.0
 """A probe that takes longer is announced with its reason where there is no terminal."""

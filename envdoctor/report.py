@@ -143,10 +143,16 @@ def stack_of(snapshot: Snapshot) -> Stack:
         cudnn=decode_cudnn(runtime.cudnn_version if runtime else None) or on_disk("cudnn"),
         nccl=(runtime.nccl_version if runtime else None) or on_disk("nccl"),
         python=interpreter.version if interpreter else target.version if target else None,
-        os=f"{host.os} ({host.machine})" if host else None,
+        os=_os(host),
         glibc=host.glibc if host else None,
         installer=installer.name if installer else None,
     )
+
+
+def _os(host: Host | None) -> str | None:
+    if host is None:
+        return None
+    return f"{host.os} ({host.machine})" if host.machine else host.os
 
 
 def _no_version(_: str) -> None:

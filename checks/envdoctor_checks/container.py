@@ -197,14 +197,15 @@ def container_device_nodes(
 @check(WSL_KERNEL_TOO_OLD)
 def wsl_kernel_too_old(site: Site, host: Host, trace: GpuTrace) -> Findings:
     """WSL2 with a kernel from before CUDA."""
-    numbers = _numbers(host.kernel)
+    kernel = host.kernel or ""
+    numbers = _numbers(kernel)
     if not site.wsl or not numbers or numbers >= _WSL_KERNEL or not trace.visible:
         return
     minimum = ".".join(map(str, _WSL_KERNEL))
     yield WSL_KERNEL_TOO_OLD.finding(
         kernel=".".join(map(str, numbers)),
         minimum=minimum,
-        evidence=(Evidence(label="kernel", value=host.kernel, source="uname -r"),),
+        evidence=(Evidence(label="kernel", value=kernel, source="uname -r"),),
         fixes=(system.update_wsl(site),),
         notes=("NVIDIA CUDA on WSL User Guide, Getting Started",),
     )

@@ -173,7 +173,7 @@ def cuda_does_not_start(
     """cuInit, tried without torch, returns an error."""
     if init.code in (None, 0, 100, 999):
         return
-    kernel = host.kernel if host else ""
+    kernel = (host.kernel if host else None) or ""
     case = Case(init=init, driver=driver, release=release, site=site, trace=trace, kernel=kernel)
     code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
     yield code.finding(

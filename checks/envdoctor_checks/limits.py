@@ -213,7 +213,7 @@ def threads_limited(
 def _usable_cores(limits: Limits, host: Host | None) -> int:
     """How many physical cores the usable CPUs are at least; their sibling threads add little."""
     threads_per_core = float(_LIKELY_THREADS_PER_CORE)
-    if host is not None and host.physical_cpus:
+    if host is not None and host.physical_cpus and host.logical_cpus:
         threads_per_core = max(1.0, host.logical_cpus / host.physical_cpus)
     return max(1, int(limits.usable_cpus / threads_per_core))
 

@@ -115,7 +115,7 @@ def threads_across_numa_nodes(limits: Limits, calibration: Calibration) -> Findi
 @check(CPU_AFFINITY)
 def cpu_affinity(host: Host, limits: Limits) -> Findings:
     """An affinity that leaves this process a part of the machine's CPUs."""
-    if limits.affinity_cpus >= host.logical_cpus:
+    if host.logical_cpus is None or limits.affinity_cpus >= host.logical_cpus:
         return
     yield CPU_AFFINITY.finding(
         usable=limits.affinity_cpus,

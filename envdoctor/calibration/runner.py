@@ -26,7 +26,8 @@ from envdoctor.facts.calibration import (
     Settings,
 )
 from envdoctor.probes.channel import anonymous_file
-from envdoctor.probes.host import read_limits
+from envdoctor.probes.context import context_of
+from envdoctor.probes.limits import read_limits
 from envdoctor.probes.run import Children, ChildResult, Stopping, run_child
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -58,7 +59,7 @@ def calibrate(
     need) is ended. Unknown if nothing could be measured: no torch, or one that does not start.
     """
     started = time.monotonic()
-    settings = _within_limits(settings)
+    settings = _within_limits(settings, children)
     with anonymous_file() as fd:
         sampler = Sampler(children)
         heard = _Heard(
@@ -80,9 +81,9 @@ def calibrate(
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
 
 
-def _within_limits(settings: Settings) -> Settings:
+def _within_limits(settings: Settings, children: Children) -> Settings:
     """The settings with what this process may use; the worker inherits affinity and cgroup."""
-    limits = read_limits()
+    limits = read_limits(context_of(children))
     return msgspec.structs.replace(
         settings,
         usable_cpus=settings.usable_cpus or limits.usable_cpus,
@@ -106,7 +107,7 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
     request = msgspec.json.encode(settings).decode()
     try:
         child = run_child(
-            [python, "-B", str(WORKER), str(heard.fd), request],
+            [python, "-B", str(WORKER), str(heard.fd), request, str(os.getpid())],
             children=children,
             timeout_s=TOTAL_LIMIT_S,
             pass_fds=(heard.fd,),

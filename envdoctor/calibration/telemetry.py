@@ -1,6 +1,7 @@
 """What NVML says while a GPU is measured, from a child of its own: samples, then a summary."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -63,7 +64,8 @@ class Sampler:
 
     def _run(self) -> None:
         with anonymous_file() as fd:
-            command = [sys.executable, "-I", "-m", "envdoctor.calibration.telemetry_child", str(fd)]
+            module = "envdoctor.calibration.telemetry_child"
+            command = [sys.executable, "-I", "-m", module, str(fd), str(os.getpid())]
             self._fd = fd
             try:
                 run_child(

@@ -21,10 +21,9 @@ from envdoctor.facts.calibration import (
 from envdoctor.facts.documents import BadFacts
 from envdoctor.facts.python import Target
 from envdoctor.knowledge import GpuModel, Knowledge
-from envdoctor.probes.choose import choose_target
-from envdoctor.probes.driver import decode_driver
-from envdoctor.probes.driver_api import decode_nvml
-from envdoctor.probes.host import decode_host
+from envdoctor.probes.choose import UnusableTarget, choose_target
+from envdoctor.probes.context import context_of
+from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
 from envdoctor.progress import MeasurementProgress
 from envdoctor.render.json import render_json
@@ -147,20 +146,17 @@ def measured_facts(
     children = Children()
     try:
         with MeasurementProgress(sys.stderr) as progress:
-            facts = choose_target(
-                python,
-                children=children,
-                env=os.environ,
-                cwd=os.getcwd(),
-                doctor=sys.executable,
-                static=False,
-            )
+            context = context_of(children)
+            try:
+                facts = choose_target(python, context=context, doctor=sys.executable).facts
+            except UnusableTarget as error:
+                raise BadInput(str(error)) from error
             target = facts[Target]
             assert isinstance(target, Observed)
             if target.value.problem is not None and python is not None:
                 raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
             # Before anything of ours is on the GPUs.
-            machine = {**decode_host(), **decode_driver(), **decode_nvml(children)}
+            machine = observe_before_measuring(context)
             measured = calibrate(
                 target.value.path,
                 settings,

@@ -1,7 +1,7 @@
 """From the options of a command to reports on standard output, and to the exit code."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -30,7 +30,7 @@ def options_for(python: str | None, options: dict[str, Any]) -> Options:
     )
 
 
-def with_expectation(snapshot: Snapshot, expect: str | None) -> Snapshot:
+def with_expectation(snapshot: Snapshot, expect: Literal["gpu", "cpu"] | None) -> Snapshot:
     """The snapshot with what the user expects now, instead of when it was recorded."""
     if expect is None:
         return snapshot

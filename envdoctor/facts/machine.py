@@ -1,5 +1,7 @@
 """Facts about the machine: hardware, driver, container, environment. Units are in the names."""
 
+from typing import Literal
+
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
@@ -20,26 +22,31 @@ __all__ = [
     "Toolkit",
     "Toolkits",
     "UnansweredGpu",
+    "WorkingFolder",
 ]
 
 
 class Host(Fact):
-    """Operating system and hardware. Sizes are bytes; `glibc` is null where there is none."""
+    """Operating system and hardware. Sizes are bytes.
+
+    `glibc` is null where there is none; what only a running system can tell is null where files
+    alone were read.
+    """
 
     volatile = frozenset({"memory_available_bytes"})
 
     os: str
     os_id: str
     os_version: str
-    kernel: str
-    machine: str
+    kernel: str | None
+    machine: str | None
     glibc: str | None
     cpu_name: str
     cpu_flags: tuple[str, ...]
-    logical_cpus: int
+    logical_cpus: int | None
     physical_cpus: int | None
-    memory_bytes: int
-    memory_available_bytes: int
+    memory_bytes: int | None
+    memory_available_bytes: int | None
 
 
 class Limits(Fact):
@@ -56,9 +63,18 @@ class Limits(Fact):
     cgroup_memory_bytes: int | None
     shm_bytes: int | None
     shm_free_bytes: int | None
-    disk_free_bytes: int | None
     open_files: int | None = None
     numa_nodes: tuple[int, ...] = ()
+
+
+class WorkingFolder(Fact):
+    """The folder in which the doctor was started. It may lie on a file server that does not answer.
+
+    `free_bytes` is what this user may still write there.
+    """
+
+    path: str
+    free_bytes: int
 
 
 class Container(Fact):
@@ -111,7 +127,7 @@ class Driver(Fact):
     release: str | None
     release_source: str = ""
     cuda: str | None = None
-    flavor: str | None = None
+    flavor: Literal["open", "proprietary"] | None = None
     modules: tuple[str, ...] = ()
     device_nodes: tuple[str, ...] = ()
     unusable_nodes: tuple[str, ...] = ()
@@ -120,7 +136,7 @@ class Driver(Fact):
 
 
 class UnansweredGpu(Record):
-    """A GPU that NVML counts and does not answer for; `error` is the name of NVML's error."""
+    """A GPU that NVML counts and gives no handle for; `error` is its name of the reason."""
 
     index: int
     error: str
@@ -129,8 +145,8 @@ class UnansweredGpu(Record):
 class Nvml(Fact):
     """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_...`).
 
-    `device_count` is how many GPUs it counts, `unanswered` those of which it gives no handle.
-    `unloadable` is the file of a libnvidia-ml that is there and cannot be loaded.
+    `device_count` is how many GPUs it counts, and `unanswered` those of them that it cannot show.
+    `unloadable` is a libnvidia-ml that was found and that the loader refuses; `message` says why.
     """
 
     status: str
@@ -234,7 +250,7 @@ class Environment(Fact):
 
 
 class Expectation(Fact):
-    """Which device the user expects torch to use: `gpu`, `cpu`, or null; and who says so."""
+    """Which device the user expects torch to use, null for none in particular; and who says so."""
 
-    device: str | None
+    device: Literal["gpu", "cpu"] | None
     evidence: str = ""

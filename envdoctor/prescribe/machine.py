@@ -97,8 +97,8 @@ def _system(host: Host | None) -> str:
 
 
 def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
-    stated = (interpreter.machine if interpreter else "") or (host.machine if host else "")
-    stated = stated or "x86_64"
+    by_host = host.machine if host else None
+    stated = (interpreter.machine if interpreter else None) or by_host or "x86_64"
     return {"AMD64": "x86_64", "amd64": "x86_64"}.get(stated, stated)
 
 
@@ -129,7 +129,7 @@ def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
     if gpus and all(gpu.compute_capability in _ORDINARY_JETSONS for gpu in gpus):
         return False
     names = " ".join(gpu.name for gpu in gpus)
-    kernel = host.kernel if host else ""
+    kernel = (host.kernel if host else None) or ""
     return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))
 
 

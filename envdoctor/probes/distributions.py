@@ -1,6 +1,7 @@
 """The installed distributions, read from their metadata folders; pip is not asked."""
 
 import email.parser
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,14 +9,15 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from envdoctor.facts.python import Distribution, Distributions
+from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 
 _SUFFIXES = (".dist-info", ".egg-info")
 
 
-def search_path(sys_path: Sequence[str], cwd: str) -> tuple[Path, ...]:
+def search_path(sys_path: Sequence[str], cwd: str, context: Context) -> tuple[Path, ...]:
     """The folders of a module path, each once; an empty entry is the current directory."""
-    folders = (Path(entry or cwd) for entry in sys_path)
+    folders = (context.path(os.path.join(cwd, entry)) for entry in sys_path)
     return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
 
 

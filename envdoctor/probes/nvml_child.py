@@ -1,26 +1,48 @@
-"""Asks NVML for the driver and the GPUs; run as `python -I nvml_child.py FD`, so that a library
-that crashes or hangs takes only this process with it."""
+"""Asks NVML for the driver and the GPUs; run as `python -I nvml_child.py FD DOCTOR`, so that a
+library that crashes or hangs takes only this process with it."""
 
+import ctypes
 import json
 import os
+import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pynvml
 
 
-def main(fd: int) -> None:
+def main(fd: int, doctor: int) -> None:
     """Write one JSON object: `status`, and what NVML says where it is `ok`."""
+    answer: dict[str, Any] = {
+        "status": "ok",
+        "message": "",
+        "refusal": "",
+        "driver_release": None,
+        "driver_cuda": None,
+        "device_count": None,
+        "unanswered": [],
+        "gpus": [],
+    }
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        answer: dict[str, Any] = {"status": error_name(error), "message": str(error), "gpus": []}
+        answer.update(status=error_name(error), message=str(error), refusal=refusal())
     else:
-        answer = {"status": "ok", **versions()}
-        answer["gpus"] = [gpu for gpu in map(describe, range(count())) if gpu]
+        answer.update(versions())
+        answer.update(devices(doctor))
     answer["library"] = mapped_library()
     os.write(fd, json.dumps(answer).encode())
+
+
+def refusal() -> str:
+    """Why the loader does not load libnvidia-ml; empty where it does."""
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def error_name(error: Any) -> str:
@@ -47,16 +69,35 @@ def versions() -> dict[str, Any]:
     }
 
 
-def count() -> int:
-    """How many GPUs NVML shows."""
-    return attempt(pynvml.nvmlDeviceGetCount) or 0
+def devices(doctor: int) -> dict[str, Any]:
+    """How many GPUs NVML counts, those that it shows, and of the others its error."""
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+    except pynvml.NVMLError as error:
+        return {"message": f"nvmlDeviceGetCount: {error_name(error)}", "gpus": []}
+    gpus, unanswered = [], []
+    for index in range(count):
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            raise_if_lost(handle)
+        except pynvml.NVMLError as error:
+            unanswered.append({"index": index, "error": error_name(error)})
+        else:
+            gpus.append(describe(index, handle, doctor))
+    return {"device_count": count, "gpus": gpus, "unanswered": unanswered}
 
 
-def describe(index: int) -> dict[str, Any] | None:
+def raise_if_lost(handle: Any) -> None:
+    """A GPU that fell off the bus after its handle was made says so at the first question."""
+    try:
+        pynvml.nvmlDeviceGetName(handle)
+    except pynvml.NVMLError as error:
+        if error.value == pynvml.NVML_ERROR_GPU_IS_LOST:
+            raise
+
+
+def describe(index: int, handle: Any, doctor: int) -> dict[str, Any]:
     """One GPU, its fields as in facts.machine.Gpu."""
-    handle = attempt(pynvml.nvmlDeviceGetHandleByIndex, index)
-    if handle is None:
-        return None
     memory = attempt(pynvml.nvmlDeviceGetMemoryInfo, handle)
     capability = attempt(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
     pci = attempt(pynvml.nvmlDeviceGetPciInfo, handle)
@@ -87,15 +128,33 @@ def describe(index: int) -> dict[str, Any] | None:
         "pcie_width": attempt(pynvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
         "pcie_max_width": attempt(pynvml.nvmlDeviceGetMaxPcieLinkWidth, handle),
         "utilization_pct": utilization.gpu if utilization else None,
-        "process_pids": [process.pid for process in compute_processes(handle)],
+        "process_pids": [pid for pid in compute_pids(handle) if not is_child_of(doctor, pid)],
     }
 
 
-def compute_processes(handle: Any) -> Any:
+def compute_pids(handle: Any) -> list[int]:
     """The processes that compute on a GPU; older drivers offer only the second version."""
     functions = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
     answers = (attempt(getattr(pynvml, name), handle) for name in functions)
-    return next((answer for answer in answers if answer is not None), ())
+    found = next((answer for answer in answers if answer is not None), ())
+    return [process.pid for process in found]
+
+
+def is_child_of(doctor: int, pid: int) -> bool:
+    """Whether a process is the doctor or was started by it, directly or not."""
+    return doctor in ancestors(pid)
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """A process and its ancestors, as far as /proc shows them."""
+    while pid > 0:
+        yield pid
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+                # The name of the program, in brackets, may hold anything; see proc_pid_stat(5).
+                pid = int(stat.read().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return
 
 
 def text_of(value: Any) -> str:
@@ -141,4 +200,6 @@ def mapped_library() -> str | None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    tether = runpy.run_path(str(Path(__file__).parent / "target" / "tether.py"))["tether"]
+    tether(int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from envdoctor.calibration.progress import CalibrationProgress
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report

@@ -14,14 +14,17 @@ import msgspec
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
 from envdoctor.calibration.runner import calibrate
-from envdoctor.collect import ProbeEvent, collect
+from envdoctor.collect import collect
 from envdoctor.commands.reports import options_for, report_on, safe_report, with_expectation
+from envdoctor.events import ProbeEvent
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.facts.documents import write_text
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchRuntime
 from envdoctor.pages import BadPage, find_page
+from envdoctor.probes.context import context_of
+from envdoctor.probes.run import Children
 from envdoctor.redact import for_terminals
 from envdoctor.report import Report
 from envdoctor.session import Session, user_redactor
@@ -116,7 +119,8 @@ class LiveModel:
 
     def find_targets(self) -> None:
         def work() -> None:
-            found = targets_of_machine(self._options.env, _working_folder(), sys.executable)
+            here = context_of(Children(), cwd=_working_folder())
+            found = targets_of_machine(here, sys.executable)
             self._listener(TargetsFound(targets=found))
 
         run_aside("targets", work, self._listener)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 
 from envdoctor.calibration.progress import CalibrationProgress, Sample
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "envdoctor"
 CHECKS = ROOT / "checks" / "envdoctor_checks"
 
-IN_THE_TARGET = ("probes/target.py", "probes/target_stages.py", "calibration/target/")
+IN_THE_TARGET = ("probes/target/", "calibration/target/")
 """Files that run in the target interpreter; only these may import torch."""
 
 

@@ -68,7 +68,6 @@ def make_limits(**fields: Any) -> Limits:
         "cgroup_memory_bytes": None,
         "shm_bytes": None,
         "shm_free_bytes": None,
-        "disk_free_bytes": None,
     }
     return Limits(**{**values, **fields})
 

@@ -27,14 +27,31 @@ def refused(run: object, *words: str) -> None:
         assert word in lines[0]
 
 
-def test_a_target_that_does_not_exist(tmp_path: Path) -> None:
-    report = report_of("--python", tmp_path / "nowhere")
-    assert (names(report), report["exit_code"]) == (["target-unusable"], 1)
-    assert report["target"]["problem"] == "not-found"
-
-
-def test_a_folder_without_a_python(tmp_path: Path) -> None:
-    assert report_of("--python", tmp_path)["target"]["problem"] == "not-found"
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("nothing", "there is no such file"),
+        ("folder", "holds no bin/python"),
+        ("program", "it is not a Python"),
+    ],
+)
+def test_a_target_that_is_no_python(
+    tmp_path: Path, kind: str, words: str, by_variable: bool
+) -> None:
+    path = tmp_path / "named"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "program":
+        path.write_text("#!/bin/sh\necho hello\n")
+        path.chmod(0o755)
+    named = {"env": {"ENVDOCTOR_PYTHON": str(path)}} if by_variable else {}
+    options = [] if by_variable else ["--python", path]
+    refused(envdoctor("check", *options, **named), str(path), words)
+    for command in ("collect", "libs", "prescribe", "calibrate"):
+        refused(envdoctor(command, *options, **named), str(path))
+    run = envdoctor("check", "--json", *options, **named)
+    assert (run.exit_code, run.json["type"]) == (2, "error")
 
 
 def test_a_file_that_is_not_executable(tmp_path: Path) -> None:
@@ -42,14 +59,14 @@ def test_a_file_that_is_not_executable(tmp_path: Path) -> None:
     assert report_of("--python", tmp_path / "python")["target"]["problem"] == "not-executable"
 
 
-@pytest.mark.parametrize("body", ["#!/bin/sh\necho hello\n", "#!/no/such/interpreter\n", "\x7fELF"])
-def test_a_program_that_is_no_python(tmp_path: Path, body: str) -> None:
+@pytest.mark.parametrize("body", ["#!/no/such/interpreter\n", "\x7fELF"])
+def test_a_program_that_cannot_be_started(tmp_path: Path, body: str) -> None:
     program = tmp_path / "python"
     program.write_text(body)
     program.chmod(0o755)
     report = report_of("--python", program)
     assert names(report) == ["target-unusable"]
-    assert report["target"]["problem"] in ("not-python", "not-executable")
+    assert report["target"]["problem"] == "not-executable"
 
 
 def test_a_venv_whose_base_is_gone(tmp_path: Path) -> None:
@@ -165,6 +182,15 @@ def test_a_pipe_that_closes_is_no_traceback() -> None:
     )
     assert done.stderr == ""
     assert done.stdout.startswith("ED001")
+
+
+def test_a_loop_of_links_costs_no_fact_of_the_driver(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    report = report_of("--static", "--python", sys.executable, env={"CUDA_HOME": f"{tmp_path}/a"})
+    for fact in ("Driver", "Toolkits"):
+        assert report["facts"][fact]["type"] == "Observed"
+    assert report["facts"]["Toolkits"]["value"]["cuda_home"] == f"{tmp_path}/a"
 
 
 def test_a_read_only_home_and_no_tmp(tmp_path: Path) -> None:

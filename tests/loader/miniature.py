@@ -173,7 +173,7 @@ class Miniature:
             cuda_major="12",
         )
         environment = {**os.environ, **(variables or {})}
-        system = system_of(executable, environment, cpu_flags=cpu_flags())
+        system = system_of(executable, environment, cpu_flags=cpu_flags(Path("/proc/cpuinfo")))
         around = Surroundings(distributions=self.distributions().items)
         return resolve(program, system, around, KNOWLEDGE.libraries)
 

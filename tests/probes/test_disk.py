@@ -264,11 +264,11 @@ def test_what_manages_the_environment(tmp_path: Path, traces: dict[str, str], na
     for file, text in traces.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
-    assert read_installer(str(tmp_path / "env"), Distributions(items=()), {}).name == name
+    assert read_installer(str(tmp_path / "env"), Distributions(items=())).name == name
 
 
 def test_a_lock_file_beside_the_environment_names_its_tool(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / "poetry.lock").touch()
-    found = read_installer(str(tmp_path / ".venv"), Distributions(items=()), {})
+    found = read_installer(str(tmp_path / ".venv"), Distributions(items=()))
     assert (found.name, found.evidence) == ("poetry", str(tmp_path / "poetry.lock"))

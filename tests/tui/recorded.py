@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from envdoctor.api import Gpu
 from envdoctor.calibration.progress import Sample
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.contract import CalibrationStarted, Predicted, ProbeChanged, ReportReady
 from envdoctor.tui.words import SPINNER

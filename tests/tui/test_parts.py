@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.findings import Confidence, Finding, Severity
 from envdoctor.report import ExaminedTarget, Report, Stack
 from envdoctor.tui.ascii import to_ascii

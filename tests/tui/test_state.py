@@ -5,7 +5,7 @@ import pytest
 
 from envdoctor.api import Gpu
 from envdoctor.calibration.progress import CalibrationProgress, Sample
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,
