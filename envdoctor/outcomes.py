@@ -335,6 +335,10 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
             detail=_of_companion(one),
             source=f"import {one.name}",
         )
+    late = Unknown(reason=Reason.TIMED_OUT, detail="there was no time left for it")
+    for name in fact.value.unseen:
+        wanted: Wish = "yes" if name in DOMAIN_LIBRARIES else "optional"
+        yield _unseen("import", name, late, wanted)
 
 
 _WITHOUT_NUMPY = "compiled without numpy"
@@ -374,5 +378,6 @@ def _of_companion(one: CompanionImport) -> str:
     if one.outcome == "ok":
         return ""
     if one.exception:
-        return f"{one.exception}: {(one.message.strip().splitlines() or [''])[0]}"
+        text = f"{one.exception}: {(one.message.strip().splitlines() or [''])[0]}"
+        return f"{one.operation}: {text}" if one.operation else text
     return one.message

@@ -48,6 +48,16 @@ NUMPY_ABI_MISMATCH = Code(
     message="torch cannot exchange arrays with numpy",
     detailed="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
 )
+INTERPRETER_EXIT = Code(
+    id="ED417",
+    name="exit-after-torch-fails",
+    family="exit-after-torch-fails",
+    severity=Severity.WARNING,
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    message="an interpreter that has used torch does not exit as it should",
+    detailed="an interpreter that has used torch does not exit as it should: {how}",
+)
 NUMPY_UNUSABLE = Code(
     id="ED416",
     name="numpy-unusable",
@@ -88,6 +98,41 @@ def torch_not_installed(
             if folder.endswith("-packages")
         ),
         fixes=(prescribed(prescription, "install the build that fits this machine"),),
+    )
+
+
+_AT_EXIT = {
+    "hang": "it hangs",
+    "signal": "it is ended by {detail}",
+    "exit": "its exit code is not 0 ({detail})",
+}
+
+
+@check(INTERPRETER_EXIT)
+def interpreter_does_not_exit(imported: TorchImport, target: Target | None) -> Findings:
+    """Torch works, and the interpreter hangs or dies when it ends: jobs then look failed."""
+    if imported.outcome != "ok" or imported.exit_outcome in (None, "ok"):
+        return
+    how = _AT_EXIT[imported.exit_outcome].format(detail=imported.exit_detail)
+    yield INTERPRETER_EXIT.finding(
+        how=how,
+        evidence=(
+            Evidence(
+                label="at exit",
+                value=imported.exit_output_tail or imported.exit_detail or how,
+                source="the probe's own interpreter, after torch and its libraries were used",
+            ),
+        ),
+        fixes=(
+            Fix(
+                summary="see it by itself",
+                commands=(
+                    f"{target.path if target else 'python3'} -X faulthandler -c 'import torch'",
+                ),
+                safety=Safety.SAFE,
+            ),
+        ),
+        notes=("threads and atexit handlers of a library most often do it",),
     )
 
 

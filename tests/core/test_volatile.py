@@ -11,7 +11,10 @@ import pytest
 from envdoctor import facts
 from envdoctor.api import Gpu, Gpus, Observed
 from envdoctor.facts.calibration import Calibration
-from envdoctor.probes.host import read_host, read_limits
+from envdoctor.probes.context import context_of
+from envdoctor.probes.host import read_host
+from envdoctor.probes.limits import read_limits
+from envdoctor.probes.run import Children
 from envdoctor.record import Record, stable
 from tests.calibration.synthetic import make_calibration, make_run, make_telemetry
 from tests.conftest import require
@@ -56,10 +59,11 @@ def test_two_looks_at_one_machine_are_equal_but_for_what_is_volatile() -> None:
     shared_memory = Path("/dev/shm")
     require(shared_memory.is_dir(), "a /dev/shm")
     filling = shared_memory / "envdoctor-test-of-volatile-fields"
-    before = read_host(), read_limits()
+    context = context_of(Children())
+    before = read_host(context), read_limits(context)
     try:
         filling.write_bytes(bytes(4 * 2**20))
-        after = read_host(), read_limits()
+        after = read_host(context), read_limits(context)
     finally:
         filling.unlink(missing_ok=True)
     assert before != after
