@@ -199,7 +199,7 @@ class _Run:
             return Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
         try:
             arguments = arguments_for(probe.needs, self.snapshot, self.services)
-        except KeyError as error:
+        except LookupError as error:
             detail = f"{probe.name} asks for {error}, which no probe is given"
             return Unknown(reason=Reason.CRASHED, detail=detail)
         if isinstance(arguments, Missing):

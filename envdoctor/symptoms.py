@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from envdoctor.engine import ENGINE_CODES
-from envdoctor.facts import Fact, Known, Reason, Snapshot, Unknown
+from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
@@ -140,20 +140,14 @@ def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Fin
             yield _of_gpu(outcome, snapshot)
 
 
-_ASKED: tuple[tuple[type[Fact], str], ...] = (
-    (Nvml, "NVML"),
-    (CudaInit, "cuInit"),
-    (TorchRuntime, "the first CUDA call of torch"),
-)
+_ASKED: tuple[tuple[type[Fact], str], ...] = ((Nvml, "NVML"), (CudaInit, "cuInit"))
 
 
 def _of_silence(snapshot: Snapshot) -> Iterator[Finding]:
     """Which parts of the driver gave no answer in time. A process that waits inside of it cannot
     even be killed."""
     silent = [(who, fact) for kind, who in _ASKED if _timed_out(fact := snapshot.get(kind))]
-    # An import that hangs, or a user's short --timeout, says nothing of the driver.
-    asked_driver = any(who != _ASKED[-1][1] for who, _ in silent)
-    if not asked_driver:
+    if not silent:
         return
     yield DRIVER_HANGS.finding(
         who=" and ".join(who for who, _ in silent),
@@ -181,7 +175,8 @@ def _of_silence(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _timed_out(fact: Known) -> bool:
-    return isinstance(fact, Unknown) and fact.reason is Reason.TIMED_OUT
+    """Whether an answer was waited for long enough; a short --timeout says nothing of a driver."""
+    return isinstance(fact, Unknown) and fact.waited_s is not None
 
 
 def _of_import(snapshot: Snapshot) -> Finding:

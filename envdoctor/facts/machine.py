@@ -55,7 +55,7 @@ class Limits(Fact):
     `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
     """
 
-    volatile = frozenset({"shm_free_bytes", "disk_free_bytes"})
+    volatile = frozenset({"shm_free_bytes"})
 
     usable_cpus: float
     affinity_cpus: int
@@ -72,6 +72,8 @@ class WorkingFolder(Fact):
 
     `free_bytes` is what this user may still write there.
     """
+
+    volatile = frozenset({"free_bytes"})
 
     path: str
     free_bytes: int

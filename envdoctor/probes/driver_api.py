@@ -32,7 +32,11 @@ def ask(script: str, context: Context, *, limit_s: float = LIMIT_S) -> dict[str,
         )
         written = read_all(fd)
     if child.timed_out:
-        return Unknown(reason=Reason.TIMED_OUT, detail=f"no answer within {limit_s:.0f} s")
+        return Unknown(
+            reason=Reason.TIMED_OUT,
+            detail=f"no answer within {limit_s:.0f} s",
+            waited_s=limit_s,
+        )
     if child.signal:
         return Unknown(
             reason=Reason.CRASHED, detail=f"the library ended the probe by {child.signal}"

@@ -575,7 +575,6 @@ def limits_are_tight(one: Patient) -> None:
         usable_cpus=one.one_of(0.5, 1.0, 4.0),
         cgroup_cpu_quota=one.one_of(None, 0.5, 4.0),
         shm_bytes=one.one_of(None, 0, 64 * 2**20),
-        disk_free_bytes=one.one_of(None, 0),
     )
 
 

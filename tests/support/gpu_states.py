@@ -107,6 +107,7 @@ def fails_with(error: str) -> Snapshot:
     return machine(use(f"RuntimeError: {error}"))
 
 
+NO_ANSWER = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s", waited_s=20.0)
 CONTAINER = {"kind": "docker", "evidence": "/.dockerenv"}
 POD = {"kind": "kubernetes", "evidence": "KUBERNETES_SERVICE_HOST"}
 
@@ -331,7 +332,10 @@ DISEASES: dict[str, Case] = {
         machine(
             CPU_USE,
             *(
-                (kind, Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s"))
+                (
+                    kind,
+                    Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s", waited_s=20.0),
+                )
                 for kind in (Nvml, Gpus, CudaInit)
             ),
             TorchRuntime=NO_CUDA,
