@@ -74,11 +74,13 @@ def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
         finding = msgspec.structs.replace(finding, breaks=tuple(one.id for one in broken))
     if any(one.wanted in ("yes", "unknown") and one.state != "works" for one in broken):
         return finding
+    if any(one.state == "fails" for one in broken):
+        return _at_most(finding, Severity.WARNING, "")
     working = [one for one in broken if one.state == "works"]
     if working:
-        return _at_most(
-            finding, Severity.WARNING, f"seen to work all the same: {in_words(*working)}"
-        )
+        # What was judged by its signs alone is no warning either where the thing itself was seen.
+        quiet = Severity.INFO if finding.severity is Severity.ERROR else finding.severity
+        return _at_most(finding, quiet, f"seen to work all the same: {in_words(*working)}")
     if any(one.wanted == "elsewhere" for one in broken):
         portable = finding.layer in _OF_ANY_MACHINE
         sure = finding.confidence is Confidence.CERTAIN

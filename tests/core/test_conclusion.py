@@ -101,7 +101,7 @@ IMPORT_BROKEN = code(4, layer=Layer.FILES, breaks="import:torch")
     ("found", "outcomes", "severity"),
     [
         pytest.param(GPU_BROKEN, [outcome(state="fails")], ERROR, id="it fails"),
-        pytest.param(GPU_BROKEN, [outcome(state="works")], WARNING, id="it works all the same"),
+        pytest.param(GPU_BROKEN, [outcome(state="works")], INFO, id="it works all the same"),
         pytest.param(
             GPU_BROKEN,
             [outcome(state="works"), outcome("gpu:1", state="fails")],
@@ -135,7 +135,7 @@ IMPORT_BROKEN = code(4, layer=Layer.FILES, breaks="import:torch")
         ),
         pytest.param(GPU_BROKEN, [outcome("cpu", state="works")], INFO, id="no GPU is wanted"),
         pytest.param(
-            IMPORT_BROKEN, [torch_import("works")], WARNING, id="torch imports all the same"
+            IMPORT_BROKEN, [torch_import("works")], INFO, id="torch imports all the same"
         ),
         pytest.param(IMPORT_BROKEN, [torch_import("fails")], ERROR, id="torch does not import"),
         pytest.param(
@@ -169,7 +169,7 @@ def test_a_finding_that_is_weighed_down_says_that_it_works_all_the_same() -> Non
 
 def test_a_finding_about_one_gpu_is_judged_by_that_gpu() -> None:
     outcomes = (outcome("gpu:1", "works"), outcome("gpu:10", "fails"))
-    assert weigh(GPU_BROKEN.finding(subjects=("gpu:1",)), outcomes).severity is WARNING
+    assert weigh(GPU_BROKEN.finding(subjects=("gpu:1",)), outcomes).severity is INFO
     assert weigh(GPU_BROKEN.finding(subjects=("gpu:10",)), outcomes).severity is ERROR
 
 
@@ -303,7 +303,7 @@ def test_what_works_all_the_same_is_not_the_cause_of_anything() -> None:
     damaged = code(1, layer=Layer.FILES, breaks="import:torch").finding()
     slow = code(2, WARNING, layer=Layer.BUILD, breaks="compile").finding()
     findings, _ = conclude([damaged, slow], (torch_import("works"),), ())
-    assert shown(findings) == [("ED901", None), ("ED902", None)]
+    assert shown(findings) == [("ED902", None), ("ED901", None)]
 
 
 def test_a_warning_never_explains_an_error_away() -> None:
