@@ -32,7 +32,7 @@ from tests.tui import machines
 from tests.tui.live import OPTIONS, Ear, wait_until
 
 HANGS = "import time\ntime.sleep(600)\n"
-RECORDED = str(machines.REPORTS / "broken_driver.json")
+RECORDED = str(machines.file_of("broken_driver"))
 
 
 @pytest.fixture

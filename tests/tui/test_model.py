@@ -110,7 +110,7 @@ def test_switch_target(live: LiveModel, ear: Ear, tmp_path: Path) -> None:
 
 
 def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
-    path = machines.REPORTS / "broken_driver.json"
+    path = machines.file_of("broken_driver")
     model = LiveModel(OPTIONS, path=str(path))
     model.start(ear)
     event = ear.final()
