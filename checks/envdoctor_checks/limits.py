@@ -8,9 +8,10 @@ from envdoctor.api import (
     Fix,
     Layer,
     Limits,
-    Safety,
+    Place,
     Severity,
     check,
+    surroundings,
 )
 
 THREADS_LIMITED = Code(
@@ -72,10 +73,8 @@ def threads_limited(environment: Environment, limits: Limits) -> Findings:
             cpus=cpus,
             evidence=(Evidence(label=variable, value=value, source="environment"),),
             fixes=(
-                Fix(
-                    summary="let torch choose, or set the number of physical cores",
-                    commands=(f"unset {variable}",),
-                    safety=Safety.SAFE,
+                surroundings.unset(
+                    variable, summary="let torch choose, or set the number of physical cores"
                 ),
             ),
             notes=("torchrun sets OMP_NUM_THREADS=1 for each of its processes",),
@@ -92,9 +91,9 @@ def cpu_quota(limits: Limits) -> Findings:
             evidence=(Evidence(label="CPU quota", value=f"{quota:g}", source="cgroup"),),
             fixes=(
                 Fix(
-                    summary="raise the limit of the container, or start no more threads and "
-                    "DataLoader workers than it allows",
-                    commands=("docker run --cpus 8 ...",),
+                    summary="raise the limit of the container (`docker run --cpus`), or start no "
+                    "more threads and DataLoader workers than it allows",
+                    where=Place.HOST,
                 ),
             ),
             notes=("programs that count CPUs start too many threads, which then wait for time",),
@@ -113,10 +112,8 @@ def debug_environment(environment: Environment) -> Findings:
                 effect=effect,
                 evidence=(Evidence(label=variable, value=value, source="environment"),),
                 fixes=(
-                    Fix(
-                        summary="unset it, unless a bug is being looked for",
-                        commands=(f"unset {variable}",),
-                        safety=Safety.SAFE,
+                    surroundings.unset(
+                        variable, summary="unset it, unless a bug is being looked for"
                     ),
                 ),
             )

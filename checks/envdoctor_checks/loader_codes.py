@@ -1,11 +1,9 @@
 """The diseases of the loader, and which of them a problem of the resolution is."""
 
 import re
+from collections.abc import Iterable
 
-from envdoctor.api import Code, Layer, Severity, Topic
-from envdoctor.facts.libraries import Problem
-from envdoctor.loader.dlopen import stem_of
-from envdoctor.loader.truth import is_cuda
+from envdoctor.api import Code, Layer, Problem, Severity, Topic, is_cuda, stem_of
 
 _SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
@@ -294,6 +292,12 @@ PROBLEM_CODES = (
     CUDNN_MISSING,
     CUDNN_SYMBOL_MISMATCH,
 )
+
+
+def outcomes_of(moments: Iterable[str]) -> tuple[str, ...]:
+    """What is broken by a library that torch opens at these moments."""
+    broken = {"import:torch" if one in ("start", "import") else "compute:gpu" for one in moments}
+    return tuple(sorted(broken, reverse=True))
 
 
 def disease_of(problem: Problem) -> Code:

@@ -1,9 +1,13 @@
 """Whether the machine trains as fast as it should, and what it waits for if not."""
 
 from envdoctor.api import (
+    Calibration,
+    CalibrationBaseline,
+    CalibrationRun,
     Code,
     Confidence,
     Evidence,
+    ExpectedRate,
     Finding,
     Findings,
     Fix,
@@ -11,14 +15,9 @@ from envdoctor.api import (
     Safety,
     Severity,
     check,
-)
-from envdoctor.calibration.assess import label, main_runs
-from envdoctor.calibration.speedup import figure
-from envdoctor.facts.calibration import (
-    Calibration,
-    CalibrationBaseline,
-    CalibrationRun,
-    ExpectedRate,
+    figure,
+    label,
+    main_runs,
 )
 
 GPU_SLOWER = Code(

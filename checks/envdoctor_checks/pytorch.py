@@ -6,21 +6,20 @@ from envdoctor.api import (
     Distributions,
     Evidence,
     Findings,
-    Fix,
-    Installer,
+    Knowledge,
     Layer,
-    Safety,
+    Prescription,
     Severity,
+    Site,
     Target,
     TorchAbsent,
     TorchBuild,
     TorchImport,
     TorchRuntime,
     check,
+    packages,
+    prescribed,
 )
-from envdoctor.knowledge import Knowledge
-from envdoctor.prescribe import Prescription
-from envdoctor.repair import install_command, prescribed
 
 TORCH_NOT_INSTALLED = Code(
     id="ED400",
@@ -75,8 +74,7 @@ def numpy_abi_mismatch(
     distributions: Distributions,
     known: Knowledge,
     runtime: TorchRuntime | None,
-    target: Target | None,
-    installer: Installer | None,
+    site: Site,
 ) -> Findings:
     """A torch that was compiled against the C API of numpy 1 beside numpy 2."""
     numpy = distributions.first("numpy")
@@ -98,10 +96,11 @@ def numpy_abi_mismatch(
             Evidence(label="torch.zeros(1).numpy()", value=text, source="torch"),
         ),
         fixes=(
-            Fix(
+            packages.install(
+                site,
+                "numpy<2",
                 summary="install a numpy that this torch was built for",
-                commands=(install_command(("numpy<2",), target=target, installer=installer),),
-                safety=Safety.CHANGES_ENV,
+                beside=numpy,
             ),
         ),
         notes=("torch up to 2.2 is built against numpy 1 (pytorch issue 131668)",),

@@ -1,7 +1,17 @@
 """Whether a GPU is all ours: other processes, a slice of it."""
 
-from envdoctor.api import Code, Evidence, Findings, Fix, Gpus, Layer, Safety, Severity, check
-from envdoctor.facts.calibration import Calibration
+from envdoctor.api import (
+    Calibration,
+    Code,
+    Evidence,
+    Findings,
+    Fix,
+    Gpus,
+    Layer,
+    Safety,
+    Severity,
+    check,
+)
 from envdoctor_checks.telemetry import first_of_each_device, nvml
 
 OTHER_PROCESS = Code(
