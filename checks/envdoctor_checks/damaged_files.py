@@ -34,6 +34,7 @@ DAMAGED_INSTALL = Code(
     severity=Severity.ERROR,
     topic="python",
     layer=Layer.FILES,
+    breaks="import:torch",
     message="installed files differ from those that their distribution brought",
     detailed="{count} of the files of {distribution} {version} differ from those it installed: "
     "`{file}` {what}",
@@ -51,6 +52,7 @@ _NOT_RUN = re.compile(r"(^|/)(tests?|examples?|include|share|docs?)/")
 _FOR_BUILDING = re.compile(r"^torch/(include|share)/")
 _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
+_TRITON = ("triton", "pytorch-triton")
 _COMPANIONS = ("torchvision", "torchaudio", "torchtext", "torchcodec", "numpy")
 _SHOWN_FILES, _SHOWN_PACKAGES = 5, 8
 
@@ -183,7 +185,7 @@ def _fails(resolution: LibraryResolution) -> bool:
 
 def _broken_by_library(file: DamagedFile, distribution: str, seen: _Seen) -> tuple[str, ...]:
     """The outcomes that a library is needed for, by when torch opens it."""
-    if distribution == "triton":
+    if distribution in _TRITON:
         return ("compile",)
     if distribution in _COMPANIONS:
         return (f"import:{distribution}",)
@@ -212,7 +214,7 @@ def _judged_module(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged
 
 
 def _broken_by_module(distribution: str) -> tuple[str, ...]:
-    if distribution == "triton":
+    if distribution in _TRITON:
         return ("compile",)
     if distribution.startswith("nvidia-"):
         return ()

@@ -74,4 +74,4 @@ def needed_by_torch(distributions: Distributions) -> frozenset[str]:
     )
     companions = {"torch", "torchvision", "torchaudio", "torchtext", "torchcodec", "numpy"}
     nvidia = {one.name for one in distributions.items if one.name.startswith("nvidia-")}
-    return frozenset(required | companions | nvidia | {"triton"})
+    return frozenset(required | companions | nvidia | {"triton", "pytorch-triton"})

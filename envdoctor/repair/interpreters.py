@@ -18,6 +18,12 @@ def other_target() -> Fix:
     )
 
 
+def try_in_target(site: Site, code: str, *, summary: str) -> Fix:
+    """Run a line of Python in the target, and see where it ends if that is a signal."""
+    line = command(site.target, "-X", "faulthandler", "-c", code)
+    return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
+
+
 def new_environment(summary: str) -> Fix:
     """Make a virtual environment in the current folder, beside all others."""
     return Fix(summary=summary, commands=("python3 -m venv .venv",), safety=Safety.CHANGES_ENV)
