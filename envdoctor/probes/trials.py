@@ -40,9 +40,10 @@ class Try:
         return {**changed, self.variable: self.value} if self.change == "set" else changed
 
     @property
-    def folder(self) -> str | None:
-        """Where the child runs; null is where the user is."""
-        return _ELSEWHERE if self.change == "folder" else None
+    def code(self) -> str:
+        """What the child executes. The empty entry of the module path means the current folder."""
+        leave = f"import os; os.chdir({_ELSEWHERE!r}); " if self.change == "folder" else ""
+        return f"{leave}import torch"
 
 
 Attempt = Callable[[Try], ChildResult]
@@ -102,15 +103,13 @@ def decode_trials(
     if imported.outcome == "ok":
         why = Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` works")
         return {ImportTrials: why}
-    command = [interpreter.executable, "-B", "-c", "import torch"]
 
     def attempt(one: Try) -> ChildResult:
         return run_child(
-            command,
+            [interpreter.executable, "-B", "-c", one.code],
             children=children,
             timeout_s=_TRIAL_LIMIT_S,
             env=one.environment(options.env),
-            cwd=one.folder,
         )
 
     deadline = time.monotonic() + _ALL_LIMIT_S - _TRIAL_LIMIT_S
