@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from envdoctor.facts.libraries import Extension
 from envdoctor.facts.python import Distribution
 from envdoctor.loader.elf import Elf
-from envdoctor.loader.process import Loaded, Process
+from envdoctor.loader.process import Process
 from envdoctor.loader.search import Files
 from envdoctor.loader.simulate import Program, Simulation
 from envdoctor.loader.symbols import with_culprits
@@ -44,9 +44,8 @@ def _broken(program: Program, run: Simulation, wheels: Wheels) -> Iterator[Exten
         if count >= _MAX_MODULES:
             return
         process = _branch(run.process, len(run.mapped))
-        caller = run.caller or process.main
-        _open_siblings(path, siblings[distribution.metadata_path], process, caller)
-        opening = process.dlopen(path, caller)
+        _open_siblings(path, siblings[distribution.metadata_path], process, run)
+        opening = process.dlopen(path, run.caller or process.main)
         if not opening.ok:
             problems = tuple(with_culprits(opening.problems, process))
             yield Extension(distribution=distribution.name, path=path, problems=problems)
@@ -61,7 +60,7 @@ def _by_distribution(wheels: Wheels) -> dict[str, dict[str, str]]:
 
 
 def _open_siblings(
-    path: str, siblings: Mapping[str, str], process: Process, caller: Loaded
+    path: str, siblings: Mapping[str, str], process: Process, run: Simulation
 ) -> None:
     """Load the libraries beside a module that it needs and that no rule leads to.
 
@@ -71,7 +70,7 @@ def _open_siblings(
     for name in elf.needed if isinstance(elf, Elf) else ():
         beside = siblings.get(name)
         if beside is not None and beside != path and process.find(name) is None:
-            process.dlopen(beside, caller, everywhere=True)
+            process.dlopen(beside, run.caller or process.main, everywhere=True)
 
 
 def _is_of_torch(path: str, distribution: Distribution, files: Files) -> bool:
