@@ -1,5 +1,13 @@
-"""What authors of plugins import: checks, findings, probes, facts, knowledge and repairs."""
+"""What authors of plugins import, and all that the built-in checks import of envdoctor.
 
+Facts, findings, plugins and derived facts are here at once. What is heavier (knowledge, repairs,
+prescriptions, the loader, the assessment of calibrations) is loaded when it is first asked for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from envdoctor import __version__
 from envdoctor.facts import (
     Fact,
     Known,
@@ -12,8 +20,22 @@ from envdoctor.facts import (
     python,
     torch,
 )
+from envdoctor.facts.assessment import Assessment, ExpectedRate
+from envdoctor.facts.calibration import (
+    Calibration,
+    CalibrationBaseline,
+    CalibrationRun,
+    Telemetry,
+)
 from envdoctor.facts.derived import *  # noqa: F403
-from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.facts.libraries import (
+    Extension,
+    LibraryResolution,
+    Offer,
+    Owner,
+    Problem,
+    ResolvedLibrary,
+)
 from envdoctor.facts.machine import *  # noqa: F403
 from envdoctor.facts.python import *  # noqa: F403
 from envdoctor.facts.torch import *  # noqa: F403
@@ -30,9 +52,6 @@ from envdoctor.findings import (
     Topic,
 )
 from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
-from envdoctor.knowledge import Knowledge
-from envdoctor.knowledge.arch import covers
-from envdoctor.knowledge.drivers import driver_runs, driver_serves
 from envdoctor.plugins import (
     Check,
     Cost,
@@ -44,20 +63,89 @@ from envdoctor.plugins import (
     check,
     derive,
 )
-from envdoctor.prescribe import Prescription
 from envdoctor.probes.context import Context
 from envdoctor.probes.stage import Stage, StageResult
-from envdoctor.repair import Site, prescribed, system
+from envdoctor.record import Record
+
+if TYPE_CHECKING:
+    from envdoctor.calibration.assess import label, main_runs, predict_model
+    from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+    from envdoctor.knowledge import Companions, Knowledge
+    from envdoctor.knowledge.arch import covers
+    from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
+    from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
+    from envdoctor.loader.mapped import differences
+    from envdoctor.loader.tree import describe
+    from envdoctor.prescribe import Prescription, machine_of, prescribe
+    from envdoctor.prescribe.commands import is_default
+    from envdoctor.prescribe.companions import paired_version
+    from envdoctor.repair import (
+        Site,
+        Source,
+        interpreters,
+        packages,
+        prescribed,
+        pytorch_source,
+        surroundings,
+        system,
+    )
+    from envdoctor.shell import command
+    from envdoctor.versions import decode_cudnn
+
+_LOADED_LATER = {
+    "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
+    "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
+    "envdoctor.knowledge": ("Companions", "Knowledge"),
+    "envdoctor.knowledge.arch": ("covers",),
+    "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),
+    "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
+    "envdoctor.loader.mapped": ("differences",),
+    "envdoctor.loader.tree": ("describe",),
+    "envdoctor.prescribe": ("Prescription", "machine_of", "prescribe"),
+    "envdoctor.prescribe.commands": ("is_default",),
+    "envdoctor.prescribe.companions": ("paired_version",),
+    "envdoctor.repair": (
+        "Site",
+        "Source",
+        "interpreters",
+        "packages",
+        "prescribed",
+        "pytorch_source",
+        "surroundings",
+        "system",
+    ),
+    "envdoctor.shell": ("command",),
+    "envdoctor.versions": ("decode_cudnn",),
+}
+"""The names that a module gives; type checkers read the imports above."""
+
+_MODULE_OF = {name: module for module, names in _LOADED_LATER.items() for name in names}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        module = _MODULE_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(module), name)
+
 
 __all__ = [
     "HIDES_EVERY_GPU",
+    "Assessment",
+    "Calibration",
+    "CalibrationBaseline",
+    "CalibrationRun",
     "Check",
     "Code",
+    "Companions",
     "Confidence",
     "Context",
     "Cost",
     "Derivation",
     "Evidence",
+    "ExpectedRate",
+    "Extension",
     "Fact",
     "Finding",
     "Findings",
@@ -65,31 +153,62 @@ __all__ = [
     "Knowledge",
     "Known",
     "Layer",
+    "Library",
+    "LibraryCatalogue",
     "LibraryResolution",
     "Observed",
+    "Offer",
+    "Owner",
     "Place",
     "Plugin",
     "Prescription",
     "Probe",
+    "Problem",
     "Reason",
+    "Record",
+    "ResolvedLibrary",
     "Safety",
     "Severity",
     "Site",
     "Snapshot",
+    "Source",
     "Stage",
     "StageResult",
+    "Telemetry",
     "Topic",
     "Unknown",
     "Where",
+    "__version__",
     "check",
+    "command",
     "covers",
+    "cudnn_serves",
+    "decode_cudnn",
     "derive",
+    "describe",
+    "differences",
     "driver_runs",
     "driver_serves",
     "entries_that_name",
+    "figure",
     "gpu_nodes",
+    "interpreters",
+    "is_default",
+    "label",
+    "machine_of",
+    "main_runs",
+    "major_of",
+    "packages",
+    "paired_version",
+    "predict_model",
+    "prescribe",
     "prescribed",
+    "pytorch_source",
+    "stem_of",
+    "surroundings",
     "system",
+    "throughput_gain_pct",
+    "time_saved_pct",
 ]
 
 __all__ += derived.__all__

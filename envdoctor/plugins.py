@@ -190,12 +190,15 @@ class Loaded:
 def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
     """Load the plugins that are installed beside the doctor, except those named in `blocked`.
 
-    A plugin that raises while it is imported, or that is not a Plugin, becomes a PluginFailure.
+    The core comes first: what it observes is a plugin as well. A plugin that raises while it is
+    imported, or that is not a Plugin, becomes a PluginFailure.
     """
     # Costs as much as all that is needed before the target's child starts.
     from importlib import metadata
 
-    plugins: list[Plugin] = []
+    from envdoctor.core_plugin import CORE  # its probes import this module
+
+    plugins: list[Plugin] = [CORE]
     failures: list[PluginFailure] = []
     names = set(blocked)
     for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=_builtin_first):

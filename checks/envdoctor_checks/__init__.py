@@ -5,15 +5,7 @@ import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from envdoctor import __version__
-from envdoctor.facts.calibration import Calibration, CalibrationBaseline
-from envdoctor.facts.machine import Expectation
-from envdoctor.facts.python import Interpreter, Target
-from envdoctor.plugins import Check, Derivation, Plugin
-from envdoctor.probes.disk import DISK_PROBES
-from envdoctor.probes.loader import LOADER_PROBES
-from envdoctor.probes.machine import MACHINE_PROBES
-from envdoctor.probes.torch_stages import TARGET_PROBES
+from envdoctor.api import Check, Derivation, Plugin, __version__
 
 
 def _topics() -> Iterator[object]:
@@ -29,10 +21,8 @@ def _plugin() -> Plugin:
     return Plugin(
         name="builtin",
         version=__version__,
-        probes=(*TARGET_PROBES, *DISK_PROBES, *MACHINE_PROBES, *LOADER_PROBES),
         derive=tuple(item for item in defined if isinstance(item, Derivation)),
         checks=tuple(item for item in defined if isinstance(item, Check)),
-        facts=(Target, Interpreter, Expectation, Calibration, CalibrationBaseline),
         pages=Path(__file__).with_name("pages"),
     )
 

@@ -8,23 +8,23 @@ from packaging.version import Version
 
 from envdoctor.api import (
     Code,
+    Companions,
     Distribution,
     Distributions,
     Evidence,
     Findings,
     Fix,
-    Installer,
+    Knowledge,
     Layer,
-    Safety,
     Severity,
-    Target,
+    Site,
     TorchBuild,
     check,
+    is_default,
+    packages,
+    paired_version,
+    pytorch_source,
 )
-from envdoctor.knowledge import Companions, Knowledge
-from envdoctor.prescribe.commands import is_default
-from envdoctor.prescribe.companions import paired_version
-from envdoctor.repair import install_command
 from envdoctor_checks.against_torch import (
     base_of,
     installed,
@@ -75,8 +75,7 @@ def companion_of_another_torch(
     build: TorchBuild,
     distributions: Distributions,
     known: Knowledge,
-    target: Target | None,
-    installer: Installer | None,
+    site: Site,
 ) -> Findings:
     """Torchvision, torchaudio or torchtext is of another release than torch, or another build."""
     torch = version_of(build.version)
@@ -93,7 +92,7 @@ def companion_of_another_torch(
             wanted=wanted[0],
             torch=build.version,
             evidence=(installed(item), of_torch(build), wanted[1]),
-            fixes=tuple(_pairing(name, item, build, known, target, installer)),
+            fixes=tuple(_pairing(name, item, build, known, site)),
             notes=(
                 "its compiled code calls that of one torch release: operators are missing, or "
                 "the import fails with an undefined symbol",
@@ -147,33 +146,28 @@ def _other_cuda(item: Distribution, build: TorchBuild) -> tuple[str, Evidence] |
 
 
 def _pairing(
-    name: str,
-    item: Distribution,
-    build: TorchBuild,
-    known: Knowledge,
-    target: Target | None,
-    installer: Installer | None,
+    name: str, item: Distribution, build: TorchBuild, known: Knowledge, site: Site
 ) -> Iterator[Fix]:
     release = known.release(build.version or "")
     if release is None:
         return
     paired = paired_version(name, None, release, known)
     if paired is None:
-        yield Fix(
-            summary=f"no {name} was published for torch {release.version}: do without it, or list "
-            "older builds that fit",
-            commands=("envdoctor prescribe",),
-            safety=Safety.SAFE,
+        summary = (
+            f"no {name} was published for torch {release.version}: do without it, or list older "
+            "builds that fit"
         )
+        yield packages.other_builds(site, summary)
         return
     variant = known.variant(release.version, build.variant)
-    index = build.variant if variant and not is_default(release, variant) else None
-    same = base_of(item.version) == paired
-    command = install_command(
-        (f"{name}=={paired}",), target=target, installer=installer, variant=index, reinstall=same
-    )
-    yield Fix(
+    other_index = variant is not None and not is_default(release, variant)
+    yield packages.install(
+        site,
+        f"{name}=={paired}",
         summary=f"install {name} {paired}, which was made for torch {release.version}",
-        commands=(command,),
-        safety=Safety.CHANGES_ENV,
+        source=pytorch_source(build.variant, release.version, machine=site.machine)
+        if other_index
+        else None,
+        again=base_of(item.version) == paired,
+        beside=item,
     )

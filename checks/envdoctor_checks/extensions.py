@@ -4,18 +4,19 @@ import os
 from collections.abc import Iterator
 
 from envdoctor.api import (
+    CompanionImports,
     Confidence,
     Distributions,
     Evidence,
+    Extension,
     Findings,
     Fix,
-    Installer,
-    Target,
+    LibraryResolution,
+    Site,
     check,
+    describe,
+    packages,
 )
-from envdoctor.facts.libraries import Extension, LibraryResolution
-from envdoctor.loader.tree import describe
-from envdoctor.repair import restore
 from envdoctor_checks.loader_codes import (
     EXTENSION_LIBRARY_MISMATCH,
     TORCHAUDIO_LIBRARY_MISMATCH,
@@ -29,31 +30,36 @@ _MAX_PROBLEMS = 3
 def extension_mismatch(
     resolution: LibraryResolution,
     distributions: Distributions | None,
-    target: Target | None,
-    installer: Installer | None,
+    companions: CompanionImports | None,
+    site: Site,
 ) -> Findings:
-    """A compiled module of another distribution cannot be loaded with the installed torch."""
-    seen: set[str] = set()
+    """A compiled module of another distribution cannot be loaded with the installed torch.
+
+    What was imported is not broken: it may load first what is missing here.
+    """
+    seen = {one.name for one in (companions.items if companions else ()) if one.outcome == "ok"}
     for extension in resolution.extensions:
-        if extension.distribution in seen:
+        name = extension.distribution
+        if name in seen:
             continue
-        seen.add(extension.distribution)
+        seen.add(name)
         code = {
             "torchvision": TORCHVISION_LIBRARY_MISMATCH,
             "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
-        }.get(extension.distribution, EXTENSION_LIBRARY_MISMATCH)
-        found = distributions.first(extension.distribution) if distributions else None
+        }.get(name, EXTENSION_LIBRARY_MISMATCH)
+        found = distributions.first(name) if distributions else None
         yield code.finding(
-            subjects=(extension.distribution,),
+            subjects=(name,),
+            breaks=(f"import:{name}",),
             confidence=Confidence.LIKELY,
             file=os.path.basename(extension.path),
-            distribution=f"{extension.distribution} {found.version if found else ''}".strip(),
+            distribution=f"{name} {found.version if found else ''}".strip(),
             what=describe(extension.problems[0]),
             evidence=tuple(_of_extension(extension)),
             fixes=(
-                restore(found.name, found.version, target=target, installer=installer)
+                packages.restore(site, found)
                 if found and _is_damage(extension)
-                else Fix(summary=f"install the {extension.distribution} made for this torch"),
+                else Fix(summary=f"install the {name} made for this torch"),
             ),
             notes=("torch itself imports; this module does not",),
         )

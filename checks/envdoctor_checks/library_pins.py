@@ -2,13 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from packaging.markers import UndefinedEnvironmentName, default_environment
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
 
 from envdoctor.api import (
     Confidence,
@@ -17,35 +13,32 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
-    Installer,
-    Interpreter,
-    Safety,
+    ImportTrials,
+    Knowledge,
+    LibraryCatalogue,
+    LibraryResolution,
+    ResolvedLibrary,
     Severity,
-    Target,
+    Site,
     TorchFirstUse,
-    TorchImport,
     check,
+    major_of,
+    packages,
+    stem_of,
 )
-from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
-from envdoctor.knowledge import Knowledge, LibraryCatalogue
-from envdoctor.knowledge.libraries import major_of, stem_of
-from envdoctor.repair import install_command
-from envdoctor_checks.loader_codes import (
-    CUDNN_VERSION_MISMATCH,
-    DEPENDENCY_MISSING,
-    DEPENDENCY_PIN_VIOLATED,
-    MIXED_CUDA_WHEELS,
-)
+from envdoctor_checks.against_torch import installed
+from envdoctor_checks.loader_codes import CUDNN_VERSION_MISMATCH, MIXED_CUDA_WHEELS
 from envdoctor_checks.loader_fixes import without_path
 
-_PINNED = re.compile(r"nvidia-|cuda-|triton$|pytorch-triton")
 _OF_CUDA_MAJOR = re.compile(r"nvidia-(?P<part>.+)-cu(?P<major>\d\d)$")
-_MAX_DEPTH = 3
 
 
 @check(CUDNN_VERSION_MISMATCH)
 def cudnn_version_mismatch(
-    resolution: LibraryResolution, used: TorchFirstUse | None, known: Knowledge
+    resolution: LibraryResolution,
+    used: TorchFirstUse | None,
+    trials: ImportTrials | None,
+    known: Knowledge,
 ) -> Findings:
     """cuDNN's libraries are taken from two installations whose versions differ.
 
@@ -76,7 +69,7 @@ def cudnn_version_mismatch(
             Evidence(label=other.soname, value=other.path or "", source=other.rule or ""),
             *_others(strangers[1:]),
         ),
-        fixes=(without_path(resolution, "LD_LIBRARY_PATH"),),
+        fixes=(without_path(resolution, "LD_LIBRARY_PATH", trials=trials),),
         notes=(
             "cuDNN refuses to work with parts of another version "
             "(CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH); importing torch does not show it",
@@ -115,7 +108,7 @@ def _place(library: ResolvedLibrary) -> str:
 def mixed_cuda_wheels(
     distributions: Distributions,
     resolution: LibraryResolution | None,
-    target: Target | None,
+    site: Site,
     known: Knowledge,
 ) -> Findings:
     """One NVIDIA component is installed for two CUDA majors, or two majors share a process."""
@@ -126,21 +119,12 @@ def mixed_cuda_wheels(
             majors.setdefault(match["part"], {})[match["major"]] = item
     doubled = [d for found in majors.values() if len(found) > 1 for d in found.values()]
     if doubled:
-        python = target.path if target else "python3"
         yield MIXED_CUDA_WHEELS.finding(
             subjects=("wheels",),
             what="wheels",
             items=", ".join(f"{item.name} {item.version}" for item in doubled),
-            evidence=tuple(_installed(item) for item in doubled),
-            fixes=(
-                Fix(
-                    summary="remove the set that torch does not require, then restore the other",
-                    commands=(
-                        f"{python} -m pip uninstall {' '.join(_unwanted(doubled, distributions))}",
-                    ),
-                    safety=Safety.CHANGES_ENV,
-                ),
-            ),
+            evidence=tuple(installed(item) for item in doubled),
+            fixes=(_only_what_torch_requires(doubled, distributions, site),),
             notes=(
                 "both install into nvidia/<part>/lib; where a file has the same name, the last one "
                 "installed stays, and removing one removes it for both",
@@ -159,17 +143,21 @@ def mixed_cuda_wheels(
         )
 
 
-def _installed(item: Distribution) -> Evidence:
-    return Evidence(label=item.name, value=item.version, source=item.metadata_path)
-
-
-def _unwanted(doubled: Iterable[Distribution], distributions: Distributions) -> list[str]:
+def _only_what_torch_requires(
+    doubled: list[Distribution], distributions: Distributions, site: Site
+) -> Fix:
     torch = distributions.first("torch")
-    wanted = {
+    required = {
         canonicalize_name(re.split(r"[\s;=<>~!\[(]", text, maxsplit=1)[0])
         for text in (torch.requires if torch else ())
     }
-    return [item.name for item in doubled if item.name not in wanted]
+    return packages.keep_one_set(
+        site,
+        gone=[item for item in doubled if item.name not in required],
+        kept=[item for item in doubled if item.name in required],
+        summary="remove the set that torch does not require, then restore the other, whose files "
+        "go with it",
+    )
 
 
 def _runtimes(
@@ -180,94 +168,3 @@ def _runtimes(
         for one in (resolution.libraries if resolution else ())
         if libraries.is_of("cudart", one.soname) and one.path
     ]
-
-
-@check(DEPENDENCY_PIN_VIOLATED, DEPENDENCY_MISSING)
-def dependency_of_torch(
-    distributions: Distributions,
-    interpreter: Interpreter,
-    resolution: LibraryResolution | None,
-    imported: TorchImport | None,
-    target: Target | None,
-    installer: Installer | None,
-) -> Findings:
-    """What the installed torch itself requires is another version, or not installed."""
-    torch = distributions.first("torch")
-    if torch is None:
-        return
-    fails = bool(resolution and resolution.import_error)
-    fails = fails or (imported is not None and imported.outcome != "ok")
-    for asker, wanted in _requirements(torch, distributions, _markers(interpreter)):
-        found = distributions.first(canonicalize_name(wanted.name))
-        if found is not None and (not _PINNED.match(found.name) or _satisfies(found, wanted)):
-            continue
-        words = (f"{wanted.name}{wanted.specifier}",)
-        command = install_command(words, target=target, installer=installer)
-        fix = Fix(
-            summary=f"install the {wanted.name} that {asker.name} asks for",
-            commands=(command,),
-            safety=Safety.CHANGES_ENV,
-        )
-        common: dict[str, Any] = {
-            "subjects": (wanted.name,),
-            "name": wanted.name,
-            "by": asker.name,
-            "by_version": asker.version,
-            "wanted": str(wanted.specifier) or "any version",
-            "fixes": (fix,),
-        }
-        source = Evidence(
-            label=f"{asker.name} {asker.version}", value=str(wanted), source=asker.metadata_path
-        )
-        if found is None:
-            severity = Severity.ERROR if fails else Severity.WARNING
-            yield DEPENDENCY_MISSING.finding(evidence=(source,), severity=severity, **common)
-        else:
-            yield DEPENDENCY_PIN_VIOLATED.finding(
-                installed=found.version, evidence=(source, _installed(found)), **common
-            )
-
-
-def _markers(interpreter: Interpreter) -> dict[str, str]:
-    """The marker environment of the target, which need not be the doctor's."""
-    major, minor, _ = interpreter.version_info
-    return {
-        **{key: str(value) for key, value in default_environment().items()},
-        "python_version": f"{major}.{minor}",
-        "python_full_version": interpreter.version,
-        "implementation_name": interpreter.implementation.lower(),
-        "platform_python_implementation": interpreter.implementation,
-        "platform_machine": interpreter.machine,
-        "extra": "",
-    }
-
-
-def _requirements(
-    asker: Distribution,
-    distributions: Distributions,
-    markers: Mapping[str, str],
-    extras: Iterable[str] = ("",),
-    depth: int = 0,
-) -> Iterator[tuple[Distribution, Requirement]]:
-    """What a distribution requires in this environment, and what its extras bring."""
-    for text in asker.requires:
-        try:
-            wanted = Requirement(text)
-            applies = wanted.marker is None or any(
-                wanted.marker.evaluate({**markers, "extra": extra}) for extra in extras
-            )
-        except (InvalidRequirement, UndefinedEnvironmentName):
-            continue
-        if not applies or (depth and wanted.marker is None):
-            continue
-        yield asker, wanted
-        nested = distributions.first(canonicalize_name(wanted.name))
-        if wanted.extras and nested is not None and depth < _MAX_DEPTH:
-            yield from _requirements(nested, distributions, markers, wanted.extras, depth + 1)
-
-
-def _satisfies(found: Distribution, wanted: Requirement) -> bool:
-    try:
-        return wanted.specifier.contains(found.version, prereleases=True)
-    except InvalidVersion:
-        return True

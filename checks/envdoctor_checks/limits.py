@@ -14,12 +14,13 @@ from envdoctor.api import (
     Host,
     Layer,
     Limits,
-    Safety,
+    Place,
     Severity,
     TorchBuild,
     TorchDevice,
     TorchRuntime,
     check,
+    surroundings,
 )
 
 THREADS_LIMITED = Code(
@@ -200,10 +201,8 @@ def threads_limited(
                 *_physical_cores(host),
             ),
             fixes=(
-                Fix(
-                    summary="let torch choose, or set the number of physical cores",
-                    commands=(f"unset {variable}",),
-                    safety=Safety.SAFE,
+                surroundings.unset(
+                    variable, summary="let torch choose, or set the number of physical cores"
                 ),
             ),
             notes=("torchrun sets OMP_NUM_THREADS=1 for each of its processes",),
@@ -236,9 +235,9 @@ def cpu_quota(limits: Limits) -> Findings:
             evidence=(Evidence(label="CPU quota", value=f"{quota:g}", source="cgroup"),),
             fixes=(
                 Fix(
-                    summary="raise the limit of the container, or start no more threads and "
-                    "DataLoader workers than it allows",
-                    commands=("docker run --cpus 8 ...",),
+                    summary="raise the limit of the container (`docker run --cpus`), or start no "
+                    "more threads and DataLoader workers than it allows",
+                    where=Place.HOST,
                 ),
             ),
             notes=("programs that count CPUs start too many threads, which then wait for time",),
@@ -274,11 +273,7 @@ def debug_environment(
 
 
 def _unset(variable: SlowingVariable) -> Fix:
-    return Fix(
-        summary=f"unset it, unless {variable.unless}",
-        commands=(f"unset {variable.name}",),
-        safety=Safety.SAFE,
-    )
+    return surroundings.unset(variable.name, summary=f"unset it, unless {variable.unless}")
 
 
 def used_gpus(

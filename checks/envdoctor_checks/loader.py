@@ -1,6 +1,7 @@
 """Libraries that torch loads: missing, refused, too old, or taken from the wrong place."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +12,21 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
-    Installer,
+    ImportTrials,
+    Knowledge,
+    LibraryCatalogue,
+    LibraryResolution,
     LoadedLibraries,
-    Safety,
+    Problem,
+    ResolvedLibrary,
     Severity,
-    Target,
+    Site,
     check,
+    describe,
+    differences,
+    stem_of,
+    surroundings,
 )
-from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
-from envdoctor.knowledge import Knowledge, LibraryCatalogue
-from envdoctor.knowledge.libraries import stem_of
-from envdoctor.loader.mapped import differences
-from envdoctor.loader.tree import describe
 from envdoctor_checks.loader_codes import (
     LD_LIBRARY_PATH_SHADOW,
     OPENMP_DUPLICATE,
@@ -30,8 +34,10 @@ from envdoctor_checks.loader_codes import (
     PRELOAD_MISSING,
     PROBLEM_CODES,
     disease_of,
+    outcomes_of,
 )
 from envdoctor_checks.loader_fixes import Repair, rule_of, without_path
+from envdoctor_checks.path_fixes import proof_of
 
 _MAX_NAMES = 3
 
@@ -40,12 +46,18 @@ _MAX_NAMES = 3
 def library_problem(
     resolution: LibraryResolution,
     distributions: Distributions | None,
-    target: Target | None,
-    installer: Installer | None,
+    trials: ImportTrials | None,
+    site: Site,
     known: Knowledge,
 ) -> Findings:
     """A library that torch needs is absent, refused, or lacks what is needed of it."""
-    repair = Repair(resolution, distributions, target, installer, known.libraries)
+    repair = Repair(
+        resolution=resolution,
+        distributions=distributions,
+        trials=trials,
+        site=site,
+        libraries=known.libraries,
+    )
     seen: set[str] = set()
     for library in resolution.libraries:
         for problem in () if library.optional else library.problems:
@@ -57,6 +69,7 @@ def library_problem(
             doubtful = _is_part_of_a_part(library, resolution, known.libraries)
             yield code.finding(
                 subjects=(subject,),
+                breaks=outcomes_of((library.when,)),
                 severity=Severity.WARNING if doubtful else None,
                 confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
                 evidence=tuple(_evidence(problem, library, resolution)),
@@ -127,7 +140,9 @@ def _notes(library: ResolvedLibrary, resolution: LibraryResolution) -> Iterator[
 
 
 @check(LD_LIBRARY_PATH_SHADOW)
-def ld_library_path_shadow(resolution: LibraryResolution, known: Knowledge) -> Findings:
+def ld_library_path_shadow(
+    resolution: LibraryResolution, trials: ImportTrials | None, known: Knowledge
+) -> Findings:
     """LD_LIBRARY_PATH or LD_PRELOAD replaces libraries that torch would load from elsewhere."""
     shadowed = [one for one in resolution.libraries if _is_shadowed(one)]
     if not shadowed:
@@ -140,12 +155,13 @@ def ld_library_path_shadow(resolution: LibraryResolution, known: Knowledge) -> F
     shown = cuda or shadowed
     yield LD_LIBRARY_PATH_SHADOW.finding(
         severity=severity,
+        breaks=("import:torch",) if breaks else outcomes_of(one.when for one in shown),
         what="1 library is" if len(shown) == 1 else f"{len(shown)} libraries are",
         rule=rule,
         library=first.soname,
         path=first.path,
         evidence=tuple(_shadow_evidence(shown)),
-        fixes=(without_path(resolution, rule),),
+        fixes=(without_path(resolution, rule, trials=trials),),
         notes=tuple(_shadow_notes(breaks)),
     )
 
@@ -182,42 +198,50 @@ def _shadow_notes(breaks: bool) -> Iterator[str]:
         )
 
 
+_PRELOAD_FILE = "/etc/ld.so.preload"
+
+
 @check(PRELOAD_MISSING)
-def preload_missing(resolution: LibraryResolution, environment: Environment | None) -> Findings:
-    """LD_PRELOAD names a file that cannot be loaded."""
+def preload_missing(
+    resolution: LibraryResolution, environment: Environment | None, trials: ImportTrials | None
+) -> Findings:
+    """LD_PRELOAD, or the loader's own file, names a library that cannot be loaded."""
     variable = environment.variables.get("LD_PRELOAD", "") if environment else ""
     for problem in resolution.preload_problems:
-        if "so.*" in problem.library or not _was_preloaded(problem, variable):
+        source = _preloaded_by(problem, variable)
+        if source is None:
             continue
-        source = "LD_PRELOAD" if problem.library in variable else "/etc/ld.so.preload"
         what = "does not exist" if problem.kind == "missing" else describe(problem)
+        proof = proof_of(None, trials, unset="LD_PRELOAD")
+        in_variable = source == "LD_PRELOAD"
         yield PRELOAD_MISSING.finding(
             subjects=(problem.library,),
             source=source,
             library=problem.library,
             what=what,
             evidence=(Evidence(label=source, value=variable or problem.library, source=source),),
-            fixes=(_fix_of_preload(source),),
+            fixes=(
+                _without_preload(problem.library, variable, proof)
+                if in_variable
+                else surroundings.without_preload_line(problem.library),
+            ),
             notes=("the loader complains and goes on without it, in every process",),
         )
 
 
-def _was_preloaded(problem: Problem, variable: str) -> bool:
-    return problem.library in variable or "site-packages" not in problem.library
+def _preloaded_by(problem: Problem, variable: str) -> str | None:
+    """What asked for a library before all others; None where torch itself did."""
+    if any(name in problem.library for name in re.split(r"[\s:]+", variable) if name):
+        return "LD_PRELOAD"
+    by_program = os.path.basename(problem.needed_by).startswith("python")
+    return _PRELOAD_FILE if by_program and problem.kind in ("missing", "unreadable") else None
 
 
-def _fix_of_preload(source: str) -> Fix:
-    if source == "LD_PRELOAD":
-        return Fix(
-            summary="remove the name from LD_PRELOAD, or unset it",
-            commands=("unset LD_PRELOAD",),
-            safety=Safety.SAFE,
-        )
-    return Fix(
-        summary="remove the line from /etc/ld.so.preload",
-        commands=("sudoedit /etc/ld.so.preload",),
-        safety=Safety.NEEDS_ROOT,
-    )
+def _without_preload(library: str, variable: str, proof: str) -> Fix:
+    """What is left of LD_PRELOAD, whose names are parted by colons or spaces."""
+    names = [name for name in re.split(r"[\s:]+", variable) if name]
+    unwanted = [name for name in names if name in library]
+    return surroundings.without_entry("LD_PRELOAD", names, unwanted, proof=proof)
 
 
 @check(OPENMP_DUPLICATE)

@@ -1,10 +1,9 @@
 """The diseases of the loader, and which of them a problem of the resolution is."""
 
 import re
+from collections.abc import Iterable
 
-from envdoctor.api import Code, Layer, Severity, Topic
-from envdoctor.facts.libraries import Problem
-from envdoctor.knowledge import Library, LibraryCatalogue
+from envdoctor.api import Code, Layer, Library, LibraryCatalogue, Problem, Severity, Topic
 
 _SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
@@ -274,6 +273,12 @@ PROBLEM_CODES = (
     CUDNN_MISSING,
     CUDNN_SYMBOL_MISMATCH,
 )
+
+
+def outcomes_of(moments: Iterable[str]) -> tuple[str, ...]:
+    """What is broken by a library that torch opens at these moments."""
+    broken = {"import:torch" if one in ("start", "import") else "compute:gpu" for one in moments}
+    return tuple(sorted(broken, reverse=True))
 
 
 def disease_of(problem: Problem, libraries: LibraryCatalogue) -> Code:

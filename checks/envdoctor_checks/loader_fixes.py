@@ -2,12 +2,25 @@
 
 import re
 
-from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
-from envdoctor.facts.python import Distributions, Installer, Target
-from envdoctor.findings import Fix, Safety
-from envdoctor.knowledge import Library, LibraryCatalogue
-from envdoctor.knowledge.libraries import stem_of
-from envdoctor.repair import install_command, restore
+from envdoctor.api import (
+    Distribution,
+    Distributions,
+    Fix,
+    ImportTrials,
+    Library,
+    LibraryCatalogue,
+    LibraryResolution,
+    Place,
+    Problem,
+    Record,
+    ResolvedLibrary,
+    Site,
+    packages,
+    stem_of,
+    surroundings,
+    system,
+)
+from envdoctor_checks.path_fixes import proof_of
 
 _GLIBC = ("libc", "libm", "libpthread")
 _PINNED = re.compile(r"([\w-]+)==[\w.]+")
@@ -21,90 +34,73 @@ def rule_of(library: ResolvedLibrary) -> str:
     return f"{library.rule}{whose}"
 
 
-def without_path(resolution: LibraryResolution, rule: str, part: str = "") -> Fix:
+def without_path(
+    resolution: LibraryResolution, rule: str, part: str = "", trials: ImportTrials | None = None
+) -> Fix:
     """Start without the variable, or without the entries that contain `part`."""
-    if rule == "LD_PRELOAD":
-        return Fix(
-            summary="start without LD_PRELOAD", commands=("unset LD_PRELOAD",), safety=Safety.SAFE
-        )
-    kept = [entry for entry in resolution.library_path if part and part not in entry]
-    if kept:
-        text = ":".join(kept)
-        return Fix(
-            summary="keep only the other entries of LD_LIBRARY_PATH",
-            commands=(f"export LD_LIBRARY_PATH={text}",),
-            safety=Safety.SAFE,
-        )
-    return Fix(
-        summary="start without LD_LIBRARY_PATH (and unload the environment module that sets it)",
-        commands=("unset LD_LIBRARY_PATH",),
-        safety=Safety.SAFE,
-    )
+    variable = "LD_PRELOAD" if rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
+    proof = proof_of(None, trials, unset=variable)
+    if variable == "LD_PRELOAD":
+        return surroundings.unset(variable, proof=proof)
+    unwanted = [entry for entry in resolution.library_path if part in entry]
+    if part and len(unwanted) < len(resolution.library_path):
+        return surroundings.without_entry(variable, resolution.library_path, unwanted)
+    summary = f"start without {variable} (and unload the environment module that sets it)"
+    return surroundings.unset(variable, summary=summary, proof=proof)
 
 
-class Repair:
+class Repair(Record):
     """Fixes for the problems of one resolution."""
 
-    def __init__(
-        self,
-        resolution: LibraryResolution,
-        distributions: Distributions | None,
-        target: Target | None,
-        installer: Installer | None,
-        libraries: LibraryCatalogue,
-    ) -> None:
-        self.resolution = resolution
-        self.libraries = libraries
-        self.distributions = distributions
-        self.target = target
-        self.installer = installer
+    resolution: LibraryResolution
+    distributions: Distributions | None
+    trials: ImportTrials | None
+    site: Site
+    libraries: LibraryCatalogue
 
     def of(self, library: ResolvedLibrary, problem: Problem) -> tuple[Fix, ...]:
         """What to do about a problem, the surest first."""
         if library.clean_path or library.rule in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
-            return (without_path(self.resolution, library.rule or "LD_LIBRARY_PATH"),)
+            rule = library.rule or "LD_LIBRARY_PATH"
+            return (without_path(self.resolution, rule, trials=self.trials),)
         if problem.kind == "version" and stem_of(library.soname) in _GLIBC:
-            return (Fix(summary="use a newer operating system or container, or an older torch"),)
+            return (_newer_system(self.site),)
         if self.libraries.is_of("libstdc++", library.soname):
-            return (
-                Fix(
-                    summary="put a newer libstdc++ first",
-                    commands=("conda install -c conda-forge libstdcxx-ng",),
-                    safety=Safety.CHANGES_ENV,
-                ),
-            )
+            return (packages.newer_libstdcxx(self.site),)
         if self.libraries.is_of("libcuda", library.soname):
-            return (
-                Fix(
-                    summary="install the NVIDIA driver; in a container, start it with the GPU",
-                    commands=("docker run --gpus all IMAGE",),
-                ),
-            )
-        return self._reinstall(library)
+            return (_driver(self.site),)
+        return (self._reinstall(library),)
 
-    def _reinstall(self, library: ResolvedLibrary) -> tuple[Fix, ...]:
+    def _reinstall(self, library: ResolvedLibrary) -> Fix:
+        owner = library.owner
+        if owner is not None and owner.kind == "dpkg":
+            return packages.restore_system_package(self.site, owner.name)
+        torch = self._installed("torch")
         wanted = self._requirement(self.libraries.of(library.soname))
         if wanted is not None:
-            command = install_command(
-                (wanted,), target=self.target, installer=self.installer, reinstall=True
-            )
-            summary = f"install the {wanted.partition('=')[0]} that torch pins"
-            return (Fix(summary=summary, commands=(command,), safety=Safety.CHANGES_ENV),)
-        owner = library.owner
-        if owner is not None and owner.kind == "wheel":
-            return (
-                restore(owner.name, owner.version, target=self.target, installer=self.installer),
-            )
-        torch = self.distributions.first("torch") if self.distributions else None
-        if torch is not None:
-            return (
-                restore(torch.name, torch.version, target=self.target, installer=self.installer),
-            )
-        return (Fix(summary=f"install the package that brings `{library.soname}`"),)
+            return self._pinned(wanted, torch)
+        if owner is not None and owner.kind == "conda":
+            return packages.restore_conda_package(self.site, owner.name, owner.version)
+        found = (self._installed(owner.name) if owner else None) or torch
+        if found is not None:
+            return packages.restore(self.site, found, torch=torch)
+        return Fix(summary=f"install the package that brings `{library.soname}`")
+
+    def _pinned(self, wanted: str, torch: Distribution | None) -> Fix:
+        """The wheel that torch pins: put back if it is installed, else installed beside torch."""
+        name, _, version = wanted.partition("==")
+        found = self._installed(name)
+        if found is not None and found.version == version:
+            return packages.restore(self.site, found, torch=torch)
+        summary = f"install the {name} that torch pins"
+        return packages.install(self.site, wanted, summary=summary, again=True, beside=torch)
+
+    def _installed(self, name: str) -> Distribution | None:
+        return self.distributions.first(name) if self.distributions else None
 
     def _requirement(self, component: Library | None) -> str | None:
         """The pinned requirement of torch that brings a library, `nvidia-cublas-cu12==12.4.5.8`."""
-        torch = self.distributions.first("torch") if self.distributions else None
+        torch = self._installed("torch")
         if component is None or torch is None:
             return None
         for requirement in torch.requires:
@@ -112,3 +108,14 @@ class Repair:
             if match and component.is_package(match[1]):
                 return match.group()
         return None
+
+
+def _newer_system(site: Site) -> Fix:
+    return Fix(
+        summary="use a newer operating system or container, or an older torch",
+        where=Place.IMAGE if site.contained else Place.HERE,
+    )
+
+
+def _driver(site: Site) -> Fix:
+    return system.give_gpus(site) if site.contained else system.install_libcuda(site, None)

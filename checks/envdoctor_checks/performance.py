@@ -1,9 +1,14 @@
 """Whether the machine trains as fast as it should, and what it waits for if not."""
 
 from envdoctor.api import (
+    Assessment,
+    Calibration,
+    CalibrationBaseline,
+    CalibrationRun,
     Code,
     Confidence,
     Evidence,
+    ExpectedRate,
     Finding,
     Findings,
     Fix,
@@ -11,11 +16,10 @@ from envdoctor.api import (
     Safety,
     Severity,
     check,
+    figure,
+    label,
+    main_runs,
 )
-from envdoctor.calibration.assess import label, main_runs
-from envdoctor.calibration.speedup import figure
-from envdoctor.facts.assessment import Assessment, ExpectedRate
-from envdoctor.facts.calibration import Calibration, CalibrationBaseline, CalibrationRun
 
 GPU_SLOWER = Code(
     id="ED600",

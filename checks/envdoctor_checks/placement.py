@@ -1,6 +1,7 @@
 """Where the process runs: on the CPUs that are near its GPUs, on all of them, on one NUMA node."""
 
 from envdoctor.api import (
+    Calibration,
     Code,
     Confidence,
     Evidence,
@@ -15,7 +16,6 @@ from envdoctor.api import (
     Severity,
     check,
 )
-from envdoctor.facts.calibration import Calibration
 
 REMOTE_NUMA_NODE = Code(
     id="ED617",

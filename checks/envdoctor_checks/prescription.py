@@ -10,13 +10,15 @@ from envdoctor.api import (
     Host,
     Installer,
     Interpreter,
+    Knowledge,
     PciGpus,
+    Prescription,
     Target,
     TorchBuild,
     derive,
+    machine_of,
+    prescribe,
 )
-from envdoctor.knowledge import Knowledge
-from envdoctor.prescribe import Prescription, machine_of, prescribe
 
 _KEPT = 3
 """Builds kept in the report; `envdoctor prescribe` lists all."""

@@ -7,24 +7,27 @@ from packaging.version import InvalidVersion, Version
 from envdoctor.api import (
     Code,
     Confidence,
+    Distribution,
     Distributions,
     Evidence,
     Findings,
     Fix,
-    Installer,
+    Knowledge,
     Layer,
+    Prescription,
     Safety,
     Severity,
+    Site,
     Target,
     TorchAbsent,
     TorchBuild,
     TorchImport,
     TorchRuntime,
     check,
+    command,
+    packages,
+    prescribed,
 )
-from envdoctor.knowledge import Knowledge
-from envdoctor.prescribe import Prescription
-from envdoctor.repair import install_command, prescribed
 
 TORCH_NOT_INSTALLED = Code(
     id="ED400",
@@ -109,7 +112,7 @@ _AT_EXIT = {
 
 
 @check(INTERPRETER_EXIT)
-def interpreter_does_not_exit(imported: TorchImport, target: Target | None) -> Findings:
+def interpreter_does_not_exit(imported: TorchImport, site: Site) -> Findings:
     """Torch works, and the interpreter hangs or dies when it ends: jobs then look failed."""
     if imported.outcome != "ok" or imported.exit_outcome in (None, "ok"):
         return
@@ -126,9 +129,7 @@ def interpreter_does_not_exit(imported: TorchImport, target: Target | None) -> F
         fixes=(
             Fix(
                 summary="see it by itself",
-                commands=(
-                    f"{target.path if target else 'python3'} -X faulthandler -c 'import torch'",
-                ),
+                commands=(command(site.target, "-X", "faulthandler", "-c", "import torch"),),
                 safety=Safety.SAFE,
             ),
         ),
@@ -142,8 +143,7 @@ def numpy_cannot_be_used(
     distributions: Distributions,
     known: Knowledge,
     runtime: TorchRuntime | None,
-    target: Target | None,
-    installer: Installer | None,
+    site: Site,
 ) -> Findings:
     """Torch and the installed numpy cannot exchange arrays: by numpy's version, or otherwise."""
     numpy = distributions.first("numpy")
@@ -167,7 +167,7 @@ def numpy_cannot_be_used(
             Evidence(label="numpy", value=version, source=numpy.metadata_path),
             *((used,) if error else ()),
         ),
-        fixes=(_numpy_fix(text, version, target, installer, is_abi=is_abi),),
+        fixes=(_numpy_fix(site, text, numpy, is_abi=is_abi),),
         notes=("torch up to 2.2 is built against numpy 1 (pytorch issue 131668)",)
         if built_for_1
         else (),
@@ -185,15 +185,10 @@ def _is_built_for_numpy_1(build: TorchBuild, known: Knowledge) -> bool:
     return build.version is not None and known.fits_numpy_2(build.version) is False
 
 
-def _numpy_fix(
-    error: str, numpy: str, target: Target | None, installer: Installer | None, *, is_abi: bool
-) -> Fix:
-    if is_abi and _is_numpy_2(numpy):
-        return Fix(
-            summary="install a numpy that this torch was built for",
-            commands=(install_command(("numpy<2",), target=target, installer=installer),),
-            safety=Safety.CHANGES_ENV,
-        )
+def _numpy_fix(site: Site, error: str, numpy: Distribution, *, is_abi: bool) -> Fix:
+    if is_abi and _is_numpy_2(numpy.version):
+        summary = "install a numpy that this torch was built for"
+        return packages.install(site, "numpy<2", summary=summary, beside=numpy)
     if is_abi:
         return Fix(summary="install a numpy that is not older than the one torch was built with")
     if "without NumPy" in error:
@@ -203,6 +198,6 @@ def _numpy_fix(
         )
     return Fix(
         summary="see whether numpy itself can be imported",
-        commands=(f"{target.path if target else 'python3'} -c 'import numpy'",),
+        commands=(command(site.target, "-c", "import numpy"),),
         safety=Safety.SAFE,
     )

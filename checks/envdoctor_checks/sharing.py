@@ -2,8 +2,19 @@
 
 from collections.abc import Iterator
 
-from envdoctor.api import Code, Evidence, Findings, Fix, Gpu, Gpus, Layer, Safety, Severity, check
-from envdoctor.facts.calibration import Calibration
+from envdoctor.api import (
+    Calibration,
+    Code,
+    Evidence,
+    Findings,
+    Fix,
+    Gpu,
+    Gpus,
+    Layer,
+    Safety,
+    Severity,
+    check,
+)
 from envdoctor_checks.telemetry import first_of_each_device, nvml
 
 OTHER_PROCESS = Code(

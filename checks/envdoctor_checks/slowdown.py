@@ -1,20 +1,21 @@
 """What slows a GPU down: heat, power, links, clocks, ECC."""
 
 from envdoctor.api import (
+    Assessment,
+    Calibration,
     Code,
     Confidence,
     Evidence,
     Findings,
     Fix,
     Gpus,
+    Knowledge,
     Layer,
     Safety,
     Severity,
+    Telemetry,
     check,
 )
-from envdoctor.facts.assessment import Assessment
-from envdoctor.facts.calibration import Calibration, Telemetry
-from envdoctor.knowledge import Knowledge
 from envdoctor_checks.telemetry import first_of_each_device, nvml, observed, worst_of_each_device
 
 THROTTLED = Code(

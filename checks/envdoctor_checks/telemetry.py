@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from envdoctor.api import Evidence
-from envdoctor.facts.calibration import Calibration, CalibrationRun, Telemetry
+from envdoctor.api import (
+    Calibration,
+    CalibrationRun,
+    Evidence,
+    Telemetry,
+)
 
 Observed = Iterator[tuple[CalibrationRun, Telemetry]]
 

@@ -10,17 +10,19 @@ from envdoctor.api import (
     Fix,
     Gpus,
     HostCompiler,
+    Knowledge,
     Layer,
-    Safety,
     Severity,
+    Site,
     Toolkits,
     TorchBuild,
     TorchRuntime,
     check,
+    cudnn_serves,
+    decode_cudnn,
+    packages,
+    surroundings,
 )
-from envdoctor.knowledge import Knowledge
-from envdoctor.knowledge.drivers import cudnn_serves
-from envdoctor.versions import decode_cudnn
 from envdoctor_checks.against_torch import major_of, of_torch
 
 NVCC_TORCH_MISMATCH = Code(
@@ -84,17 +86,24 @@ def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
             Evidence(label="nvcc", value=first.version, source=first.source),
             of_torch(build),
         ),
-        fixes=(
-            Fix(
-                summary=f"to build extensions, point CUDA_HOME at a toolkit of CUDA {build.cuda}",
-                commands=(f"export CUDA_HOME=/usr/local/cuda-{build.cuda}",),
-            ),
-        ),
+        fixes=(_toolkit_for(build.cuda, toolkits),),
         notes=(
             "torch brings its own CUDA and does not use this toolkit; only torch.utils."
             "cpp_extension compares them, and refuses another major",
         ),
     )
+
+
+def _toolkit_for(cuda: str, toolkits: Toolkits) -> Fix:
+    """Point builds at a toolkit of torch's CUDA, if there is one here."""
+    fitting = [
+        one for one in toolkits.items if one.version and major_of(one.version) == major_of(cuda)
+    ]
+    summary = f"to build extensions, point CUDA_HOME at a toolkit of CUDA {cuda}"
+    if not fitting:
+        return Fix(summary=f"{summary}, which has to be installed first")
+    best = next((one for one in fitting if one.version == cuda), fitting[0])
+    return surroundings.set_variable("CUDA_HOME", best.path, summary=summary)
 
 
 @check(GCC_UNSUPPORTED)
@@ -118,9 +127,10 @@ def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Kno
             Evidence(label="nvcc", value=toolkit or "", source=toolkits.items[0].source),
         ),
         fixes=(
-            Fix(
+            surroundings.set_variable(
+                "NVCC_PREPEND_FLAGS",
+                f"-ccbin gcc-{accepted.gcc_max}",
                 summary="to build extensions, give nvcc a gcc that it accepts",
-                commands=(f"export NVCC_PREPEND_FLAGS='-ccbin gcc-{accepted.gcc_max}'",),
             ),
         ),
         notes=(
@@ -132,7 +142,11 @@ def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Kno
 
 @check(CUDNN_DROPPED_GPU)
 def cudnn_without_this_gpu(
-    gpus: Gpus, known: Knowledge, distributions: Distributions, runtime: TorchRuntime | None
+    gpus: Gpus,
+    known: Knowledge,
+    distributions: Distributions,
+    runtime: TorchRuntime | None,
+    site: Site,
 ) -> Findings:
     """A cuDNN that was put in place of the pinned one, and that ended with newer GPUs."""
     found = _cudnn(distributions, runtime)
@@ -154,10 +168,8 @@ def cudnn_without_this_gpu(
                 Evidence(label="compute capability", value=capability, source="NVML"),
             ),
             fixes=(
-                Fix(
-                    summary="install the cuDNN that torch pins, or a build for this GPU",
-                    commands=("envdoctor prescribe",),
-                    safety=Safety.SAFE,
+                packages.other_builds(
+                    site, "install the cuDNN that torch pins, or a build for this GPU"
                 ),
             ),
             notes=(
@@ -196,17 +208,12 @@ def newer_than_the_data(
 
 def _outdated(subject: str, version: str, newest: str, source: str, known: Knowledge) -> Finding:
     return KNOWLEDGE_OUTDATED.finding(
+        subjects=(subject,),
         what=subject,
         version=version,
         as_of=known.as_of,
         newest=newest,
         evidence=(Evidence(label=f"{subject} version", value=version, source=source),),
-        fixes=(
-            Fix(
-                summary="update envdoctor in its own environment",
-                commands=("pip install --upgrade envdoctor",),
-                safety=Safety.CHANGES_ENV,
-            ),
-        ),
+        fixes=(packages.update_doctor(),),
         notes=("nothing is guessed about it: only rules that hold for every version were applied",),
     )

@@ -13,16 +13,14 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
-    Installer,
+    Knowledge,
     Layer,
-    Safety,
     Severity,
-    Target,
+    Site,
     TorchBuild,
     check,
+    packages,
 )
-from envdoctor.knowledge import Knowledge
-from envdoctor.repair import install_command
 from envdoctor_checks.against_torch import (
     installed,
     of_torch,
@@ -66,8 +64,7 @@ def extension_of_another_torch(
     build: TorchBuild,
     distributions: Distributions,
     known: Knowledge,
-    target: Target | None,
-    installer: Installer | None,
+    site: Site,
 ) -> Findings:
     """An extension (xformers, vllm, flash-attn ...) was compiled for another torch."""
     torch = version_of(build.version)
@@ -84,13 +81,14 @@ def extension_of_another_torch(
         wanted, said = found
         yield EXTENSION_MISMATCH.finding(
             subjects=(item.name,),
+            breaks=(f"import:{item.name}",),
             confidence=Confidence.LIKELY,
             package=item.name,
             version=item.version,
             wanted=wanted,
             torch=build.version,
             evidence=(installed(item), of_torch(build), said),
-            fixes=(_other_release(item, torch, known, target, installer),),
+            fixes=(_other_release(item, torch, known, site),),
         )
 
 
@@ -121,13 +119,7 @@ def _known_mismatch(
     return str(stated).removeprefix("=="), said
 
 
-def _other_release(
-    item: Distribution,
-    torch: Version,
-    known: Knowledge,
-    target: Target | None,
-    installer: Installer | None,
-) -> Fix:
+def _other_release(item: Distribution, torch: Version, known: Knowledge, site: Site) -> Fix:
     fitting = [
         one.version
         for one in known.extensions(item.name)
@@ -137,17 +129,13 @@ def _other_release(
         return Fix(
             summary=f"install a build of {item.name} for torch {torch.public}, or compile it here"
         )
-    command = install_command((f"{item.name}=={fitting[-1]}",), target=target, installer=installer)
-    return Fix(
-        summary=f"install {item.name} {fitting[-1]}, which admits torch {torch.public}",
-        commands=(command,),
-        safety=Safety.CHANGES_ENV,
-    )
+    summary = f"install {item.name} {fitting[-1]}, which admits torch {torch.public}"
+    return packages.install(site, f"{item.name}=={fitting[-1]}", summary=summary, beside=item)
 
 
 @check(BITSANDBYTES_NO_CUDA_BINARY)
 def bitsandbytes_without_binary(
-    build: TorchBuild, distributions: Distributions, known: Knowledge
+    build: TorchBuild, distributions: Distributions, known: Knowledge, site: Site
 ) -> Findings:
     """The installed bitsandbytes ships no code for torch's CUDA."""
     item = distributions.first("bitsandbytes")
@@ -164,11 +152,10 @@ def bitsandbytes_without_binary(
             Evidence(label="has code for", value=" ".join(binaries.cuda), source=binaries.source),
         ),
         fixes=(
-            Fix(
-                summary=f"use a torch built for CUDA {', '.join(binaries.cuda[-3:])}, or another "
-                "release of bitsandbytes",
-                commands=("envdoctor prescribe",),
-                safety=Safety.SAFE,
+            packages.other_builds(
+                site,
+                f"use a torch built for CUDA {', '.join(binaries.cuda[-3:])}, or another release "
+                "of bitsandbytes",
             ),
         ),
     )

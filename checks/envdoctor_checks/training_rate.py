@@ -1,11 +1,26 @@
 """What the rate of the user's own training (`--training-rate`) says about it."""
 
-from envdoctor.api import Code, Confidence, Evidence, Findings, Fix, Layer, Safety, Severity, check
-from envdoctor.calibration.assess import label, main_runs, predict_model
-from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
-from envdoctor.facts.calibration import Calibration, CalibrationRun
-from envdoctor.knowledge import Knowledge
-from envdoctor.record import Record
+from envdoctor.api import (
+    Calibration,
+    CalibrationRun,
+    Code,
+    Confidence,
+    Evidence,
+    Findings,
+    Fix,
+    Knowledge,
+    Layer,
+    Record,
+    Safety,
+    Severity,
+    check,
+    figure,
+    label,
+    main_runs,
+    predict_model,
+    throughput_gain_pct,
+    time_saved_pct,
+)
 from envdoctor_checks.performance import PIPELINE_STARVED, starved
 
 CPU_FALLBACK = Code(

@@ -13,6 +13,8 @@ __all__ = [
     "CudaComponents",
     "FirstUse",
     "Frame",
+    "ImportTrial",
+    "ImportTrials",
     "LoadedLibraries",
     "TorchAbsent",
     "TorchBuild",
@@ -94,6 +96,37 @@ class TorchImport(Fact):
     exit_outcome: Literal["ok", "signal", "exit", "hang"] | None = None
     exit_detail: str = ""
     exit_output_tail: str = ""
+
+
+class ImportTrial(Record):
+    """An `import torch` in a child that differs from the user's in one thing.
+
+    `change`: that a variable is not set, or is set (`PYTHONNOUSERSITE=1`), or that the current
+    folder is another. `outcome` is that of the child, `message` the last line that it wrote.
+    """
+
+    change: Literal["unset", "set", "folder"]
+    variable: str = ""
+    value: str = ""
+    outcome: Literal["ok", "exception", "signal", "exit", "hang"]
+    message: str = ""
+    seconds: float = 0.0
+
+
+class ImportTrials(Fact):
+    """What was tried where the import failed: nothing is changed by it, and the first that works
+    ends it."""
+
+    items: tuple[ImportTrial, ...]
+
+    def cured(self, *, unset: str = "", set_variable: str = "", folder: bool = False) -> bool:
+        """Whether the import works without that variable, with that one, or in another folder."""
+        wanted = ("unset", unset) if unset else ("set", set_variable)
+        change, variable = ("folder", "") if folder else wanted
+        return any(
+            (one.change, one.variable, one.outcome) == (change, variable, "ok")
+            for one in self.items
+        )
 
 
 class TorchDevice(Record):

@@ -39,14 +39,38 @@ def _broken(program: Program, run: Simulation, wheels: Wheels) -> Iterator[Exten
         if not path.startswith(program.torch_path + os.sep)
         and _is_of_torch(path, distribution, files)
     )
+    siblings = _by_distribution(wheels)
     for count, (path, distribution) in enumerate(candidates):
         if count >= _MAX_MODULES:
             return
         process = _branch(run.process, len(run.mapped))
+        _open_siblings(path, siblings[distribution.metadata_path], process, run)
         opening = process.dlopen(path, run.caller or process.main)
         if not opening.ok:
             problems = tuple(with_culprits(opening.problems, process, run.libraries))
             yield Extension(distribution=distribution.name, path=path, problems=problems)
+
+
+def _by_distribution(wheels: Wheels) -> dict[str, dict[str, str]]:
+    """The libraries of each distribution, by their names."""
+    found: dict[str, dict[str, str]] = {}
+    for path, (distribution, _) in wheels.items():
+        found.setdefault(distribution.metadata_path, {})[os.path.basename(path)] = path
+    return found
+
+
+def _open_siblings(
+    path: str, siblings: Mapping[str, str], process: Process, run: Simulation
+) -> None:
+    """Load the libraries beside a module that it needs and that no rule leads to.
+
+    The Python of torchaudio and torchtext opens them by path before the module that links them.
+    """
+    elf = process.files.read(path)
+    for name in elf.needed if isinstance(elf, Elf) else ():
+        beside = siblings.get(name)
+        if beside is not None and beside != path and process.find(name) is None:
+            process.dlopen(beside, run.caller or process.main, everywhere=True)
 
 
 def _is_of_torch(path: str, distribution: Distribution, files: Files) -> bool:

@@ -13,7 +13,13 @@ from envdoctor.prescribe.candidates import (
     floor_of,
     python_obstacle,
 )
-from envdoctor.prescribe.commands import commands_for, is_default, is_installed, removals
+from envdoctor.prescribe.commands import (
+    commands_for,
+    is_default,
+    is_entered,
+    is_installed,
+    removals,
+)
 from envdoctor.prescribe.companions import Companionship, companionship
 from envdoctor.prescribe.no_solution import nearest, no_solution_because, not_covered
 from envdoctor.prescribe.records import Build, Machine, Prescription
@@ -173,7 +179,7 @@ def _changes(one: Candidate, companions: Companionship, machine: Machine) -> Ite
         yield f"{len(stale)} nvidia wheels of another CUDA major are removed"
     for name in companions.misfits:
         yield f"{name} {machine.installed[name]} has no known release for torch {release.version}"
-    if machine.locked:
+    if machine.locked and not is_entered(machine):
         yield f"enter it in the project too, or the next sync of {machine.installer} undoes it"
     if machine.installer in ("conda", "pixi"):
         yield "from PyTorch's wheels: what the conda channels hold is not in the data"

@@ -1,21 +1,23 @@
-"""The exact commands that bring an environment to a build, for what manages it.
+"""What has to be removed and installed to bring an environment to a build; the repair service puts
+it into the words of what manages the environment.
 
-Sources: pytorch.org, Get Started and Previous Versions (index URLs; local versions and
---extra-index-url before torch 2.0, torch_stable.html before 1.11); the manuals of uv (pip
-interface), poetry (package sources) and pixi (PyPI dependencies with an index).
+Source: pytorch.org, Get Started and Previous Versions (index URLs; local versions before torch
+2.0).
 """
 
 import re
-import shlex
-from collections.abc import Iterator
 
 import msgspec
 from packaging.version import Version
 
+from envdoctor.facts.python import Installer
 from envdoctor.knowledge import TorchRelease, Variant
 from envdoctor.prescribe.companions import PAIRED, Companionship
 from envdoctor.prescribe.records import Machine
-from envdoctor.wheel_index import PYTORCH_INDEX, index_of
+from envdoctor.repair.changes import Batch, Change, Source, pytorch_source
+from envdoctor.repair.managers import MANAGERS, conda_remove
+from envdoctor.repair.site import Site
+from envdoctor.shell import command
 
 _ENVIRONMENT = ".venv"
 _SUFFIX = re.compile(r"-cu(\d+)$")
@@ -25,8 +27,54 @@ def commands_for(
     machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
 ) -> tuple[str, ...]:
     """The commands, in their order; none where the environment is already like that."""
-    write = _WRITERS.get(machine.installer, _with_pip)
-    return write(machine, release, variant, companions)
+    change = change_for(machine, release, variant, companions)
+    if machine.externally_managed and site_of(machine).manager not in _OF_PROJECTS:
+        return _in_new_environment(machine, change)
+    site = site_of(machine)
+    lines = tuple(MANAGERS[manager_of(machine)].change(site, change))
+    of_conda = machine.torch_by_conda and machine.conda_prefix and site.manager == "conda"
+    return (conda_remove(site, "pytorch"), *lines) if lines and of_conda else lines
+
+
+_OF_PROJECTS = frozenset(name for name, manager in MANAGERS.items() if manager.sync)
+
+
+def _in_new_environment(machine: Machine, change: Change) -> tuple[str, ...]:
+    """A virtual environment, because the system forbids others to install into its Python."""
+    by_uv = machine.installer == "uv"
+    making = ("uv", "venv", "--python") if by_uv else (machine.interpreter, "-m", "venv")
+    words = (*making, machine.interpreter) if by_uv else making
+    site = Site(target=f"{_ENVIRONMENT}/bin/python")
+    fresh = msgspec.structs.replace(change, dropped=(), evicted=())
+    lines = MANAGERS["uv" if by_uv else "pip"].change(site, fresh)
+    return (command(*words, _ENVIRONMENT), *lines)
+
+
+def site_of(machine: Machine) -> Site:
+    """Where the commands are run."""
+    evidence = f"{machine.project}/{_LOCKS.get(machine.installer, '.lock')}"
+    installer = Installer(name=machine.installer, evidence=evidence if machine.project else "")
+    return Site(
+        target=machine.interpreter,
+        installer=installer,
+        prefix=machine.conda_prefix,
+        machine=machine.arch,
+    )
+
+
+_LOCKS = {"pixi": ".pixi/envs"}
+"""What of a project says who manages it, where that is no lock file."""
+
+
+def manager_of(machine: Machine) -> str:
+    """What manages the packages of a machine; pip where it is none that is known."""
+    name = site_of(machine).manager
+    return name if name in MANAGERS else "pip"
+
+
+def is_entered(machine: Machine) -> bool:
+    """Whether the commands enter the build in the project as well."""
+    return MANAGERS[manager_of(machine)].sync is not None
 
 
 def is_default(release: TorchRelease, variant: Variant) -> bool:
@@ -41,7 +89,21 @@ def is_installed(machine: Machine, release: TorchRelease, variant: Variant) -> b
     return _base(machine.torch) == release.version and machine.variant == variant.tag
 
 
-# --- what to remove and to install ---
+def change_for(
+    machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
+) -> Change:
+    """What is removed and installed; nothing where the environment is already like that."""
+    own, other = requirements(machine, release, variant, companions)
+    gone = removals(machine, release, variant, companions)
+    batches = (
+        Batch(requirements=own, source=source_of(release, variant)),
+        Batch(requirements=other),
+    )
+    return Change(
+        dropped=companions.removals,
+        evicted=tuple(name for name in gone if name not in companions.removals),
+        batches=tuple(batch for batch in batches if batch.requirements),
+    )
 
 
 def removals(
@@ -107,132 +169,8 @@ def requirements(
     return tuple(own), tuple(other)
 
 
-def index_options(release: TorchRelease, variant: Variant) -> tuple[str, ...]:
-    """The options of pip that name the index of the build."""
+def source_of(release: TorchRelease, variant: Variant) -> Source | None:
+    """Where the build is; null where the ordinary index has it."""
     if is_default(release, variant):
-        return ()
-    version = Version(release.version)
-    if version < Version("1.11"):
-        return ("-f", f"{PYTORCH_INDEX}/torch_stable.html")
-    option = "--index-url" if version >= Version("2.0") else "--extra-index-url"
-    return (option, index_of(variant.tag))
-
-
-# --- installers ---
-
-
-def _with_pip(
-    machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
-) -> tuple[str, ...]:
-    lines: list[str] = []
-    python = machine.interpreter
-    if machine.externally_managed:
-        lines.append(_line(python, "-m", "venv", _ENVIRONMENT))
-        python = f"{_ENVIRONMENT}/bin/python"
-        machine = _emptied(machine)
-    pip = (python, "-m", "pip")
-    return (*lines, *_installing(pip, ("-y",), machine, release, variant, companions))
-
-
-def _with_uv(
-    machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
-) -> tuple[str, ...]:
-    lines: list[str] = []
-    python = machine.interpreter
-    if machine.externally_managed:
-        lines.append(_line("uv", "venv", "--python", python, _ENVIRONMENT))
-        python = f"{_ENVIRONMENT}/bin/python"
-        machine = _emptied(machine)
-    uv = ("uv", "pip")
-    target = ("--python", python)
-    return (*lines, *_installing(uv, target, machine, release, variant, companions, target))
-
-
-def _installing(
-    tool: tuple[str, ...],
-    uninstall_options: tuple[str, ...],
-    machine: Machine,
-    release: TorchRelease,
-    variant: Variant,
-    companions: Companionship,
-    install_options: tuple[str, ...] = (),
-) -> Iterator[str]:
-    gone = removals(machine, release, variant, companions)
-    if gone:
-        yield _line(*tool, "uninstall", *uninstall_options, *gone)
-    own, other = requirements(machine, release, variant, companions)
-    if own:
-        options = index_options(release, variant)
-        yield _line(*tool, "install", *install_options, *own, *options)
-    if other:
-        yield _line(*tool, "install", *install_options, *other)
-
-
-def _with_conda(
-    machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
-) -> tuple[str, ...]:
-    """pip inside the environment: which builds the conda channels hold is not in the data."""
-    lines = _with_pip(machine, release, variant, companions)
-    if not (machine.torch_by_conda and machine.conda_prefix and lines):
-        return lines
-    remove = _line("conda", "remove", "--yes", "--prefix", machine.conda_prefix, "pytorch")
-    return (remove, *lines)
-
-
-def _with_poetry(
-    machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
-) -> tuple[str, ...]:
-    own, other = requirements(machine, release, variant, companions)
-    lines: list[str] = []
-    if companions.removals:
-        lines.append(_line("poetry", "remove", *companions.removals))
-    if own and is_default(release, variant):
-        lines.append(_line("poetry", "add", *own))
-    elif own:
-        source = f"pytorch-{variant.tag}"
-        url = index_of(variant.tag)
-        lines.append(_line("poetry", "source", "add", "--priority=explicit", source, url))
-        lines.append(_line("poetry", "add", "--source", source, *own))
-    if other:
-        lines.append(_line("poetry", "add", *other))
-    return (f"# in the project of {machine.interpreter}", *lines) if lines else ()
-
-
-def _with_pixi(
-    machine: Machine, release: TorchRelease, variant: Variant, companions: Companionship
-) -> tuple[str, ...]:
-    """Lines for the manifest: the index of a PyPI dependency is named there."""
-    own, other = requirements(machine, release, variant, companions)
-    if not own and not other and not companions.removals:
-        return ()
-    index = "" if is_default(release, variant) else f', index = "{index_of(variant.tag)}"'
-    lines = [f"# in pixi.toml of {machine.interpreter}, under [pypi-dependencies]:"]
-    for spec, place in ((own, index), (other, "")):
-        for one in spec:
-            name, version = _split(one)
-            lines.append(f'#   {name} = {{ version = "{version}"{place} }}')
-    lines += [_line("pixi", "remove", "--pypi", name) for name in companions.removals]
-    return (*lines, "pixi install")
-
-
-def _split(spec: str) -> tuple[str, str]:
-    match = re.match(r"[\w.-]+", spec)
-    name = match[0] if match else spec
-    return name, spec[len(name) :]
-
-
-_WRITERS = {
-    "uv": _with_uv,
-    "conda": _with_conda,
-    "pixi": _with_pixi,
-    "poetry": _with_poetry,
-}
-
-
-def _emptied(machine: Machine) -> Machine:
-    """The fresh environment: nothing is installed in it."""
-    return msgspec.structs.replace(machine, torch=None, variant=None, externally_managed=False)
-
-
-def _line(*words: str) -> str:
-    return " ".join(shlex.quote(word) for word in words)
+        return None
+    return pytorch_source(variant.tag, release.version, machine=variant.machine)

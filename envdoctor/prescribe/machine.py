@@ -9,6 +9,7 @@ from envdoctor.facts.python import Distributions, Installer, Interpreter, Target
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.records import Machine, SeenGpu
+from envdoctor.repair.site import is_externally_managed, project_of
 
 RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")
 """Distributions whose version decides commands, beside nvidia wheels and known extensions."""
@@ -45,9 +46,10 @@ def machine_of(
         free_threaded=bool(interpreter and re.search(r"-3\d+t", interpreter.soabi or "")),
         pypy=bool(interpreter and interpreter.implementation.lower() != "cpython"),
         interpreter=_path(target, interpreter),
-        externally_managed=bool(interpreter and interpreter.externally_managed),
+        externally_managed=is_externally_managed(interpreter),
         installer=installer.name if installer else "pip",
         locked=bool(installer and installer.evidence.endswith(".lock")),
+        project=project_of(installer),
         conda_prefix=_conda_prefix(installer, interpreter),
         driver=release.release if release else None,
         driver_loaded=driver.loaded if driver else None,

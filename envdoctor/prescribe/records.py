@@ -18,7 +18,8 @@ class Machine(Record):
 
     `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
-    `locked` says that a lock file decides what the installer keeps.
+    `locked` says that a lock file decides what the installer keeps, `project` is the folder of the
+    project that it is of.
     `wants_gpu` is None where nobody asked for either.
     """
 
@@ -32,6 +33,7 @@ class Machine(Record):
     externally_managed: bool = False
     installer: str = "pip"
     locked: bool = False
+    project: str | None = None
     conda_prefix: str | None = None
     driver: str | None = None
     driver_loaded: bool | None = None

@@ -122,7 +122,8 @@ def _damaged(item: Distribution, files: Iterable[DamagedFile]) -> DamagedDistrib
 
 def _importance(path: str) -> int:
     """Libraries first, then code, then the rest: what is named is what breaks an import."""
-    name = path.rpartition("/")[2]
+    folder, _, name = path.rpartition("/")
     if ".so" in name:
         return 0
-    return 1 if name.endswith((".py", ".pth")) else 2
+    is_test = not {"test", "tests"}.isdisjoint(folder.split("/"))
+    return 1 if name.endswith((".py", ".pth")) and not is_test else 2

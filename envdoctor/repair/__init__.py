@@ -1,7 +1,21 @@
-"""The one writer of commands: for the packages of the target, and for the system around it."""
+"""The one writer of commands: for the packages of the target, its surroundings, and the system.
 
-from envdoctor.repair import packages, system
-from envdoctor.repair.packages import install_command, prescribed, restore
+Each function is something that a repair means to do, and yields it as a Fix for a Site.
+"""
+
+from envdoctor.repair import interpreters, packages, surroundings, system
+from envdoctor.repair.changes import Source, pytorch_source
+from envdoctor.repair.packages import prescribed
 from envdoctor.repair.site import Site, site_of
 
-__all__ = ["Site", "install_command", "packages", "prescribed", "restore", "site_of", "system"]
+__all__ = [
+    "Site",
+    "Source",
+    "interpreters",
+    "packages",
+    "prescribed",
+    "pytorch_source",
+    "site_of",
+    "surroundings",
+    "system",
+]

@@ -1,36 +1,236 @@
-"""Commands that install or restore distributions in the target, for the installer in use."""
+"""Repairs of the packages of a target: install, restore exactly what was there, take out."""
 
-import shlex
+import re
 
-from envdoctor.facts.python import Installer, Target
-from envdoctor.findings import Fix, Safety
-from envdoctor.prescribe import Prescription
-from envdoctor.wheel_index import index_of
+from msgspec.structs import replace
+from packaging.version import InvalidVersion, Version
+
+from envdoctor.facts.python import Distribution
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.prescribe.records import Prescription
+from envdoctor.repair import other_places
+from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
+from envdoctor.repair.managers import MANAGERS, conda_install
+from envdoctor.repair.site import Site
+from envdoctor.shell import command
+from envdoctor.wheel_index import is_variant
+
+_WITH_VARIANT = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "torchtext",
+    "torchao",
+    "torchcodec",
+    "torchdata",
+    "torchrec",
+    "fbgemm-gpu",
+)
+"""What PyTorch's index holds with the variant as local version (download.pytorch.org/whl)."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A name of a distribution (PEP 508); nothing else becomes a word of a command."""
 
 
-def install_command(
-    requirements: tuple[str, ...],
-    *,
-    target: Target | None,
-    installer: Installer | None,
-    variant: str | None = None,
-    reinstall: bool = False,
-) -> str:
-    """One command that installs exactly these requirements into the target.
+def install(
+    site: Site,
+    *requirements: str,
+    summary: str,
+    source: Source | None = None,
+    again: bool = False,
+    beside: Distribution | None = None,
+) -> Fix:
+    """Install requirements into the target, or beside a distribution that lies elsewhere.
 
-    `variant` names the PyTorch index to take them from; without it the configured index is used.
-    `reinstall` restores files of a distribution that counts as installed, and leaves its
-    dependencies alone.
+    `again` replaces the files of what counts as installed at that version.
     """
-    words = _installer_words(target, installer)
-    if reinstall and words[0] == "uv":
-        words += ["--reinstall", "--no-deps"]
-    elif reinstall:
-        words += ["--force-reinstall", "--no-deps"]
-    words += [*requirements]
-    if variant:
-        words += ["--index-url", index_of(variant)]
-    return " ".join(shlex.quote(word) if word != "~" else word for word in words)
+    batch = Batch(requirements=requirements, source=source, again=again)
+    if not all(map(_NAME.match, requirements)):
+        return Fix(summary=summary)
+    if beside is not None and other_places.is_elsewhere(site, beside):
+        lines = other_places.lines(site, beside, batch)
+    else:
+        lines = _change(site, Change(batches=(batch,)))
+    return _fix(site, summary, lines)
+
+
+def complete(site: Site, distribution: Distribution, *, summary: str) -> Fix:
+    """Install what a distribution requires and what is not there."""
+    manager = MANAGERS.get(site.manager)
+    if manager is not None and manager.sync and not other_places.is_elsewhere(site, distribution):
+        return _fix(site, summary, tuple(manager.sync(site)))
+    requirement = f"{distribution.name}=={distribution.version}"
+    batch = Batch(requirements=(requirement,), source=_source_of(site, distribution))
+    if _unpublished(distribution):
+        return replace(_made_again(site, distribution), summary=summary)
+    if other_places.is_elsewhere(site, distribution):
+        return _fix(site, summary, other_places.lines(site, distribution, batch))
+    return _fix(site, summary, _change(site, Change(batches=(batch,))))
+
+
+def uninstall(site: Site, *names: str, summary: str) -> Fix:
+    """Take distributions out of the target's environment."""
+    manager = MANAGERS.get(site.manager)
+    known = manager is not None and all(map(_NAME.fullmatch, names))
+    return _fix(site, summary, tuple(manager.uninstall(site, names)) if known and manager else ())
+
+
+def keep_one_set(
+    site: Site, *, gone: list[Distribution], kept: list[Distribution], summary: str
+) -> Fix:
+    """Take out distributions that share folders with others, and put back what went with them."""
+    out = uninstall(site, *(one.name for one in gone), summary=summary) if gone else None
+    back = restore(site, *kept) if kept else None
+    commands = tuple(line for fix in (out, back) if fix for line in fix.commands)
+    return Fix(
+        summary=summary,
+        commands=commands,
+        safety=Safety.CHANGES_ENV if commands else Safety.MANUAL,
+    )
+
+
+def restore(site: Site, *distributions: Distribution, torch: Distribution | None = None) -> Fix:
+    """Put back exactly what is installed, by what installed it and where that was.
+
+    Several are put back together if they lie in one place and came the same way, else the first.
+    `torch` is what requires them: wheels that share a folder (nvidia/) cannot be put back one by
+    one into a folder that `pip --target` filled.
+    """
+    first, *_ = distributions
+    what = f"{first.name} {first.version}"
+    if other_places.is_of_store(first):
+        return Fix(
+            summary=f"{what} is part of a read-only store: build again what brings it",
+            where=Place.NONE,
+        )
+    if other_places.is_of_system(first):
+        return other_places.restore_by_system(site, first)
+    if first.installer == "conda":
+        return other_places.restore_by_conda(site, first)
+    if _unpublished(first) or not _NAME.fullmatch(first.name):
+        return _made_again(site, first)
+    alike = [one for one in distributions if _came_as(site, one) == _came_as(site, first)]
+    batch = Batch(
+        requirements=tuple(f"{one.name}=={one.version}" for one in alike),
+        source=_source_of(site, first),
+        again=True,
+    )
+    if len(alike) > 1:
+        what = f"{len(alike)} packages, {what} among them"
+    if not other_places.is_elsewhere(site, first):
+        manager = MANAGERS.get(_manager_of(site, first))
+        return _fix(
+            site, _restoring(what), tuple(manager.reinstall(site, batch)) if manager else ()
+        )
+    shared = first.name.startswith("nvidia-") and other_places.is_bare_folder(site, first)
+    if shared and torch is not None:
+        source = _source_of(site, torch)
+        batch = Batch(requirements=(f"torch=={torch.version}",), source=source)
+        what = f"torch {torch.version} with all that it requires, {first.name} among it,"
+    lines = other_places.lines(site, first, batch)
+    return _fix(site, f"{_restoring(what)} in {first.location}", lines)
+
+
+def _came_as(site: Site, one: Distribution) -> tuple[object, ...]:
+    """What two distributions share that one command can put back."""
+    return one.location, _manager_of(site, one), _source_of(site, one), _unpublished(one)
+
+
+def restore_system_package(site: Site, package: str) -> Fix:
+    """Let the operating system put back a package of its own."""
+    return other_places.restore_system_package(site, package)
+
+
+def restore_conda_package(site: Site, package: str, version: str) -> Fix:
+    """Let conda put back a package of its own, by its own name."""
+    return other_places.restore_conda_package(site, package, version)
+
+
+def newer_libstdcxx(site: Site) -> Fix:
+    """Bring a newer libstdc++, which comes with compilers and not with wheels."""
+    if site.installer is not None and site.installer.in_conda:
+        line = conda_install(site, "conda-forge", "libstdcxx-ng")
+        summary = "install a newer libstdc++ into the environment"
+        return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+    return Fix(
+        summary="use a newer operating system or container, whose libstdc++ is newer, or an older "
+        "torch",
+        where=Place.IMAGE if site.contained else Place.HERE,
+    )
+
+
+def _restoring(what: str) -> str:
+    return f"restore {what}: all of its files are replaced"
+
+
+def _change(site: Site, change: Change) -> tuple[str, ...]:
+    manager = MANAGERS.get(site.manager)
+    return tuple(manager.change(site, change)) if manager else ()
+
+
+def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
+    if not lines:
+        name = site.installer.name if site.installer else "what installed it"
+        return Fix(summary=f"{summary}, with {name}, which manages this environment")
+    if site.externally_managed and any("--break-system-packages" in line for line in lines):
+        summary += " (the system manages this Python: a virtual environment is the better place)"
+    return Fix(summary=summary, commands=lines, safety=Safety.CHANGES_ENV)
+
+
+def _manager_of(site: Site, distribution: Distribution) -> str:
+    """What installed a distribution, where that is not what manages the environment."""
+    by_hand = distribution.installer in ("pip", "uv")
+    if site.manager == "conda" or (site.manager == "pixi" and distribution.installer == "pip"):
+        return str(distribution.installer) if by_hand else "pip"
+    return site.manager
+
+
+# --- builds that no index holds ---
+
+
+def _source_of(site: Site, distribution: Distribution) -> Source | None:
+    """PyTorch's index, if the local version of one of its packages names one."""
+    local = distribution.version.partition("+")[2]
+    if distribution.name not in _WITH_VARIANT or not is_variant(local):
+        return None
+    nightly = Version(distribution.version).is_devrelease
+    return pytorch_index(local, nightly=nightly, machine=site.machine)
+
+
+def _unpublished(distribution: Distribution) -> bool:
+    """Whether no index can be expected to hold that version.
+
+    The ordinary index takes no local versions (PEP 440), and PyTorch's only those of its variants;
+    its alphas are those of a checkout.
+    """
+    try:
+        version = Version(distribution.version)
+    except InvalidVersion:
+        return True
+    if distribution.editable:
+        return True
+    hosted = distribution.name in _WITH_VARIANT
+    if version.local is not None:
+        return not (hosted and is_variant(version.local))
+    return hosted and bool(version.pre or version.dev is not None)
+
+
+def _made_again(site: Site, distribution: Distribution) -> Fix:
+    what = f"{distribution.name} {distribution.version}"
+    local = distribution.version.partition("+")[2]
+    if re.search(r"(^|\.)nv\d", local):
+        maker, again = "it is NVIDIA's own, from an image or JetPack", "take it from there again"
+    elif distribution.editable or "git" in local:
+        maker, again = "it was built from source", "build it again in its checkout"
+    else:
+        maker, again = "it was built or downloaded by itself", "install it again from where it came"
+    where = Place.HERE if "built" in maker else Place.NONE
+    if site.contained:
+        again, where = f"start again from the image, or make it anew ({again})", Place.IMAGE
+    return Fix(summary=f"no index holds {what}: {maker}; {again}", where=where)
+
+
+# --- what the prescriber says ---
 
 
 def prescribed(prescription: Prescription | None, summary: str) -> Fix:
@@ -48,25 +248,16 @@ def prescribed(prescription: Prescription | None, summary: str) -> Fix:
     )
 
 
-def _installer_words(target: Target | None, installer: Installer | None) -> list[str]:
-    name = installer.name if installer else "pip"
-    python = target.path if target else "python3"
-    if name == "uv":
-        return ["uv", "pip", "install", "--python", python]
-    if name == "poetry":
-        return ["poetry", "run", "pip", "install"]
-    return [python, "-m", "pip", "install"]
+def other_builds(site: Site, summary: str) -> Fix:
+    """Ask the doctor which builds fit, where several do."""
+    line = command("envdoctor", "prescribe", "--python", site.target)
+    return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
 
 
-def restore(name: str, version: str, *, target: Target | None, installer: Installer | None) -> Fix:
-    """Install again exactly what is installed. A local version tells the index that holds it."""
-    local = version.partition("+")[2]
-    variant = local if name.startswith("torch") and local else None
-    command = install_command(
-        (f"{name}=={version}",),
-        target=target,
-        installer=installer,
-        variant=variant,
-        reinstall=True,
+def update_doctor(distribution: str = "envdoctor") -> Fix:
+    """Update the doctor, or a plugin of it, in its own environment."""
+    return Fix(
+        summary=f"update {distribution} in the doctor's own environment",
+        commands=(command("pip", "install", "--upgrade", distribution),),
+        safety=Safety.CHANGES_ENV,
     )
-    return Fix(summary=f"restore {name} {version}", commands=(command,), safety=Safety.CHANGES_ENV)

@@ -1,10 +1,11 @@
 """Where a repair is done: the target, its installer, the operating system, the container."""
 
+import re
 from typing import Literal
 
 from envdoctor.facts.base import Fact
 from envdoctor.facts.machine import Container, Host
-from envdoctor.facts.python import Installer, Target
+from envdoctor.facts.python import Installer, Interpreter, Target
 from envdoctor.plugins import derive
 
 OsFamily = Literal[
@@ -47,13 +48,19 @@ _FAMILIES: dict[str, OsFamily] = {
 class Site(Fact):
     """Where a repair is done.
 
-    `target` is the interpreter, `installer` what manages its packages. `container` is its kind,
-    `none` outside of one; `wsl` says that the driver is that of Windows. `jetson` is a Tegra board,
-    whose driver and torch come with JetPack.
+    `target` is the interpreter, `installer` what manages its packages; `prefix`, `base_prefix`,
+    `user_site` and `python` ("3.11") are the interpreter's own, null where it could not be asked.
+    `externally_managed` says that the system forbids others to install into it (PEP 668).
+    `container` is its kind, `none` outside of one; `wsl` says that the driver is that of Windows.
     """
 
     target: str = "python3"
     installer: Installer | None = None
+    python: str | None = None
+    prefix: str | None = None
+    base_prefix: str | None = None
+    user_site: str | None = None
+    externally_managed: bool = False
     os_family: OsFamily = "other"
     kernel: str | None = None
     machine: str | None = None
@@ -70,10 +77,47 @@ class Site(Fact):
         """Whether the kernel is one of NVIDIA's Tegra boards."""
         return (self.kernel or "").endswith("tegra")
 
+    @property
+    def manager(self) -> str:
+        """The name of what manages the packages; `uv-project` where uv keeps them as uv.lock says.
+
+        uv takes the environment `.venv` of a project for its own, and no other.
+        """
+        name = self.installer.name if self.installer else "pip"
+        own = self.project is not None and self.target.startswith(f"{self.project}/.venv/")
+        return "uv-project" if name == "uv" and own else name
+
+    @property
+    def project(self) -> str | None:
+        """The folder of the project whose lock file decides what is installed, if it is known."""
+        return project_of(self.installer)
+
+
+def project_of(installer: Installer | None) -> str | None:
+    """The folder of the project, by the lock file or the environment of pixi that was found."""
+    if installer is None:
+        return None
+    folder, _, file = installer.evidence.rpartition("/")
+    if file.endswith(".lock"):
+        return folder
+    before, dot_pixi, _ = installer.evidence.partition("/.pixi/")
+    return before if dot_pixi else None
+
+
+def is_externally_managed(interpreter: Interpreter | None) -> bool:
+    """Whether the system forbids others to install (PEP 668).
+
+    Its mark lies in the standard library, which a virtual environment shares with its base.
+    """
+    if interpreter is None or interpreter.prefix != interpreter.base_prefix:
+        return False
+    return interpreter.externally_managed
+
 
 @derive(Site)
 def site_of(
     target: Target | None,
+    interpreter: Interpreter | None,
     installer: Installer | None,
     host: Host | None,
     container: Container | None,
@@ -82,9 +126,26 @@ def site_of(
     return Site(
         target=target.path if target else "python3",
         installer=installer,
+        python=_python(interpreter, target),
+        prefix=interpreter.prefix if interpreter else None,
+        base_prefix=interpreter.base_prefix if interpreter else None,
+        user_site=interpreter.user_site if interpreter else None,
+        externally_managed=is_externally_managed(interpreter),
         os_family=_FAMILIES.get(host.os_id, "other") if host else "other",
         kernel=host.kernel if host else None,
         machine=host.machine if host else None,
         container=container.kind if container else "none",
         wsl=container is not None and container.wsl is not None,
     )
+
+
+def _python(interpreter: Interpreter | None, target: Target | None) -> str | None:
+    """`3.11`, by the interpreter or, where it does not run, by the folder of its packages."""
+    if interpreter is not None:
+        return "{}.{}".format(*interpreter.version_info[:2])
+    folders = target.site_packages if target else ()
+    found = [match[1] for folder in folders if (match := _SITE_PACKAGES.search(folder))]
+    return found[0] if len(set(found)) == 1 else None
+
+
+_SITE_PACKAGES = re.compile(r"/python(3\.\d+)/site-packages$")

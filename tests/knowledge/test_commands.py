@@ -55,11 +55,59 @@ def _best(wanted: str | None = None, **changes: object) -> Build:
                 "pixi install",
             ),
         ),
-        ("pdm", (f"'/opt/a b/bin/python' -m pip install torch==2.14.1 --index-url {CU126}",)),
+        (
+            "pdm",
+            (
+                "# in the project of /opt/a b/bin/python",
+                f"pdm config --local pypi.pytorch-cu126.url {CU126}",
+                "pdm add torch==2.14.1+cu126",
+            ),
+        ),
+        (
+            "pipenv",
+            (
+                "# in the project of /opt/a b/bin/python",
+                f"pipenv install --index {CU126} torch==2.14.1",
+            ),
+        ),
+        (
+            "unheard-of",
+            (f"'/opt/a b/bin/python' -m pip install torch==2.14.1 --index-url {CU126}",),
+        ),
     ],
 )
 def test_each_installer_has_its_own_commands(installer: str, commands: tuple[str, ...]) -> None:
     assert _best(installer=installer).commands == commands
+
+
+def test_a_project_of_uv_gets_an_index_for_torch_alone() -> None:
+    best = _best(
+        installer="uv",
+        project="/home/me/my work",
+        interpreter="/home/me/my work/.venv/bin/python",
+        locked=True,
+        installed={"torchvision": "0.20.0"},
+    )
+    assert best.commands == (
+        "# in /home/me/my work/pyproject.toml:",
+        "#   [[tool.uv.index]]",
+        '#   name = "pytorch-cu126"',
+        f'#   url = "{CU126}"',
+        "#   explicit = true",
+        "#   [tool.uv.sources]",
+        '#   torch = { index = "pytorch-cu126" }',
+        '#   torchvision = { index = "pytorch-cu126" }',
+        "uv add --project '/home/me/my work' torch==2.14.1 torchvision==0.29.1",
+    )
+    assert not any("next sync" in change for change in best.changes), "it is entered in the project"
+
+
+def test_pipenv_is_made_to_let_go_of_another_build_of_the_same_version() -> None:
+    best = _best("2.11", torch="2.11.0+cu128", variant="cu128", installer="pipenv", project="/p")
+    assert best.commands == (
+        "'/opt/a b/bin/python' -m pip uninstall -y torch",
+        f"PIPENV_PIPFILE=/p/Pipfile pipenv install --index {CU126} torch==2.11.0",
+    )
 
 
 def test_the_default_build_needs_no_index() -> None:
@@ -135,9 +183,14 @@ def test_a_pinned_extension_decides_which_torch_is_near() -> None:
 
 
 def test_a_python_that_the_system_manages_gets_an_environment() -> None:
-    best = _best(externally_managed=True, interpreter="/usr/bin/python3")
+    best = _best(
+        externally_managed=True,
+        interpreter="/usr/bin/python3",
+        installed={"torchtext": "0.18.0", "nvidia-nccl-cu11": "2.18.1"},
+    )
     assert best.commands[0] == "/usr/bin/python3 -m venv .venv"
     assert best.commands[1].startswith(".venv/bin/python -m pip install torch==2.14.1")
+    assert not [line for line in best.commands if "uninstall" in line], "nothing is in it yet"
     with_uv = _best(externally_managed=True, interpreter="/usr/bin/python3", installer="uv")
     assert with_uv.commands[0] == "uv venv --python /usr/bin/python3 .venv"
 

@@ -37,6 +37,7 @@ COMPANIONS_DATA = "envdoctor/knowledge/companions.json"
 CANDIDATES = "envdoctor/prescribe/candidates.py"
 COMPANIONS = "envdoctor/prescribe/companions.py"
 COMMANDS = "envdoctor/prescribe/commands.py"
+CHANGES = "envdoctor/repair/changes.py"
 CHOOSE = "envdoctor/prescribe/choose.py"
 NO_SOLUTION = "envdoctor/prescribe/no_solution.py"
 MACHINE = "envdoctor/prescribe/machine.py"
@@ -142,12 +143,12 @@ MUTATIONS = (
     Mutation(
         "index",
         COMMANDS,
-        "    if is_default(release, variant):\n        return ()",
-        "    return ()",
+        "    if is_default(release, variant):\n        return None",
+        "    return None",
     ),
     Mutation("local version", COMMANDS, 'Version(release.version) < Version("2.0")', "False"),
-    Mutation("stable page", COMMANDS, 'version < Version("1.11")', "False"),
-    Mutation("system Python", COMMANDS, "if machine.externally_managed:", "if False:"),
+    Mutation("stable page", CHANGES, 'version < Version("1.11")', "False"),
+    Mutation("system Python", COMMANDS, "if machine.externally_managed and", "if False and"),
     Mutation("numpy below 2", COMPANIONS, 'pins["numpy"] = "<2"', "pass"),
     Mutation("torchtext goes", COMPANIONS, "removals.append(name)", "pass"),
     Mutation(

@@ -69,7 +69,7 @@ def worlds(draw: st.DrawFn, *, realistic: bool) -> World:
         python=python,
         glibc=glibc,
         arch=arch,
-        installer=draw(st.sampled_from(["pip", "uv", "conda", "pixi", "poetry", "pdm"])),
+        installer=draw(st.sampled_from(["pip", "uv", "conda", "pixi", "poetry", "pdm", "pipenv"])),
         torch=release.version if release else None,
         variant=variant,
         packages=draw(_packages(release.version if release else None)),

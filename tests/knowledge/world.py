@@ -237,14 +237,8 @@ def follow(world: World, commands: tuple[str, ...], knowledge: Knowledge) -> Wor
             _manifest(line, state)
         elif "uninstall" in words:
             state.uninstall(_names(words[words.index("uninstall") + 1 :]))
-        elif words[:3] == ["poetry", "source", "add"]:
-            sources[words[-2]] = words[-1]
-        elif words[:2] == ["poetry", "remove"]:
-            state.uninstall(words[2:])
-        elif words[:2] == ["poetry", "add"]:
-            source = words[words.index("--source") + 1] if "--source" in words else None
-            specs = [word for word in words[2:] if word not in ("--source", source)]
-            state.install(specs, sources[source] if source else None, replaces=True)
+        elif words[0] in _OF_PROJECTS:
+            _OF_PROJECTS[words[0]](words[1:], state, sources)
         elif words[:2] == ["pixi", "remove"]:
             state.uninstall([words[-1]])
         elif "install" in words and words[0] != "pixi":
@@ -252,6 +246,41 @@ def follow(world: World, commands: tuple[str, ...], knowledge: Knowledge) -> Wor
         else:
             assert words == ["pixi", "install"], line
     return state.world()
+
+
+def _poetry(words: list[str], state: "_Environment", sources: dict[str, str]) -> None:
+    if words[:2] == ["source", "add"]:
+        sources[words[-2]] = words[-1]
+    elif words[0] == "remove":
+        state.uninstall(words[1:])
+    else:
+        assert words[0] == "add", words
+        source = words[words.index("--source") + 1] if "--source" in words else None
+        specs = [word for word in words[1:] if word not in ("--source", source)]
+        state.install(specs, sources[source] if source else None, replaces=True)
+
+
+def _pdm(words: list[str], state: "_Environment", sources: dict[str, str]) -> None:
+    if words[0] == "config":
+        sources[words[-2]] = words[-1]
+    elif words[0] == "remove":
+        state.uninstall(words[1:])
+    else:
+        assert words[0] == "add", words
+        state.install(words[1:], next(iter(sources.values()), None), replaces=True)
+
+
+def _pipenv(words: list[str], state: "_Environment", sources: dict[str, str]) -> None:
+    if words[0] == "uninstall":
+        state.uninstall(words[1:])
+    else:
+        assert words[0] == "install", words
+        index = words[words.index("--index") + 1] if "--index" in words else None
+        specs = [word for word in words[1:] if word not in ("--index", index)]
+        state.install(specs, index)
+
+
+_OF_PROJECTS = {"poetry": _poetry, "pdm": _pdm, "pipenv": _pipenv}
 
 
 def _names(words: list[str]) -> list[str]:

@@ -13,9 +13,10 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envdoctor_checks import driver_library, extensions, library_pins, loader
+from envdoctor_checks import dependencies, driver_library, extensions, library_pins, loader
 
-from envdoctor.engine import run_checks
+from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.engine import derive_facts, run_checks
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.python import Distribution, Distributions
@@ -224,11 +225,13 @@ def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
     """The findings of the loader's checks over any facts."""
     checks = [
         item
-        for module in (loader, library_pins, driver_library, extensions)
+        for module in (loader, library_pins, dependencies, driver_library, extensions)
         for item in vars(module).values()
         if type(item).__name__ == "Check"
     ]
-    outcomes = run_checks(dict.fromkeys(checks), snapshot, {Knowledge: KNOWLEDGE})
+    services: dict[type, object] = {Knowledge: KNOWLEDGE}
+    snapshot = derive_facts(CORE_DERIVATIONS, snapshot, services)
+    outcomes = run_checks(dict.fromkeys(checks), snapshot, services)
     crashed = [outcome.reason for outcome in outcomes if outcome.status == "crashed"]
     assert not crashed, crashed
     return tuple(finding for outcome in outcomes for finding in outcome.findings)

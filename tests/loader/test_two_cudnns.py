@@ -4,7 +4,7 @@ import pytest
 from envdoctor_checks.library_pins import cudnn_version_mismatch
 from envdoctor_checks.loader import library_problem
 
-from envdoctor.api import Confidence, Severity
+from envdoctor.api import Confidence, Severity, Site
 from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.knowledge import load
 
@@ -36,7 +36,9 @@ def test_only_what_libcudnn_opens_itself_is_sure_to_break(
             part("libcudnn_ops.so.9", OTHER, "9.5.1", f"{WHEEL}/{opened_by}"),
         ),
     )
-    (finding,) = cudnn_version_mismatch.fn(resolution=resolution, used=None, known=KNOWN)
+    (finding,) = cudnn_version_mismatch.fn(
+        resolution=resolution, used=None, trials=None, known=KNOWN
+    )
     assert (finding.severity, finding.confidence) == (severity, confidence)
 
 
@@ -65,6 +67,6 @@ def test_a_symbol_that_only_a_part_of_a_part_lacks_is_a_warning(
         ),
     )
     (finding,) = library_problem.fn(
-        resolution=resolution, distributions=None, target=None, installer=None, known=KNOWN
+        resolution=resolution, distributions=None, trials=None, site=Site(), known=KNOWN
     )
     assert finding.severity is severity

@@ -1,0 +1,349 @@
+"""Installed files that are not those that their distribution brought."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from envdoctor.api import (
+    Code,
+    DamagedDistribution,
+    DamagedFile,
+    Distribution,
+    Distributions,
+    Evidence,
+    Finding,
+    Findings,
+    Fix,
+    InstalledFiles,
+    Layer,
+    LibraryResolution,
+    LoadedLibraries,
+    Record,
+    Severity,
+    Site,
+    TorchImport,
+    check,
+    packages,
+)
+from envdoctor_checks.loader_codes import outcomes_of
+from envdoctor_checks.requirements import needed_by_torch
+
+DAMAGED_INSTALL = Code(
+    id="ED100",
+    name="damaged-install",
+    family="damaged-install",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="installed files differ from those that their distribution brought",
+    detailed="{count} of the files of {distribution} {version} differ from those it installed: "
+    "`{file}` {what}",
+    explains=("ED349",),
+)
+
+_KINDS = {
+    "missing": "is missing",
+    "size": "has {actual} bytes, not {expected}",
+    "hash": "was changed",
+}
+_NOT_CODE = (".h", ".hpp", ".cuh", ".cmake", ".pyi", ".txt", ".md", ".rst", ".typed", ".json")
+_NOT_RUN = re.compile(r"(^|/)(tests?|examples?|include|share|docs?)/")
+"""Folders of a package that no program imports. `torch/testing` is none of them."""
+_FOR_BUILDING = re.compile(r"^torch/(include|share)/")
+_FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
+"""Libraries of torch that it opens when a GPU first needs them."""
+_TRITON = ("triton", "pytorch-triton")
+_COMPANIONS = ("torchvision", "torchaudio", "torchtext", "torchcodec", "numpy")
+_SHOWN_FILES, _SHOWN_PACKAGES = 5, 8
+
+
+class _Judged(Record):
+    """A file, what it breaks, and how much that matters."""
+
+    file: DamagedFile
+    severity: Severity
+    breaks: tuple[str, ...] = ()
+
+
+class _Seen(Record):
+    """What is known beside the list of files."""
+
+    needed: frozenset[str]
+    imported: TorchImport | None = None
+    resolution: LibraryResolution | None = None
+    mapped: tuple[str, ...] = ()
+
+    @property
+    def imports(self) -> bool:
+        """Whether `import torch` was seen to work."""
+        return self.imported is not None and self.imported.outcome == "ok"
+
+    @property
+    def fails(self) -> bool:
+        """Whether it was seen to fail."""
+        return self.imported is not None and self.imported.outcome != "ok"
+
+
+@check(DAMAGED_INSTALL)
+def damaged_install(
+    installed: InstalledFiles,
+    distributions: Distributions,
+    imported: TorchImport | None,
+    resolution: LibraryResolution | None,
+    loaded: LoadedLibraries | None,
+    site: Site,
+) -> Findings:
+    """Files of a distribution are missing, truncated or changed.
+
+    What was loaded all the same, and what torch does not need, is worth a word and no more.
+    """
+    seen = _Seen(
+        needed=needed_by_torch(distributions),
+        imported=imported,
+        resolution=resolution,
+        mapped=loaded.paths if loaded else (),
+    )
+    harmless: list[DamagedDistribution] = []
+    damaged: list[tuple[DamagedDistribution, list[_Judged]]] = []
+    for item in installed.damaged:
+        if _is_told_twice(item, distributions):
+            continue
+        judged = [_judged(file, item, seen) for file in _unaccounted(item, distributions)]
+        if any(one.severity is not Severity.INFO for one in judged):
+            damaged.append((item, judged))
+        elif judged:
+            harmless.append(item)
+    yield from _damaged(damaged, distributions, site)
+    if harmless:
+        yield _harmless(harmless)
+
+
+def _is_told_twice(item: DamagedDistribution, distributions: Distributions) -> bool:
+    """Whether another version in the same folder lists the same files: one list is outdated."""
+    own = _distribution(item, distributions)
+    same = [one for one in distributions.named(item.name) if own and one.location == own.location]
+    return len(same) > 1
+
+
+def _unaccounted(item: DamagedDistribution, distributions: Distributions) -> Iterator[DamagedFile]:
+    """The files whose difference has no innocent reason: Debian strips what its wheels list."""
+    found = _distribution(item, distributions)
+    stripped = found is not None and (
+        found.installer == "debian" or "/dist-packages" in found.location
+    )
+    yield from (file for file in item.files if not (stripped and file.kind != "missing"))
+
+
+def _distribution(item: DamagedDistribution, distributions: Distributions) -> Distribution | None:
+    same = (one for one in distributions.items if one.metadata_path == item.metadata_path)
+    return next(same, None)
+
+
+# --- one file ---
+
+
+def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:
+    name = file.path.rpartition("/")[2]
+    if _FOR_BUILDING.match(file.path):
+        return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))
+    if item.name not in seen.needed or _NOT_RUN.search(file.path) or name.endswith(_NOT_CODE):
+        return _Judged(file=file, severity=Severity.INFO)
+    if ".so" in name:
+        return _judged_library(file, item.name, seen)
+    if not name.endswith(".py") or (file.kind == "missing" and file.expected == "0"):
+        # Without its empty __init__.py a package is a namespace, and works.
+        return _Judged(file=file, severity=Severity.INFO)
+    return _judged_module(file, item.name, seen)
+
+
+def _judged_library(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
+    breaks = _broken_by_library(file, distribution, seen)
+    if not breaks or (file.kind == "size" and _is_whole(file, seen)):
+        return _Judged(file=file, severity=Severity.INFO)
+    certain = any(one != "compile" for one in breaks) and not _was_mapped(file, seen)
+    severity = Severity.ERROR if certain else Severity.WARNING
+    return _Judged(file=file, severity=severity, breaks=breaks)
+
+
+def _was_mapped(file: DamagedFile, seen: _Seen) -> bool:
+    return any(path.endswith(f"/{file.path}") for path in seen.mapped)
+
+
+def _is_whole(file: DamagedFile, seen: _Seen) -> bool:
+    """Whether a file of another size is a library all the same, as one is that was stripped."""
+    if _was_mapped(file, seen):
+        return True
+    libraries = seen.resolution.libraries if seen.resolution else ()
+    same = [one for one in libraries if one.path and one.path.endswith(f"/{file.path}")]
+    sound = bool(same) and not any(one.problems for one in same)
+    return sound and (seen.imports or seen.resolution is None or not _fails(seen.resolution))
+
+
+def _fails(resolution: LibraryResolution) -> bool:
+    return resolution.import_error is not None
+
+
+def _broken_by_library(file: DamagedFile, distribution: str, seen: _Seen) -> tuple[str, ...]:
+    """The outcomes that a library is needed for, by when torch opens it."""
+    if distribution in _TRITON:
+        return ("compile",)
+    if distribution in _COMPANIONS:
+        return (f"import:{distribution}",)
+    name = file.path.rpartition("/")[2]
+    libraries = seen.resolution.libraries if seen.resolution else ()
+    same = [
+        one for one in libraries if one.soname == name or (one.path or "").endswith(f"/{file.path}")
+    ]
+    if same:
+        return outcomes_of({one.when for one in same if not one.optional})
+    if seen.resolution is not None and not _fails(seen.resolution):
+        return ()
+    if distribution.startswith("nvidia-"):
+        return ("import:torch", "compute:gpu")
+    return ("compute:gpu",) if _FIRST_USE.search(name) else ("import:torch",)
+
+
+def _judged_module(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
+    breaks = _broken_by_module(distribution)
+    of_torch = breaks == ("import:torch",)
+    if of_torch and (seen.fails or (not seen.imports and _is_first(file))):
+        return _Judged(file=file, severity=Severity.ERROR, breaks=breaks)
+    cut = file.kind == "missing" or (file.kind == "size" and _is_shorter(file))
+    severity = Severity.WARNING if breaks and (cut or not seen.imports) else Severity.INFO
+    return _Judged(file=file, severity=severity, breaks=breaks)
+
+
+def _broken_by_module(distribution: str) -> tuple[str, ...]:
+    if distribution in _TRITON:
+        return ("compile",)
+    if distribution.startswith("nvidia-"):
+        return ()
+    return (f"import:{distribution if distribution in _COMPANIONS else 'torch'}",)
+
+
+def _is_first(file: DamagedFile) -> bool:
+    """Whether it is the file that an import of the package begins with."""
+    return re.fullmatch(r"[^/]+/__init__\.py|[^/]+\.py", file.path) is not None
+
+
+def _is_shorter(file: DamagedFile) -> bool:
+    return (
+        file.actual.isdigit() and file.expected.isdigit() and int(file.actual) < int(file.expected)
+    )
+
+
+# --- findings ---
+
+
+def _damaged(
+    damaged: list[tuple[DamagedDistribution, list[_Judged]]],
+    distributions: Distributions,
+    site: Site,
+) -> Iterator[Finding]:
+    """One finding a distribution; the nvidia wheels, which share a folder, are one together."""
+    gone = [pair for pair in damaged if _is_gone(*pair)]
+    together = gone if len(gone) > 1 else []
+    for item, judged in (pair for pair in damaged if pair not in together):
+        yield _of_distribution(item, judged, distributions, site)
+    if together:
+        yield _of_folder(together, distributions, site)
+
+
+def _is_gone(item: DamagedDistribution, judged: list[_Judged]) -> bool:
+    """Whether the libraries of an nvidia wheel are missing."""
+    errors = [one for one in judged if one.severity is Severity.ERROR]
+    return item.name.startswith("nvidia-") and any(one.file.kind == "missing" for one in errors)
+
+
+def _of_distribution(
+    item: DamagedDistribution, judged: list[_Judged], distributions: Distributions, site: Site
+) -> Finding:
+    severity = max((one.severity for one in judged), key=lambda one: one.rank)
+    worst = [one for one in judged if one.severity is severity]
+    first = worst[0].file
+    shown = sorted((one.file for one in judged), key=lambda file: file is not first)
+    return DAMAGED_INSTALL.finding(
+        subjects=(item.name,),
+        breaks=_all_broken(worst),
+        severity=severity,
+        distribution=item.name,
+        version=item.version,
+        count=item.damaged_count,
+        file=first.path,
+        what=_what(first),
+        evidence=tuple(
+            Evidence(label=file.path, value=_what(file), source=f"{item.metadata_path}/RECORD")
+            for file in shown[:_SHOWN_FILES]
+        ),
+        fixes=_restoring([item], distributions, site),
+    )
+
+
+def _of_folder(
+    together: list[tuple[DamagedDistribution, list[_Judged]]],
+    distributions: Distributions,
+    site: Site,
+) -> Finding:
+    items = [item for item, _ in together]
+    return DAMAGED_INSTALL.finding(
+        subjects=tuple(item.name for item in items),
+        breaks=_all_broken(one for _, judged in together for one in judged),
+        evidence=tuple(
+            Evidence(
+                label=item.name,
+                value=f"{item.damaged_count} files, `{judged[0].file.path}` "
+                f"{_what(judged[0].file)}",
+                source=f"{item.metadata_path}/RECORD",
+            )
+            for item, judged in together[:_SHOWN_PACKAGES]
+        ),
+        fixes=_restoring(items, distributions, site),
+        notes=(f"libraries of {len(items)} wheels are missing, which share the folder nvidia/",),
+    )
+
+
+def _all_broken(judged: Iterable[_Judged]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for each in judged for one in each.breaks))
+
+
+def _restoring(
+    items: list[DamagedDistribution], distributions: Distributions, site: Site
+) -> tuple[Fix, ...]:
+    found = [one for item in items if (one := _distribution(item, distributions)) is not None]
+    if found:
+        return (packages.restore(site, *found, torch=distributions.first("torch")),)
+    first = items[0]
+    return (
+        packages.install(
+            site,
+            f"{first.name}=={first.version}",
+            summary=f"install {first.name} {first.version} again: all of its files are replaced",
+            again=True,
+        ),
+    )
+
+
+def _harmless(items: list[DamagedDistribution]) -> Finding:
+    """All that is different and does not matter, in one finding."""
+    rest = len(items) - _SHOWN_PACKAGES
+    return DAMAGED_INSTALL.finding(
+        subjects=tuple(item.name for item in items),
+        severity=Severity.INFO,
+        breaks=(),
+        evidence=tuple(
+            Evidence(
+                label=item.name,
+                value=f"{item.damaged_count} files, `{item.files[0].path}` {_what(item.files[0])}",
+                source=f"{item.metadata_path}/RECORD",
+            )
+            for item in items[:_SHOWN_PACKAGES]
+        ),
+        notes=(
+            "nothing that torch was asked for here needs them",
+            *((f"and of {rest} more",) if rest > 0 else ()),
+        ),
+    )
+
+
+def _what(file: DamagedFile) -> str:
+    return _KINDS[file.kind].format(actual=file.actual, expected=file.expected)

@@ -1,0 +1,227 @@
+"""What the installed torch and its domain libraries require, and what is installed of it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from envdoctor.api import (
+    CompanionImports,
+    Distribution,
+    Distributions,
+    Evidence,
+    Finding,
+    Findings,
+    Fix,
+    Interpreter,
+    LibraryResolution,
+    Record,
+    Severity,
+    Site,
+    TorchImport,
+    check,
+    packages,
+)
+from envdoctor_checks.against_torch import installed
+from envdoctor_checks.loader_codes import DEPENDENCY_MISSING, DEPENDENCY_PIN_VIOLATED
+from envdoctor_checks.requirements import markers_of, requirements_of, satisfies
+
+_CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
+_TRITON = ("triton", "pytorch-triton")
+_ASKERS = ("torch", "torchvision", "torchaudio")
+_SHOWN = 8
+
+
+class _Unmet(Record):
+    """A requirement that is not met; `found` is what is there instead."""
+
+    asker: Distribution
+    name: str
+    wanted: str
+    found: Distribution | None = None
+
+    @property
+    def of_cuda(self) -> bool:
+        """Whether it is a wheel of NVIDIA's libraries."""
+        return _CUDA_WHEEL.match(self.name) is not None
+
+
+class _Seen(Record):
+    """What the imports did."""
+
+    imported: TorchImport | None
+    companions: CompanionImports | None
+    resolution: LibraryResolution | None
+
+    @property
+    def torch_fails(self) -> bool:
+        """Whether torch was seen not to import, or is predicted not to find its libraries."""
+        if self.imported is not None:
+            return self.imported.outcome != "ok"
+        return self.resolution is not None and self.resolution.import_error is not None
+
+    def text_of(self, asker: str) -> str | None:
+        """What the import of that package failed with; None where it did not, or was not tried."""
+        if asker == "torch":
+            torch = self.imported
+            return f"{torch.message} {torch.cause}" if torch and torch.outcome != "ok" else None
+        items = self.companions.items if self.companions else ()
+        found = next((one for one in items if one.name == asker), None)
+        return found.message if found and found.outcome != "ok" else None
+
+
+@check(DEPENDENCY_PIN_VIOLATED, DEPENDENCY_MISSING)
+def dependency_of_torch(
+    distributions: Distributions,
+    interpreter: Interpreter,
+    resolution: LibraryResolution | None,
+    imported: TorchImport | None,
+    companions: CompanionImports | None,
+    site: Site,
+) -> Findings:
+    """What the installed torch itself requires is another version, or not installed.
+
+    So for its domain libraries, as far as what they require is missing.
+    """
+    seen = _Seen(imported=imported, companions=companions, resolution=resolution)
+    unmet = list(_unmet(distributions, markers_of(interpreter)))
+    missing = [one for one in unmet if one.found is None]
+    wheels = [one for one in missing if one.of_cuda]
+    if len(wheels) > 1:
+        yield _wheels_missing(wheels, seen, site)
+    for one in missing:
+        if not (one.of_cuda and len(wheels) > 1):
+            yield _missing(one, seen, site)
+    for one in unmet:
+        if one.found is not None:
+            yield _violated(one, one.found, seen, site)
+
+
+def _unmet(distributions: Distributions, markers: Mapping[str, str]) -> Iterator[_Unmet]:
+    for asker in filter(None, map(distributions.first, _ASKERS)):
+        for by, wanted in requirements_of(asker, distributions, markers):
+            name = canonicalize_name(wanted.name)
+            found = distributions.first(name)
+            if name == "torch" or any(
+                satisfies(one, wanted) for one in _at_first(name, distributions)
+            ):
+                continue
+            if found is None or asker.name == "torch":
+                yield _Unmet(asker=by, name=name, wanted=_text_of(wanted), found=found)
+
+
+def _at_first(name: str, distributions: Distributions) -> list[Distribution]:
+    """The distributions of that name in the first folder that has one; one of them is in use."""
+    found = distributions.named(name)
+    return [one for one in found if one.location == found[0].location]
+
+
+def _text_of(wanted: Requirement) -> str:
+    return str(wanted.specifier)
+
+
+# --- not installed ---
+
+
+def _missing(one: _Unmet, seen: _Seen, site: Site) -> Finding:
+    summary = f"install the {one.name} that {one.asker.name} asks for"
+    fix = packages.install(site, f"{one.name}{one.wanted}", summary=summary, beside=one.asker)
+    return DEPENDENCY_MISSING.finding(
+        subjects=(one.name,),
+        severity=_severity_of_missing(one, seen),
+        breaks=_broken_by(one, seen),
+        evidence=(_source(one),),
+        fixes=(fix,),
+        **_said(one),
+    )
+
+
+def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
+    if one.of_cuda:
+        return Severity.ERROR if seen.torch_fails else Severity.WARNING
+    return Severity.ERROR if _is_named(one, seen) else Severity.WARNING
+
+
+def _is_named(one: _Unmet, seen: _Seen) -> bool:
+    """Whether the failed import says that it was this package."""
+    module = one.name.replace("-", "_")
+    text = seen.text_of(one.asker.name)
+    return text is not None and (f"'{module}" in text or module in text.split())
+
+
+def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
+    if one.name in _TRITON:
+        return ("compile",)
+    if one.asker.name != "torch" and not one.of_cuda:
+        return (f"import:{one.asker.name}",)
+    if one.of_cuda:
+        return ("import:torch", "compute:gpu") if seen.torch_fails else ("compute:gpu",)
+    return ("import:torch",)
+
+
+def _wheels_missing(wheels: list[_Unmet], seen: _Seen, site: Site) -> Finding:
+    """All wheels of NVIDIA's libraries that are not there, and the one command for all."""
+    asker = wheels[0].asker
+    rest = len(wheels) - _SHOWN
+    return DEPENDENCY_MISSING.finding(
+        subjects=tuple(one.name for one in wheels),
+        severity=_severity_of_missing(wheels[0], seen),
+        breaks=_broken_by(wheels[0], seen),
+        name=f"{wheels[0].name}, like {len(wheels) - 1} more of NVIDIA's wheels,",
+        by=asker.name,
+        by_version=asker.version,
+        wanted="them",
+        evidence=(
+            *map(_source, wheels[:_SHOWN]),
+            *(
+                (Evidence(label="and", value=f"{rest} more", source=asker.metadata_path),)
+                * (rest > 0)
+            ),
+        ),
+        fixes=(
+            packages.complete(
+                site, asker, summary=f"install all that {asker.name} requires and that is missing"
+            ),
+        ),
+    )
+
+
+# --- another version ---
+
+
+def _violated(one: _Unmet, found: Distribution, seen: _Seen, site: Site) -> Finding:
+    pinned = one.of_cuda or one.name in _TRITON
+    named = _is_named(one, seen)
+    works = seen.imported is not None and seen.imported.outcome == "ok"
+    harmless = works and not pinned
+    severity = Severity.ERROR if named else Severity.INFO if harmless else Severity.WARNING
+    return DEPENDENCY_PIN_VIOLATED.finding(
+        subjects=(one.name,),
+        severity=severity,
+        breaks=("import:torch",) if named else (),
+        installed=found.version,
+        evidence=(_source(one), installed(found)),
+        fixes=(_wanted_version(one, site),),
+        **_said(one),
+    )
+
+
+def _wanted_version(one: _Unmet, site: Site) -> Fix:
+    summary = f"install the {one.name} that {one.asker.name} asks for"
+    return packages.install(site, f"{one.name}{one.wanted}", summary=summary, beside=one.found)
+
+
+def _said(one: _Unmet) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "by": one.asker.name,
+        "by_version": one.asker.version,
+        "wanted": one.wanted or "any version",
+    }
+
+
+def _source(one: _Unmet) -> Evidence:
+    label = f"{one.asker.name} {one.asker.version}"
+    return Evidence(label=label, value=f"{one.name}{one.wanted}", source=one.asker.metadata_path)

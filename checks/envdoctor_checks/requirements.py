@@ -1,0 +1,77 @@
+"""What distributions require of each other, read from their metadata."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.markers import UndefinedEnvironmentName, default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
+
+from envdoctor.api import Distribution, Distributions, Interpreter
+
+_MAX_DEPTH = 3
+
+
+def markers_of(interpreter: Interpreter) -> dict[str, str]:
+    """The marker environment of the target, which need not be the doctor's."""
+    major, minor, _ = interpreter.version_info
+    return {
+        **{key: str(value) for key, value in default_environment().items()},
+        "python_version": f"{major}.{minor}",
+        "python_full_version": interpreter.version,
+        "implementation_name": interpreter.implementation.lower(),
+        "platform_python_implementation": interpreter.implementation,
+        "platform_machine": interpreter.machine,
+        "extra": "",
+    }
+
+
+def requirements_of(
+    asker: Distribution,
+    distributions: Distributions,
+    markers: Mapping[str, str],
+    extras: Iterable[str] = ("",),
+    depth: int = 0,
+) -> Iterator[tuple[Distribution, Requirement]]:
+    """What a distribution requires in this environment, and what its extras bring."""
+    for text in asker.requires:
+        try:
+            wanted = Requirement(text)
+            applies = wanted.marker is None or any(
+                wanted.marker.evaluate({**markers, "extra": extra}) for extra in extras
+            )
+        except (InvalidRequirement, UndefinedEnvironmentName):
+            continue
+        if not applies or (depth and wanted.marker is None):
+            continue
+        yield asker, wanted
+        nested = distributions.first(canonicalize_name(wanted.name))
+        if wanted.extras and nested is not None and depth < _MAX_DEPTH:
+            yield from requirements_of(nested, distributions, markers, wanted.extras, depth + 1)
+
+
+def satisfies(found: Distribution, wanted: Requirement) -> bool:
+    """Whether the installed version is one that is wanted."""
+    try:
+        return wanted.specifier.contains(found.version, prereleases=True)
+    except InvalidVersion:
+        return True
+
+
+def name_in(requirement: str) -> str:
+    """The normalised name at the beginning of a requirement, however odd the rest is."""
+    for index, letter in enumerate(requirement):
+        if not (letter.isalnum() or letter in "-_."):
+            return canonicalize_name(requirement[:index])
+    return canonicalize_name(requirement)
+
+
+def needed_by_torch(distributions: Distributions) -> frozenset[str]:
+    """Torch, what it requires, and what has to fit it."""
+    torch = distributions.first("torch")
+    required = (
+        {name_in(line) for line in torch.requires if "extra ==" not in line} if torch else set()
+    )
+    companions = {"torch", "torchvision", "torchaudio", "torchtext", "torchcodec", "numpy"}
+    nvidia = {one.name for one in distributions.items if one.name.startswith("nvidia-")}
+    return frozenset(required | companions | nvidia | {"triton", "pytorch-triton"})

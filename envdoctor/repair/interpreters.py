@@ -1,0 +1,56 @@
+"""Repairs of the interpreter itself: which one is meant, and an environment whose base is gone."""
+
+import os
+
+from envdoctor.findings import Fix, Safety
+from envdoctor.repair.site import Site
+from envdoctor.shell import command
+
+_LINKS = ("python", "python3")
+
+
+def other_target() -> Fix:
+    """Name the interpreter that is meant."""
+    return Fix(
+        summary="name the interpreter, venv folder or conda prefix in which torch is used",
+        commands=("envdoctor check --python PATH",),
+        safety=Safety.SAFE,
+    )
+
+
+def try_in_target(site: Site, code: str, *, summary: str) -> Fix:
+    """Run a line of Python in the target, and see where it ends if that is a signal."""
+    line = command(site.target, "-X", "faulthandler", "-c", code)
+    return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
+
+
+def new_environment(summary: str) -> Fix:
+    """Make a virtual environment in the current folder, beside all others."""
+    return Fix(summary=summary, commands=("python3 -m venv .venv",), safety=Safety.CHANGES_ENV)
+
+
+def with_base_again(site: Site) -> tuple[Fix, ...]:
+    """Repair a virtual environment whose base Python is gone, the gentlest way first.
+
+    `python -m venv --upgrade` leaves links that lead nowhere as they are: they have to go first.
+    """
+    folder = os.path.dirname(os.path.dirname(site.target))
+    python = f"python{site.python}" if site.python else "python3"
+    exactly = f"a Python {site.python}" if site.python else "a Python of the same minor version"
+    links = (*_LINKS, python) if site.python else _LINKS
+    keep = Fix(
+        summary=f"install {exactly} again where it was, or point the environment to another "
+        "one; its packages stay",
+        commands=(
+            command("rm", "-f", *(f"{folder}/bin/{name}" for name in links)),
+            command(python, "-m", "venv", "--upgrade", "--without-pip", folder),
+        ),
+        safety=Safety.CHANGES_ENV,
+    )
+    anew = Fix(
+        summary="or make the environment anew: this deletes every package in it, which have to be "
+        "installed again",
+        commands=(command(python, "-m", "venv", "--clear", folder),),
+        safety=Safety.CHANGES_ENV,
+    )
+    return keep, anew
