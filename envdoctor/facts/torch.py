@@ -105,6 +105,8 @@ class ImportTrial(Record):
     folder is another. `outcome` is that of the child, `message` the last line that it wrote.
     """
 
+    volatile = frozenset({"seconds"})
+
     change: Literal["unset", "set", "folder"]
     variable: str = ""
     value: str = ""

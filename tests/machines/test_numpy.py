@@ -9,6 +9,7 @@ from envdoctor.api import (
     Distributions,
     Finding,
     Severity,
+    Site,
     TorchBuild,
     TorchRuntime,
 )
@@ -47,8 +48,7 @@ def _findings(torch: str, numpy: str | None, runtime: TorchRuntime | None) -> li
             distributions=Distributions(items=items),
             known=KNOWN,
             runtime=runtime,
-            target=None,
-            installer=None,
+            site=Site(),
         )
     )
 

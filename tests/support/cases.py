@@ -329,7 +329,7 @@ CASES: dict[str, Case] = {
     "two-numpys": Case(
         machine(
             Distributions={
-                "items": (*_DISTRIBUTIONS, distribution("numpy", "1.26.4", location="/usr/lib"))
+                "items": (*_DISTRIBUTIONS, distribution("numpy", "1.26.4"))
             }
         ),
         "duplicate-distribution",
