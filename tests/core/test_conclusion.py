@@ -134,9 +134,7 @@ IMPORT_BROKEN = code(4, layer=Layer.FILES, breaks="import:torch")
             id="what the build lacks it lacks on any machine",
         ),
         pytest.param(GPU_BROKEN, [outcome("cpu", state="works")], INFO, id="no GPU is wanted"),
-        pytest.param(
-            IMPORT_BROKEN, [torch_import("works")], INFO, id="torch imports all the same"
-        ),
+        pytest.param(IMPORT_BROKEN, [torch_import("works")], INFO, id="torch imports all the same"),
         pytest.param(IMPORT_BROKEN, [torch_import("fails")], ERROR, id="torch does not import"),
         pytest.param(
             code(5, breaks="distributed"), [torch_import("works")], WARNING, id="nobody asked"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from envdoctor_checks import driver_library, extensions, library_pins, loader
 
-from envdoctor.engine import run_checks
+from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.engine import derive_facts, run_checks
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.python import Distribution, Distributions
@@ -228,10 +229,12 @@ def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
         for item in vars(module).values()
         if type(item).__name__ == "Check"
     ]
-    outcomes = run_checks(dict.fromkeys(checks), snapshot, {Knowledge: KNOWLEDGE})
-    crashed = [outcome.reason for outcome in outcomes if outcome.status == "crashed"]
+    services: dict[type, object] = {Knowledge: KNOWLEDGE}
+    known = derive_facts(CORE_DERIVATIONS, snapshot, services)
+    runs = run_checks(dict.fromkeys(checks), known, services)
+    crashed = [run.reason for run in runs if run.status == "crashed"]
     assert not crashed, crashed
-    return tuple(finding for outcome in outcomes for finding in outcome.findings)
+    return tuple(finding for run in runs for finding in run.findings)
 
 
 def copied(template: Path, shop: Workshop, *, preloads: bool) -> Miniature:

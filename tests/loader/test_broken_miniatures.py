@@ -96,7 +96,7 @@ def test_a_missing_library_is_named_with_its_disease(miniature: Miniature, name:
     assert truth.error is not None
     assert name in truth.error or name.split(".", maxsplit=1)[0] in truth.error
     assert code in codes(findings, Severity.ERROR)
-    assert any(f.subject == name for f in findings)
+    assert any(f.subjects == (name,) for f in findings)
 
 
 @pytest.mark.parametrize("part", ["graph", "ops", "engines_precompiled"])
@@ -105,7 +105,7 @@ def test_a_missing_part_of_cudnn_is_found_although_the_import_works(torch26: Min
     findings, truth = agree(torch26)
     assert truth.error is None
     (finding,) = findings
-    assert (finding.code, finding.subject) == ("ED350", f"libcudnn_{part}.so.9")
+    assert (finding.code, finding.subjects) == ("ED350", (f"libcudnn_{part}.so.9",))
     assert "imports without it" in finding.notes[0]
 
 
@@ -232,9 +232,9 @@ def test_a_pin_that_is_violated_and_a_wheel_that_is_missing(torch26: Miniature):
             }
         )
     )
-    assert {(f.code, f.subject) for f in findings} == {
-        ("ED360", "nvidia-cudnn-cu12"),
-        ("ED361", "nvidia-nccl-cu12"),
+    assert {(f.code, f.subjects) for f in findings} == {
+        ("ED360", ("nvidia-cudnn-cu12",)),
+        ("ED361", ("nvidia-nccl-cu12",)),
     }
     (pin,) = [f for f in findings if f.code == "ED360"]
     assert "9.5.1.17 is installed, and torch 2.6.0 requires ==9.1.0.70" in pin.message
@@ -288,7 +288,7 @@ def test_an_extension_built_for_another_torch(torch26: Miniature, name: str, cod
         torch26, name, "int _ZN3c105Error4oldEv(void); int f(void){return _ZN3c105Error4oldEv();}"
     )
     found = [f for f in torch26.findings() if f.code != "ED361"]
-    assert [(f.code, f.subject) for f in found] == [(code, name)]
+    assert [(f.code, f.subjects) for f in found] == [(code, (name,))]
     assert "_ZN3c105Error4oldEv" in found[0].message
 
 
@@ -406,7 +406,7 @@ def test_what_a_library_opened_later_needs_is_told(torch26: Miniature):
     )
     findings, truth = agree(torch26)
     assert truth.error is None
-    assert {(f.code, f.subject) for f in findings} == {("ED301", "libcusolver.so.11")}
+    assert {(f.code, f.subjects) for f in findings} == {("ED301", ("libcusolver.so.11",))}
     assert "first operation on a GPU" in findings[0].notes[0]
 
 

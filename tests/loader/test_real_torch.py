@@ -78,7 +78,7 @@ def test_a_removed_and_a_cut_library(torch: Miniature):
     content = (lib / "libc10.so").read_bytes()
     (lib / "libc10.so").unlink()
     assert mapped(torch, {}) is None
-    assert {(f.code, f.subject) for f in torch.findings()} == {("ED303", "libc10.so")}
+    assert {(f.code, f.subjects) for f in torch.findings()} == {("ED303", ("libc10.so",))}
     (lib / "libc10.so").write_bytes(content[: len(content) // 2])
     assert mapped(torch, {}) is None
     (finding,) = [f for f in torch.findings() if f.code == "ED304"]

@@ -52,7 +52,11 @@ def test_a_damaged_torch_is_damaged_not_missing(
     report = report_of("--python", patient.root)
     first = report["findings"][0]
     assert (report["verdict"], report["exit_code"]) == ("broken", 1)
-    assert (first["name"], first["subject"], first["because"]) == ("damaged-install", "torch", None)
+    assert (first["name"], first["subjects"], first["because"]) == (
+        "damaged-install",
+        ["torch"],
+        None,
+    )
     assert first["evidence"][0]["label"] == file
     assert "--force-reinstall --no-deps torch==" in first["fixes"][0]["commands"][0]
     assert "torch-not-installed" not in names(report)
@@ -105,7 +109,7 @@ def test_a_torch_that_misbehaves_is_the_first_finding(
 
 def test_torch_that_is_nowhere_is_not_installed(tmp_path: Path) -> None:
     report = report_of("--python", empty_patient(tmp_path / "patient").root)
-    assert names(report) == ["torch-not-installed"]
+    assert names(report) == ["torch-not-installed", "torch-import-failed"]
     assert report["exit_code"] == 1
 
 
