@@ -372,7 +372,7 @@ def test_crowded_gpus_are_left_for_one_with_room() -> None:
 
     gpus = Gpus(devices=(gpu(0, 1_000_000_000), gpu(1, 80_000_000_000), gpu(2, 5_000_000_000)))
     (one,) = all_findings(gpus)
-    assert one.subject == "gpu:1"
+    assert one.subjects == ("gpu:1",)
     assert one.fixes[1].commands == ("export CUDA_VISIBLE_DEVICES=GPU-0",)
     alike = Gpus(devices=(gpu(0, 80_000_000_000), gpu(1, 80_000_000_000)))
     assert [len(one.fixes) for one in all_findings(alike)] == [1, 1]

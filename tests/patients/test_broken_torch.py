@@ -109,7 +109,7 @@ def test_a_torch_that_misbehaves_is_the_first_finding(
 
 def test_torch_that_is_nowhere_is_not_installed(tmp_path: Path) -> None:
     report = report_of("--python", empty_patient(tmp_path / "patient").root)
-    assert names(report) == ["torch-not-installed"]
+    assert names(report) == ["torch-not-installed", "torch-import-failed"]
     assert report["exit_code"] == 1
 
 
