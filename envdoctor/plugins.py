@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from envdoctor.entry_points import EntryPoint, entry_points
 from envdoctor.facts import Fact, Known
 from envdoctor.findings import Code, Finding
 from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.record import Record
 from envdoctor.signature import Need, needs_of
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "envdoctor.plugins"
 Findings = Iterable[Finding]
@@ -189,13 +187,10 @@ def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
 
     A plugin that raises while it is imported, or that is not a Plugin, becomes a PluginFailure.
     """
-    # Costs as much as all that is needed before the target's child starts.
-    from importlib import metadata
-
     plugins: list[Plugin] = []
     failures: list[PluginFailure] = []
     names = set(blocked)
-    for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=_builtin_first):
+    for entry in sorted(entry_points(ENTRY_POINT_GROUP), key=_builtin_first):
         if entry.name in names:
             continue
         loaded = _load(entry)
@@ -206,11 +201,11 @@ def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
     return Loaded(tuple(plugins), tuple(failures))
 
 
-def _builtin_first(entry: "EntryPoint") -> tuple[bool, str]:
+def _builtin_first(entry: EntryPoint) -> tuple[bool, str]:
     return entry.name != "builtin", entry.name
 
 
-def _load(entry: "EntryPoint") -> Plugin | PluginFailure:
+def _load(entry: EntryPoint) -> Plugin | PluginFailure:
     try:
         plugin = entry.load()
         if isinstance(plugin, Plugin):
@@ -223,6 +218,7 @@ def _load(entry: "EntryPoint") -> Plugin | PluginFailure:
     return _failure(entry, f"`{entry.value}` is a {type(plugin).__name__}, not a Plugin")
 
 
-def _failure(entry: "EntryPoint", error: str) -> PluginFailure:
-    name = entry.dist.name if entry.dist else "unknown distribution"
-    return PluginFailure(name=entry.name, entry_point=entry.value, distribution=name, error=error)
+def _failure(entry: EntryPoint, error: str) -> PluginFailure:
+    return PluginFailure(
+        name=entry.name, entry_point=entry.value, distribution=entry.distribution, error=error
+    )

@@ -7,7 +7,6 @@ from typing import Any
 
 from packaging.markers import UndefinedEnvironmentName, default_environment
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from envdoctor.api import (
@@ -25,6 +24,7 @@ from envdoctor.api import (
     TorchFirstUse,
     TorchImport,
     check,
+    normalized,
 )
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
 from envdoctor.loader.dlopen import major_of, stem_of
@@ -163,7 +163,7 @@ def _installed(item: Distribution) -> Evidence:
 def _unwanted(doubled: Iterable[Distribution], distributions: Distributions) -> list[str]:
     torch = distributions.first("torch")
     wanted = {
-        canonicalize_name(re.split(r"[\s;=<>~!\[(]", text, maxsplit=1)[0])
+        normalized(re.split(r"[\s;=<>~!\[(]", text, maxsplit=1)[0])
         for text in (torch.requires if torch else ())
     }
     return [item.name for item in doubled if item.name not in wanted]
@@ -193,7 +193,7 @@ def dependency_of_torch(
     fails = bool(resolution and resolution.import_error)
     fails = fails or (imported is not None and imported.outcome != "ok")
     for asker, wanted in _requirements(torch, distributions, _markers(interpreter)):
-        found = distributions.first(canonicalize_name(wanted.name))
+        found = distributions.first(normalized(wanted.name))
         if found is not None and (not _PINNED.match(found.name) or _satisfies(found, wanted)):
             continue
         words = (f"{wanted.name}{wanted.specifier}",)
@@ -256,7 +256,7 @@ def _requirements(
         if not applies or (depth and wanted.marker is None):
             continue
         yield asker, wanted
-        nested = distributions.first(canonicalize_name(wanted.name))
+        nested = distributions.first(normalized(wanted.name))
         if wanted.extras and nested is not None and depth < _MAX_DEPTH:
             yield from _requirements(nested, distributions, markers, wanted.extras, depth + 1)
 

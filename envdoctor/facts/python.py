@@ -1,5 +1,6 @@
 """Facts about the target's Python: the interpreter and what is installed for it."""
 
+import re
 from typing import Literal
 
 from envdoctor.facts.base import Fact
@@ -15,7 +16,13 @@ __all__ = [
     "Installer",
     "Interpreter",
     "Target",
+    "normalized",
 ]
+
+
+def normalized(name: str) -> str:
+    """The name of a distribution as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 TargetProblem = Literal[

@@ -4,16 +4,15 @@ A wheel's metadata states a version, a header states one, and some libraries hol
 string. They are kept apart: where they disagree, somebody has exchanged a file.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
 from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.facts.torch import ComponentVersion, CudaComponents
+from envdoctor.loader.sections import find_section
 from envdoctor.probes.files import read_text
 
 
@@ -156,7 +155,7 @@ def _read_only_data(library: Path) -> bytes:
     """The section .rodata of a library; empty where the file is damaged."""
     try:
         with library.open("rb") as file:
-            section = ELFFile(file).get_section_by_name(".rodata")
-            return section.data() if section is not None else b""
-    except (OSError, ELFError, ValueError, AttributeError, OverflowError):
+            section = find_section(file.fileno(), ".rodata")
+            return os.pread(file.fileno(), section.size, section.offset) if section else b""
+    except (OSError, OverflowError):
         return b""

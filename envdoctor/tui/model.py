@@ -15,7 +15,8 @@ import msgspec
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
 from envdoctor.calibration.runner import calibrate
 from envdoctor.collect import collect
-from envdoctor.commands.reports import options_for, report_on, safe_report, with_expectation
+from envdoctor.commands.options import options_for
+from envdoctor.commands.reports import report_on, safe_report, with_expectation
 from envdoctor.events import ProbeEvent
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
