@@ -4,6 +4,7 @@ Imports next to nothing: what it starts takes longer than all that the doctor do
 """
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
@@ -11,8 +12,12 @@ from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.options import Options
 from envdoctor.probes.built_in_stages import BUILT_IN_STAGES, INTERPRETER
 from envdoctor.probes.choose import Choice, choose_target
-from envdoctor.probes.context import Context
+from envdoctor.probes.context import Context, context_of
+from envdoctor.probes.run import Children
 from envdoctor.probes.stage import Stage
+
+_START_S = 0.1
+"""How long a search is waited for that starts no child: there may be no interpreter to ask."""
 
 _STATES_OF_STAGES = {"begin": "started", "end": "finished"}
 
@@ -50,3 +55,51 @@ def find_target(
     )
     on_event(ProbeEvent(probe="target", state="finished"))
     return choice
+
+
+class TargetSearch:
+    """The target being found and its torch begun, in a thread, while the doctor loads the rest.
+
+    `children` are what it starts; whoever makes a search ends them.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.children = Children()
+        self.context = context_of(self.children)
+        self._options = options
+        self._choice: Choice | None = None
+        self._error: Exception | None = None
+        self._told: list[ProbeEvent] = []
+        self._listener: OnEvent | None = None
+        self._telling = threading.Lock()
+        self._thread = threading.Thread(target=self._find, name="find target", daemon=True)
+        self._thread.start()
+        # What is imported next would hold the interpreter's lock that the start needs.
+        self.children.has_started.wait(_START_S)
+
+    def listen(self, on_event: OnEvent) -> None:
+        """Tell what has happened so far, and what happens from now on."""
+        with self._telling:
+            self._listener = on_event
+            for event in self._told:
+                on_event(event)
+
+    def choice(self) -> Choice:
+        """The target, once it is found. Raises what the search raised."""
+        self._thread.join()
+        if self._choice is None:
+            raise self._error or RuntimeError("the search for the target was ended")
+        return self._choice
+
+    def _find(self) -> None:
+        try:
+            self._choice = find_target(self._options, self.context, self._tell)
+        except Exception as error:
+            self._error = error
+
+    def _tell(self, event: ProbeEvent) -> None:
+        with self._telling:
+            if self._listener is None:
+                self._told.append(event)
+            else:
+                self._listener(event)

@@ -2,25 +2,21 @@
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 import click
 
 from envdoctor.collect import collect
 from envdoctor.commands.errors import BadInput, nearest
 from envdoctor.derived import observed_types_of
-from envdoctor.events import OnEvent
 from envdoctor.facts import Snapshot
 from envdoctor.facts.documents import BadFacts, Unwritable, read_snapshot, write_text
-from envdoctor.find_target import find_target
+from envdoctor.find_target import TargetSearch
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugins import Check, Loaded, load_plugins
-from envdoctor.probes.choose import Choice, UnusableTarget
-from envdoctor.probes.context import Context, context_of
-from envdoctor.probes.run import Children
+from envdoctor.probes.choose import UnusableTarget
 from envdoctor.progress import Progress
 from envdoctor.redact import redactor
 
@@ -43,30 +39,30 @@ class Session:
         """What checks and probes may ask for beside facts."""
         return {Knowledge: self.knowledge}
 
-    def observe(self, options: Options) -> Snapshot:
+    def observe(self, options: Options, search: TargetSearch | None = None) -> Snapshot:
         """Examine the machine, with progress on standard error and no child left behind.
 
-        Raises BadInput for a target that the user named and that is no Python.
+        `search` is that for the target, where it was begun before. Raises BadInput for a target
+        that the user named and that is no Python.
         """
-        children = Children()
-        context = context_of(children)
+        search = search or TargetSearch(options)
         try:
             with Progress(sys.stderr) as progress:
-                target = _Finding(options, context, progress.event)
+                search.listen(progress.event)
                 loaded = self.loaded
                 return collect(
                     options,
                     loaded,
-                    children=children,
-                    context=context,
+                    children=search.children,
+                    context=search.context,
                     services=self.services,
                     on_event=progress.event,
-                    target=target.choice(),
+                    target=search.choice(),
                 )
         except UnusableTarget as error:
             raise BadInput(str(error)) from error
         finally:
-            children.kill_all()
+            search.children.kill_all()
 
     def read(self, path: str) -> Snapshot:
         """The snapshot in a facts file or report. Raises BadInput."""
@@ -88,30 +84,6 @@ class Session:
             (not only or not labels_of(check).isdisjoint(only))
             and labels_of(check).isdisjoint(skip)
         )
-
-
-class _Finding:
-    """The target being found, in a thread of its own, while the plugins are loaded."""
-
-    def __init__(self, options: Options, context: Context, on_event: OnEvent) -> None:
-        self._look = partial(find_target, options, context, on_event)
-        self._choice: Choice | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._find, name="find target", daemon=True)
-        self._thread.start()
-
-    def _find(self) -> None:
-        try:
-            self._choice = self._look()
-        except Exception as error:
-            self._error = error
-
-    def choice(self) -> Choice:
-        """The target, once it is found. Raises what the search raised."""
-        self._thread.join()
-        if self._choice is None:
-            raise self._error or RuntimeError("the search for the target was ended")
-        return self._choice
 
 
 def labels_of(check: Check) -> frozenset[str]:

@@ -12,7 +12,7 @@ import time
 
 import pynvml
 
-from envdoctor.probes.nvml_child import devices
+from envdoctor.probes.nvml_gpus import devices
 from envdoctor.probes.target.tether import tether
 
 PERIOD_S = 0.25

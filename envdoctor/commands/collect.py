@@ -6,8 +6,7 @@ import click
 
 from envdoctor.commands.errors import BadInput
 from envdoctor.commands.measure import measure
-from envdoctor.commands.options import target_options
-from envdoctor.commands.reports import options_for
+from envdoctor.commands.options import options_for, target_options
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_document
 from envdoctor.render.json import render_json

@@ -1,6 +1,5 @@
 """Bad input: one clear line on standard error, and with --json a valid document as well."""
 
-import difflib
 import sys
 from collections.abc import Iterable
 
@@ -24,5 +23,7 @@ def report_error(message: str, hint: str = "") -> int:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean ...` with the known words that are most like it; empty if none is."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=3)
     return f"did you mean {' or '.join(f'`{name}`' for name in near)}" if near else ""

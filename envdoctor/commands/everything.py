@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from envdoctor.commands.measure import measure
-from envdoctor.commands.reports import options_for, publish, report_on
+from envdoctor.commands.options import options_for
+from envdoctor.commands.reports import publish, report_on
 from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import EXIT_INTERRUPTED
 from envdoctor.session import Session

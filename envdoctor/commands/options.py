@@ -1,9 +1,12 @@
 """Options that several commands have in common. Imports nothing heavy."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from envdoctor.options import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,3 +69,16 @@ report_options = _all_of(
     ),
 )
 """How the diagnosis is judged and written."""
+
+
+def options_for(python: str | None, options: dict[str, Any]) -> "Options":
+    """The options of one examination, from those of the command line."""
+    from envdoctor.options import Options
+
+    return Options(
+        python=python,
+        static=options["static"],
+        deep=options["deep"],
+        expect=options["expect"],
+        timeout_s=options["timeout_s"],
+    )

@@ -9,7 +9,6 @@ from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.machine import Expectation
 from envdoctor.findings import Severity
-from envdoctor.options import Options
 from envdoctor.redact import for_terminals, redact_values
 from envdoctor.render.json import render_json
 from envdoctor.render.text import render_text
@@ -17,17 +16,6 @@ from envdoctor.report import Report, ReportSet
 from envdoctor.session import Session, emit, use_colour, user_redactor
 
 _WORST_FIRST = (1, 3, 0)
-
-
-def options_for(python: str | None, options: dict[str, Any]) -> Options:
-    """The options of one examination, from those of the command line."""
-    return Options(
-        python=python,
-        static=options["static"],
-        deep=options["deep"],
-        expect=options["expect"],
-        timeout_s=options["timeout_s"],
-    )
 
 
 def with_expectation(snapshot: Snapshot, expect: Literal["gpu", "cpu"] | None) -> Snapshot:

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from envdoctor.commands.options import report_options, target_options
-from envdoctor.commands.reports import options_for, publish, report_on, with_expectation
+from envdoctor.commands.options import options_for, report_options, target_options
+from envdoctor.commands.reports import publish, report_on, with_expectation
 from envdoctor.session import Session
 from envdoctor.tui.terminal import can_show
 

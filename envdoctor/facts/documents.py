@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,6 +151,8 @@ def _with_reason_of_2(fact: Any) -> Any:
 
 def write_text(path: str, text: str) -> None:
     """Write a whole file or nothing. Raises Unwritable."""
+    import tempfile
+
     target = Path(path)
     try:
         if target.exists() and not target.is_file():

@@ -1,7 +1,6 @@
 """Which interpreters can be the patient, by the files of the machine alone; nothing is run."""
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def _absolute(requested: str, context: Context) -> str:
     """The path of an interpreter that is given as a path, a folder, or the name of a command."""
     path = os.path.normpath(os.path.join(context.cwd, os.path.expanduser(requested)))
     if os.sep not in requested and not context.path(path).exists():
-        return shutil.which(requested, path=context.env.get("PATH")) or requested
+        return _on_path(requested, context) or requested
     return (_inside(path, context) or path) if context.path(path).is_dir() else path
 
 
@@ -47,7 +46,14 @@ def _all_candidates(context: Context, doctor: str) -> Iterator[tuple[str | None,
     yield _inside(local, context) if context.path(local).is_dir() else None, "./.venv"
     yield doctor, "the doctor's own interpreter"
     for name in ("python3", "python"):
-        yield shutil.which(name, path=env.get("PATH")), f"`{name}` on PATH"
+        yield _on_path(name, context), f"`{name}` on PATH"
+
+
+def _on_path(name: str, context: Context) -> str | None:
+    # Not needed for a path, and its import would hold the target's child up.
+    import shutil
+
+    return shutil.which(name, path=context.env.get("PATH"))
 
 
 def _inside(folder: str | None, context: Context) -> str | None:

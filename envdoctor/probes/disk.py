@@ -6,13 +6,12 @@ from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.python import Distributions, InstalledFiles, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchAbsent, TorchBuild
 from envdoctor.knowledge import Knowledge
-from envdoctor.options import Options
 from envdoctor.plugins import Probe, Where
 from envdoctor.probes.components import read_components
 from envdoctor.probes.context import Context
 from envdoctor.probes.distributions import read_distributions, search_path
+from envdoctor.probes.installed_files import LIMIT_S, observe_installed_files
 from envdoctor.probes.installer import read_installer
-from envdoctor.probes.record_files import read_installed_files
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
 
 _METADATA = "*.dist-info"
@@ -36,14 +35,6 @@ def observe_installer(
     prefix = interpreter.prefix if interpreter else str(Path(target.path).parent.parent)
     installer = read_installer(str(context.path(prefix)), distributions)
     return {Installer: Observed(value=installer, source=installer.evidence or "INSTALLER")}
-
-
-def observe_installed_files(
-    distributions: Distributions, options: Options
-) -> dict[type[Fact], Known]:
-    """Which installed files differ from their RECORD."""
-    found = read_installed_files(distributions, deep=options.deep)
-    return {InstalledFiles: Observed(value=found, source="RECORD of every distribution")}
 
 
 def observe_torch_build(
@@ -104,7 +95,7 @@ DISK_PROBES = (
         where=Where.HOST,
         provides=(InstalledFiles,),
         observe=observe_installed_files,
-        timeout_s=120.0,
+        timeout_s=LIMIT_S + 5.0,
         static=True,
         slow_because="every installed file is compared with its RECORD",
     ),

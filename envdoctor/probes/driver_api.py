@@ -2,55 +2,29 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import CudaInit, Gpu, Gpus, Nvml, UnansweredGpu
-from envdoctor.probes.channel import anonymous_file, read_all
 from envdoctor.probes.context import Context
 from envdoctor.probes.live import only_live
+from envdoctor.probes.own_child import ask
 
 LIMIT_S = 20.0
 """A driver whose GPU has fallen off the bus can block for ever."""
 
-_HERE = Path(__file__).parent
 _NVML = "libnvidia-ml.so.1"
-
-
-def ask(script: str, context: Context, *, limit_s: float = LIMIT_S) -> dict[str, Any] | Unknown:
-    """The JSON object that a child script writes, or why there is none."""
-    if not context.is_live:
-        return only_live(context, "a driver can only be asked where it runs")
-    with anonymous_file() as fd:
-        child = context.run(
-            [sys.executable, "-I", "-B", str(_HERE / script), str(fd), str(os.getpid())],
-            timeout_s=limit_s,
-            pass_fds=(fd,),
-        )
-        written = read_all(fd)
-    if child.timed_out:
-        return Unknown(
-            reason=Reason.TIMED_OUT,
-            detail=f"no answer within {limit_s:.0f} s",
-            waited_s=limit_s,
-        )
-    if child.signal:
-        return Unknown(
-            reason=Reason.CRASHED, detail=f"the library ended the probe by {child.signal}"
-        )
-    try:
-        return msgspec.json.decode(written, type=dict[str, Any])
-    except msgspec.DecodeError:
-        last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.exit_code}"]
-        return Unknown(reason=Reason.CRASHED, detail=last[0])
+_WHERE_IT_RUNS = "a driver can only be asked where it runs"
 
 
 def observe_nvml(context: Context) -> dict[type[Fact], Known]:
     """NVML's status, and the GPUs that it shows."""
-    answer = ask("nvml_child.py", context)
+    if not context.is_live:
+        unasked = only_live(context, _WHERE_IT_RUNS)
+        return {Nvml: unasked, Gpus: unasked}
+    answer = ask("nvml_child.py", context, limit_s=LIMIT_S)
     if isinstance(answer, Unknown):
         return {Nvml: answer, Gpus: answer}
     nvml = Observed(value=_nvml(answer, context), source="NVML")
@@ -62,18 +36,20 @@ def observe_nvml(context: Context) -> dict[type[Fact], Known]:
 
 
 def _nvml(answer: dict[str, Any], context: Context) -> Nvml:
-    refusal = answer["refusal"]
+    refusal = answer.get("refusal", "")
     unloadable = _refused_file(refusal, context)
-    why = refusal.removeprefix(f"{unloadable}: ")
-    message = f"found at {unloadable} but cannot be loaded: {why}" if unloadable else ""
+    message = answer.get("message", "NVML Shared Library Not Found")
+    if unloadable:
+        why = refusal.removeprefix(f"{unloadable}: ")
+        message = f"found at {unloadable} but cannot be loaded: {why}"
     return Nvml(
         status=answer["status"],
-        message=message or answer["message"],
-        driver_release=answer["driver_release"],
-        driver_cuda=answer["driver_cuda"],
+        message=message,
+        driver_release=answer.get("driver_release"),
+        driver_cuda=answer.get("driver_cuda"),
         library=answer["library"],
-        device_count=answer["device_count"],
-        unanswered=tuple(UnansweredGpu(**one) for one in answer["unanswered"]),
+        device_count=answer.get("device_count"),
+        unanswered=tuple(UnansweredGpu(**one) for one in answer.get("unanswered", ())),
         unloadable=unloadable,
     )
 
@@ -97,7 +73,9 @@ _NOT_FOUND = "cannot open shared object file: No such file or directory"
 
 def observe_cuda_init(context: Context) -> dict[type[Fact], Known]:
     """What cuInit does without torch."""
-    answer = ask("cuda_child.py", context)
+    if not context.is_live:
+        return {CudaInit: only_live(context, _WHERE_IT_RUNS)}
+    answer = ask("cuda_child.py", context, limit_s=LIMIT_S, bare=True)
     if isinstance(answer, Unknown):
         return {CudaInit: answer}
     value = msgspec.convert({**answer, "type": "CudaInit"}, CudaInit)

@@ -46,6 +46,8 @@ class Children:
         self._lock = threading.Lock()
         self._groups: set[int] = set()
         self._closed = False
+        self.has_started = threading.Event()
+        """Set once a child was started."""
 
     def start(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
         """Start a child in a group of its own. Raises OSError if it cannot be started, and
@@ -57,6 +59,7 @@ class Children:
                 argv, stdin=subprocess.DEVNULL, start_new_session=True, **options
             )  # type: ignore[call-overload]
             self._groups.add(process.pid)
+            self.has_started.set()
             return process
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:

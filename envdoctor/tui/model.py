@@ -15,14 +15,17 @@ import msgspec
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
 from envdoctor.calibration.runner import calibrate
 from envdoctor.collect import collect
-from envdoctor.commands.reports import options_for, report_on, safe_report, with_expectation
+from envdoctor.commands.options import options_for
+from envdoctor.commands.reports import report_on, safe_report, with_expectation
 from envdoctor.events import ProbeEvent
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.facts.documents import write_text
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchRuntime
+from envdoctor.options import Options
 from envdoctor.pages import BadPage, find_page
+from envdoctor.probes.choose import UnusableTarget
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
 from envdoctor.redact import for_terminals
@@ -110,12 +113,35 @@ class LiveModel:
 
     def switch_target(self, path: str) -> None:
         python = os.path.expanduser(path)
+        before = self._options, self._path, self._snapshot
         self._readings.drop()
         self._jobs.drop()
         if self._path is not None or python != self._options.python:
             self._snapshot = Snapshot()
         self._path, self._options = None, replace(self._options, python=python)
-        self._jobs.start("examination", self._examine, self._listener)
+
+        def examine(job: Job) -> None:
+            try:
+                self._examine(job)
+            except UnusableTarget as refusal:
+                job.tell(Failed(message=str(refusal)))
+                self._return_to(job, *before)
+
+        self._jobs.start("examination", examine, self._listener)
+
+    def _return_to(self, job: Job, options: Options, path: str | None, snapshot: Snapshot) -> None:
+        """Show again what was shown before a target that is refused."""
+
+        def change() -> None:
+            self._options, self._path = options, path
+
+        job.commit(change)
+        if snapshot.items():
+            self._settle(job, snapshot, path=path)
+        elif path is None:
+            self._examine(job)
+        else:
+            self._show(job, path)
 
     def find_targets(self) -> None:
         def work() -> None:

@@ -10,7 +10,8 @@ import pytest
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.machine import CudaInit, Gpus, Nvml, UnansweredGpu
 from envdoctor.probes.context import context_of
-from envdoctor.probes.driver_api import ask, observe_cuda_init, observe_nvml
+from envdoctor.probes.driver_api import observe_cuda_init, observe_nvml
+from envdoctor.probes.own_child import ask
 from envdoctor.probes.run import Children
 from tests.support.doctor import names, report_of
 from tests.support.patients import empty_patient, fake_torch
@@ -97,9 +98,7 @@ def test_a_version_mismatch_has_its_name(nvml: Callable[..., None], children: Ch
 def test_a_library_that_aborts_is_a_fact(nvml: Callable[..., None], children: Children) -> None:
     nvml("CRASH")
     facts = observe_nvml(context_of(children))
-    assert facts[Nvml] == Unknown(
-        reason=Reason.CRASHED, detail="the library ended the probe by SIGABRT"
-    )
+    assert facts[Nvml] == Unknown(reason=Reason.CRASHED, detail="the probe was ended by SIGABRT")
 
 
 def test_a_library_that_hangs_is_given_up(nvml: Callable[..., None], children: Children) -> None:

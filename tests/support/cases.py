@@ -327,11 +327,7 @@ CASES: dict[str, Case] = {
         machine(_damaged("torch/include/ATen/ATen.h")), "damaged-install", 0
     ),
     "two-numpys": Case(
-        machine(
-            Distributions={
-                "items": (*_DISTRIBUTIONS, distribution("numpy", "1.26.4"))
-            }
-        ),
+        machine(Distributions={"items": (*_DISTRIBUTIONS, distribution("numpy", "1.26.4"))}),
         "duplicate-distribution",
         0,
     ),

@@ -25,6 +25,7 @@ from envdoctor.tui.contract import (
 )
 from envdoctor.tui.model import LiveModel
 from envdoctor.tui.rerun import only_for, with_calibration_of
+from tests.support.patients import empty_patient
 from tests.tui import machines
 from tests.tui.live import OPTIONS, Ear
 
@@ -97,16 +98,32 @@ def test_a_repaired_target_loses_its_finding(tmp_path: Path, ear: Ear) -> None:
 
 def test_switch_target(live: LiveModel, ear: Ear, tmp_path: Path) -> None:
     ear.final()
-    live.switch_target(str(tmp_path / "nowhere"))
-    report = ear.wait(
-        ReportReady,
-        lambda event: (
-            event.final
-            and event.report.target is not None
-            and event.report.target.path.endswith("nowhere")
-        ),
-    ).report
-    assert report.findings[0].name == "target-unusable"
+    live.switch_target(str(empty_patient(tmp_path / "other").root))
+    ear.wait(ReportReady, lambda event: event.final and examines(event, "other/bin/python"))
+
+
+def examines(event: ReportReady, end_of_path: str) -> bool:
+    target = event.report.target
+    return target is not None and target.path.endswith(end_of_path)
+
+
+def test_a_target_that_is_none_is_refused_and_the_one_before_stays(
+    live: LiveModel, ear: Ear
+) -> None:
+    ear.final()
+    ear.wait(WorkEnded)
+    shown, first = ear.state.report, len(ear.events)
+    live.switch_target("/nowhere")
+    assert "/nowhere" in ear.wait(Failed, since=first).message
+    ear.wait(WorkEnded, since=first)
+    state = ear.state
+    assert (state.final, state.busy) == (True, False)
+    assert state.report is not None
+    assert shown is not None
+    assert state.report.target == shown.target
+    first = len(ear.events)
+    live.rerun()
+    assert examines(ear.final(since=first), Path(sys.executable).name)
 
 
 def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
@@ -188,7 +205,9 @@ def with_calibration(live: LiveModel, torch_version: str | None = None) -> None:
     live._snapshot = live._snapshot.with_facts({Calibration: fact})
 
 
-def test_a_calibration_outlives_a_new_look_at_the_same_target(live: LiveModel, ear: Ear) -> None:
+def test_a_calibration_outlives_a_new_look_at_the_same_target(
+    live: LiveModel, ear: Ear, tmp_path: Path
+) -> None:
     ear.wait(WorkEnded)
     with_calibration(live)
     for path in (None, sys.executable):
@@ -201,7 +220,7 @@ def test_a_calibration_outlives_a_new_look_at_the_same_target(live: LiveModel, e
         assert calibration is not None
         assert calibration.conditions.started_at == machines.WHEN
     first = len(ear.events)
-    live.switch_target("/nowhere")
+    live.switch_target(str(empty_patient(tmp_path / "other").root))
     assert ear.final(since=first).report.calibration is None
 
 

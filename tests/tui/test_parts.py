@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from envdoctor.events import ProbeEvent
+from envdoctor.probes.context import context_of
+from envdoctor.probes.run import Children
 from envdoctor.report import ExaminedTarget, Report
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.contract import ExaminationStarted, ProbeChanged, ReportReady
@@ -200,7 +202,8 @@ def test_targets_are_found_in_the_folder_and_listed_once(tmp_path: Path) -> None
     torch.mkdir(parents=True)
     (torch / "version.py").touch()
     env = {"VIRTUAL_ENV": str(tmp_path / "b"), "HOME": str(tmp_path), "PATH": ""}
-    found = targets_of_machine(env, str(tmp_path), sys.executable)
+    here = context_of(Children(), env=env, cwd=str(tmp_path))
+    found = targets_of_machine(here, sys.executable)
     assert [(one.origin, one.torch_on_disk) for one in found[:1]] == [("VIRTUAL_ENV", True)]
     assert [one.path for one in found].count(str(tmp_path / "b" / "bin" / "python")) == 1
     assert ("./a", None) in [(one.origin, one.torch_on_disk) for one in found]
