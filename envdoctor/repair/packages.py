@@ -3,6 +3,7 @@
 import re
 
 from msgspec.structs import replace
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from envdoctor.facts.python import Distribution
@@ -45,13 +46,20 @@ def install(
     `again` replaces the files of what counts as installed at that version.
     """
     batch = Batch(requirements=requirements, source=source, again=again)
-    if not all(map(_NAME.match, requirements)):
+    if not all(map(_is_requirement, requirements)):
         return Fix(summary=summary)
     if beside is not None and other_places.is_elsewhere(site, beside):
         lines = other_places.lines(site, beside, batch)
     else:
         lines = _change(site, Change(batches=(batch,)))
     return _fix(site, summary, lines)
+
+
+def _is_requirement(text: str) -> bool:
+    try:
+        return _NAME.fullmatch(Requirement(text).name) is not None
+    except InvalidRequirement:
+        return False
 
 
 def complete(site: Site, distribution: Distribution, *, summary: str) -> Fix:
