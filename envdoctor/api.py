@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from envdoctor.repair import (
         Site,
         Source,
+        doctor,
         interpreters,
         packages,
         prescribed,
@@ -103,6 +104,7 @@ _LOADED_LATER = {
     "envdoctor.repair": (
         "Site",
         "Source",
+        "doctor",
         "interpreters",
         "packages",
         "prescribed",
@@ -174,6 +176,7 @@ __all__ = [
     "derive",
     "describe",
     "differences",
+    "doctor",
     "driver_runs",
     "driver_serves",
     "figure",

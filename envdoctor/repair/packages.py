@@ -13,7 +13,6 @@ from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.site import Site
-from envdoctor.shell import command
 from envdoctor.wheel_index import is_variant
 
 _WITH_VARIANT = (
@@ -252,20 +251,5 @@ def prescribed(prescription: Prescription | None, summary: str) -> Fix:
         summary=f"{summary}: torch {build.torch}, {build.variant} (`envdoctor prescribe` lists "
         "all that fit)",
         commands=build.commands,
-        safety=Safety.CHANGES_ENV,
-    )
-
-
-def other_builds(site: Site, summary: str) -> Fix:
-    """Ask the doctor which builds fit, where several do."""
-    line = command("envdoctor", "prescribe", "--python", site.target)
-    return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
-
-
-def update_doctor(distribution: str = "envdoctor") -> Fix:
-    """Update the doctor, or a plugin of it, in its own environment."""
-    return Fix(
-        summary=f"update {distribution} in the doctor's own environment",
-        commands=(command("pip", "install", "--upgrade", distribution),),
         safety=Safety.CHANGES_ENV,
     )
