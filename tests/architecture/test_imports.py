@@ -101,8 +101,8 @@ def test_the_api_is_cheap_until_what_is_heavy_is_asked_for() -> None:
     assert "envdoctor.repair" not in asked
 
 
-SYSTEM_COMMANDS = ("placement", "slowdown")
-"""Topics whose commands are those of the system (numactl, nvidia-smi), not yet of the service."""
+SYSTEM_COMMANDS = ("placement", "sharing", "slowdown")
+"""Topics whose commands are those of the system (numactl, ps, nvidia-smi): numbers in them only."""
 
 
 def test_no_check_puts_a_command_together() -> None:
