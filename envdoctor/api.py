@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from envdoctor.repair import (
         Site,
         Source,
+        doctor,
         interpreters,
         packages,
         prescribed,
@@ -107,6 +108,7 @@ _LOADED_LATER = {
     "envdoctor.repair": (
         "Site",
         "Source",
+        "doctor",
         "interpreters",
         "packages",
         "prescribed",
@@ -187,6 +189,7 @@ __all__ = [
     "derive",
     "describe",
     "differences",
+    "doctor",
     "driver_runs",
     "driver_serves",
     "entries_that_name",

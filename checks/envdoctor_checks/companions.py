@@ -20,6 +20,7 @@ from envdoctor.api import (
     Site,
     TorchBuild,
     check,
+    doctor,
     is_default,
     packages,
     paired_version,
@@ -157,7 +158,7 @@ def _pairing(
             f"no {name} was published for torch {release.version}: do without it, or list older "
             "builds that fit"
         )
-        yield packages.other_builds(site, summary)
+        yield doctor.other_builds(site, summary)
         return
     variant = known.variant(release.version, build.variant)
     other_index = variant is not None and not is_default(release, variant)

@@ -16,6 +16,7 @@ from envdoctor.api import (
     Safety,
     Severity,
     check,
+    doctor,
     figure,
     label,
     main_runs,
@@ -169,11 +170,10 @@ def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline
                 *_changes(calibration, baseline.calibration),
             ),
             fixes=(
-                Fix(
-                    summary="measure again on an otherwise idle machine; if it stays, compare what "
+                doctor.measure_again(
+                    baseline.path,
+                    "measure again on an otherwise idle machine; if it stays, compare what "
                     "changed since",
-                    commands=("envdoctor calibrate --baseline " + baseline.path,),
-                    safety=Safety.SAFE,
                 ),
             ),
             notes=("the intervals of the two measurements do not overlap",),

@@ -20,7 +20,7 @@ from envdoctor.api import (
     check,
     cudnn_serves,
     decode_cudnn,
-    packages,
+    doctor,
     surroundings,
 )
 from envdoctor_checks.against_torch import major_of, of_torch
@@ -168,7 +168,7 @@ def cudnn_without_this_gpu(
                 Evidence(label="compute capability", value=capability, source="NVML"),
             ),
             fixes=(
-                packages.other_builds(
+                doctor.other_builds(
                     site, "install the cuDNN that torch pins, or a build for this GPU"
                 ),
             ),
@@ -214,6 +214,6 @@ def _outdated(subject: str, version: str, newest: str, source: str, known: Knowl
         as_of=known.as_of,
         newest=newest,
         evidence=(Evidence(label=f"{subject} version", value=version, source=source),),
-        fixes=(packages.update_doctor(),),
+        fixes=(doctor.update(),),
         notes=("nothing is guessed about it: only rules that hold for every version were applied",),
     )

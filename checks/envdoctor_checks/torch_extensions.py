@@ -19,6 +19,7 @@ from envdoctor.api import (
     Site,
     TorchBuild,
     check,
+    doctor,
     packages,
 )
 from envdoctor_checks.against_torch import (
@@ -152,7 +153,7 @@ def bitsandbytes_without_binary(
             Evidence(label="has code for", value=" ".join(binaries.cuda), source=binaries.source),
         ),
         fixes=(
-            packages.other_builds(
+            doctor.other_builds(
                 site,
                 f"use a torch built for CUDA {', '.join(binaries.cuda[-3:])}, or another release "
                 "of bitsandbytes",

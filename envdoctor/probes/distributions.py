@@ -45,7 +45,13 @@ def _metadata_folders(folders: Sequence[Path]) -> Iterator[Path]:
             names = sorted(entry.name for entry in folder.iterdir())
         except OSError:
             continue
-        yield from (folder / name for name in names if name.endswith(_SUFFIXES))
+        yield from (folder / name for name in names if _is_metadata(name))
+
+
+def _is_metadata(name: str) -> bool:
+    """Whether a name is that of a metadata folder; pip renames to `~` what it is about to remove,
+    and leaves it so when it is interrupted."""
+    return name.endswith(_SUFFIXES) and not name.startswith("~")
 
 
 def _read(metadata: Path) -> Distribution | None:

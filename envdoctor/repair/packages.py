@@ -3,6 +3,7 @@
 import re
 
 from msgspec.structs import replace
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from envdoctor.facts.python import Distribution
@@ -12,7 +13,6 @@ from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.site import Site
-from envdoctor.shell import command
 from envdoctor.wheel_index import is_variant
 
 _WITH_VARIANT = (
@@ -45,13 +45,20 @@ def install(
     `again` replaces the files of what counts as installed at that version.
     """
     batch = Batch(requirements=requirements, source=source, again=again)
-    if not all(map(_NAME.match, requirements)):
+    if not all(map(_is_requirement, requirements)):
         return Fix(summary=summary)
     if beside is not None and other_places.is_elsewhere(site, beside):
         lines = other_places.lines(site, beside, batch)
     else:
         lines = _change(site, Change(batches=(batch,)))
     return _fix(site, summary, lines)
+
+
+def _is_requirement(text: str) -> bool:
+    try:
+        return _NAME.fullmatch(Requirement(text).name) is not None
+    except InvalidRequirement:
+        return False
 
 
 def complete(site: Site, distribution: Distribution, *, summary: str) -> Fix:
@@ -244,20 +251,5 @@ def prescribed(prescription: Prescription | None, summary: str) -> Fix:
         summary=f"{summary}: torch {build.torch}, {build.variant} (`envdoctor prescribe` lists "
         "all that fit)",
         commands=build.commands,
-        safety=Safety.CHANGES_ENV,
-    )
-
-
-def other_builds(site: Site, summary: str) -> Fix:
-    """Ask the doctor which builds fit, where several do."""
-    line = command("envdoctor", "prescribe", "--python", site.target)
-    return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
-
-
-def update_doctor(distribution: str = "envdoctor") -> Fix:
-    """Update the doctor, or a plugin of it, in its own environment."""
-    return Fix(
-        summary=f"update {distribution} in the doctor's own environment",
-        commands=(command("pip", "install", "--upgrade", distribution),),
         safety=Safety.CHANGES_ENV,
     )

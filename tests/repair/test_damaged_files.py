@@ -1,0 +1,225 @@
+"""Files that are not those of their distribution: what they break, and what does not matter."""
+
+import pytest
+
+from envdoctor.facts.libraries import LibraryResolution, Owner, Problem, ResolvedLibrary
+from envdoctor.facts.python import (
+    DamagedDistribution,
+    DamagedFile,
+    Distribution,
+    Distributions,
+    InstalledFiles,
+)
+from envdoctor.facts.torch import LoadedLibraries, TorchImport
+from envdoctor.findings import Finding, Severity
+from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings
+
+FAILS = TorchImport(
+    outcome="exception", seconds=1.0, exception="ImportError", message="no luck", frames=()
+)
+
+
+def damaged(
+    name: str, *files: DamagedFile, version: str = "2.6.0+cpu", location: str = OWN
+) -> InstalledFiles:
+    item = distribution(name, version, location)
+    return InstalledFiles(
+        damaged=(
+            DamagedDistribution(
+                name=name,
+                version=version,
+                metadata_path=item.metadata_path,
+                files=files,
+                damaged_count=len(files),
+            ),
+        ),
+        checked_files=1000,
+    )
+
+
+def missing(path: str, expected: str = "100") -> DamagedFile:
+    return DamagedFile(path=path, kind="missing", expected=expected)
+
+
+def resized(path: str, actual: int = 50) -> DamagedFile:
+    return DamagedFile(path=path, kind="size", expected="100", actual=str(actual))
+
+
+def library(path: str, when: str, *problems: Problem) -> ResolvedLibrary:
+    name = path.rpartition("/")[2]
+    return ResolvedLibrary(
+        soname=name,
+        path=None if problems and problems[0].kind == "missing" else f"{OWN}/{path}",
+        when=when,  # type: ignore[arg-type]
+        owner=Owner(kind="wheel", name="x", version="1"),
+        problems=problems,
+    )
+
+
+def resolution(*libraries: ResolvedLibrary, error: str | None = None) -> LibraryResolution:
+    return LibraryResolution(root="/x", libraries=libraries, import_error=error)
+
+
+def the_damage(*facts: object, name: str = "torch") -> Finding:
+    found = findings(*facts)  # type: ignore[arg-type]
+    return found[f"ED100:{name}"]
+
+
+def install(*more: Distribution) -> Distributions:
+    return Distributions(items=(TORCH, *REQUIRED, *more))
+
+
+# --- what is broken ---
+
+
+def test_a_missing_module_of_torch_breaks_its_import() -> None:
+    found = the_damage(damaged("torch", missing("torch/functional.py")), FAILS)
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torch",))
+    assert "torch/functional.py" in found.message
+
+
+def test_torch_testing_is_code_and_a_folder_of_tests_is_not() -> None:
+    """B11: `import torch.testing` is part of what torch's users import."""
+    found = the_damage(damaged("torch", missing("torch/testing/__init__.py")), FAILS)
+    assert found.severity is Severity.ERROR
+    for path in ("torch/test/x.py", "sympy/core/tests/x.py", "torch/utils/examples/x.py"):
+        found = the_damage(damaged("torch", missing(path)), FAILS)
+        assert (found.severity, found.breaks) == (Severity.INFO, ())
+
+
+def test_a_module_that_is_gone_while_torch_imports_is_a_warning() -> None:
+    found = the_damage(damaged("torch", missing("torch/onnx/utils.py")))
+    assert found.severity is Severity.WARNING
+    changed = the_damage(damaged("torch", resized("torch/onnx/utils.py", 140)))
+    assert changed.severity is Severity.INFO, "somebody patched it"
+    cut = the_damage(damaged("torch", resized("torch/onnx/utils.py", 40)))
+    assert cut.severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("when", "breaks"), [("import", ("import:torch",)), ("use", ("compute:gpu",))]
+)
+def test_a_missing_library_breaks_what_it_is_opened_for(when: str, breaks: tuple[str, ...]) -> None:
+    path = "nvidia/cudnn/lib/libcudnn_ops.so.9"
+    problem = Problem(kind="missing", library="libcudnn_ops.so.9", needed_by="libcudnn.so.9")
+    found = the_damage(
+        damaged("nvidia-cudnn-cu12", missing(path), version="9.1.0.70"),
+        install(distribution("nvidia-cudnn-cu12", "9.1.0.70")),
+        resolution(library(path, when, problem), error="no" if when == "import" else None),
+        FAILS,
+        name="nvidia-cudnn-cu12",
+    )
+    assert found.breaks == breaks
+    assert found.fixes[0].commands[0].endswith("--no-deps nvidia-cudnn-cu12==9.1.0.70")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "breaks"),
+    [
+        ("triton", "triton/_C/libtriton.so", ("compile",)),
+        ("torchvision", "torchvision/_C.so", ("import:torchvision",)),
+        ("numpy", "numpy/_core/_multiarray_umath.so", ("import:numpy",)),
+        ("sympy", "sympy/__init__.py", ("import:torch",)),
+    ],
+)
+def test_damage_elsewhere_breaks_what_rests_on_it(
+    name: str, path: str, breaks: tuple[str, ...]
+) -> None:
+    facts = (damaged(name, missing(path), version="1.13.1"), FAILS)
+    more = () if name == "sympy" else (distribution(name, "1.13.1"),)
+    assert the_damage(*facts, install(*more), name=name).breaks == breaks
+
+
+def test_a_damaged_triton_is_not_the_cause_of_an_import_that_fails() -> None:
+    """B10"""
+    facts = damaged("triton", missing("triton/_C/libtriton.so"), version="3.2.0")
+    report = diagnosed(facts, install(distribution("triton", "3.2.0")), FAILS)
+    symptom = next(one for one in report.findings if one.code == "ED401")
+    assert symptom.because is None
+
+
+def test_a_library_that_is_cut_is_an_error_before_anything_is_run() -> None:
+    path = "torch/lib/libtorch_cpu.so"
+    problem = Problem(kind="unreadable", library=f"{OWN}/{path}", needed_by="x")
+    facts = (damaged("torch", resized(path)), resolution(library(path, "import", problem)))
+    assert the_damage(*facts, FAILS).severity is Severity.ERROR
+
+
+# --- what does not matter ---
+
+
+def test_a_stripped_library_that_is_loaded_is_worth_a_word() -> None:
+    path = "torch/lib/libc10.so"
+    found = the_damage(damaged("torch", resized(path)), LoadedLibraries(paths=(f"{OWN}/{path}",)))
+    assert (found.severity, found.breaks) == (Severity.INFO, ())
+
+
+def test_a_stripped_library_that_is_a_whole_one_is_worth_a_word() -> None:
+    path = "torch/lib/libc10.so"
+    found = the_damage(damaged("torch", resized(path)), resolution(library(path, "import")))
+    assert found.severity is Severity.INFO
+
+
+def test_headers_are_for_building() -> None:
+    found = the_damage(damaged("torch", missing("torch/include/ATen/ATen.h")))
+    assert (found.severity, found.breaks) == (Severity.INFO, ())
+
+
+@pytest.mark.parametrize(
+    "file", [missing("cryptography/_openssl.abi3.so"), missing("cryptography/x.py")]
+)
+def test_what_torch_does_not_need_is_worth_a_word(file: DamagedFile) -> None:
+    found = the_damage(
+        damaged("cryptography", file, version="38.0.4"),
+        install(distribution("cryptography", "38.0.4")),
+        FAILS,
+        name="cryptography",
+    )
+    assert (found.severity, found.breaks) == (Severity.INFO, ())
+
+
+def test_what_debian_stripped_is_debians() -> None:
+    location = "/usr/lib/python3/dist-packages"
+    item = distribution("sympy", "1.11", location, installer="debian")
+    facts = damaged("sympy", resized("sympy/x.so"), version="1.11", location=location)
+    assert not findings(facts, Distributions(items=(TORCH, *REQUIRED, item)))
+
+
+def test_an_empty_file_that_other_wheels_took_along_does_not_matter() -> None:
+    """Without its empty `__init__.py`, nvidia/ is a namespace package."""
+    names = [f"nvidia-{part}-cu12" for part in ("cublas", "nccl", "cufft")]
+    items = [distribution(name, "12.4.1") for name in names]
+    gone = missing("nvidia/__init__.py", "0")
+    lists = InstalledFiles(
+        damaged=tuple(damaged(name, gone, version="12.4.1").damaged[0] for name in names),
+        checked_files=9,
+    )
+    (found,) = findings(lists, install(*items)).values()
+    assert (found.severity, found.subjects) == (Severity.INFO, tuple(names))
+
+
+def test_an_outdated_list_of_files_is_told_as_the_duplicate_that_it_is() -> None:
+    items = install(distribution("numpy", "1.26.4"), distribution("numpy", "2.1.0"))
+    facts = damaged("numpy", missing("numpy/core/x.so"), version="1.26.4")
+    assert {one.code for one in findings(facts, items).values()} == {"ED101"}
+
+
+# --- many at once ---
+
+
+def test_wheels_that_share_a_folder_are_one_finding_with_one_command() -> None:
+    names = [f"nvidia-{part}-cu12" for part in ("cublas", "nccl", "cufft")]
+    items = [distribution(name, "12.4.1") for name in names]
+    lists = InstalledFiles(
+        damaged=tuple(
+            damaged(name, missing(f"nvidia/x/lib/lib{name}.so"), version="12.4.1").damaged[0]
+            for name in names
+        ),
+        checked_files=9,
+    )
+    found = findings(lists, install(*items), FAILS)
+    damage = found["ED100:" + ",".join(names)]
+    assert damage.severity is Severity.ERROR
+    (fix,) = damage.fixes
+    assert len(fix.commands) == 1
+    assert all(f"{name}==12.4.1" in fix.commands[0] for name in names)

@@ -1,0 +1,98 @@
+"""What torch and its domain libraries require: one finding, and the one command that heals it."""
+
+from msgspec.structs import replace
+
+from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.facts.python import Distributions, Installer, Target
+from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchImport
+from envdoctor.findings import Severity
+from tests.repair.facts import (
+    OWN,
+    PREFIX,
+    TORCH,
+    distribution,
+    findings,
+    interpreter,
+    roots,
+)
+
+WHEELS = tuple(f"nvidia-{part}-cu12" for part in ("cublas", "nccl", "cufft", "cudnn", "curand"))
+CUDA_TORCH = distribution("torch", "2.6.0", OWN, *(f"{name}==12.4.1" for name in WHEELS))
+WITHOUT_LIBRARIES = LibraryResolution(root="/x", libraries=(), import_error="libcudnn.so.9")
+
+
+def failed(message: str) -> TorchImport:
+    return TorchImport(outcome="exception", seconds=1.0, exception="ImportError", message=message)
+
+
+def test_all_wheels_of_nvidia_that_are_gone_are_one_finding_with_one_command() -> None:
+    imported = failed("libcudnn.so.9: cannot open shared object file")
+    facts = (Distributions(items=(CUDA_TORCH,)), WITHOUT_LIBRARIES, imported)
+    (first,) = roots(*facts)
+    assert (first.code, first.subjects) == ("ED361", WHEELS)
+    assert first.severity is Severity.ERROR
+    assert "import:torch" in first.breaks
+    (fix,) = first.fixes
+    assert fix.commands == (f"{PREFIX}/bin/python -m pip install torch==2.6.0",)
+
+
+def test_a_project_of_uv_brings_them_back_by_its_lock() -> None:
+    project = "/home/me/project"
+    lock = Installer(name="uv", evidence=f"{project}/uv.lock")
+    target = Target(path=f"{project}/.venv/bin/python", chosen_because="test", version="3.11.7")
+    own = replace(interpreter(), prefix=f"{project}/.venv")
+    location = f"{project}/.venv/lib/python3.11/site-packages"
+    torch = distribution("torch", "2.6.0", location, *(f"{name}==12.4.1" for name in WHEELS))
+    found = findings(Distributions(items=(torch,)), WITHOUT_LIBRARIES, lock, target, own)
+    finding = next(one for one in found.values() if one.code == "ED361")
+    assert finding.fixes[0].commands == (f"uv sync --project {project} --inexact",)
+
+
+def test_a_missing_triton_breaks_compiling_and_no_more() -> None:
+    torch = distribution("torch", "2.6.0", OWN, "triton==3.2.0")
+    found = findings(Distributions(items=(torch,)), failed("anything"))["ED361:triton"]
+    assert (found.severity, found.breaks) == (Severity.WARNING, ("compile",))
+
+
+def test_a_missing_module_that_the_import_names_is_the_cause() -> None:
+    torch = distribution("torch", "2.6.0", OWN, "typing-extensions>=4.10.0", "jinja2")
+    facts = (Distributions(items=(torch,)), failed("No module named 'typing_extensions'"))
+    found = findings(*facts)
+    assert found["ED361:typing-extensions"].severity is Severity.ERROR
+    assert found["ED361:jinja2"].severity is Severity.WARNING
+    assert (
+        found["ED361:typing-extensions"]
+        .fixes[0]
+        .commands[0]
+        .endswith("'typing-extensions>=4.10.0'")
+    )
+
+
+def test_an_old_version_that_the_import_names_is_the_cause() -> None:
+    items = (TORCH, distribution("typing-extensions", "4.5.0"), distribution("sympy", "1.13.1"))
+    message = "cannot import name 'TypeIs' from 'typing_extensions' (/x/typing_extensions.py)"
+    (first,) = roots(Distributions(items=items), failed(message))
+    assert (first.code, first.severity) == ("ED360", Severity.ERROR)
+    assert "4.5.0 is installed, and torch 2.6.0+cpu requires >=4.10.0" in first.message
+
+
+def test_another_version_with_which_torch_works_is_worth_a_word() -> None:
+    items = (TORCH, distribution("typing-extensions", "4.12.2"), distribution("sympy", "1.13.3"))
+    found = findings(Distributions(items=items))
+    assert found["ED360:sympy"].severity is Severity.INFO
+
+
+def test_what_a_domain_library_requires_breaks_that_library() -> None:
+    vision = distribution("torchvision", "0.21.0", OWN, "numpy", "pillow>=5", "torch==2.6.0")
+    torch = distribution("torch", "2.6.0")
+    failing = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        exception="ModuleNotFoundError",
+        message="No module named 'numpy'",
+    )
+    found = findings(Distributions(items=(torch, vision)), CompanionImports(items=(failing,)))
+    numpy, pillow = found["ED361:numpy"], found["ED361:pillow"]
+    assert (numpy.severity, numpy.breaks) == (Severity.ERROR, ("import:torchvision",))
+    assert pillow.severity is Severity.WARNING
+    assert "ED361:torch" not in found

@@ -1,0 +1,76 @@
+"""A virtual environment whose base is gone, healed by the commands of the fix."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envdoctor.facts.python import Target
+from envdoctor.repair import Site, interpreters, site_of
+
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture
+def dangling(tmp_path: Path) -> Path:
+    """An environment with a package, whose links to its Python lead nowhere."""
+    root = tmp_path / "my env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True, timeout=60)
+    (root / f"lib/python{MINOR}/site-packages/treasure.py").write_text("here = True\n")
+    for name in ("python", "python3", f"python{MINOR}"):
+        (root / "bin" / name).unlink()
+        (root / "bin" / name).symlink_to(tmp_path / "gone" / name)
+    return root
+
+
+def _site(root: Path) -> Site:
+    site = site_of.fn(
+        target=Target(
+            path=str(root / "bin/python"),
+            chosen_because="test",
+            problem="base-missing",
+            site_packages=(str(root / f"lib/python{MINOR}/site-packages"),),
+        ),
+        interpreter=None,
+        installer=None,
+        host=None,
+        container=None,
+    )
+    assert isinstance(site, Site)
+    return site
+
+
+def _run(commands: tuple[str, ...], folder: Path) -> None:
+    """In a shell that finds this Python by the name of its minor version."""
+    programs = folder / "programs"
+    programs.mkdir()
+    base = Path(sys.base_prefix) / "bin" / f"python{MINOR}"
+    (programs / f"python{MINOR}").symlink_to(base)
+    path = f"{programs}:{os.environ['PATH']}"
+    subprocess.run(["sh", "-euc", "\n".join(commands)], env={"PATH": path}, check=True, timeout=120)
+
+
+def test_the_first_fix_keeps_the_packages(dangling: Path, tmp_path: Path) -> None:
+    keep, anew = interpreters.with_base_again(_site(dangling))
+    _run(keep.commands, tmp_path)
+    python = str(dangling / "bin/python")
+    code = "import sys, treasure; print(sys.prefix)"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(dangling)
+    assert "its packages stay" in keep.summary
+    assert "deletes every package" in anew.summary
+
+
+def test_what_is_said_to_delete_deletes(dangling: Path, tmp_path: Path) -> None:
+    _, anew = interpreters.with_base_again(_site(dangling))
+    _run(anew.commands, tmp_path)
+    assert not list(dangling.rglob("treasure.py"))
+
+
+def test_upgrading_alone_does_not_heal_the_links(dangling: Path) -> None:
+    """Why the links are removed first."""
+    command = [sys.executable, "-m", "venv", "--upgrade", "--without-pip", str(dangling)]
+    subprocess.run(command, check=False, timeout=60)
+    assert not (dangling / "bin/python").exists()

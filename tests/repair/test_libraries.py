@@ -1,0 +1,217 @@
+"""Findings of libraries: what each breaks, by when torch opens it, and what repairs it."""
+
+import pytest
+from msgspec.structs import replace
+
+from envdoctor.facts.libraries import (
+    Extension,
+    LibraryResolution,
+    Owner,
+    Problem,
+    ResolvedLibrary,
+)
+from envdoctor.facts.machine import Environment, Host, Toolkit, Toolkits
+from envdoctor.facts.python import Distributions, Installer
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    ImportTrial,
+    ImportTrials,
+    TorchBuild,
+)
+from envdoctor.findings import Finding, Severity
+from tests.repair.facts import OWN, PREFIX, TORCH, distribution, findings, interpreter
+
+BASE = "/opt/python/lib/python3.11/site-packages"
+
+
+def resolution(library: ResolvedLibrary, **fields: object) -> LibraryResolution:
+    return replace(LibraryResolution(root="/x", libraries=(library,)), **fields)
+
+
+def missing(soname: str, when: str = "import", **fields: object) -> ResolvedLibrary:
+    problem = Problem(kind="missing", library=soname, needed_by=f"{OWN}/torch/lib/libtorch_cpu.so")
+    made = ResolvedLibrary(soname=soname, path=None, problems=(problem,))
+    return replace(made, when=when, **fields)
+
+
+def of_code(found: dict[str, Finding], code: str) -> Finding:
+    return next(one for one in found.values() if one.code == code)
+
+
+@pytest.mark.parametrize(
+    ("when", "breaks"),
+    [
+        ("start", "import:torch"),
+        ("import", "import:torch"),
+        ("query", "compute:gpu"),
+        ("use", "compute:gpu"),
+    ],
+)
+def test_a_library_breaks_what_it_is_opened_for(when: str, breaks: str) -> None:
+    finding = of_code(findings(resolution(missing("libcusolver.so.11", when))), "ED301")
+    assert finding.breaks == (breaks,)
+
+
+def test_a_module_of_a_companion_breaks_that_companion() -> None:
+    problem = Problem(kind="symbol", library="libtorch_cpu.so", needed_by="x", names=("_ZN2at",))
+    module = Extension(distribution="flash-attn", path=f"{OWN}/flash.so", problems=(problem,))
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), extensions=(module,)
+    )
+    finding = of_code(findings(facts), "ED345")
+    assert finding.breaks == ("import:flash-attn",)
+
+
+def test_a_companion_that_was_imported_is_not_broken() -> None:
+    problem = Problem(kind="missing", library="libtorchaudio.so", needed_by="x")
+    module = Extension(distribution="torchaudio", path=f"{OWN}/a.so", problems=(problem,))
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), extensions=(module,)
+    )
+    assert of_code(findings(facts), "ED347").severity is not Severity.INFO
+    works = CompanionImports(items=(CompanionImport(name="torchaudio", outcome="ok"),))
+    assert not [one for one in findings(facts, works).values() if one.code == "ED347"]
+
+
+# --- variables ---
+
+
+def _shadowed(rule: str) -> LibraryResolution:
+    library = ResolvedLibrary(
+        soname="libcublas.so.12",
+        path="/opt/cuda/libcublas.so.12",
+        rule=rule,  # type: ignore[arg-type]
+        clean_path=f"{OWN}/nvidia/cublas/lib/libcublas.so.12",
+    )
+    return resolution(library, import_error="no luck", library_path=("/opt/cuda", "/mine"))
+
+
+@pytest.mark.parametrize("variable", ["LD_LIBRARY_PATH", "LD_PRELOAD"])
+def test_what_was_tried_without_the_variable_is_the_proof(variable: str) -> None:
+    trial = ImportTrial(change="unset", variable=variable, outcome="ok")
+    finding = of_code(findings(_shadowed(variable), ImportTrials(items=(trial,))), "ED310")
+    (fix,) = finding.fixes
+    assert fix.commands == (f"unset {variable}",)
+    assert fix.proof == f"`import torch` works without {variable}"
+    assert finding.breaks == ("import:torch",)
+    untried = of_code(findings(_shadowed(variable)), "ED310")
+    assert untried.fixes[0].proof == ""
+
+
+def test_a_preloaded_library_that_is_gone() -> None:
+    problem = Problem(kind="missing", library="/x/libjemalloc.so.2", needed_by="/usr/bin/python3")
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), preload_problems=(problem,)
+    )
+    two = Environment(variables={"LD_PRELOAD": "/x/libjemalloc.so.2 /y/other.so"})
+    assert of_code(findings(facts, two), "ED332").fixes[0].commands == (
+        "export LD_PRELOAD=/y/other.so",
+    )
+    of_the_system = of_code(findings(facts), "ED332")
+    assert "/etc/ld.so.preload" in of_the_system.message
+
+
+def test_what_torch_itself_loads_first_is_not_blamed_on_a_file_that_does_not_exist() -> None:
+    problem = Problem(
+        kind="version", library="/old/libstdc++.so.6", needed_by=f"{OWN}/nvidia/libnvrtc.so.12"
+    )
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), preload_problems=(problem,)
+    )
+    assert not [one for one in findings(facts).values() if one.code == "ED332"]
+
+
+# --- what puts a library back ---
+
+
+def test_the_owner_of_a_library_puts_it_back() -> None:
+    bad = Problem(kind="unreadable", library="/x/libfoo.so.1", needed_by="y", detail="cut")
+    for owner, line in (
+        (
+            Owner(kind="dpkg", name="libfoo1", version="1.0"),
+            "sudo apt-get install --reinstall libfoo1",
+        ),
+        (
+            Owner(kind="conda", name="libfoo", version="1.0"),
+            f"conda install --yes --prefix {PREFIX} --force-reinstall libfoo=1.0",
+        ),
+        (
+            Owner(kind="wheel", name="torch", version="2.6.0+cpu"),
+            f"{PREFIX}/bin/python -m pip install --force-reinstall --no-deps torch==2.6.0+cpu "
+            "--index-url https://download.pytorch.org/whl/cpu",
+        ),
+    ):
+        library = ResolvedLibrary(
+            soname="libfoo.so.1", path="/x/libfoo.so.1", owner=owner, problems=(bad,)
+        )
+        found = findings(resolution(library), *_debian())
+        assert of_code(found, "ED304").fixes[0].commands == (line,)
+
+
+def _debian() -> tuple[Host, ...]:
+    host = Host(
+        os="Debian GNU/Linux 12",
+        os_id="debian",
+        os_version="12",
+        kernel="6.1.0",
+        machine="x86_64",
+        glibc="2.36",
+        cpu_name="made up",
+        cpu_flags=(),
+        logical_cpus=4,
+        physical_cpus=4,
+        memory_bytes=2**33,
+        memory_available_bytes=2**32,
+    )
+    return (host,)
+
+
+def test_a_wheel_in_the_base_is_put_back_there() -> None:
+    torch = distribution("torch", "2.6.0", BASE, "nvidia-cuda-runtime-cu12==12.4.127")
+    runtime = distribution("nvidia-cuda-runtime-cu12", "12.4.127", BASE)
+    found = findings(
+        resolution(missing("libcudart.so.12"), import_error="no"),
+        Distributions(items=(torch, runtime)),
+        interpreter(after=(BASE,)),
+    )
+    assert of_code(found, "ED300").fixes[0].commands == (
+        "/opt/python/bin/python3 -m pip install --force-reinstall --no-deps "
+        "nvidia-cuda-runtime-cu12==12.4.127",
+    )
+
+
+def test_a_newer_libstdcxx_comes_from_conda_only_in_conda() -> None:
+    old = Problem(
+        kind="version", library="libstdc++.so.6", needed_by="x", names=("GLIBCXX_3.4.99",)
+    )
+    library = ResolvedLibrary(
+        soname="libstdc++.so.6", path="/lib/libstdc++.so.6", rule="ld.so.cache", problems=(old,)
+    )
+    outside = of_code(findings(resolution(library)), "ED320")
+    assert outside.fixes[0].commands == ()
+    conda = Installer(name="conda", evidence=f"{PREFIX}/conda-meta", in_conda=True)
+    inside = of_code(findings(resolution(library), conda), "ED320")
+    assert inside.fixes[0].commands == (
+        f"conda install --yes --prefix {PREFIX} -c conda-forge libstdcxx-ng",
+    )
+
+
+def test_cuda_home_points_at_a_toolkit_that_is_here() -> None:
+    build = TorchBuild(
+        version="2.6.0+cu124",
+        cuda="12.4",
+        hip=None,
+        path=f"{OWN}/torch",
+        variant="cu124",
+        version_source="version.py",
+    )
+    old = Toolkit(path="/usr/local/cuda-11.8", version="11.8", source="version.json")
+    other = Toolkit(path="/opt/my cuda", version="12.6", source="version.json")
+    for items, commands in (
+        ((old,), ()),
+        ((old, other), ("export CUDA_HOME='/opt/my cuda'",)),
+    ):
+        fact = Toolkits(items=items, cuda_home=None, nvcc="/usr/local/cuda-11.8/bin/nvcc")
+        found = findings(build, fact, Distributions(items=(TORCH,)))
+        assert of_code(found, "ED375").fixes[0].commands == commands

@@ -1,0 +1,281 @@
+"""What one folder of the module path brings: one finding about it, with what was tried."""
+
+from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
+from envdoctor.facts.machine import Environment
+from envdoctor.facts.python import Distributions
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    Frame,
+    ImportTrial,
+    ImportTrials,
+    LoadedLibraries,
+    TorchBuild,
+    TorchImport,
+)
+from tests.repair.facts import (
+    CWD,
+    OWN,
+    REQUIRED,
+    TORCH,
+    USER_SITE,
+    WORKS,
+    diagnosed,
+    distribution,
+    findings,
+    interpreter,
+    roots,
+)
+
+OTHER = "/opt/conda/lib/python3.11/site-packages"
+PATH = Environment(variables={"PYTHONPATH": OTHER})
+
+
+def failed(message: str = "", *files: str, isolated: str = "ok") -> TorchImport:
+    return TorchImport(
+        outcome="exception",
+        seconds=1.0,
+        exception="ImportError",
+        message=message,
+        frames=tuple(Frame(file=file, line=1, function="f") for file in files),
+        isolated_outcome=isolated,
+    )
+
+
+def tried(change: str, variable: str = "", value: str = "", outcome: str = "ok") -> ImportTrials:
+    trial = ImportTrial(change=change, variable=variable, value=value, outcome=outcome)  # type: ignore[arg-type]
+    return ImportTrials(items=(trial,))
+
+
+def test_nothing_is_said_of_a_machine_that_works() -> None:
+    assert not findings()
+
+
+# --- duplicates ---
+
+
+def test_what_one_entry_brings_again_is_one_finding_about_that_entry() -> None:
+    names = [f"package-{number}" for number in range(15)]
+    own = [distribution(name, "1.0") for name in names]
+    again = [distribution(name, "2.0", OTHER) for name in names]
+    sympy = distribution("sympy", "1.12", OTHER)
+    items = (sympy, *again, TORCH, *REQUIRED, *own)
+    found = findings(Distributions(items=items), interpreter(OTHER), PATH)
+    duplicate = found.pop(f"ED101:{OTHER}")
+    assert duplicate.subjects == (OTHER,)
+    assert duplicate.message == (
+        "PYTHONPATH brings 16 installed distributions again: sympy 1.12 in "
+        f"`{OTHER}`, in place of 1.13.1 in `{OWN}`"
+    )
+    assert duplicate.fixes[0].commands == ("unset PYTHONPATH",)
+    assert not [one for one in found.values() if one.code == "ED101"]
+
+
+def test_other_entries_of_the_variable_stay() -> None:
+    items = (distribution("sympy", "1.12", OTHER), TORCH, *REQUIRED)
+    variables = Environment(variables={"PYTHONPATH": f"/mine:{OTHER}"})
+    found = findings(Distributions(items=items), interpreter("/mine", OTHER), variables)
+    assert found[f"ED101:{OTHER}"].fixes[0].commands == ("export PYTHONPATH=/mine",)
+
+
+def test_packages_above_those_of_the_base_are_layers() -> None:
+    base = "/opt/python/lib/python3.11/site-packages"
+    items = (TORCH, *REQUIRED, distribution("sympy", "1.11", base))
+    assert not findings(Distributions(items=items), interpreter(after=(base,)))
+
+
+def test_a_folder_that_alone_holds_torch_is_meant_to_lie_above() -> None:
+    """`pip install --target`, put on PYTHONPATH."""
+    folder = "/srv/target"
+    items = (
+        distribution("torch", "2.6.0+cpu", folder),
+        distribution("sympy", "1.13.1", folder),
+        distribution("sympy", "1.11"),
+    )
+    build = TorchBuild(
+        version="2.6.0+cpu",
+        cuda=None,
+        hip=None,
+        path=f"{folder}/torch",
+        variant="cpu",
+        version_source="version.py",
+    )
+    imported = TorchImport(
+        outcome="ok", seconds=1.0, file=f"{folder}/torch/__init__.py", version="2.6.0+cpu"
+    )
+    variables = Environment(variables={"PYTHONPATH": folder})
+    assert not findings(Distributions(items=items), interpreter(folder), variables, build, imported)
+
+
+def test_pythonpath_that_names_the_environments_own_packages_is_harmless() -> None:
+    assert not findings(interpreter(OWN), Environment(variables={"PYTHONPATH": OWN}))
+
+
+def test_two_lists_of_files_in_one_folder_are_a_duplicate_of_that_package() -> None:
+    items = (TORCH, *REQUIRED, distribution("numpy", "1.26.4"), distribution("numpy", "2.1.0"))
+    found = findings(Distributions(items=items))
+    assert found["ED101:numpy"].message.startswith("numpy is installed 2 times: 1.26.4 in ")
+    assert "pip uninstall -y numpy" in found["ED101:numpy"].fixes[0].commands[0]
+
+
+# --- a torch of another environment ---
+
+
+def _of_another(path: str, entry: str = OTHER) -> tuple[TorchBuild, TorchImport, Distributions]:
+    build = TorchBuild(
+        version="2.4.1",
+        cuda=None,
+        hip=None,
+        path=f"{entry}/torch",
+        variant="cpu",
+        version_source="version.py",
+    )
+    imported = TorchImport(outcome="ok", seconds=1.0, file=path, version="2.4.1+cpu")
+    items = (distribution("torch", "2.4.1", entry), TORCH, *REQUIRED)
+    return build, imported, Distributions(items=items)
+
+
+def test_a_pythonpath_that_brings_another_environments_torch_is_the_root_cause() -> None:
+    build, imported, installed = _of_another(f"{OTHER}/torch/__init__.py")
+    library = ResolvedLibrary(soname="libc10.so", path=f"{OWN}/torch/lib/libc10.so", mapped=True)
+    resolution = LibraryResolution(root="/x", libraries=(library,))
+    loaded = LoadedLibraries(paths=(f"{OTHER}/torch/lib/libc10.so",))
+    facts = (build, imported, installed, interpreter(OTHER), PATH, resolution, loaded)
+    report = diagnosed(*facts)
+    first = report.findings[0]
+    assert (first.code, first.subjects, first.because) == ("ED105", (OTHER,), None)
+    assert first.message == (
+        f"`torch` is imported from `{OTHER}/torch/__init__.py` (PYTHONPATH), not from `{OWN}`"
+    )
+    assert first.fixes[0].commands == ("unset PYTHONPATH",)
+    below = {one.code: one.because for one in report.findings[1:]}
+    assert below == {"ED101": first.id, "ED349": first.id}
+
+
+def test_a_path_file_that_brings_another_environments_torch() -> None:
+    build, imported, installed = _of_another(f"{OTHER}/torch/__init__.py")
+    (first,) = roots(build, imported, installed, interpreter(OTHER))
+    assert "(a .pth file)" in first.message
+    assert first.fixes[0].commands == (f"grep -lF -- {OTHER} {OWN}/*.pth",)
+
+
+def test_a_torch_of_the_user_hides_that_of_the_environment() -> None:
+    build, imported, installed = _of_another(f"{USER_SITE}/torch/__init__.py", USER_SITE)
+    vision = distribution("torchvision", "0.21.0", OWN, "torch==2.6.0")
+    items = Distributions(items=(*installed.items, vision))
+    report = diagnosed(build, imported, items, interpreter(USER_SITE, user=True))
+    first = report.findings[0]
+    assert first.code == "ED105"
+    assert "the user's own site-packages" in first.message
+    assert first.fixes[0].commands == ("export PYTHONNOUSERSITE=1",)
+
+
+# --- imports that fail ---
+
+
+def test_the_culprit_is_the_entry_and_not_a_file_of_the_good_copy() -> None:
+    message = (
+        "cannot import name 'TypeIs' from 'typing_extensions' (/root/shell/typing_extensions.py)"
+    )
+    imported = failed(message, f"{OWN}/torch/__init__.py", f"{OWN}/torch/_C/__init__.py")
+    items = (distribution("typing-extensions", "4.5.0", "/root/shell"), TORCH, *REQUIRED)
+    variables = Environment(variables={"PYTHONPATH": "/root/shell"})
+    trials = tried("unset", "PYTHONPATH")
+    (first,) = roots(
+        imported, Distributions(items=items), interpreter("/root/shell"), variables, trials
+    )
+    assert (first.code, first.subjects) == ("ED105", ("/root/shell",))
+    assert "`typing_extensions` is imported from `/root/shell/typing_extensions.py`" in (
+        first.message
+    )
+    (fix,) = first.fixes
+    assert fix.commands == ("unset PYTHONPATH",)
+    assert fix.proof == "`import torch` works without PYTHONPATH"
+
+
+def test_a_failure_deep_in_the_standard_library_is_put_down_to_what_was_tried() -> None:
+    """Nothing in the traceback names the entry; once it was `sys` imported from `sys.path`."""
+    imported = failed("no luck", "/opt/python/lib/python3.11/re/__init__.py")
+    for trials, fix in (
+        (tried("unset", "PYTHONPATH"), "unset PYTHONPATH"),
+        (tried("set", "PYTHONNOUSERSITE", "1"), "export PYTHONNOUSERSITE=1"),
+        (tried("folder"), "cd"),
+    ):
+        facts = (imported, interpreter(OTHER, USER_SITE, user=True), PATH, trials)
+        first = roots(*facts)[0]
+        assert first.code == "ED105"
+        assert "something that torch needs is imported from" in first.message
+        assert first.fixes[0].commands == (fix,)
+        assert first.fixes[0].proof
+
+
+def test_what_none_of_the_trials_cured_is_not_put_down_to_the_path() -> None:
+    """PYTHONWARNINGS=error, say: `-I` leaves it out as well."""
+    imported = failed("no luck", "/opt/python/lib/python3.11/warnings.py")
+    trials = tried("unset", "PYTHONPATH", outcome="exception")
+    assert [one.code for one in roots(imported, interpreter(OTHER), PATH, trials)] == ["ED401"]
+
+
+def test_an_import_that_fails_isolated_as_well_is_not_put_down_to_the_path() -> None:
+    imported = failed("no luck", f"{OTHER}/numpy/__init__.py", isolated="exception")
+    assert [one.code for one in roots(imported, interpreter(OTHER), PATH)] == ["ED401"]
+
+
+def test_modules_of_the_standard_library_in_one_folder_are_one_finding() -> None:
+    names = ("json", "random", "email")
+    shadowed = tuple(f"{name} ({CWD}/{name}.py)" for name in names)
+    imported = TorchImport(
+        outcome="exception",
+        seconds=1.0,
+        exception="RuntimeError",
+        message="mine",
+        shadowed=shadowed,
+        isolated_outcome="ok",
+    )
+    (first,) = roots(imported, tried("folder"))
+    assert first.message.startswith(f"`json` and 2 more modules are imported from `{CWD}/json.py`")
+    assert first.subjects == (CWD,)
+    rename, leave = first.fixes
+    assert rename.commands == (f"mv -n -- {CWD}/json.py {CWD}/my_json.py",)
+    assert leave.proof == "`import torch` works from another folder"
+
+
+def test_the_checkout_of_torch_is_left_and_not_renamed() -> None:
+    imported = failed("no module named torch._C", f"{CWD}/torch/__init__.py")
+    (first,) = roots(imported, tried("folder"))
+    assert first.code == "ED105"
+    assert [fix.commands for fix in first.fixes] == [("cd",)]
+
+
+def test_a_companion_that_fails_because_of_an_entry_is_put_down_to_it() -> None:
+    """PYTHONPATH brings the numpy of another Python; torch itself imports."""
+    ros = "/opt/ros/lib/python3.10/site-packages"
+    companion = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        exception="ImportError",
+        message="numpy.core.multiarray failed to import",
+        frames=(
+            Frame(file=f"{OWN}/torchvision/io/video.py", line=1, function="f"),
+            Frame(file=f"{ros}/numpy/core/__init__.py", line=1, function="f"),
+        ),
+    )
+    items = (
+        distribution("numpy", "1.21.6", ros),
+        TORCH,
+        *REQUIRED,
+        distribution("numpy", "2.2.6"),
+    )
+    report = diagnosed(
+        WORKS,
+        CompanionImports(items=(companion,)),
+        Distributions(items=items),
+        interpreter(ros),
+        Environment(variables={"PYTHONPATH": ros}),
+    )
+    first = report.findings[0]
+    assert (first.code, first.breaks) == ("ED105", ("import:torchvision",))
+    assert first.message.startswith(f"`numpy` is imported from `{ros}/numpy/core/__init__.py`")
+    assert first.fixes[0].commands == ("unset PYTHONPATH",)
+    errors = [one for one in report.findings if one.severity.value == "error"]
+    assert [one.because for one in errors] == [None, first.id]
