@@ -51,7 +51,6 @@ from envdoctor.findings import (
     Severity,
     Topic,
 )
-from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
 from envdoctor.plugins import (
     Check,
     Cost,
@@ -70,6 +69,7 @@ from envdoctor.record import Record
 if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
     from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
@@ -96,6 +96,7 @@ if TYPE_CHECKING:
 _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
+    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
     "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),

@@ -202,6 +202,8 @@ def _breaks(cause: Finding, outcome: str) -> bool:
 
 def _about_the_same(cause: Finding, effect: Finding) -> bool:
     """Whether nothing says that the two are about different outcomes or devices."""
+    if IMPORT_TORCH in cause.breaks:
+        return True
     if cause.breaks and effect.breaks:
         return all(_breaks(cause, one) for one in effect.breaks)
     kinds = {one.partition(":")[0] for one in cause.subjects if ":" in one}

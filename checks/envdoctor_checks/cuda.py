@@ -23,9 +23,9 @@ from envdoctor.api import (
     Severity,
     Site,
     TorchBuild,
-    TracedGpu,
     Wanted,
     check,
+    command,
     entries_that_name,
     system,
 )
@@ -448,6 +448,7 @@ def cuda_device_order(environment: Environment, gpus: Gpus, trace: GpuTrace) -> 
     used = trace.of_torch(0)
     if meant is None or used is None or used.nvml_index is None or meant.name == used.name:
         return
+    by_uuid = (command("export", f"CUDA_VISIBLE_DEVICES={meant.uuid}"),) if meant.uuid else ()
     yield CUDA_DEVICE_ORDER.finding(
         subjects=(used.subject,),
         value=value.strip(),
@@ -463,13 +464,9 @@ def cuda_device_order(environment: Environment, gpus: Gpus, trace: GpuTrace) -> 
         fixes=(
             Fix(
                 summary="let CUDA count as nvidia-smi does, or name GPUs by their UUID",
-                commands=("export CUDA_DEVICE_ORDER=PCI_BUS_ID", *_by_uuid(meant)),
+                commands=("export CUDA_DEVICE_ORDER=PCI_BUS_ID", *by_uuid),
                 safety=Safety.SAFE,
             ),
         ),
         notes=("the default order is FASTEST_FIRST (CUDA C++ Programming Guide)",),
     )
-
-
-def _by_uuid(gpu: TracedGpu) -> tuple[str, ...]:
-    return (f"export CUDA_VISIBLE_DEVICES={gpu.uuid}",) if gpu.uuid else ()

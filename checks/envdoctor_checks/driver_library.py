@@ -18,6 +18,8 @@ from envdoctor.api import (
     Severity,
     Site,
     check,
+    command,
+    surroundings,
 )
 
 DRIVER_STUB = Code(
@@ -129,21 +131,17 @@ def _take_out(path: str, part: str, environment: Environment | None, site: Site)
     """Take a folder out of the loader's way: of the variable, else of the loader's cache."""
     variable = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
     entries = variable.split(":")
-    kept = [entry for entry in entries if part not in entry]
-    if len(kept) < len(entries):
-        command = (
-            f"export LD_LIBRARY_PATH={':'.join(kept)}" if any(kept) else "unset LD_LIBRARY_PATH"
-        )
-        return Fix(
-            summary=f"take the folder that holds `{part}` out of LD_LIBRARY_PATH",
-            commands=(command,),
-            safety=Safety.SAFE,
-        )
+    unwanted = [entry for entry in entries if part in entry]
+    if unwanted:
+        return surroundings.without_entry("LD_LIBRARY_PATH", entries, unwanted)
     folder = os.path.dirname(path)
     return Fix(
         summary=f"take `{folder}` out of the loader's cache: its entry in /etc/ld.so.conf.d, then "
         "`ldconfig`" + (", in the image" if site.contained else ""),
-        commands=(f"grep -rl {part.strip('/')} /etc/ld.so.conf.d", "sudo ldconfig"),
+        commands=(
+            command("grep", "-rl", part.strip("/"), "/etc/ld.so.conf.d"),
+            "sudo ldconfig",
+        ),
         safety=Safety.NEEDS_ROOT,
         where=Place.IMAGE if site.contained else Place.HERE,
     )

@@ -23,8 +23,11 @@ from envdoctor.api import (
     TracedGpu,
     Wanted,
     check,
+    command,
     covers,
+    packages,
     prescribed,
+    pytorch_source,
     system,
 )
 
@@ -110,6 +113,8 @@ XPU_CUDA_MIX = Code(
 )
 
 _AMD = "1002"
+_ROCM = ("rocm6.4", "2.9.0")
+"""A ROCm in PyTorch's index and a release that is built with it (pytorch.org, Previous Versions)."""
 
 
 @check(CPU_ONLY_TORCH)
@@ -196,14 +201,13 @@ def build_for_another_vendor(
                 ),
             ),
             fixes=(
-                Fix(
+                packages.install(
+                    site,
+                    "torch",
                     summary="install a ROCm build of torch; which GPUs it serves is listed in "
                     "AMD's ROCm documentation",
-                    commands=(
-                        f"{site.target} -m pip install torch --index-url "
-                        "https://download.pytorch.org/whl/rocm6.4",
-                    ),
-                    safety=Safety.CHANGES_ENV,
+                    source=pytorch_source(*_ROCM),
+                    again=True,
                 ),
             ),
         )
@@ -213,11 +217,8 @@ def _without_foreign_triton(distributions: Distributions | None, site: Site) -> 
     names = ("pytorch-triton-rocm", "pytorch-triton-xpu", "triton-rocm", "triton-xpu")
     found = [name for name in names if distributions and distributions.first(name)]
     if found:
-        yield Fix(
-            summary=f"and remove {' and '.join(found)}, which belongs to the old build",
-            commands=(f"{site.target} -m pip uninstall -y {' '.join(found)}",),
-            safety=Safety.CHANGES_ENV,
-        )
+        summary = f"and remove {' and '.join(found)}, which belongs to the old build"
+        yield packages.uninstall(site, *found, summary=summary)
 
 
 @check(GPU_ARCH_TOO_NEW, GPU_ARCH_TOO_OLD)
@@ -290,7 +291,7 @@ def _leave_out(working: list[TracedGpu]) -> Iterator[Fix]:
         summary="show torch only the GPUs that it serves",
         commands=(
             "export CUDA_DEVICE_ORDER=PCI_BUS_ID",
-            f"export CUDA_VISIBLE_DEVICES={','.join(names)}",
+            command("export", f"CUDA_VISIBLE_DEVICES={','.join(names)}"),
         ),
         safety=Safety.SAFE,
     )

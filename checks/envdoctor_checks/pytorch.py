@@ -15,7 +15,6 @@ from envdoctor.api import (
     Knowledge,
     Layer,
     Prescription,
-    Safety,
     Severity,
     Site,
     Target,
@@ -24,7 +23,7 @@ from envdoctor.api import (
     TorchImport,
     TorchRuntime,
     check,
-    command,
+    interpreters,
     packages,
     prescribed,
 )
@@ -126,13 +125,7 @@ def interpreter_does_not_exit(imported: TorchImport, site: Site) -> Findings:
                 source="the probe's own interpreter, after torch and its libraries were used",
             ),
         ),
-        fixes=(
-            Fix(
-                summary="see it by itself",
-                commands=(command(site.target, "-X", "faulthandler", "-c", "import torch"),),
-                safety=Safety.SAFE,
-            ),
-        ),
+        fixes=(interpreters.try_in_target(site, "import torch", summary="see it by itself"),),
         notes=("threads and atexit handlers of a library most often do it",),
     )
 
@@ -196,8 +189,6 @@ def _numpy_fix(site: Site, error: str, numpy: Distribution, *, is_abi: bool) -> 
             summary="install an official build of torch; a build from source finds numpy only if "
             "that is installed while it is configured (USE_NUMPY=1)"
         )
-    return Fix(
-        summary="see whether numpy itself can be imported",
-        commands=(command(site.target, "-c", "import numpy"),),
-        safety=Safety.SAFE,
+    return interpreters.try_in_target(
+        site, "import numpy", summary="see whether numpy itself can be imported"
     )

@@ -51,14 +51,19 @@ def test_names_and_messages_follow_the_style(code: Code) -> None:
 
 
 BEYOND_THE_VOCABULARY = {
+    "confidential-computing",
     "cuda-init-failed",
     "cuda-unavailable",
+    "driver-hangs",
     "ecc-in-gddr",
+    "exit-after-torch-fails",
     "fp32-training",
     "gpu-slower-than-expected",
+    "gpus-not-listed",
     "mig-slice",
     "missing-library",
     "numpy-unusable",
+    "open-module-required",
     "prediction-differs",
     "preload-missing",
     "remote-numa-node",
@@ -66,6 +71,9 @@ BEYOND_THE_VOCABULARY = {
     "threads-across-numa-nodes",
     "undefined-symbol",
     "unreadable-library",
+    "uvm-hmm",
+    "wrong-module-flavor",
+    "xpu-cuda-mix",
 }
 """Diseases that no label of the vocabulary names; each is its own family."""
 

@@ -106,4 +106,4 @@ def test_a_torch_that_was_built_without_numpy_is_no_matter_of_versions() -> None
 def test_what_nothing_explains_is_looked_at_further() -> None:
     (finding,) = findings("2.6.0+cu124", "1.26.4", NOT_AVAILABLE)
     assert finding.code == "ED416"
-    assert finding.fixes[0].commands == ("python3 -c 'import numpy'",)
+    assert finding.fixes[0].commands == ("python3 -X faulthandler -c 'import numpy'",)

@@ -55,10 +55,11 @@ def test_a_distribution_is_read_from_its_metadata(tmp_path: Path) -> None:
 
 def test_damaged_metadata_is_named_by_its_folder_or_unreadable(tmp_path: Path) -> None:
     (tmp_path / "torch-2.6.0+cu124.dist-info").mkdir()
-    (tmp_path / "~orch.dist-info").mkdir()
+    (tmp_path / "~orch-2.6.0.dist-info").mkdir()  # what pip left when it was interrupted
+    (tmp_path / "-1.0.dist-info").mkdir()
     found = read_distributions([tmp_path])
     assert [(one.name, one.version) for one in found.items] == [("torch", "2.6.0+cu124")]
-    assert found.unreadable == (str(tmp_path / "~orch.dist-info"),)
+    assert found.unreadable == (str(tmp_path / "-1.0.dist-info"),)
 
 
 def test_an_editable_install_is_one_without_its_url(tmp_path: Path) -> None:

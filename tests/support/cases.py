@@ -313,6 +313,13 @@ CASES: dict[str, Case] = {
     ),
     "import-hangs": Case(_not_imported(outcome="hang"), "torch-import-hangs", 1),
     "import-exits": Case(_not_imported(outcome="exit", exit_code=3), "torch-import-exits", 1),
+    "torch-works-and-python-does-not-exit": Case(
+        machine(
+            TorchImport={"exit_outcome": "signal", "exit_detail": "SIGSEGV", "exit_output_tail": ""}
+        ),
+        "exit-after-torch-fails",
+        0,
+    ),
     "library-missing-from-the-wheel": Case(
         _not_imported(
             _damaged("torch/lib/libtorch_cuda.so"),
