@@ -114,7 +114,7 @@ XPU_CUDA_MIX = Code(
 
 _AMD = "1002"
 _ROCM = ("rocm6.4", "2.9.0")
-"""A ROCm in PyTorch's index and a release that is built with it (pytorch.org, Previous Versions)."""
+"""A ROCm in PyTorch's index and a release built with it (pytorch.org, Previous Versions)."""
 
 
 @check(CPU_ONLY_TORCH)
