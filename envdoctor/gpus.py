@@ -204,7 +204,20 @@ def _with_torch(
             compute_capability=device.compute_capability,
         )
         traced = _put(traced, place, told)
+    for index in _not_described(runtime):
+        free = [i for i in order if traced[i].torch_index is None and not traced[i].unwanted]
+        place = next(iter(free), None)
+        found = traced[place] if place is not None else TracedGpu(subject="")
+        traced = _put(traced, place, replace(found, torch_index=index))
     return traced
+
+
+def _not_described(runtime: TorchRuntime | None) -> list[int]:
+    """What torch counts and says nothing else of."""
+    if runtime is None:
+        return []
+    described = {device.index for device in runtime.devices}
+    return [index for index in range(runtime.device_count) if index not in described]
 
 
 def _as_named(traced: Sequence[TracedGpu], environment: Environment | None) -> list[int]:

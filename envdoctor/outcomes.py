@@ -120,7 +120,7 @@ def wanted_gpu(
         return Wanted(gpu="no", because=withheld)
     amd = pci is not None and any(one.vendor_id == "1002" for one in pci.devices)
     if trace.visible or (backend == "hip" and amd):
-        return _where_one_is_there(backend, driver, container)
+        return _where_one_is_there(backend, trace, driver, container)
     if backend == "cpu":
         return Wanted(gpu="no", because="torch is a build for the CPU, and no GPU is for it")
     if pci is None and gpus is None and nvml is None:
@@ -176,10 +176,13 @@ def _backend(build: TorchBuild | None, runtime: TorchRuntime | None) -> str | No
 
 
 def _where_one_is_there(
-    backend: str | None, driver: Driver | None, container: Container | None
+    backend: str | None, trace: GpuTrace, driver: Driver | None, container: Container | None
 ) -> Wanted:
     contained = container is not None and container.kind != "none"
-    none_given = contained and driver is not None and not driver.device_nodes
+    reached = any(
+        gpu.nvml_index is not None or gpu.torch_index is not None for gpu in trace.visible
+    )
+    none_given = contained and not reached and driver is not None and not driver.device_nodes
     if backend in ("cpu", None) and none_given:
         return Wanted(gpu="no", because="this container was given no GPU, and torch asks for none")
     return Wanted(gpu="yes", because="a GPU is here")

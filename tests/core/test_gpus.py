@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Container,
@@ -203,6 +204,13 @@ def test_without_nvml_the_chip_of_the_device_id_tells() -> None:
         (address(1), 0),
     ]
     assert [gpu.subject for gpu in trace.gpus] == ["gpu:1", "gpu:0"]
+
+
+def test_a_gpu_that_torch_counts_and_does_not_describe_is_in_torch() -> None:
+    counted = replace(torch_lists(device(1, A100)), device_count=3)
+    trace = traced(bus(A100, A100), listed(A100, A100), counted)
+    assert layers(trace) == [("gpu:0", 0, 1), ("gpu:1", 1, 0), ("gpu:cuda:2", None, 2)]
+    assert trace.lost_at == "nvml"
 
 
 def test_a_slice_of_a_gpu_is_that_gpu() -> None:

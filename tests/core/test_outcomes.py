@@ -198,6 +198,12 @@ OF_ROCM = {
             id="a container without GPUs and a CPU build",
         ),
         pytest.param(
+            machine(DOCKER, NO_DRIVER, **OF_CPU),
+            "yes",
+            "a GPU is here",
+            id="a container without nodes in which NVML lists a GPU",
+        ),
+        pytest.param(
             machine(DOCKER, NO_NVML, NO_GPUS, NO_DRIVER, TorchRuntime=BLIND),
             "yes",
             "a GPU is here",

@@ -210,7 +210,7 @@ def test_a_cpu_torch_beside_a_gpu_is_found_by_the_whole_program(
     fake_torch(patient, "__version__ = '2.13.0+cpu'\n")
     env = {"LD_LIBRARY_PATH": str(folder)}
     report = report_of("--python", patient.root, "--static", env=env)
-    assert names(report)[0] == "cpu-only-torch"
+    assert "cpu-only-torch" in names(report)
     assert report["stack"]["gpus"][0]["name"] == "NVIDIA A100-SXM4-80GB"
     assert report["stack"]["driver_cuda"] == "12.2"
 
@@ -223,5 +223,5 @@ def test_a_hanging_driver_leaves_the_answer_open(
     fake_torch(patient, "__version__ = '2.13.0+cpu'\n")
     env = {"LD_LIBRARY_PATH": str(folder)}
     report = report_of("--python", patient.root, "--static", "--timeout", "4", env=env)
-    assert (report["verdict"], report["exit_code"]) == ("incomplete", 3)
+    assert (report["verdict"], report["exit_code"]) == ("unproven", 0)
     assert report["facts"]["Nvml"]["reason"] == "timed-out"
