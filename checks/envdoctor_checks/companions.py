@@ -85,7 +85,7 @@ def companion_of_another_torch(
     for name, code in _PAIRED:
         item = distributions.first(name)
         wanted = _unmet(item, torch, build, known) if item else None
-        if item is None or wanted is None:
+        if item is None or wanted is None or _has_its_own_torch(item, distributions):
             continue
         yield code.finding(
             package=name,
@@ -99,6 +99,12 @@ def companion_of_another_torch(
                 "the import fails with an undefined symbol",
             ),
         )
+
+
+def _has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
+    """Whether another torch than the one in use lies beside it: then that torch is hidden."""
+    torches = distributions.named("torch")
+    return any(one.location == item.location for one in torches[1:])
 
 
 def _unmet(

@@ -1,5 +1,6 @@
 """What repairs a library, and the rule by which it wins, in words."""
 
+import os
 import re
 
 from envdoctor.api import (
@@ -82,6 +83,9 @@ class Repair(Record):
             return (packages.newer_libstdcxx(self.site),)
         if stem == "libcuda":
             return (_driver(self.site),)
+        folders = _folders_of_wheels(library)
+        if problem.kind == "missing" and folders:
+            return _in_one_folder(self.resolution, folders)
         return (self._reinstall(library, stem),)
 
     def _reinstall(self, library: ResolvedLibrary, stem: str) -> Fix:
@@ -123,6 +127,34 @@ class Repair(Record):
             if match:
                 return match[1]
         return None
+
+
+def _folders_of_wheels(library: ResolvedLibrary) -> list[str]:
+    """Where a library lies that no rule of the loader leads to, brought by a wheel."""
+    return [
+        os.path.dirname(offer.path)
+        for offer in library.alternatives
+        if offer.owner is not None and offer.owner.kind == "wheel" and offer.owner.intact
+    ]
+
+
+def _in_one_folder(resolution: LibraryResolution, folders: list[str]) -> tuple[Fix, ...]:
+    wanted = [
+        folder
+        for library in resolution.libraries
+        if library.path is None
+        for folder in _folders_of_wheels(library)
+    ]
+    path = ":".join(dict.fromkeys((*resolution.library_path, *(wanted or folders))))
+    return (
+        Fix(
+            summary="install torch and the wheels that it requires into one site-packages: it "
+            "looks for their libraries beside itself"
+        ),
+        surroundings.set_variable(
+            "LD_LIBRARY_PATH", path, summary="or name the folders of these libraries"
+        ),
+    )
 
 
 def _newer_system(site: Site) -> Fix:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from envdoctor.facts.libraries import (
     Extension,
     LibraryResolution,
+    Offer,
     Owner,
     Problem,
     ResolvedLibrary,
@@ -179,6 +180,19 @@ def test_a_wheel_in_the_base_is_put_back_there() -> None:
         "/opt/python/bin/python3 -m pip install --force-reinstall --no-deps "
         "nvidia-cuda-runtime-cu12==12.4.127",
     )
+
+
+def test_wheels_in_folders_of_their_own_are_not_installed_again() -> None:
+    """Each is whole, and torch looks for their libraries beside itself (Bazel, pants)."""
+    owner = Owner(kind="wheel", name="nvidia-cuda-runtime-cu12", version="12.4.127", intact=True)
+    offer = Offer(path="/w/cudart/lib/libcudart.so.12", rule="installed wheel", owner=owner)
+    torch = distribution("torch", "2.6.0", "/w/torch", "nvidia-cuda-runtime-cu12==12.4.127")
+    runtime = distribution("nvidia-cuda-runtime-cu12", "12.4.127", "/w/cudart")
+    library = missing("libcudart.so.12", alternatives=(offer,))
+    found = findings(resolution(library, import_error="no"), Distributions(items=(torch, runtime)))
+    one_folder, named = of_code(found, "ED300").fixes
+    assert "one site-packages" in one_folder.summary
+    assert named.commands == ("export LD_LIBRARY_PATH=/w/cudart/lib",)
 
 
 def test_a_newer_libstdcxx_comes_from_conda_only_in_conda() -> None:
