@@ -75,6 +75,23 @@ def test_a_companion_that_was_imported_is_not_broken() -> None:
     assert not [one for one in findings(facts, works).values() if one.code == "ED347"]
 
 
+def test_a_companion_for_cuda_beside_a_torch_for_the_cpu() -> None:
+    problem = Problem(kind="missing", library="libcudart.so.13", needed_by=f"{OWN}/_C.so")
+    module = Extension(distribution="torchvision", path=f"{OWN}/_C.so", problems=(problem,))
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), extensions=(module,)
+    )
+    vision = distribution("torchvision", "0.21.0")
+    finding = of_code(findings(facts, Distributions(items=(TORCH, vision))), "ED346")
+    assert "it is built for CUDA (it needs `libcudart.so.13`), and torch for the CPU" in (
+        finding.message
+    )
+    assert finding.fixes[0].commands == (
+        f"{PREFIX}/bin/python -m pip install --force-reinstall --no-deps torchvision==0.21.0 "
+        "--index-url https://download.pytorch.org/whl/cpu",
+    )
+
+
 # --- variables ---
 
 
