@@ -12,12 +12,12 @@ from envdoctor.findings import (
     Finding,
     Fix,
     Layer,
-    Safety,
     Severity,
     Topic,
 )
 from envdoctor.plugins import Check, Derivation, PluginFailure
 from envdoctor.record import Record
+from envdoctor.repair.doctor import update_plugin
 from envdoctor.signature import Missing, arguments_for
 
 PLUGIN_LOAD_FAILED = Code(
@@ -164,13 +164,7 @@ def failure_findings(failures: Iterable[PluginFailure]) -> tuple[Finding, ...]:
                     label="entry point", value=failure.entry_point, source=failure.distribution
                 ),
             ),
-            fixes=(
-                Fix(
-                    summary="update or remove that distribution from the doctor's own environment",
-                    commands=(f"pip install --upgrade {failure.distribution}",),
-                    safety=Safety.CHANGES_ENV,
-                ),
-            ),
+            fixes=(update_plugin(failure.distribution),),
         )
         for failure in failures
     )

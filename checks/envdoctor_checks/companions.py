@@ -27,6 +27,7 @@ from envdoctor.api import (
     pytorch_source,
 )
 from envdoctor_checks.against_torch import (
+    BUILT_FOR,
     base_of,
     installed,
     of_torch,
@@ -43,6 +44,7 @@ TORCHVISION_MISMATCH = Code(
     layer=Layer.FILES,
     breaks="import:torchvision",
     message="torchvision was made for another torch",
+    detailed=BUILT_FOR,
 )
 TORCHAUDIO_MISMATCH = Code(
     id="ED371",
@@ -53,22 +55,25 @@ TORCHAUDIO_MISMATCH = Code(
     layer=Layer.FILES,
     breaks="import:torchaudio",
     message="torchaudio was made for another torch",
+    detailed=BUILT_FOR,
 )
 TORCHTEXT_MISMATCH = Code(
     id="ED372",
     name="torchtext-mismatch",
     family="extension-abi-mismatch",
-    severity=Severity.WARNING,
+    severity=Severity.ERROR,
     topic="companions",
     layer=Layer.FILES,
     breaks="import:torchtext",
     message="torchtext was made for another torch",
+    detailed=BUILT_FOR,
 )
-_PAIRED = (
-    ("torchvision", TORCHVISION_MISMATCH),
-    ("torchaudio", TORCHAUDIO_MISMATCH),
-    ("torchtext", TORCHTEXT_MISMATCH),
-)
+PAIRED = {
+    "torchvision": TORCHVISION_MISMATCH,
+    "torchaudio": TORCHAUDIO_MISMATCH,
+    "torchtext": TORCHTEXT_MISMATCH,
+}
+"""What is released together with torch, one release of each for one of torch."""
 
 
 @check(TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH, TORCHTEXT_MISMATCH)
@@ -82,10 +87,10 @@ def companion_of_another_torch(
     torch = version_of(build.version)
     if torch is None:
         return
-    for name, code in _PAIRED:
+    for name, code in PAIRED.items():
         item = distributions.first(name)
         wanted = _unmet(item, torch, build, known) if item else None
-        if item is None or wanted is None:
+        if item is None or wanted is None or _has_its_own_torch(item, distributions):
             continue
         yield code.finding(
             package=name,
@@ -93,12 +98,18 @@ def companion_of_another_torch(
             wanted=wanted[0],
             torch=build.version,
             evidence=(installed(item), of_torch(build), wanted[1]),
-            fixes=tuple(_pairing(name, item, build, known, site)),
+            fixes=tuple(pairing(name, item, build, known, site)),
             notes=(
                 "its compiled code calls that of one torch release: operators are missing, or "
                 "the import fails with an undefined symbol",
             ),
         )
+
+
+def _has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
+    """Whether another torch than the one in use lies beside it: then that torch is hidden."""
+    torches = distributions.named("torch")
+    return any(one.location == item.location for one in torches[1:])
 
 
 def _unmet(
@@ -146,9 +157,10 @@ def _other_cuda(item: Distribution, build: TorchBuild) -> tuple[str, Evidence] |
     return f"built for {tag}", said
 
 
-def _pairing(
+def pairing(
     name: str, item: Distribution, build: TorchBuild, known: Knowledge, site: Site
 ) -> Iterator[Fix]:
+    """The release and the build of a companion that go with the installed torch."""
     release = known.release(build.version or "")
     if release is None:
         return

@@ -90,7 +90,8 @@ def dependency_of_torch(
     missing = [one for one in unmet if one.found is None]
     wheels = [one for one in missing if one.of_cuda]
     if len(wheels) > 1:
-        yield _wheels_missing(wheels, seen, site)
+        torch = distributions.first("torch") or wheels[0].asker
+        yield _wheels_missing(wheels, torch, seen, site)
     for one in missing:
         if not (one.of_cuda and len(wheels) > 1):
             yield _missing(one, seen, site)
@@ -161,7 +162,7 @@ def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
     return ("import:torch",)
 
 
-def _wheels_missing(wheels: list[_Unmet], seen: _Seen, site: Site) -> Finding:
+def _wheels_missing(wheels: list[_Unmet], torch: Distribution, seen: _Seen, site: Site) -> Finding:
     """All wheels of NVIDIA's libraries that are not there, and the one command for all."""
     asker = wheels[0].asker
     rest = len(wheels) - _SHOWN
@@ -182,7 +183,7 @@ def _wheels_missing(wheels: list[_Unmet], seen: _Seen, site: Site) -> Finding:
         ),
         fixes=(
             packages.complete(
-                site, asker, summary=f"install all that {asker.name} requires and that is missing"
+                site, torch, summary=f"install all that {torch.name} requires and that is missing"
             ),
         ),
     )

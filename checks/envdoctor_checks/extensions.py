@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from envdoctor.api import (
     CompanionImports,
     Confidence,
+    Distribution,
     Distributions,
     Evidence,
     Extension,
     Findings,
     Fix,
+    Knowledge,
     LibraryResolution,
     Site,
+    TorchBuild,
     check,
     describe,
+    is_cuda,
     packages,
 )
+from envdoctor_checks.companions import PAIRED, pairing
 from envdoctor_checks.loader_codes import (
     EXTENSION_LIBRARY_MISMATCH,
     TORCHAUDIO_LIBRARY_MISMATCH,
@@ -31,6 +36,8 @@ def extension_mismatch(
     resolution: LibraryResolution,
     distributions: Distributions | None,
     companions: CompanionImports | None,
+    build: TorchBuild | None,
+    known: Knowledge,
     site: Site,
 ) -> Findings:
     """A compiled module of another distribution cannot be loaded with the installed torch.
@@ -54,15 +61,35 @@ def extension_mismatch(
             confidence=Confidence.LIKELY,
             file=os.path.basename(extension.path),
             distribution=f"{name} {found.version if found else ''}".strip(),
-            what=describe(extension.problems[0]),
+            what=_what(extension, build),
             evidence=tuple(_of_extension(extension)),
-            fixes=(
-                packages.restore(site, found)
-                if found and _is_damage(extension)
-                else Fix(summary=f"install the {name} made for this torch"),
-            ),
+            fixes=tuple(_fixes(extension, found, build, known, site)),
             notes=("torch itself imports; this module does not",),
         )
+
+
+def _what(extension: Extension, build: TorchBuild | None) -> str:
+    first = extension.problems[0]
+    if build is not None and build.cuda is None and build.hip is None and is_cuda(first.library):
+        library = os.path.basename(first.library)
+        return f"it is built for CUDA (it needs `{library}`), and torch for the CPU"
+    return describe(first)
+
+
+def _fixes(
+    extension: Extension,
+    found: Distribution | None,
+    build: TorchBuild | None,
+    known: Knowledge,
+    site: Site,
+) -> Iterator[Fix]:
+    name = extension.distribution
+    if found is not None and _is_damage(extension):
+        yield packages.restore(site, found)
+        return
+    paired = found is not None and build is not None and name in PAIRED
+    fixes = list(pairing(name, found, build, known, site)) if paired and found and build else []
+    yield from fixes or [Fix(summary=f"install the {name} made for this torch")]
 
 
 def _is_damage(extension: Extension) -> bool:

@@ -1,5 +1,6 @@
 """What repairs a library, and the rule by which it wins, in words."""
 
+import os
 import re
 
 from envdoctor.api import (
@@ -69,6 +70,9 @@ class Repair(Record):
             return (packages.newer_libstdcxx(self.site),)
         if self.libraries.is_of("libcuda", library.soname):
             return (_driver(self.site),)
+        folders = _folders_of_wheels(library)
+        if problem.kind == "missing" and folders:
+            return _in_one_folder(self.resolution, folders)
         return (self._reinstall(library),)
 
     def _reinstall(self, library: ResolvedLibrary) -> Fix:
@@ -108,6 +112,34 @@ class Repair(Record):
             if match and component.is_package(match[1]):
                 return match.group()
         return None
+
+
+def _folders_of_wheels(library: ResolvedLibrary) -> list[str]:
+    """Where a library lies that no rule of the loader leads to, brought by a wheel."""
+    return [
+        os.path.dirname(offer.path)
+        for offer in library.alternatives
+        if offer.owner is not None and offer.owner.kind == "wheel" and offer.owner.intact
+    ]
+
+
+def _in_one_folder(resolution: LibraryResolution, folders: list[str]) -> tuple[Fix, ...]:
+    wanted = [
+        folder
+        for library in resolution.libraries
+        if library.path is None
+        for folder in _folders_of_wheels(library)
+    ]
+    path = ":".join(dict.fromkeys((*resolution.library_path, *(wanted or folders))))
+    return (
+        Fix(
+            summary="install torch and the wheels that it requires into one site-packages: it "
+            "looks for their libraries beside itself"
+        ),
+        surroundings.set_variable(
+            "LD_LIBRARY_PATH", path, summary="or name the folders of these libraries"
+        ),
+    )
 
 
 def _newer_system(site: Site) -> Fix:

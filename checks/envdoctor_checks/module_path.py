@@ -74,10 +74,11 @@ def entry_of(file: str, entries: tuple[Entry, ...]) -> Entry | None:
     return max(holding, key=lambda entry: len(entry.path), default=None)
 
 
-def module_of(file: str, entry: Entry) -> str:
-    """The top-level module of a file: `numpy` for `numpy/core/__init__.py`."""
-    first = file.removeprefix(f"{entry.path.rstrip('/')}/").partition("/")[0]
-    return first.partition(".")[0]
+def module_of(file: str, entry: Entry) -> tuple[str, str]:
+    """The top-level module of a file and where that lies: `numpy` for `numpy/core/x.py`."""
+    folder = entry.path.rstrip("/")
+    first = file.removeprefix(f"{folder}/").partition("/")[0]
+    return first.partition(".")[0], f"{folder}/{first}"
 
 
 def is_another_environment(entry: Entry, interpreter: Interpreter) -> bool:

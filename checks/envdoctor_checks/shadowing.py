@@ -173,7 +173,7 @@ def _foreign_files(
     for file in (*named, *(frame.file for frame in reversed(frames))):
         entry = entry_of(file, entries)
         if entry is not None and entry.is_foreign:
-            yield module_of(file, entry), file
+            yield module_of(file, entry)
             return
 
 

@@ -23,6 +23,7 @@ from envdoctor.api import (
     packages,
 )
 from envdoctor_checks.against_torch import (
+    BUILT_FOR,
     installed,
     of_torch,
     stated_requirement,
@@ -38,6 +39,7 @@ EXTENSION_MISMATCH = Code(
     layer=Layer.FILES,
     breaks="import",
     message="an extension was made for another torch",
+    detailed=BUILT_FOR,
 )
 BITSANDBYTES_NO_CUDA_BINARY = Code(
     id="ED374",

@@ -19,10 +19,17 @@ def _ask(summary: str, *words: str) -> Fix:
     return Fix(summary=summary, commands=(command("envdoctor", *words),), safety=Safety.SAFE)
 
 
-def update(distribution: str = "envdoctor") -> Fix:
-    """Update the doctor, or a plugin of it, in its own environment."""
-    return Fix(
-        summary=f"update {distribution} in the doctor's own environment",
-        commands=(command("pip", "install", "--upgrade", distribution),),
-        safety=Safety.CHANGES_ENV,
-    )
+def update() -> Fix:
+    """Update the doctor in its own environment."""
+    return _upgrade("envdoctor", "update envdoctor in its own environment")
+
+
+def update_plugin(distribution: str) -> Fix:
+    """Update a plugin that does not load, or remove it."""
+    summary = "update or remove that distribution from the doctor's own environment"
+    return _upgrade(distribution, summary)
+
+
+def _upgrade(distribution: str, summary: str) -> Fix:
+    line = command("pip", "install", "--upgrade", distribution)
+    return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)

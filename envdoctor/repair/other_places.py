@@ -101,9 +101,7 @@ _BY_SYSTEM: dict[OsFamily, tuple[str, str]] = {
 }
 """How to install a package again, and how to ask for the package that holds a file."""
 
-_TORCH_OF_DEBIAN = (
-    "python3-torch $(dpkg-query --show --showformat='${Package} ' 'libtorch[0-9]*' 'libtorch-*')"
-)
+_TORCH_OF_DEBIAN = "python3-torch $(dpkg-query --show --showformat='${Package} ' 'libtorch[0-9]*')"
 """Debian's torch is the Python package, and the libraries in packages of their own."""
 
 

@@ -36,6 +36,15 @@ def test_all_wheels_of_nvidia_that_are_gone_are_one_finding_with_one_command() -
     assert fix.commands == (f"{PREFIX}/bin/python -m pip install torch==2.6.0",)
 
 
+def test_the_wheels_of_a_toolkit_are_brought_back_by_torch() -> None:
+    """torch 2.15 asks for the extras of `cuda-toolkit`, which ask for the wheels."""
+    extras = [f'{name}==13.2; extra == "all"' for name in WHEELS]
+    toolkit = distribution("cuda-toolkit", "13.2.2", OWN, *extras)
+    torch = distribution("torch", "2.15.0", OWN, "cuda-toolkit[all]==13.2.2")
+    (first,) = roots(Distributions(items=(torch, toolkit)), WITHOUT_LIBRARIES, failed("no"))
+    assert first.fixes[0].commands == (f"{PREFIX}/bin/python -m pip install torch==2.15.0",)
+
+
 def test_a_project_of_uv_brings_them_back_by_its_lock() -> None:
     project = "/home/me/project"
     lock = Installer(name="uv", evidence=f"{project}/uv.lock")

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from envdoctor.facts.libraries import (
     Extension,
     LibraryResolution,
+    Offer,
     Owner,
     Problem,
     ResolvedLibrary,
@@ -72,6 +73,23 @@ def test_a_companion_that_was_imported_is_not_broken() -> None:
     assert of_code(findings(facts), "ED347").severity is not Severity.INFO
     works = CompanionImports(items=(CompanionImport(name="torchaudio", outcome="ok"),))
     assert not [one for one in findings(facts, works).values() if one.code == "ED347"]
+
+
+def test_a_companion_for_cuda_beside_a_torch_for_the_cpu() -> None:
+    problem = Problem(kind="missing", library="libcudart.so.13", needed_by=f"{OWN}/_C.so")
+    module = Extension(distribution="torchvision", path=f"{OWN}/_C.so", problems=(problem,))
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), extensions=(module,)
+    )
+    vision = distribution("torchvision", "0.21.0")
+    finding = of_code(findings(facts, Distributions(items=(TORCH, vision))), "ED346")
+    assert "it is built for CUDA (it needs `libcudart.so.13`), and torch for the CPU" in (
+        finding.message
+    )
+    assert finding.fixes[0].commands == (
+        f"{PREFIX}/bin/python -m pip install --force-reinstall --no-deps torchvision==0.21.0 "
+        "--index-url https://download.pytorch.org/whl/cpu",
+    )
 
 
 # --- variables ---
@@ -179,6 +197,19 @@ def test_a_wheel_in_the_base_is_put_back_there() -> None:
         "/opt/python/bin/python3 -m pip install --force-reinstall --no-deps "
         "nvidia-cuda-runtime-cu12==12.4.127",
     )
+
+
+def test_wheels_in_folders_of_their_own_are_not_installed_again() -> None:
+    """Each is whole, and torch looks for their libraries beside itself (Bazel, pants)."""
+    owner = Owner(kind="wheel", name="nvidia-cuda-runtime-cu12", version="12.4.127", intact=True)
+    offer = Offer(path="/w/cudart/lib/libcudart.so.12", rule="installed wheel", owner=owner)
+    torch = distribution("torch", "2.6.0", "/w/torch", "nvidia-cuda-runtime-cu12==12.4.127")
+    runtime = distribution("nvidia-cuda-runtime-cu12", "12.4.127", "/w/cudart")
+    library = missing("libcudart.so.12", alternatives=(offer,))
+    found = findings(resolution(library, import_error="no"), Distributions(items=(torch, runtime)))
+    one_folder, named = of_code(found, "ED300").fixes
+    assert "one site-packages" in one_folder.summary
+    assert named.commands == ("export LD_LIBRARY_PATH=/w/cudart/lib",)
 
 
 def test_a_newer_libstdcxx_comes_from_conda_only_in_conda() -> None:

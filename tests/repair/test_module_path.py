@@ -168,6 +168,8 @@ def test_a_torch_of_the_user_hides_that_of_the_environment() -> None:
     assert first.code == "ED105"
     assert "the user's own site-packages" in first.message
     assert first.fixes[0].commands == ("export PYTHONNOUSERSITE=1",)
+    others = [one.code for one in report.findings if one.code.startswith("ED37")]
+    assert not others, "torchvision fits the torch that lies beside it"
 
 
 # --- imports that fail ---
@@ -275,7 +277,7 @@ def test_a_companion_that_fails_because_of_an_entry_is_put_down_to_it() -> None:
     )
     first = report.findings[0]
     assert (first.code, first.breaks) == ("ED105", ("import:torchvision",))
-    assert first.message.startswith(f"`numpy` is imported from `{ros}/numpy/core/__init__.py`")
+    assert first.message.startswith(f"`numpy` is imported from `{ros}/numpy` (PYTHONPATH)")
     assert first.fixes[0].commands == ("unset PYTHONPATH",)
     errors = [one for one in report.findings if one.severity.value == "error"]
     assert [one.because for one in errors] == [None, first.id]
