@@ -1,9 +1,9 @@
 """What a diagnosis costs beside a plain import: `python benchmarks/check_cost.py [--python PATH]`.
 
 Runs `python -c "import torch"` of the target, with those of PyTorch's domain libraries that it has
-and that the doctor imports too, `envdoctor check` and `envdoctor check --static` in turn, and prints
-medians, their ratio, the doctor's own peak memory, and `envdoctor --version`. The doctor is compiled
-to bytecode first, as an installer leaves it.
+and that the doctor imports too, `envdoctor check` and `envdoctor check --static` in turn, and
+prints medians, their ratio, the doctor's own peak memory, and `envdoctor --version`. The doctor is
+compiled to bytecode first, as an installer leaves it.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def own_memory_mb(target: str) -> float:
 
 
 def compile_the_doctor() -> None:
-    """Leave bytecode beside the doctor's own files, also where the environment forbids Python to."""
+    """Leave bytecode beside the doctor's files, also where the environment forbids Python to."""
     for name in ("envdoctor", "envdoctor_checks"):
         spec = importlib.util.find_spec(name)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
