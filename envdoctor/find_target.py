@@ -17,7 +17,7 @@ from envdoctor.probes.run import Children
 from envdoctor.probes.stage import Stage
 
 _START_S = 0.1
-"""How long a search is waited for that starts no child: there may be no interpreter to ask."""
+"""How long the start of a first child is waited for."""
 
 _STATES_OF_STAGES = {"begin": "started", "end": "finished"}
 
@@ -96,6 +96,8 @@ class TargetSearch:
             self._choice = find_target(self._options, self.context, self._tell)
         except Exception as error:
             self._error = error
+        finally:
+            self.children.has_started.set()
 
     def _tell(self, event: ProbeEvent) -> None:
         with self._telling:

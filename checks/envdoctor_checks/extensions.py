@@ -18,7 +18,6 @@ from envdoctor.api import (
     TorchBuild,
     check,
     describe,
-    is_cuda,
     packages,
 )
 from envdoctor_checks.companions import PAIRED, pairing
@@ -61,16 +60,17 @@ def extension_mismatch(
             confidence=Confidence.LIKELY,
             file=os.path.basename(extension.path),
             distribution=f"{name} {found.version if found else ''}".strip(),
-            what=_what(extension, build),
+            what=_what(extension, build, known),
             evidence=tuple(_of_extension(extension)),
             fixes=tuple(_fixes(extension, found, build, known, site)),
             notes=("torch itself imports; this module does not",),
         )
 
 
-def _what(extension: Extension, build: TorchBuild | None) -> str:
+def _what(extension: Extension, build: TorchBuild | None, known: Knowledge) -> str:
     first = extension.problems[0]
-    if build is not None and build.cuda is None and build.hip is None and is_cuda(first.library):
+    for_cpu = build is not None and build.cuda is None and build.hip is None
+    if for_cpu and known.libraries.uses_cuda(first.library):
         library = os.path.basename(first.library)
         return f"it is built for CUDA (it needs `{library}`), and torch for the CPU"
     return describe(first)

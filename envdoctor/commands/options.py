@@ -26,9 +26,9 @@ target_options = _all_of(
         "pythons",
         multiple=True,
         metavar="PATH",
-        help="Interpreter, venv folder or conda prefix to examine; repeatable. Default: the first "
-        "with a torch among ENVDOCTOR_PYTHON, the active environment, ./.venv, the doctor's own, "
-        "python3, python.",
+        help="Interpreter, venv folder or conda prefix to examine; repeatable. Default: that of "
+        "ENVDOCTOR_PYTHON, else the first with a torch among the active environment, ./.venv, "
+        "the doctor's own, python3, python.",
     ),
     click.option("--static", is_flag=True, help="Execute nothing of the target's packages."),
     click.option("--deep", is_flag=True, help="Hash every installed file."),

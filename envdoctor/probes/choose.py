@@ -217,30 +217,41 @@ def _ask(
 ) -> tuple[str | None, StageResult, StageRun | None]:
     """The version, what the interpreter says of itself, and its child, which waits for stages.
 
-    Without the code of its sites if that is asked for, or if that fails. Raises OSError.
+    Without the code of its sites if that is asked for, or if it does not come so far with it.
+    Raises OSError.
     """
-    run = asking.context.run
     if not asking.static:
-        staged = StageRun(
-            path,
-            [INTERPRETER, *stages],
-            run=run,
-            deadline=asking.deadline,
-            on_stage=asking.on_stage,
-        ).start()
-        if not asking.stages:
-            staged.complete()
+        staged = _begun(path, asking, [INTERPRETER, *stages])
         answer = staged.wait_for(INTERPRETER.name)
-        version = _version_in(staged.so_far())
         if answer.state == "ok":
-            return version, answer, staged
+            return _version_in(staged.so_far()), answer, staged
         staged.stop()
-        if version is None:
-            return None, answer, None
     results = run_stages(
-        path, [STATIC_INTERPRETER], run=run, flags=("-S",), deadline=asking.deadline
+        path,
+        [STATIC_INTERPRETER],
+        run=asking.context.run,
+        flags=("-S",),
+        deadline=asking.deadline,
     )
-    return _version_in(results), results[STATIC_INTERPRETER.name], None
+    answer, version = results[STATIC_INTERPRETER.name], _version_in(results)
+    if asking.static or answer.state != "ok":
+        return version, answer, None
+    # What its sites do to it is seen again where torch is imported as the user would.
+    return version, answer, _begun(path, asking, stages)
+
+
+def _begun(path: str, asking: _Asking, stages: Sequence[Stage]) -> StageRun:
+    """A child that runs these stages, and then waits for others if there may be any."""
+    run = StageRun(
+        path,
+        stages,
+        run=asking.context.run,
+        deadline=asking.deadline,
+        on_stage=asking.on_stage,
+    ).start()
+    if not asking.stages:
+        run.complete()
+    return run
 
 
 def _version_in(results: Mapping[str, StageResult]) -> str | None:

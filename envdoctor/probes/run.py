@@ -47,7 +47,7 @@ class Children:
         self._groups: set[int] = set()
         self._closed = False
         self.has_started = threading.Event()
-        """Set once a child was started."""
+        """Set once a child was started, or none will be."""
 
     def start(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
         """Start a child in a group of its own. Raises OSError if it cannot be started, and

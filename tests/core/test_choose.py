@@ -8,6 +8,7 @@ import pytest
 
 from envdoctor.facts import Observed
 from envdoctor.facts.python import Interpreter, Target
+from envdoctor.probes.built_in_stages import IMPORT
 from envdoctor.probes.choose import UnusableTarget, choose_target
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
@@ -158,3 +159,27 @@ def test_static_executes_no_line_of_a_pth_file(machine: Machine, children: Child
     assert str(patient.site_packages) in interpreter.value.sys_path
     machine.chosen(str(patient.python))
     assert witness.exists(), "without --static the target's sites run as for its user"
+
+
+@pytest.mark.parametrize(
+    "code", ["import os; os._exit(3)", "import ctypes; ctypes.string_at(0)", "raise SystemExit(4)"]
+)
+def test_a_python_whose_sites_end_it_is_a_python(
+    machine: Machine, children: Children, code: str
+) -> None:
+    patient = machine.environment("asked", torch=True)
+    (patient.site_packages / "sitecustomize.py").write_text(code + "\n")
+    choice = choose_target(
+        str(patient.python),
+        context=context_of(children, env=machine.env, cwd=str(machine.root)),
+        doctor=str(machine.doctor.python),
+        stages=(IMPORT,),
+    )
+    interpreter, target = choice.facts[Interpreter], choice.facts[Target]
+    assert isinstance(interpreter, Observed)
+    assert isinstance(target, Observed)
+    assert target.value.problem is None
+    assert str(patient.site_packages) in interpreter.value.sys_path
+    assert choice.stages is not None
+    choice.stages.complete()
+    assert choice.stages.results()[IMPORT.name].state in ("exit", "signal")

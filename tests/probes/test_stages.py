@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from envdoctor.api import TorchImport
 from envdoctor.collect import collect
 from envdoctor.events import ProbeEvent
 from envdoctor.options import Options
@@ -185,3 +186,44 @@ def test_a_deadline_that_is_near_leaves_each_stage_at_least_a_second(
     (made,) = stages(tmp_path, a="import time; time.sleep(0.3); return {}")
     found = results_of(children, [made], deadline=time.monotonic() + left_s)
     assert found["a"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("leave", "outcome", "words"),
+    [
+        ("import time; time.sleep(600)", "hang", "no answer"),
+        ("import os; print('going', flush=True); os.abort()", "signal", "SIGABRT"),
+        ("", "ok", ""),
+    ],
+)
+def test_how_the_interpreter_exits_is_part_of_the_import(
+    children: Children, tmp_path: Path, leave: str, outcome: str, words: str
+) -> None:
+    patient = empty_patient(tmp_path / "venv")
+    body = f"import atexit\ndef leave():\n    {leave or 'pass'}\natexit.register(leave)\n"
+    fake_torch(patient, FINE + body)
+    snapshot = collect(
+        Options(python=str(patient.python)),
+        target_only(load_plugins()),
+        children=children,
+        services={},
+    )
+    imported = snapshot.value(TorchImport)
+    assert imported is not None
+    assert (imported.outcome, imported.exit_outcome) == ("ok", outcome)
+    assert words in imported.exit_detail
+    assert ("going" in imported.exit_output_tail) is ("going" in leave)
+
+
+def test_an_import_that_never_ends_has_no_exit(children: Children, tmp_path: Path) -> None:
+    patient = empty_patient(tmp_path / "venv")
+    fake_torch(patient, "import time; time.sleep(600)")
+    snapshot = collect(
+        Options(python=str(patient.python), timeout_s=4.0),
+        target_only(load_plugins()),
+        children=children,
+        services={},
+    )
+    imported = snapshot.value(TorchImport)
+    assert imported is not None
+    assert (imported.outcome, imported.exit_outcome) == ("hang", None)
