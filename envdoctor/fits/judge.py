@@ -6,7 +6,7 @@ from packaging.version import Version
 
 from envdoctor.fits.claims import Claim
 from envdoctor.fits.words import Build, best_source, has, listed, names_of, subject_of, was
-from envdoctor.knowledge import Knowledge, Variant
+from envdoctor.knowledge import Knowledge, Variant, WheelTarget
 from envdoctor.knowledge.arch import covers
 from envdoctor.knowledge.drivers import driver_runs, driver_serves
 from envdoctor.record import Record
@@ -161,8 +161,10 @@ def _pin(variant: Variant, field: str) -> str | None:
 
 def _python(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     minor = ".".join(claim.value.split(".")[:2])
-    kept = [one for one in builds if minor in one[0].pythons]
-    pythons = listed({name for one in builds for name in one[0].pythons}, key=Version, most=3)
+    pythons_of = {one: _pythons(*one, data.knowledge) for one in map(_key, builds)}
+    kept = [one for one in builds if minor in pythons_of[_key(one)]]
+    offered = {name for names in pythons_of.values() for name in names}
+    pythons = listed(offered, key=Version, most=3)
     return _ruled(
         claim,
         builds,
@@ -171,6 +173,14 @@ def _python(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         f"{subject_of(builds)} {has(builds)} wheels for Python {pythons} only",
         "python tags of the wheels on PyPI",
     )
+
+
+def _key(build: Build) -> tuple[str, str]:
+    return build[0].version, build[1].machine
+
+
+def _pythons(version: str, machine: str, knowledge: Knowledge) -> tuple[str, ...]:
+    return knowledge.wheels.pythons("torch", version, WheelTarget(arch=machine))
 
 
 def _companion(name: str) -> Rule:

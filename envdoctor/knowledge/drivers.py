@@ -49,6 +49,18 @@ def driver_serves(release: str, compute_capability: str, knowledge: Knowledge) -
     return limit is None or have[0] < int(limit.first_without)
 
 
+def driver_knows(release: str, compute_capability: str, knowledge: Knowledge) -> bool | None:
+    """Whether that driver is new enough for GPUs of that compute capability.
+
+    None where the release cannot be read or the first branch of the architecture is not known.
+    """
+    have = release_key(release)
+    start = knowledge.min_driver_branch(compute_capability)
+    if have is None or start is None:
+        return None
+    return have[0] >= int(start.branch)
+
+
 def advised_branch(
     floors: Iterable[str], capabilities: Iterable[str], knowledge: Knowledge
 ) -> DriverBranch | None:
@@ -64,6 +76,7 @@ def advised_branch(
         for branch in knowledge.drivers.branches
         if (int(branch.branch), _LAST) >= needed
         and all(driver_serves(branch.branch, one, knowledge) for one in wanted)
+        and not any(driver_knows(branch.branch, one, knowledge) is False for one in wanted)
     ]
     supported = [branch for branch in fitting if branch.status == "supported"]
     long_term = [branch for branch in supported if branch.kind == "LTSB"]
@@ -86,7 +99,8 @@ def may_use_forward_compat(gpu: str, knowledge: Knowledge) -> bool | None:
 def cudnn_serves(version: str, compute_capability: str, knowledge: Knowledge) -> bool | None:
     """Whether that cuDNN still has code for GPUs of that compute capability.
 
-    False for cuDNN after 9.10.2 below 7.5. None where a version cannot be read.
+    False for cuDNN after 9.10.2 below 7.5 and for cuDNN 9 below 5.0. None where a version cannot be
+    read.
     """
     have, gpu = release_key(version), release_key(compute_capability)
     if have is None or gpu is None:

@@ -13,6 +13,7 @@ import msgspec
 from packaging.version import Version
 
 from envdoctor.knowledge import TorchRelease, Variant
+from envdoctor.prescribe.candidates import WINDOWS, is_installed
 from envdoctor.prescribe.companions import PAIRED, Companionship
 from envdoctor.prescribe.records import Machine
 from envdoctor.wheel_index import PYTORCH_INDEX, index_of
@@ -31,14 +32,11 @@ def commands_for(
 
 def is_default(release: TorchRelease, variant: Variant) -> bool:
     """Whether the plain package index gives this build, so that no other index is needed."""
+    if variant.machine == WINDOWS:
+        return variant.is_cpu
     if variant.machine == "aarch64":
         return variant.tag == release.pypi_variant_aarch64
     return variant.tag == release.pypi_variant
-
-
-def is_installed(machine: Machine, release: TorchRelease, variant: Variant) -> bool:
-    """Whether the machine has that very build already."""
-    return _base(machine.torch) == release.version and machine.variant == variant.tag
 
 
 # --- what to remove and to install ---
@@ -59,6 +57,12 @@ def removals(
     if _base(machine.torch) == release.version and not machine.torch_by_conda:
         gone.append("torch")
         gone += [name for name in PAIRED if name in companions.pins and name in machine.installed]
+    elif machine.variant != variant.tag:
+        gone += [
+            name
+            for name in companions.published_with
+            if _base(machine.installed.get(name)) == companions.pins[name]
+        ]
     gone += [name for name in machine.installed if _is_stale(name, machine, variant)]
     return tuple(dict.fromkeys(gone))
 
