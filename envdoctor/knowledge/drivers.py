@@ -26,7 +26,8 @@ def driver_runs(release: str, cuda: str, knowledge: Knowledge, *, os: str = "lin
     """Whether that driver runs torch builds made with that CUDA, by minor-version compatibility.
 
     A newer driver runs every older CUDA. None where the release cannot be read or no floor is
-    known for that CUDA. Forward compatibility (cuda-compat) is not looked at here.
+    known for that CUDA. A branch ("535") stands for its newest release. Forward compatibility
+    (cuda-compat) is not looked at here.
     """
     floor = knowledge.driver_floor(cuda)
     have = release_key(release)
@@ -34,6 +35,8 @@ def driver_runs(release: str, cuda: str, knowledge: Knowledge, *, os: str = "lin
         return None
     minimum = floor.min_release_windows if os == "windows" else floor.min_release_linux
     need = release_key(minimum)
+    if len(have) == 1:
+        have = (*have, _LAST)
     return None if need is None else have >= need
 
 
