@@ -18,11 +18,14 @@ from envdoctor.render.json import render_json
 def command(ctx: click.Context, /, claim: tuple[str, ...], as_json: bool) -> None:
     """Judge a claimed combination part by part, and name the nearest that exists.
 
-    Parts: torch, cuda, cudnn, nccl, triton, torchvision, torchaudio, torchtext, numpy, python,
-    glibc, os, gpu, driver, gcc. A beginning of a version is enough: cudnn==8.9.
+    In free words: torch, cuda (or cu124), rocm, cudnn, nccl, triton, torchvision, torchaudio,
+    torchtext, vllm, xformers, numpy, python, glibc, gcc, a system, an architecture, a GPU's name,
+    a driver. A beginning of a version is enough: cudnn==8.9. Words that are not understood are
+    named.
 
     \b
     envdoctor fits "torch==2.6.0 cuda==12.1 cudnn==8.9"
+    envdoctor fits torch 2.9.1 cu130 on RTX 4090 with driver 550
     envdoctor fits "torch 2.13, driver 535.183.01, gpu RTX 3090" --json
     """
     text = " ".join(claim)

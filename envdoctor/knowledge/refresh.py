@@ -107,18 +107,24 @@ def about_the_list(files: Sequence[RemoteFile], knowledge: Knowledge) -> Iterato
             yield Difference(
                 torch=version, fact="release", index="published", knowledge="not in the data"
             )
-        elif release is not None and published[version] != set(release.pythons):
+        elif release is not None and published[version] != set(_pythons_of(version, knowledge)):
             yield Difference(
                 torch=version,
                 fact="Python versions",
                 index=" ".join(sorted(published[version], key=Version)),
-                knowledge=" ".join(release.pythons),
+                knowledge=" ".join(_pythons_of(version, knowledge)),
             )
     for release in knowledge.releases:
         if release.version not in published:
             yield Difference(
                 torch=release.version, fact="release", index="not there", knowledge="published"
             )
+
+
+def _pythons_of(version: str, knowledge: Knowledge) -> set[str]:
+    files = knowledge.wheels.files("torch", version) or {}
+    tags = {tag.rstrip("t") for names in files.values() for tag in names.split()}
+    return {_dotted(tag) for tag in tags}
 
 
 def _is_stable(version: str) -> bool:

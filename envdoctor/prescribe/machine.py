@@ -5,7 +5,7 @@ import re
 from envdoctor.facts import Snapshot
 from envdoctor.facts.derived import DriverRelease, GpuTrace, TracedGpu
 from envdoctor.facts.machine import Container, Driver, Expectation, Host, PciGpus
-from envdoctor.facts.python import Distributions, Installer, Interpreter, Target
+from envdoctor.facts.python import Distribution, Distributions, Installer, Interpreter, Target
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.records import Machine, SeenGpu
@@ -38,6 +38,7 @@ def machine_of(
     if trace and not seen:
         seen = tuple(_seen(gpu, knowledge) for gpu in trace.visible if gpu.compute_capability)
     torch = distributions.first("torch") if distributions else None
+    unserved = _unserved(trace, knowledge)
     return Machine(
         os=_system(host),
         arch=_arch(host, interpreter),
@@ -56,11 +57,15 @@ def machine_of(
         wsl=bool(container and container.wsl),
         tegra=_is_tegra(host, seen),
         gpus=seen,
-        nvidia_on_bus=bool(pci.nvidia) if pci else None,
+        nvidia_on_bus=bool(pci.nvidia) and (bool(seen) or not unserved) if pci else None,
+        unserved=unserved,
         amd_on_bus=any(device.vendor_id == _AMD for device in pci.devices) if pci else False,
         wants_gpu=_wants_gpu(expectation),
         torch=(build.version if build else None) or (torch.version if torch else None),
         variant=build.variant if build else None,
+        arch_flags=build.arch_flags if build else (),
+        vendor=_vendor(build, torch, installer),
+        macos=host.os_version if host and _system(host) == "macos" else None,
         torch_by_conda=bool(torch and torch.installer == "conda"),
         installed=_installed(distributions, knowledge),
     )
@@ -86,9 +91,18 @@ def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
 
 
 def _seen(gpu: TracedGpu, knowledge: Knowledge) -> SeenGpu:
-    model = knowledge.gpu(gpu.name) if gpu.name else None
-    looked_up = model.compute_capability if model else None
+    looked_up = knowledge.capability_named(gpu.name) if gpu.name else None
     return SeenGpu(name=gpu.described, compute_capability=gpu.compute_capability or looked_up)
+
+
+def _unserved(trace: GpuTrace | None, knowledge: Knowledge) -> tuple[str, ...]:
+    """The names of the GPUs for which no torch has code."""
+    return tuple(
+        gpu.described
+        for gpu in (trace.gpus if trace else ())
+        if gpu.compute_capability
+        and knowledge.served_by_some_torch(gpu.compute_capability) is False
+    )
 
 
 def _system(host: Host | None) -> str:
@@ -133,6 +147,25 @@ def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
     names = " ".join(gpu.name for gpu in gpus)
     kernel = (host.kernel if host else None) or ""
     return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))
+
+
+def _vendor(
+    build: TorchBuild | None, torch: Distribution | None, installer: Installer | None
+) -> str | None:
+    """Who built the torch that is installed, if not PyTorch; None where nothing says so.
+
+    NVIDIA's containers and JetPack wheels carry `nv` and a date in the local version
+    (`2.6.0a0+ecf3bae.nv25.01`), Debian installs into dist-packages.
+    """
+    version = (build.version if build else None) or (torch.version if torch else None) or ""
+    if re.search(r"\bnv(internal|\d+\.\d+)", version.partition("+")[2]):
+        return "NVIDIA (NGC or JetPack)"
+    path = (build.path if build else None) or (torch.location if torch else "")
+    if path.startswith("/usr/lib/python3/dist-packages"):
+        return "the Linux distribution"
+    if torch and torch.installer == "conda":
+        return "the conda channel that it came from"
+    return None
 
 
 def _wants_gpu(expectation: Expectation | None) -> bool | None:

@@ -16,12 +16,6 @@ def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
             "data; the builds on PyPI and PyTorch's index are for other boards"
         )
     nvidia = uses_gpu(machine)
-    if machine.os == "windows" and nvidia:
-        return (
-            "my data lists the CUDA builds for Linux only; for Windows they are chosen on "
-            "https://pytorch.org/get-started/locally (`pip install torch` gives a build without "
-            "CUDA there)"
-        )
     if machine.os == "linux" and machine.amd_on_bus and not nvidia and machine.wants_gpu is None:
         newest = next((one for one in reversed(knowledge.releases) if one.rocm), None)
         tags = f"such as {newest.rocm[-1]} for torch {newest.version}" if newest else ""
@@ -30,6 +24,8 @@ def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
             "in my data; see https://pytorch.org/get-started/locally, or ask for a build without "
             "GPU with --expect cpu"
         )
+    if machine.os == "windows" and nvidia and machine.arch != "x86_64":
+        return f"no torch build with CUDA for Windows on {machine.arch} is in my data"
     if machine.os == "linux" and not any(one.builds(machine.arch) for one in knowledge.releases):
         return f"no torch build for Linux on {machine.arch} is in my data"
     return None
@@ -70,7 +66,7 @@ def nearest(every: tuple[Candidate, ...]) -> list[Candidate]:
 
     def cost(one: Candidate) -> tuple[int, int]:
         kinds = {obstacle.kind for obstacle in one.obstacles}
-        return len(kinds & {"gpu", "existence"}), len(kinds)
+        return len(kinds & {"gpu", "cudnn", "existence"}), len(kinds)
 
     least = min(map(cost, every))
     return [one for one in reversed(every) if cost(one) == least]
@@ -83,7 +79,7 @@ def _advice(
     machine: Machine,
     knowledge: Knowledge,
 ) -> str:
-    if "gpu" in kinds:
+    if kinds & {"gpu", "cudnn"}:
         if len({gpu.compute_capability for gpu in machine.gpus}) > 1:
             return "no build serves all these GPUs; leave some out with CUDA_VISIBLE_DEVICES"
         return "no driver changes that; only a build from source could"
@@ -95,8 +91,9 @@ def _advice(
             compat = _compat(best, machine, knowledge) if kinds == {"driver"} else ""
             return f"driver branch {branch.branch} would run it{compat}"
         return "a newer driver would run it"
-    if "python" in kinds and best.release.pythons and not machine.pypy:
-        return f"Python {best.release.pythons[-1]} would run it"
+    if "python" in kinds and not machine.pypy:
+        tags = knowledge.wheels.pythons("torch", best.release.version, machine.target)
+        return f"Python {tags[-1]} would run it" if tags else ""
     if "glibc" in kinds:
         return "a newer system or a container with one would run it"
     return ""

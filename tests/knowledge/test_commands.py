@@ -178,8 +178,18 @@ def test_torchtext_goes_where_none_was_published() -> None:
 
 def test_a_pinned_extension_decides_which_torch_is_near() -> None:
     best = _best(installed={"vllm": "0.30.0"}, torch="2.14.1+cu130", variant="cu130")
-    assert (best.torch, best.variant) == ("2.14.0", "cu126")
-    assert best.companions["vllm"] == "0.33.0", "it requires torch==2.14.0"
+    assert (best.torch, best.variant) == ("2.14.1", "cu126")
+    assert "CUDA 13" in best.lost["vllm"], "it does not fit torch 2.14.1 either, so nothing is lost"
+    ampere = (SeenGpu(name="NVIDIA A100-SXM4-40GB", compute_capability="8.0"),)
+    best = _best(
+        gpus=ampere,
+        driver="535.183.01",
+        installed={"vllm": "0.30.0"},
+        torch="2.13.0+cu130",
+        variant="cu130",
+    )
+    assert (best.torch, best.variant) == ("2.10.0", "cu128")
+    assert best.companions["vllm"] == "0.19.1", "the last whose wheels are for CUDA 12"
 
 
 def test_a_python_that_the_system_manages_gets_an_environment() -> None:
@@ -307,6 +317,7 @@ def test_prescribe_reads_facts_and_prints_json(facts: Path) -> None:
         "commands",
         "changes",
         "companions",
+        "lost",
         "why",
     }
     assert PYTHON in answer["builds"][0]["commands"][0]

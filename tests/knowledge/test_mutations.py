@@ -35,6 +35,7 @@ DRIVERS_DATA = "envdoctor/knowledge/drivers.json"
 TORCH_DATA = "envdoctor/knowledge/torch.json"
 COMPANIONS_DATA = "envdoctor/knowledge/companions.json"
 CANDIDATES = "envdoctor/prescribe/candidates.py"
+WHEELS = "envdoctor/knowledge/wheels.py"
 COMPANIONS = "envdoctor/prescribe/companions.py"
 COMMANDS = "envdoctor/prescribe/commands.py"
 CHANGES = "envdoctor/repair/changes.py"
@@ -96,29 +97,40 @@ MUTATIONS = (
         "newer than the data", BASE, "> Version(self.newest_torch)", ">= Version(self.newest_torch)"
     ),
     Mutation("numpy 2", COMPANIONS_DATA, '"torch": "<2.3"', '"torch": "<2.2"'),
-    Mutation("python", CANDIDATES, "if machine.python not in tags:", "if False:"),
+    Mutation("python", WHEELS, "return minor == int(match", "return True or minor == int(match"),
+    Mutation(
+        "platform", WHEELS, "return enough and _same_machine(match[4]", "return enough or (match[4]"
+    ),
+    Mutation("macOS floor", WHEELS, "return target.macos is None or", "return True or"),
     Mutation(
         "free-threaded",
-        CANDIDATES,
-        "if machine.free_threaded else release.pythons",
-        "if False else release.pythons",
+        WHEELS,
+        'int(match["minor"]) and bool(match["free"]) == target.free_threaded',
+        'int(match["minor"])',
     ),
     Mutation("glibc", CANDIDATES, "< Version(variant.glibc)", "< Version('0')"),
     Mutation(
         "glibc: off by one", CANDIDATES, "Version(machine.glibc) <", "Version(machine.glibc) <="
     ),
     Mutation("driver in the prescriber", CANDIDATES, "if runs is False:", "if runs is None:"),
-    Mutation("no driver loaded", CANDIDATES, "if machine.driver_loaded is False:", "if False:"),
+    Mutation(
+        "no driver loaded", CANDIDATES, "if machine.driver_loaded is False and", "if False and"
+    ),
     Mutation("GPU in the prescriber", CANDIDATES, "elif not _runs_on(", "elif False and _runs_on("),
-    Mutation("unknown targets", CANDIDATES, "if variant.arch_flags is None:", "if False:"),
+    Mutation("unknown targets", CANDIDATES, "if flags is None:", "if False:"),
     Mutation("unconfirmed builds", CANDIDATES, '("unverified", "derived")', "()"),
     Mutation("WSL numbering", CANDIDATES, "if machine.wsl or", "if"),
     Mutation("GPU wanted", CANDIDATES, "if machine.wants_gpu is not None:", "if False:"),
-    Mutation("torch is kept", CHOOSE, "min(abs(at - position) for position in wanted),", "0,"),
+    Mutation(
+        "torch is kept",
+        CHOOSE,
+        "        at not in wanted.positions,\n        _minors_away(at, knowledge, wanted),\n",
+        "",
+    ),
     Mutation(
         "the build is kept", CHOOSE, "not is_installed(machine, one.release, one.variant),", ""
     ),
-    Mutation("extensions are kept", COMPANIONS, "misfits.append(name)", "pass"),
+    Mutation("extensions are kept", COMPANIONS, "misfits[name] = ", "_ = "),
     Mutation(
         "experimental builds last",
         CHOOSE,
@@ -150,7 +162,7 @@ MUTATIONS = (
     Mutation("stable page", CHANGES, 'version < Version("1.11")', "False"),
     Mutation("system Python", COMMANDS, "if machine.externally_managed and", "if False and"),
     Mutation("numpy below 2", COMPANIONS, 'pins["numpy"] = "<2"', "pass"),
-    Mutation("torchtext goes", COMPANIONS, "removals.append(name)", "pass"),
+    Mutation("torchtext goes", COMPANIONS, "removals[name] = reason", "pass"),
     Mutation(
         "article: CUDA",
         JUDGE,
