@@ -20,6 +20,7 @@ COMMANDS = {
     "tui": "look around in a diagnosis, full-screen",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
+    "gpus": "list the GPUs that are known, by name",
     "prescribe": "list the torch builds that work here, with commands",
     "fits": "judge a claimed combination of versions",
     "knowledge": "show how old the built-in knowledge is",

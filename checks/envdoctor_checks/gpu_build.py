@@ -284,9 +284,9 @@ def _working(trace: GpuTrace, used: TorchFirstUse | None) -> list[TracedGpu]:
 
 def _leave_out(working: list[TracedGpu]) -> Iterator[Fix]:
     """Beside GPUs that compute, the simplest is to show torch only these."""
-    if not working:
-        return
     names = [gpu.uuid or str(gpu.nvml_index) for gpu in working if gpu.nvml_index is not None]
+    if not names:
+        return
     yield Fix(
         summary="show torch only the GPUs that it serves",
         commands=(

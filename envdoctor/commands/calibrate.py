@@ -8,7 +8,8 @@ import click
 
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.calibration.runner import calibrate
-from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.commands.errors import BadInput
+from envdoctor.commands.gpus import known_gpu
 from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import diagnose_calibration
 from envdoctor.facts import Fact, Known, Observed, Snapshot
@@ -20,7 +21,6 @@ from envdoctor.facts.calibration import (
 )
 from envdoctor.facts.documents import BadFacts
 from envdoctor.facts.python import Target
-from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.probes.choose import UnusableTarget, choose_target
 from envdoctor.probes.context import context_of
 from envdoctor.probes.machine import observe_before_measuring
@@ -114,17 +114,6 @@ def settings_from(session: Session, options: dict[str, Any]) -> Settings:
         data=options["data"],
         training_rate=options["training_rate"],
     )
-
-
-def known_gpu(name: str, knowledge: Knowledge) -> GpuModel:
-    """The GPU model of a name as the user writes it. Raises BadInput with the nearest names."""
-    for prefix in ("", "GeForce ", "Tesla ", "Quadro "):
-        model = knowledge.gpu(prefix + name)
-        if model is not None:
-            return model
-    names = [gpu.model.removeprefix("GeForce ") for gpu in knowledge.gpus]
-    offer = nearest(name, names) or "names are as nvidia-smi prints them"
-    raise BadInput(f"`{name}` is no GPU that the knowledge base holds, or several; {offer}")
 
 
 def _baseline(session: Session, path: str | None) -> Observed[CalibrationBaseline] | None:

@@ -173,7 +173,10 @@ MUTATIONS = (
         "article: beginning of a version", JUDGE, "[: len(wanted)] == wanted", "[:1] == wanted[:1]"
     ),
     Mutation(
-        "claims: GPU dropped by the driver", JUDGE, "if limit and serves is False:", "if False:"
+        "claims: GPU dropped by the driver",
+        JUDGE,
+        "if limit and driver_serves(claim.value, data.capability, data.knowledge) is False:",
+        "if False:",
     ),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(

@@ -372,7 +372,7 @@ LOOKALIKES: dict[str, Snapshot] = {
         TorchBuild={"version": "2.6.0+cu126", "cuda": "12.6", "variant": "cu126"}
     ),
     "vllm-under-the-same-minor": machine(
-        Distributions={"items": (*DISTRIBUTIONS, distribution("vllm", "0.11.2"))},
+        Distributions={"items": (*DISTRIBUTIONS, distribution("vllm", "0.8.5"))},
         TorchBuild={"version": "2.6.0+cu121", "cuda": "12.1", "variant": "cu121"},
     ),
     "like-gpus-in-any-order": machine(
