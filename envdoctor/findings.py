@@ -199,13 +199,11 @@ class Code(Record):
 
     def _message(self, subjects: tuple[str, ...], data: dict[str, Any]) -> str:
         known = {key: value for key, value in data.items() if value is not None}
-        known["subjects"] = in_words(subjects)
+        if subjects:
+            known["subjects"] = in_words(subjects)
         wanted = {name for _, name, _, _ in string.Formatter().parse(self.detailed) if name}
-        return (
-            self.detailed.format(**known)
-            if wanted <= known.keys() and self.detailed
-            else (self.message)
-        )
+        is_known = bool(self.detailed) and wanted <= known.keys()
+        return self.detailed.format(**known) if is_known else self.message
 
     def _broken(self, subjects: tuple[str, ...]) -> tuple[str, ...]:
         """The outcomes of these subjects: of the GPUs among them, else all that the code breaks."""

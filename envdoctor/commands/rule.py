@@ -3,9 +3,8 @@
 import click
 
 from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.pages import find_page
+from envdoctor.pages import codes_of, find_code, find_page
 from envdoctor.plugins import load_plugins
-from envdoctor.symptoms import CORE_CODES
 
 
 @click.command()
@@ -18,14 +17,12 @@ def command(disease: str) -> None:
     envdoctor rule driver-too-old
     """
     loaded = load_plugins()
-    codes = (*CORE_CODES, *loaded.codes)
-    wanted = disease.lower()
-    code = next((one for one in codes if wanted in (one.id.lower(), one.name)), None)
+    code = find_code(disease, loaded)
     if code is None:
-        names = [label for one in codes for label in (one.id, one.name)]
+        names = [label for one in codes_of(loaded) for label in (one.id, one.name)]
         offer = nearest(disease, names) or "`envdoctor rules` lists them"
         raise BadInput(f"`{disease}` is no disease; {offer}")
-    page = find_page(code.id, loaded)
+    page = find_page(code, loaded)
     if page is None:
         raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")
-    click.echo(page.body, nl=False)
+    click.echo(page, nl=False)

@@ -3,16 +3,16 @@
 import click
 import msgspec
 
+from envdoctor.pages import codes_of
 from envdoctor.plugins import load_plugins
 from envdoctor.render.json import render_json
-from envdoctor.symptoms import CORE_CODES
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def command(as_json: bool) -> None:
     """List every disease that envdoctor knows: code, name and severity."""
-    codes = sorted((*CORE_CODES, *load_plugins().codes), key=lambda code: code.id)
+    codes = codes_of(load_plugins())
     if as_json:
         click.echo(render_json([msgspec.to_builtins(code) for code in codes]), nl=False)
         return

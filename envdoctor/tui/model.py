@@ -24,7 +24,7 @@ from envdoctor.facts.documents import write_text
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchRuntime
 from envdoctor.options import Options
-from envdoctor.pages import BadPage, find_page
+from envdoctor.pages import find_code, find_page
 from envdoctor.probes.choose import UnusableTarget
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
@@ -174,13 +174,14 @@ class LiveModel:
         self._predictions.start("prediction", work, self._listener)
 
     def page(self, code: str) -> str | None:
-        if self._session is None:
+        loaded = self._session.loaded if self._session else None
+        disease = find_code(code, loaded) if loaded else None
+        if loaded is None or disease is None:
             return None
         try:
-            page = find_page(code, self._session.loaded)
-        except (BadPage, OSError):
+            return find_page(disease, loaded)
+        except (OSError, UnicodeDecodeError):
             return None
-        return None if page is None else page.body
 
     def find_files(self) -> None:
         def work() -> None:

@@ -74,6 +74,64 @@ def test_arrows_never_point_back(folder: str, forbidden: tuple[str, ...]) -> Non
         assert not back, f"{file} imports {back}"
 
 
+LEVELS: tuple[tuple[str, ...], ...] = (
+    ("record", "clock", "versions", "shell", "wheel_index", "redact", "errors"),
+    ("facts",),
+    ("knowledge",),
+    ("findings", "signature", "events", "options"),
+    ("loader", "fits"),
+    ("plugins", "core_plugin", "probes", "calibration"),
+    ("gpus", "prescribe", "repair"),
+    ("outcomes", "engine", "symptoms", "conclusion"),
+    ("derived",),
+    ("report", "diagnose", "pages", "schema"),
+    ("render", "find_target", "collect", "progress", "formats", "output", "writing"),
+    ("session",),
+    ("tui",),
+    ("commands",),
+    ("cli", "__main__"),
+)
+"""The parts of the program from the ground floor upwards: each knows its own level and those
+below. `api` is no part of it: it shows plugins what there is."""
+
+STILL_UPWARDS = {("session", "commands"), ("tui", "commands")}
+"""Arrows that are still to be turned."""
+
+
+def part_of(module: str) -> str:
+    """The part of the program that a module belongs to: `facts` for `envdoctor.facts.base`."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Which part imports which."""
+    found = set()
+    for file in files(PACKAGE):
+        part = relative(file).removesuffix(".py").split("/")[0]
+        for name in imports_of(file):
+            other = part_of(name) if name.startswith("envdoctor.") else ""
+            if (PACKAGE / other).is_dir() or (PACKAGE / f"{other}.py").is_file():
+                found.add((part, other))
+    return {(part, other) for part, other in found if other not in ("", part)}
+
+
+def test_arrows_point_down() -> None:
+    level = {part: number for number, parts in enumerate(LEVELS) for part in parts}
+    known = {(part, other) for part, other in arrows() if part not in ("api", "__init__")}
+    upwards = {(part, other) for part, other in known if level[part] < level[other]}
+    assert upwards <= STILL_UPWARDS
+
+
+def test_nothing_of_the_program_is_written_against_the_api() -> None:
+    """It is for plugins; the program itself names where a thing is from."""
+    assert not {part for part, other in arrows() if other == "api"}
+
+
+def test_facts_stand_on_nothing() -> None:
+    ground = {"facts", "record", "clock", "__init__"}
+    assert {other for part, other in arrows() if part == "facts"} <= ground
+
+
 def test_checks_know_no_commands_and_run_nothing() -> None:
     forbidden = ("envdoctor.commands", "envdoctor.probes", "envdoctor.collect", "subprocess")
     for file in files(CHECKS):

@@ -1,6 +1,7 @@
 """What the doctor says of broken machines: the first finding, and the whole answer as a golden.
 
-`pytest tests/machines --write-goldens` writes tests/reports and tests/captured/*.txt anew; read the
+Every case has its first finding; those with a file in tests/reports have a golden as well (a new
+one begins as an empty file). `pytest tests/machines --write-goldens` writes them anew; read the
 diff. A golden holds the answer alone, so that a check which does not fire changes none.
 """
 
@@ -32,10 +33,6 @@ from tests.support.golden import compare, golden_of
 REPORTS = Path(__file__).parents[1] / "reports"
 
 
-def golden(name: str) -> Path:
-    return REPORTS / f"{name}.txt"
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_the_first_finding_is_the_cause(name: str) -> None:
     case = CASES[name]
@@ -47,14 +44,23 @@ def test_the_first_finding_is_the_cause(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_answer_is_the_reviewed_one(name: str, write_goldens: bool) -> None:
+def test_the_report_of_every_case_is_valid(name: str) -> None:
     report = report_on(CASES[name].snapshot)
     validator().validate(json.loads(render_json(report)))
-    compare(report, golden(name), write=write_goldens)
+    assert golden_of(report)
 
 
-def test_every_golden_belongs_to_a_case() -> None:
-    assert {path.stem for path in REPORTS.glob("*.txt")} == set(CASES)
+GOLDENS = sorted(REPORTS.glob("*.txt"))
+
+
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
+def test_the_answer_is_the_reviewed_one(golden: Path, write_goldens: bool) -> None:
+    compare(report_on(CASES[golden.stem].snapshot), golden, write=write_goldens)
+
+
+def test_there_are_goldens_and_each_belongs_to_a_case() -> None:
+    assert len(GOLDENS) > 30
+    assert {path.stem for path in GOLDENS} <= set(CASES)
     captured = {path.with_suffix(".txt") for path in CAPTURED}
     assert set(CAPTURED[0].parent.glob("*.txt")) == captured
 

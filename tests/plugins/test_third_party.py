@@ -44,7 +44,7 @@ def test_a_plugin_adds_a_fact_a_check_and_a_page(beside_the_doctor: dict[str, st
     assert "scratch-full" in names(report)
     assert report["facts"]["Scratch"]["value"]["path"] == "/"
     assert "remove old checkpoints" in run(beside_the_doctor, "check", *target).stdout
-    assert run(beside_the_doctor, "rule", "XQ001").stdout.startswith("# scratch-full")
+    assert run(beside_the_doctor, "rule", "XQ001").stdout.startswith("# XQ001 scratch-full\n")
     assert "scratch-full" in run(beside_the_doctor, "rules").stdout
     skipped = run(beside_the_doctor, "check", "--json", *target, "--skip", "scratch-full").json
     assert "scratch-full" not in names(skipped)

@@ -11,6 +11,7 @@ from envdoctor.api import (
     DamagedDistribution,
     DamagedFile,
     Distributions,
+    Driver,
     FirstUse,
     Frame,
     Gpu,
@@ -32,6 +33,13 @@ from envdoctor.api import (
     TorchImport,
     TorchRuntime,
     Unknown,
+)
+from envdoctor.facts.libraries import (
+    LibraryResolution,
+    OpenedAt,
+    Problem,
+    ProblemKind,
+    ResolvedLibrary,
 )
 from tests.support.machines import ARCHS, HEALTHY, SITE, distribution, machine
 
@@ -125,6 +133,32 @@ def _cpu_build() -> dict[str, Any]:
         "arch_flags": (),
         "fatbin_arch_flags": (),
     }
+
+
+def _lacking(
+    library: str, kind: ProblemKind, *names: str, when: OpenedAt = "import"
+) -> LibraryResolution:
+    """What the loader will find: one library that is absent or lacks what is needed of it."""
+    problem = Problem(
+        kind=kind,
+        library=library,
+        needed_by=f"{SITE}/torch/lib/libtorch_cuda.so",
+        path=None if kind == "missing" else f"/usr/lib/{library}",
+        names=names,
+    )
+    resolved = ResolvedLibrary(
+        soname=library, path=problem.path, named=problem.path, when=when, problems=(problem,)
+    )
+    error = f"{library}: cannot open" if kind == "missing" else f"undefined symbol: {names[0]}"
+    return LibraryResolution(
+        root=f"{SITE}/torch/_C.so",
+        libraries=(resolved,),
+        import_error=error if when == "import" else None,
+    )
+
+
+def _import_error(message: str, *changes: Any) -> Snapshot:
+    return _not_imported(*changes, outcome="exception", exception="ImportError", message=message)
 
 
 _DISTRIBUTIONS = next(fact for fact in HEALTHY if isinstance(fact, Distributions)).items
@@ -460,6 +494,56 @@ CASES: dict[str, Case] = {
         ),
         None,
         0,
+    ),
+    "libtorch-of-another-build": Case(
+        _import_error(
+            "undefined symbol: _ZN3c105Error4oldEv",
+            _lacking("libtorch_python.so", "symbol", "_ZN3c105Error4oldEv"),
+        ),
+        "undefined-symbol",
+        1,
+    ),
+    "libcublas-of-another-cuda": Case(
+        _import_error(
+            "undefined symbol: cublasGemmGroupedBatchedEx",
+            _lacking("libcublas.so.12", "symbol", "cublasGemmGroupedBatchedEx"),
+        ),
+        "cublas-mismatch",
+        1,
+    ),
+    "libcuda-that-torch-itself-needs": Case(
+        _import_error(
+            "libcuda.so.1: cannot open shared object file",
+            _lacking("libcuda.so.1", "missing"),
+            PciGpus(devices=()),
+            NO_LIBRARY,
+            NO_GPUS,
+            CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
+            Driver(loaded=False, release=None),
+        ),
+        "libcuda-missing",
+        1,
+    ),
+    "cudnn-that-lacks-a-symbol": Case(
+        machine(
+            _lacking("libcudnn.so.9", "symbol", "cudnnBackendExecute", when="use"),
+            TorchFirstUse(
+                operations=(
+                    FirstUse(device="cpu", operation="matmul"),
+                    FirstUse(device="cuda:0", operation="matmul"),
+                    FirstUse(
+                        device="cuda:0",
+                        operation="convolution",
+                        error="RuntimeError: undefined symbol: cudnnBackendExecute",
+                    ),
+                )
+            ),
+        ),
+        "cudnn-symbol-mismatch",
+        1,
+    ),
+    "interpreter-that-does-not-exit": Case(
+        machine(TorchImport={"exit_outcome": "hang"}), "exit-after-torch-fails", 0
     ),
     "nothing-answers-in-time": Case(
         machine(*((kind, LATE) for kind in (Nvml, Gpus, TorchRuntime, TorchFirstUse))), None, 3
