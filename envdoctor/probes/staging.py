@@ -4,6 +4,7 @@ One child runs them in order. If it dies or hangs, its last line names the stage
 a fresh child resumes after that stage.
 """
 
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -154,6 +155,7 @@ class StageRun:
                 timeout_s=NO_LIMIT,
                 pass_fds=child.descriptors,
                 still_allowed=lambda: child.in_time() and not self._stopped,
+                last_words=signal.SIGUSR2,
             )
             with self._changed:
                 self._child = None
