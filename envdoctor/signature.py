@@ -25,7 +25,9 @@ class Need(Record):
 
 def needs_of(function: Callable[..., Any]) -> tuple[Need, ...]:
     """The needs of a function. Raises TypeError for a parameter without a usable type."""
-    hints = typing.get_type_hints(function)
+    hints = inspect.get_annotations(function)
+    if any(isinstance(hint, str) for hint in hints.values()):
+        hints = typing.get_type_hints(function)
     return tuple(
         _need(function, name, hints.get(name)) for name in inspect.signature(function).parameters
     )

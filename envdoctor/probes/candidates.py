@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from envdoctor.probes.context import Context
 
@@ -80,3 +81,24 @@ def _holds_torch(folder: Path) -> bool:
     if (package / "__init__.py").exists() or (package / "lib").is_dir():
         return True
     return next(folder.glob("torch-*.dist-info"), None) is not None
+
+
+Problem = tuple[Literal["not-found", "not-executable", "base-missing"], str]
+
+
+def problem_on_disk(path: str, context: Context) -> Problem | None:
+    """Why an interpreter cannot be started, as far as its file tells; None if nothing tells so."""
+    file = str(context.path(path))
+    if not context.is_live and os.path.lexists(file):
+        return None
+    if os.path.isfile(file):
+        return None if os.access(file, os.X_OK) else ("not-executable", "it is not executable")
+    if os.path.isdir(file):
+        return "not-found", "the folder holds no bin/python"
+    if os.path.islink(file):
+        base = os.path.realpath(file)
+        return "base-missing", f"it is a link to `{base}`, which is gone"
+    folder = os.path.dirname(os.path.dirname(path))
+    if context.path(folder).is_dir() and os.path.basename(os.path.dirname(path)) == "bin":
+        return "not-found", f"`{folder}` holds no bin/python"
+    return "not-found", "there is no such file"

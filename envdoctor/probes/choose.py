@@ -4,16 +4,16 @@ The child that is asked who it is goes on with the torch of the target, so that 
 anything else of the doctor is loaded: the facts are imported while it runs.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from envdoctor.probes.built_in_stages import INTERPRETER, STATIC_INTERPRETER
 from envdoctor.probes.candidates import (
     default_candidates,
     has_torch,
     named_by_the_user,
+    problem_on_disk,
     site_packages_beside,
 )
 from envdoctor.probes.context import Context
@@ -181,7 +181,7 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
 
     One that is chosen, or that has a torch, goes on with the stages.
     """
-    problem = _problem_on_disk(path, asking.context)
+    problem = problem_on_disk(path, asking.context)
     if problem is not None:
         return _unusable(path, origin, asking.context, *problem)
     if not asking.context.is_live:
@@ -205,11 +205,23 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
         )
     context = asking.context
     if version is None:
-        detail = f"it is not a Python: {answer.detail}"
-        return _unusable(path, origin, context, "not-python", detail)
+        return _unusable(path, origin, context, *_silence(answer))
     if tuple(map(int, version.split("."))) < OLDEST_PYTHON:
         return _unusable(path, origin, context, "too-old", f"it is Python {version}", version)
     return _unusable(path, origin, context, "failed", answer.detail, version)
+
+
+_LACKS_A_LIBRARY = "error while loading shared libraries"
+"""As glibc says it (elf/rtld.c) of a program that it cannot start."""
+
+
+def _silence(answer: StageResult) -> "tuple[TargetProblem, str]":
+    """Why a program did not say that it is a Python: it is none, or it did not come so far."""
+    words = (line for line in answer.output_tail.splitlines() if _LACKS_A_LIBRARY in line)
+    refusal = next(words, "")
+    if answer.state != "exit" or refusal:
+        return "failed", refusal or answer.detail
+    return "not-python", f"it is not a Python: {answer.detail}"
 
 
 def _ask(
@@ -257,26 +269,6 @@ def _begun(path: str, asking: _Asking, stages: Sequence[Stage]) -> StageRun:
 def _version_in(results: Mapping[str, StageResult]) -> str | None:
     said = results.get("version")
     return said.data.get("version") if said else None
-
-
-_Problem = tuple[Literal["not-found", "not-executable", "base-missing"], str]
-
-
-def _problem_on_disk(path: str, context: Context) -> _Problem | None:
-    file = str(context.path(path))
-    if not context.is_live and os.path.lexists(file):
-        return None
-    if os.path.isfile(file):
-        return None if os.access(file, os.X_OK) else ("not-executable", "it is not executable")
-    if os.path.isdir(file):
-        return "not-found", "the folder holds no bin/python"
-    if os.path.islink(file):
-        base = os.path.realpath(file)
-        return "base-missing", f"it is a link to `{base}`, which is gone"
-    folder = os.path.dirname(os.path.dirname(path))
-    if context.path(folder).is_dir() and os.path.basename(os.path.dirname(path)) == "bin":
-        return "not-found", f"`{folder}` holds no bin/python"
-    return "not-found", "there is no such file"
 
 
 def _unusable(

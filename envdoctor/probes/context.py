@@ -4,6 +4,7 @@ A live host, a mounted root and a tree of files that a test wrote then look the 
 """
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Run(Protocol):
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         still_allowed: Callable[[], bool] = lambda: True,
+        last_words: signal.Signals | None = None,
     ) -> ChildResult: ...
 
 
@@ -67,6 +69,7 @@ class _Runner:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         still_allowed: Callable[[], bool] = lambda: True,
+        last_words: signal.Signals | None = None,
     ) -> ChildResult:
         return run_child(
             argv,
@@ -76,6 +79,7 @@ class _Runner:
             cwd=self.cwd,
             pass_fds=pass_fds,
             still_allowed=still_allowed,
+            last_words=last_words,
         )
 
 

@@ -4,6 +4,7 @@ One child runs them in order. If it dies or hangs, its last line names the stage
 a fresh child resumes after that stage.
 """
 
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -149,14 +150,17 @@ class StageRun:
         """Run what there is in one child; False if another one would come no farther."""
         with StageChild(self._take_record, self._deadline) as child:
             self._begin(child)
-            ended = self._run(
-                [self.python, "-B", *self._flags, str(START), *child.arguments],
-                timeout_s=NO_LIMIT,
-                pass_fds=child.descriptors,
-                still_allowed=lambda: child.in_time() and not self._stopped,
-            )
-            with self._changed:
-                self._child = None
+            try:
+                ended = self._run(
+                    [self.python, "-B", *self._flags, str(START), *child.arguments],
+                    timeout_s=NO_LIMIT,
+                    pass_fds=child.descriptors,
+                    still_allowed=lambda: child.in_time() and not self._stopped,
+                    last_words=signal.SIGUSR2,
+                )
+            finally:
+                with self._changed:
+                    self._child = None
             child.read()
             self._take_end(child, ended)
             return child.began_a_stage

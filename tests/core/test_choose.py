@@ -1,6 +1,7 @@
 """Which interpreter is examined by default, in the documented order, and why."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -183,3 +184,32 @@ def test_a_python_whose_sites_end_it_is_a_python(
     assert choice.stages is not None
     choice.stages.complete()
     assert choice.stages.results()[IMPORT.name].state in ("exit", "signal")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "echo 'python: error while loading shared libraries: libpython3.11.so.1.0: cannot open "
+            "shared object file: No such file or directory' >&2; exit 127",
+            "libpython3.11.so.1.0",
+        ),
+        ("kill -SEGV $$", "SIGSEGV"),
+        ("exec /bin/sleep 600", "no answer"),
+    ],
+)
+def test_a_program_that_does_not_come_so_far_may_be_a_python(
+    machine: Machine, children: Children, body: str, words: str
+) -> None:
+    program = machine.root / "python"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    target = choose_target(
+        str(program),
+        context=context_of(children, env=machine.env, cwd=str(machine.root)),
+        doctor=str(machine.doctor.python),
+        deadline=time.monotonic() + 2,
+    ).facts[Target]
+    assert isinstance(target, Observed)
+    assert target.value.problem == "failed"
+    assert words in target.value.detail

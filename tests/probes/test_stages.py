@@ -71,6 +71,14 @@ def test_a_hanging_stage_tells_that_it_did_not_answer(children: Children, tmp_pa
     assert "no answer" in told[-1].detail
 
 
+@pytest.mark.parametrize("body", ["import time; time.sleep(600)", "while True: pass"])
+def test_a_stage_that_hangs_says_where(children: Children, tmp_path: Path, body: str) -> None:
+    (made,) = stages(tmp_path, a=body)
+    found = results_of(children, [replace(made, timeout_s=1.0)])
+    assert found["a"].state == "hang"
+    assert f'File "{tmp_path}/a.py", line 2 in a' in found["a"].output_tail
+
+
 def test_what_else_is_written_to_the_descriptor_is_left_out(
     children: Children, tmp_path: Path
 ) -> None:

@@ -5,14 +5,15 @@ import sys
 
 
 def interpreter(child):
-    platform, site, sysconfig = child.import_own_modules("platform", "site", "sysconfig")
+    (site,) = child.import_own_modules("site")
+    names = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
     return {
         "executable": sys.executable,
-        "version": platform.python_version(),
+        "version": sys.version.split()[0],
         "version_info": list(sys.version_info[:3]),
-        "implementation": platform.python_implementation(),
-        "soabi": sysconfig.get_config_var("SOABI"),
-        "machine": platform.machine(),
+        "implementation": names.get(sys.implementation.name, sys.implementation.name),
+        "soabi": soabi(),
+        "machine": os.uname().machine,
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "sys_path": list(sys.path),
@@ -25,11 +26,20 @@ def interpreter(child):
         "conda_prefix": sys.prefix
         if os.path.isdir(os.path.join(sys.prefix, "conda-meta"))
         else None,
-        "externally_managed": os.path.exists(
-            os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
-        ),
-        "glibc": " ".join(platform.libc_ver()).strip() or None,
+        "externally_managed": os.path.exists(os.path.join(child.stdlib, "EXTERNALLY-MANAGED")),
+        "glibc": child.attempt(os.confstr, "CS_GNU_LIBC_VERSION")[0],
     }
+
+
+def soabi():
+    """The tag of compiled modules, cpython-311-x86_64-linux-gnu, from the suffix that they have.
+
+    The module sysconfig knows it too, and takes longer to import than all that is asked here.
+    """
+    import _imp
+
+    suffixes = [suffix.split(".") for suffix in _imp.extension_suffixes()]
+    return next((parts[1] for parts in suffixes if len(parts) == 3 and parts[1] != "abi3"), None)
 
 
 def static_interpreter(child):

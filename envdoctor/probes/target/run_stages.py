@@ -36,10 +36,10 @@ def import_own_modules(*names):
 
 
 globals()["tether"](globals()["DOCTOR"], lambda name: import_own_modules(name)[0])
-faulthandler, json, time, traceback = import_own_modules(
-    "faulthandler", "json", "time", "traceback"
-)
+faulthandler, json, signal, time = import_own_modules("faulthandler", "json", "signal", "time")
 faulthandler.enable()
+# How the doctor asks a stage that does not end where it is.
+faulthandler.register(signal.SIGUSR2, all_threads=True)
 
 
 def write(stage, event, seconds=0.0, **data):
@@ -51,6 +51,7 @@ def write(stage, event, seconds=0.0, **data):
 
 def describe(error):
     """An exception as data: its type, its text, its causes' texts, and the traceback's lines."""
+    (traceback,) = import_own_modules("traceback")
     frames = [
         {"file": frame.filename, "line": frame.lineno or 0, "function": frame.name}
         for frame in traceback.extract_tb(error.__traceback__)

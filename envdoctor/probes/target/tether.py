@@ -4,12 +4,11 @@ Executed in every Python child, so that none is left behind that waits for a dri
 """
 
 import os
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
-"""As in <linux/prctl.h>. The signal comes when the thread that started the child ends, and in the
-doctor that thread waits for the child."""
+PR_SET_PDEATHSIG, SIGKILL = 1, 9
+"""As in <linux/prctl.h> and <signal.h>; the module `signal` may be the user's own here. The signal
+comes when the thread that started the child ends, and in the doctor that thread waits for it."""
 
 
 def tether(doctor, import_module=__import__):
@@ -18,7 +17,7 @@ def tether(doctor, import_module=__import__):
         return
     try:
         ctypes = import_module("ctypes")
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
     except Exception:
         # A Python that was built without ctypes.
         return
