@@ -31,6 +31,8 @@ from envdoctor_checks.requirements import markers_of, requirements_of, satisfies
 _CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
 _TRITON = ("triton", "pytorch-triton")
 _ASKERS = ("torch", "torchvision", "torchaudio")
+_MODULES = {"pillow": "PIL"}
+"""What is imported under another name than it is installed."""
 _SHOWN = 8
 
 
@@ -147,7 +149,7 @@ def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
 
 def _is_named(one: _Unmet, seen: _Seen) -> bool:
     """Whether the failed import says that it was this package."""
-    module = one.name.replace("-", "_")
+    module = _MODULES.get(one.name, one.name.replace("-", "_"))
     text = seen.text_of(one.asker.name)
     return text is not None and (f"'{module}" in text or module in text.split())
 

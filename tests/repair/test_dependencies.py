@@ -105,3 +105,8 @@ def test_what_a_domain_library_requires_breaks_that_library() -> None:
     assert (numpy.severity, numpy.breaks) == (Severity.ERROR, ("import:torchvision",))
     assert pillow.severity is Severity.WARNING
     assert "ED361:torch" not in found
+    without_pillow = replace(failing, message="No module named 'PIL'")
+    found = findings(
+        Distributions(items=(torch, vision)), CompanionImports(items=(without_pillow,))
+    )
+    assert found["ED361:pillow"].severity is Severity.ERROR
