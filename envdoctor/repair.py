@@ -1,7 +1,6 @@
 """Commands that install or restore distributions in the target, for the installer in use."""
 
-import shlex
-
+from envdoctor import shell
 from envdoctor.facts.python import Installer, Target
 from envdoctor.findings import Fix, Safety
 from envdoctor.prescribe import Prescription
@@ -30,7 +29,7 @@ def install_command(
     words += [*requirements]
     if variant:
         words += ["--index-url", index_of(variant)]
-    return " ".join(shlex.quote(word) if word != "~" else word for word in words)
+    return shell.command(words)
 
 
 def prescribed(prescription: Prescription | None, summary: str) -> Fix:

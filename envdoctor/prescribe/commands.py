@@ -6,12 +6,12 @@ interface), poetry (package sources) and pixi (PyPI dependencies with an index).
 """
 
 import re
-import shlex
 from collections.abc import Iterator
 
 import msgspec
 from packaging.version import Version
 
+from envdoctor import shell
 from envdoctor.knowledge import TorchRelease, Variant
 from envdoctor.prescribe.companions import PAIRED, Companionship
 from envdoctor.prescribe.records import Machine
@@ -235,4 +235,4 @@ def _emptied(machine: Machine) -> Machine:
 
 
 def _line(*words: str) -> str:
-    return " ".join(shlex.quote(word) for word in words)
+    return shell.command(words)
