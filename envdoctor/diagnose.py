@@ -8,9 +8,17 @@ from envdoctor.facts import Snapshot
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
-from envdoctor.findings import Severity, exit_code_of, verdict_of
+from envdoctor.findings import exit_code_of, verdict_of
 from envdoctor.plugins import Check, Loaded
-from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
+from envdoctor.report import (
+    AS_USUAL,
+    CheckRecord,
+    ExaminedTarget,
+    Report,
+    Selection,
+    host_of,
+    stack_of,
+)
 
 
 def diagnose(
@@ -18,11 +26,12 @@ def diagnose(
     loaded: Loaded,
     services: Mapping[type, object],
     *,
-    fail_on: Severity = Severity.ERROR,
+    selection: Selection = AS_USUAL,
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
 ) -> Report:
-    """Run all checks over a snapshot and judge; `fail_on` changes only the exit code."""
+    """Run the wanted checks over a snapshot and judge; `selection` says in the report what the
+    user asked for, and its `fail_on` changes only the exit code."""
     snapshot = derive_facts(loaded.derivations, snapshot, services)
     outcomes = run_checks(loaded.checks, snapshot, services, wanted)
     found = [finding for outcome in outcomes for finding in outcome.findings]
@@ -31,10 +40,12 @@ def diagnose(
     incomplete = not loaded.plugins or any(outcome.blind for outcome in outcomes)
     return Report(
         created_at=created_at or now_utc(),
+        host=host_of(snapshot),
+        selection=selection,
         target=_target(snapshot),
         stack=stack_of(snapshot),
         verdict=verdict_of(findings, incomplete=incomplete),
-        exit_code=exit_code_of(findings, incomplete=incomplete, fail_on=fail_on),
+        exit_code=exit_code_of(findings, incomplete=incomplete, fail_on=selection.fail_on),
         findings=findings,
         checks=tuple(_record(outcome) for outcome in outcomes),
         calibration=snapshot.value(Calibration),

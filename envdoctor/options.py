@@ -8,11 +8,21 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the user wants of an examination. `static` executes nothing of the target's packages;
-    `deep` hashes every installed file; `timeout_s` bounds the whole."""
+    `deep` hashes every installed file; `timeout_s` bounds the whole.
+
+    `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
+    makes the exit code 1. With `calibrate` a training step is measured, for `budget_s` where that
+    is not null.
+    """
 
     python: str | None = None
     static: bool = False
     deep: bool = False
     expect: str | None = None
     timeout_s: float = 300.0
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    fail_on: str = "error"
+    calibrate: bool = False
+    budget_s: float | None = None
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

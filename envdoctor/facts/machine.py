@@ -13,6 +13,7 @@ __all__ = [
     "Gpus",
     "Host",
     "HostCompiler",
+    "HostIdentity",
     "Limits",
     "Nvml",
     "PciDevice",
@@ -37,6 +38,13 @@ class Host(Fact):
     physical_cpus: int | None
     memory_bytes: int
     memory_available_bytes: int
+
+
+class HostIdentity(Fact):
+    """Which machine this is. `id` is 16 hexadecimal digits that the machine's own id and name give,
+    always the same; neither can be read from them."""
+
+    id: str
 
 
 class Limits(Fact):

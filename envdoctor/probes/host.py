@@ -3,6 +3,8 @@
 Every reader takes the root of a file system, so that a recorded tree can stand for a machine.
 """
 
+import hashlib
+import hmac
 import os
 import platform
 import re
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from envdoctor.facts import Fact, Known, Observed
-from envdoctor.facts.machine import Container, Environment, Host, Limits
+from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.machine import Container, Environment, Host, HostIdentity, Limits
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.files import read_text
 
@@ -116,6 +118,23 @@ def read_host(root: Path = ROOT) -> Host:
         memory_bytes=memory.total,
         memory_available_bytes=memory.available,
     )
+
+
+_MACHINE_IDS = ("etc/machine-id", "var/lib/dbus/machine-id")
+
+
+def host_identity(root: Path = ROOT, name: str | None = None) -> HostIdentity | None:
+    """Which machine this is: machine-id(5) wants its value hashed, keyed, for each program.
+
+    The host's name is in it too, since an image brings one id to all its containers.
+    """
+    texts = (read_text(root / path) for path in _MACHINE_IDS)
+    own = next((text.strip() for text in texts if text and text.strip()), "")
+    key = f"{own}\n{platform.node() if name is None else name}"
+    if not key.strip():
+        return None
+    digest = hmac.new(key.encode("utf-8", "surrogateescape"), b"envdoctor", hashlib.sha256)
+    return HostIdentity(id=digest.hexdigest()[:16])
 
 
 def os_release(root: Path) -> dict[str, str]:
@@ -264,7 +283,11 @@ def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
 
 def decode_host() -> dict[type[Fact], Known]:
     """The facts about this machine."""
+    identity = host_identity()
     return {
+        HostIdentity: Observed(value=identity, source="/etc/machine-id, hostname, hashed")
+        if identity
+        else Unknown(reason=Reason.NOT_APPLICABLE, detail="the machine has neither id nor name"),
         Host: Observed(value=read_host(), source="/etc/os-release, /proc/cpuinfo, uname"),
         Limits: Observed(
             value=read_limits(), source="/proc/self/cgroup, sched_getaffinity, statvfs"

@@ -8,6 +8,7 @@ from envdoctor.facts.machine import (
     Gpus,
     Host,
     HostCompiler,
+    HostIdentity,
     Limits,
     Nvml,
     PciGpus,
@@ -25,7 +26,7 @@ MACHINE_PROBES = (
     Probe(
         name="host",
         where=Where.HOST,
-        provides=(Host, Limits, Container, Environment),
+        provides=(Host, HostIdentity, Limits, Container, Environment),
         decode=decode_host,
         static=True,
     ),
