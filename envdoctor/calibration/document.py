@@ -1,6 +1,7 @@
 """The document of `envdoctor calibrate`: what was measured, and the findings about it."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from envdoctor.calibration.text import render_calibration
 from envdoctor.clock import now_utc
@@ -20,6 +21,8 @@ class CalibrationReport(Record, tag="calibration-report"):
     """One calibration. `calibration` is null if nothing could be measured, then `problem` says
     why; `findings` are those of the performance checks."""
 
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
     schema_version: int = SCHEMA_VERSION
     tool: Tool = Tool()
     created_at: str
@@ -32,6 +35,8 @@ class CalibrationReport(Record, tag="calibration-report"):
 
 class Prediction(Record, tag="prediction"):
     """Expected ResNet-50 training rates of one GPU model; nothing was measured."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
 
     schema_version: int = SCHEMA_VERSION
     tool: Tool = Tool()

@@ -1,16 +1,14 @@
 """`envdoctor predict`: what a GPU would do, without measuring anything."""
 
-from typing import Any
-
 import click
 
 from envdoctor.calibration.assess import model_precisions, predict_model
 from envdoctor.calibration.document import Prediction
-from envdoctor.calibration.text import render_expected
 from envdoctor.commands.calibrate import PRECISIONS, known_gpu
-from envdoctor.commands.errors import BadInput
+from envdoctor.commands.options import output_options
+from envdoctor.errors import BadInput
 from envdoctor.knowledge import load
-from envdoctor.render.json import render_json
+from envdoctor.output import Destination, Output
 
 
 @click.command()
@@ -22,8 +20,8 @@ from envdoctor.render.json import render_json
     type=click.Choice(PRECISIONS),
     help="Only this precision; repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(**options: Any) -> None:
+@output_options(Prediction.formats)
+def command(output: Output, to: Destination, gpu: str, precisions: tuple[str, ...]) -> None:
     """Predict the ResNet-50 training rate of a GPU from published rates and data sheets.
 
     \b
@@ -31,13 +29,9 @@ def command(**options: Any) -> None:
     envdoctor predict "RTX 4090" --precision bf16 --json
     """
     knowledge = load()
-    gpu = known_gpu(options["gpu"], knowledge)
-    rates = predict_model(gpu, knowledge, options["precisions"])
+    model = known_gpu(gpu, knowledge)
+    rates = predict_model(model, knowledge, precisions)
     if not rates:
-        offered = ", ".join(model_precisions(gpu)) or "none"
-        raise BadInput(f"nothing is known of the {gpu.model} in that precision; known: {offered}")
-    if options["as_json"]:
-        click.echo(render_json(Prediction(gpu=gpu.model, expected=rates)), nl=False)
-    else:
-        click.echo(f"{gpu.model}: ResNet-50 training, 224x224 (prediction)\n")
-        click.echo(render_expected(rates), nl=False)
+        offered = ", ".join(model_precisions(model)) or "none"
+        raise BadInput(f"nothing is known of the {model.model} in that precision; known: {offered}")
+    output.publish(Prediction(gpu=model.model, expected=rates), to, "predicted")

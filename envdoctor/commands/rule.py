@@ -2,15 +2,19 @@
 
 import click
 
-from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.engine import CORE_CODES
+from envdoctor.commands.options import pass_output
+from envdoctor.errors import BadInput, nearest
+from envdoctor.formats import Text
+from envdoctor.output import Destination, Output
 from envdoctor.pages import find_page
 from envdoctor.plugins import load_plugins
+from envdoctor.rules import rules_of
 
 
 @click.command()
 @click.argument("disease", metavar="CODE|NAME")
-def command(disease: str) -> None:
+@pass_output
+def command(output: Output, /, disease: str) -> None:
     """Show the page of one disease: what it means, how it is recognised, how it is repaired.
 
     \b
@@ -18,7 +22,7 @@ def command(disease: str) -> None:
     envdoctor rule driver-too-old
     """
     loaded = load_plugins()
-    codes = (*CORE_CODES, *loaded.codes)
+    codes = rules_of(loaded).codes
     wanted = disease.lower()
     code = next((one for one in codes if wanted in (one.id.lower(), one.name)), None)
     if code is None:
@@ -28,4 +32,4 @@ def command(disease: str) -> None:
     page = find_page(code.id, loaded)
     if page is None:
         raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")
-    click.echo(page.body, nl=False)
+    output.publish(Text(body=page.body), Destination())

@@ -1,5 +1,7 @@
 """Whether a claimed combination of versions was ever published, and what comes nearest."""
 
+from typing import ClassVar
+
 from envdoctor.fits.claims import BadClaim, Claim, parse_claims
 from envdoctor.fits.judge import Part, data_for, judge, published
 from envdoctor.fits.nearest import Combination, nearest
@@ -12,6 +14,9 @@ __all__ = ["BadClaim", "Claim", "Combination", "Fit", "Part", "fit"]
 class Fit(Record):
     """The verdict on a claim. It fits if every part does, in one published build."""
 
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    claim: str
     fits: bool
     parts: tuple[Part, ...]
     nearest: tuple[Combination, ...]
@@ -24,6 +29,7 @@ def fit(text: str, knowledge: Knowledge) -> Fit:
     parts = judge(claims, data, published(knowledge))
     disproved = any(part.ok is False for part in parts)
     return Fit(
+        claim=" ".join(text.split()),
         fits=all(part.ok for part in parts),
         parts=parts,
         nearest=nearest(claims, data) if disproved else (),

@@ -2,6 +2,7 @@
 
 import re
 
+from envdoctor.errors import BadInput
 from envdoctor.record import Record
 
 _NAMES = {
@@ -49,7 +50,7 @@ class Claim(Record):
     value: str
 
 
-class BadClaim(ValueError):
+class BadClaim(BadInput):
     """A claim in which nothing can be recognised; the message says what can be claimed."""
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from typing import ClassVar
 
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.record import Record
@@ -21,6 +22,16 @@ class Difference(Record):
     soname: str
     predicted: str | None
     mapped: str | None
+
+
+class Libraries(LibraryResolution, tag="LibraryResolution"):
+    """The libraries of a target, or the one that was `asked` for. `differences` is null where
+    nothing was loaded to compare."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    asked: str | None = None
+    differences: tuple[Difference, ...] | None = None
 
 
 def is_cuda(path: str) -> bool:

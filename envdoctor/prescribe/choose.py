@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from envdoctor.errors import BadInput
 from envdoctor.knowledge import Knowledge, TorchRelease
 from envdoctor.knowledge.drivers import release_key
 from envdoctor.prescribe.candidates import (
@@ -14,14 +15,14 @@ from envdoctor.prescribe.candidates import (
     python_obstacle,
 )
 from envdoctor.prescribe.commands import commands_for, is_default, is_installed, removals
-from envdoctor.prescribe.companions import Companionship, companionship
+from envdoctor.prescribe.companions import Companionship, companionship, not_installed
 from envdoctor.prescribe.none import beyond_the_data, nearest, none_because_of
 from envdoctor.prescribe.records import Build, Machine, Prescription
 
 _MAC_PLATFORMS = {"arm64": "macosx_arm64", "x86_64": "macosx_64"}
 
 
-class UnknownTorch(ValueError):
+class UnknownTorch(BadInput):
     """A torch was asked for that is not in the data; the message names the newest that is."""
 
 
@@ -47,7 +48,8 @@ def prescribe(
     matched.sort(key=lambda pair: _order(pair[0], pair[1], machine, knowledge, wanted))
     reason = _instead_of(every, knowledge, wanted)
     return Prescription(
-        builds=tuple(_build(one, fit, machine, knowledge, reason) for fit, one in matched[:limit])
+        builds=tuple(_build(one, fit, machine, knowledge, reason) for fit, one in matched[:limit]),
+        knowledge_of=knowledge.as_of,
     )
 
 
@@ -144,6 +146,7 @@ def _build(
         commands=commands_for(machine, one.release, one.variant, companions),
         changes=tuple(_changes(one, companions, machine)),
         companions=companions.pins,
+        pairs_with=not_installed(one.release, companions, knowledge),
         why="; ".join(part for part in (_why(one, machine, knowledge), instead_of) if part),
     )
 
@@ -228,7 +231,8 @@ def _from_pypi(
         return Prescription(builds=(), none_because=reason)
     fitting.sort(key=lambda pair: (min(abs(pair[0] - at) for at in wanted), -pair[0]))
     return Prescription(
-        builds=tuple(_pypi_build(release, machine, knowledge) for _, release in fitting[:limit])
+        builds=tuple(_pypi_build(release, machine, knowledge) for _, release in fitting[:limit]),
+        knowledge_of=knowledge.as_of,
     )
 
 
@@ -241,5 +245,6 @@ def _pypi_build(release: TorchRelease, machine: Machine, knowledge: Knowledge) -
         commands=commands_for(machine, release, default, companions),
         changes=(f"torch: {machine.torch or 'none'} -> {release.version}",),
         companions=companions.pins,
+        pairs_with=not_installed(release, companions, knowledge),
         why=f"PyPI has it for {machine.os} on {machine.arch}; it is without CUDA",
     )

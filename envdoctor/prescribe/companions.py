@@ -57,6 +57,19 @@ def companionship(machine: Machine, release: TorchRelease, knowledge: Knowledge)
     )
 
 
+def not_installed(
+    release: TorchRelease, companions: Companionship, knowledge: Knowledge
+) -> dict[str, str]:
+    """PyTorch's own libraries that came out with that torch, for who has not installed them yet."""
+    pair = knowledge.companions(release.version)
+    versions = {name: getattr(pair, name) for name in PAIRED} if pair else {}
+    return {
+        name: published[-1]
+        for name, published in versions.items()
+        if published and name not in companions.pins
+    }
+
+
 def paired_version(
     name: str, installed: str | None, release: TorchRelease, knowledge: Knowledge
 ) -> str | None:

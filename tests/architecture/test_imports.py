@@ -47,20 +47,130 @@ def test_the_core_does_not_import_the_built_in_checks() -> None:
         assert not [name for name in imports_of(file) if name.startswith("envdoctor_checks")], file
 
 
-@pytest.mark.parametrize(
-    ("folder", "forbidden"),
-    [
-        ("probes", ("envdoctor.commands", "envdoctor.render", "envdoctor.tui", "envdoctor.engine")),
-        ("render", ("envdoctor.commands", "envdoctor.collect", "envdoctor.probes")),
-        ("knowledge", ("envdoctor.commands", "envdoctor.probes", "envdoctor.engine")),
-        ("loader", ("envdoctor.commands", "envdoctor.render", "envdoctor.engine")),
-        ("prescribe", ("envdoctor.commands", "envdoctor.probes", "envdoctor.engine")),
-    ],
+LAYERS = (
+    ("clock", "errors", "formats", "options", "record", "shell", "versions", "wheel_index"),
+    ("facts",),
+    ("knowledge",),
+    ("loader", "prescribe", "fits"),
+    ("findings", "signature", "plugins", "pages", "engine", "repair", "rules", "api"),
+    ("probes",),
+    ("collect",),
+    ("report", "diagnose"),
+    ("calibration",),
+    ("session",),
+    ("render", "schema"),
+    ("redact", "writing", "output"),
+    ("tui",),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
 )
-def test_arrows_never_point_back(folder: str, forbidden: tuple[str, ...]) -> None:
-    for file in files(PACKAGE / folder):
-        back = [name for name in imports_of(file) if name.startswith(forbidden)]
-        assert not back, f"{file} imports {back}"
+"""From the ground up: a module imports only what is in its own layer, or below it."""
+
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+ON_ITS_WAY_DOWN = "calibration/document.py"
+"""A document that is to lie beside report.py."""
+
+
+def unit(name: str) -> str:
+    """The module or package of the first level that a file or an import belongs to."""
+    return name.removeprefix("envdoctor.").split(".")[0].split("/")[0].removesuffix(".py")
+
+
+def own_imports(file: Path) -> set[str]:
+    """The units of the project that a file names, but for those that only a type checker reads."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for_checkers = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if node in for_checkers or not isinstance(node, ast.ImportFrom):
+            continue
+        if node.module == "envdoctor":
+            found |= {alias.name for alias in node.names}
+        elif node.module and node.module.startswith("envdoctor."):
+            found.add(unit(node.module))
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("file", files(PACKAGE), ids=relative)
+def test_arrows_point_down(file: Path) -> None:
+    name = relative(file)
+    if name in ("__init__.py", ON_ITS_WAY_DOWN):
+        return
+    assert unit(name) in LEVEL, f"{name} has no layer yet"
+    back = [one for one in own_imports(file) if LEVEL[one] > LEVEL[unit(name)]]
+    assert not back, f"{name} imports {back}"
+
+
+def test_only_its_command_imports_the_full_screen_view() -> None:
+    importers = {relative(file) for file in files(PACKAGE) if "tui" in own_imports(file)}
+    assert {name for name in importers if not name.startswith("tui/")} == {"commands/tui.py"}
+
+
+def test_neighbours_do_not_know_each_other() -> None:
+    for name in ("loader", "prescribe", "fits"):
+        for file in files(PACKAGE / name):
+            assert not own_imports(file) & ({"loader", "prescribe", "fits"} - {name}), file
+    for file in files(PACKAGE / "render"):
+        assert not own_imports(file) & {"session", "collect", "probes"}, file
+
+
+def test_a_session_neither_prints_nor_parses() -> None:
+    used = set(imports_of(PACKAGE / "session.py"))
+    assert not used & {"click", "sys"}
+
+
+WRITES_BY_ITSELF = (
+    "__main__.py",
+    "output.py",
+    "schema.py",
+    "knowledge/refresh",
+    "probes/nvml_child.py",
+    "probes/cuda_child.py",
+    "calibration/telemetry_child.py",
+    "calibration/worker.py",
+    *IN_THE_TARGET,
+)
+"""The one way out, what runs before it is there, tools of the developers, and children, whose
+output the doctor reads."""
+
+
+def written_by_itself(file: Path) -> set[str]:
+    """What a file does to write to a standard stream, past the filter."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("print", "echo", "secho", "click.echo", "click.secho", "os.write"):
+                found.add(called)
+        elif isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            if name in ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"):
+                found.add(name)
+    return found
+
+
+LOOKS_AT_THE_TERMINAL = {"commands/tui.py": {"sys.stderr"}, "tui/terminal.py": {"sys.stderr"}}
+
+
+def test_there_is_one_way_out() -> None:
+    for file in (*files(PACKAGE), *files(CHECKS)):
+        name = relative(file) if file.is_relative_to(PACKAGE) else file.name
+        if not name.startswith(WRITES_BY_ITSELF):
+            past = written_by_itself(file) - LOOKS_AT_THE_TERMINAL.get(name, set())
+            assert not past, f"{name} uses {past}: give it to envdoctor.output"
+
+
+@pytest.mark.parametrize("line", ["print(1)", "click.echo('a')", "sys.stdout.write('a')"])
+def test_a_way_past_it_would_be_seen(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(f"import click, sys\ndef command():\n    {line}\n")
+    assert written_by_itself(file)
 
 
 def test_checks_know_no_commands_and_run_nothing() -> None:

@@ -33,12 +33,12 @@ def _best(wish: str | None = None, **changes: object) -> Build:
 @pytest.mark.parametrize(
     ("installer", "commands"),
     [
-        ("pip", (f"'/opt/a b/bin/python' -m pip install torch==2.14.1 --index-url {CU126}",)),
+        ("pip", (f"/opt/'a b'/bin/python -m pip install torch==2.14.1 --index-url {CU126}",)),
         (
             "uv",
-            (f"uv pip install --python '/opt/a b/bin/python' torch==2.14.1 --index-url {CU126}",),
+            (f"uv pip install --python /opt/'a b'/bin/python torch==2.14.1 --index-url {CU126}",),
         ),
-        ("conda", (f"'/opt/a b/bin/python' -m pip install torch==2.14.1 --index-url {CU126}",)),
+        ("conda", (f"/opt/'a b'/bin/python -m pip install torch==2.14.1 --index-url {CU126}",)),
         (
             "poetry",
             (
@@ -55,7 +55,7 @@ def _best(wish: str | None = None, **changes: object) -> Build:
                 "pixi install",
             ),
         ),
-        ("pdm", (f"'/opt/a b/bin/python' -m pip install torch==2.14.1 --index-url {CU126}",)),
+        ("pdm", (f"/opt/'a b'/bin/python -m pip install torch==2.14.1 --index-url {CU126}",)),
     ],
 )
 def test_each_installer_has_its_own_commands(installer: str, commands: tuple[str, ...]) -> None:
@@ -253,6 +253,7 @@ def test_prescribe_reads_facts_and_prints_json(facts: Path) -> None:
         "changes",
         "companions",
         "why",
+        "pairs_with",
     }
     assert PYTHON in answer["builds"][0]["commands"][0]
 
