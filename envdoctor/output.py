@@ -59,6 +59,7 @@ class Output:
         self.stdout = sys.stdout
         self._begun = False
         self._published = False
+        self.serves_a_command = False
 
     @cached_property
     def _filter(self) -> "Filter":
@@ -83,7 +84,9 @@ class Output:
             if text and not is_document:
                 self._write_error(self._filter.text(text))
         if text and is_document:
-            self._print(self._filter.text(text), machine=False)
+            # Before a command begins there is only the version and help that we wrote ourselves.
+            own = not self.serves_a_command
+            self._print(text if own else self._filter.text(text), machine=False)
 
     def publish(self, document: Document, to: Destination, summary: str = "") -> None:
         """Write a document; where it goes to a file, say so and the summary. Raises Unwritable."""

@@ -119,6 +119,7 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
         @functools.wraps(function)
         def with_destination(*args: Any, **given: Any) -> Any:
             output = click.get_current_context().ensure_object(Output)
+            output.serves_a_command = True
             to = _destination(given.pop, output, formats)
             return function(*args, output=output, to=to, **given)
 
