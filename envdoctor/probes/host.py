@@ -120,6 +120,9 @@ def read_host(root: Path = ROOT) -> Host:
     )
 
 
+_MACHINE_ID = re.compile("[0-9a-f]{32}")
+"""machine-id(5); an image may hold an empty one, or the word `uninitialized`."""
+
 _MACHINE_IDS = ("etc/machine-id", "var/lib/dbus/machine-id")
 
 
@@ -128,8 +131,8 @@ def host_identity(root: Path = ROOT, name: str | None = None) -> HostIdentity | 
 
     The host's name is in it too, since an image brings one id to all its containers.
     """
-    texts = (read_text(root / path) for path in _MACHINE_IDS)
-    own = next((text.strip() for text in texts if text and text.strip()), "")
+    texts = (read_text(root / path) or "" for path in _MACHINE_IDS)
+    own = next((text.strip() for text in texts if _MACHINE_ID.fullmatch(text.strip())), "")
     key = f"{own}\n{platform.node() if name is None else name}"
     if not key.strip():
         return None

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.facts import Observed
+from envdoctor.errors import BadInput
+from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchRuntime
+from envdoctor.session import Session
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationStarted,
@@ -161,24 +163,44 @@ def test_a_file_that_vanished_is_told_and_ends_the_work(ear: Ear, tmp_path: Path
     model.close()
 
 
+class SlowDisk(Session):
+    """A session on a network disk that does not answer: one file is read once it may be."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.answers = threading.Event()
+
+    def read(self, path: str) -> Snapshot:
+        if path == self.path:
+            assert self.answers.wait(60)
+        return super().read(path)
+
+
+@pytest.fixture
+def slow_disk(tmp_path: Path) -> SlowDisk:
+    path = tmp_path / "slow.json"
+    path.write_text(Path(RECORDED).read_text())
+    return SlowDisk(str(path))
+
+
 @pytest.fixture
 def slow_file(tmp_path: Path) -> Path:
-    """A pipe: whoever reads it waits until somebody writes."""
+    """A pipe: whoever writes it waits until somebody reads."""
     path = tmp_path / "slow.json"
     os.mkfifo(path)
     return path
 
 
-def test_a_file_that_comes_too_late_changes_nothing(ear: Ear, slow_file: Path) -> None:
-    model = live_model()
+def test_a_file_that_comes_too_late_changes_nothing(ear: Ear, slow_disk: SlowDisk) -> None:
+    model = live_model(session=slow_disk)
     model.start(ear)
     ear.wait(WorkEnded)
-    model.open(str(slow_file))
+    model.open(slow_disk.path)
     ear.wait(ReadingStarted)
     first = len(ear.events)
     model.rerun()
     ear.wait(WorkEnded, since=first)
-    slow_file.write_text(Path(RECORDED).read_text())
+    slow_disk.answers.set()
     wait_until(lambda: not _running("reading"), "the reading does not end")
     wait_until(lambda: not _running("showing"), "the file is shown")
     assert model._path is None
@@ -191,15 +213,15 @@ def _running(name: str) -> bool:
     return any(thread.name == name for thread in threading.enumerate())
 
 
-def test_the_newer_of_two_files_is_shown(ear: Ear, slow_file: Path) -> None:
-    model = live_model()
+def test_the_newer_of_two_files_is_shown(ear: Ear, slow_disk: SlowDisk) -> None:
+    model = live_model(session=slow_disk)
     model.start(ear)
     ear.wait(WorkEnded)
-    model.open(str(slow_file))
+    model.open(slow_disk.path)
     ear.wait(ReadingStarted)
     model.open(RECORDED)
     ear.wait(ReportReady, lambda event: event.source == RECORDED)
-    slow_file.write_text(Path(RECORDED).read_text())
+    slow_disk.answers.set()
     wait_until(lambda: not _running("reading"), "the reading does not end")
     wait_until(lambda: not _running("showing"), "the file is shown")
     assert model._path == RECORDED
@@ -227,14 +249,21 @@ def test_a_superseded_job_neither_tells_nor_changes_anything(ear: Ear) -> None:
     assert ear.events == [Saved(path="new"), WorkEnded()]
 
 
-def test_a_job_that_fails_has_ended(ear: Ear) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BadInput("no such thing"), "no such thing"),
+        (ValueError("no such thing"), "work: ValueError('no such thing')"),
+    ],
+)
+def test_a_job_that_fails_has_ended(ear: Ear, error: Exception, message: str) -> None:
     def fail(job: Job) -> None:
-        raise ValueError("no such thing")
+        raise error
 
     jobs = Jobs(WorkEnded())
     jobs.start("work", fail, ear)
     ear.wait(WorkEnded)
-    assert ear.events == [Failed(message="no such thing"), WorkEnded()]
+    assert ear.events == [Failed(message=message), WorkEnded()]
     wait_until(lambda: jobs._current is None, "the job is kept")
 
 
