@@ -11,16 +11,19 @@ from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
-from envdoctor.findings import (
-    EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    Severity,
-    exit_code_of,
-)
+from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, exit_code_of
 from envdoctor.outcomes import outcomes_of
 from envdoctor.plugins import Check, Loaded
-from envdoctor.report import CalibrationReport, CheckRecord, ExaminedTarget, Report, stack_of
+from envdoctor.report import (
+    AS_USUAL,
+    CalibrationReport,
+    CheckRecord,
+    ExaminedTarget,
+    Report,
+    Selection,
+    host_of,
+    stack_of,
+)
 from envdoctor.symptoms import CORE_CODES, symptoms_of
 
 
@@ -29,12 +32,12 @@ def diagnose(
     loaded: Loaded,
     services: Mapping[type, object],
     *,
-    fail_on: Severity = Severity.ERROR,
+    selection: Selection = AS_USUAL,
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
 ) -> Report:
-    """Run all checks over a snapshot and judge by the outcomes; `fail_on` changes only the exit
-    code."""
+    """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
+    report what the user asked for, and its `fail_on` changes only the exit code."""
     snapshot = derive_facts(derivations_of(loaded), snapshot, services)
     runs = run_checks(loaded.checks, snapshot, services, wanted)
     outcomes = outcomes_of(snapshot)
@@ -45,10 +48,12 @@ def diagnose(
     verdict = verdict_of(findings, outcomes, narrowed=narrowed)
     return Report(
         created_at=created_at or now_utc(),
+        host=host_of(snapshot),
+        selection=selection,
         target=_target(snapshot),
         stack=stack_of(snapshot),
         verdict=verdict,
-        exit_code=exit_code_of(findings, verdict, fail_on=fail_on),
+        exit_code=exit_code_of(findings, verdict, fail_on=selection.fail_on),
         outcomes=outcomes,
         findings=findings,
         checks=tuple(_record(run) for run in runs),

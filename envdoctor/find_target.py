@@ -63,8 +63,8 @@ class TargetSearch:
     `children` are what it starts; whoever makes a search ends them.
     """
 
-    def __init__(self, options: Options) -> None:
-        self.children = Children()
+    def __init__(self, options: Options, children: Children | None = None) -> None:
+        self.children = children or Children()
         self.context = context_of(self.children)
         self._options = options
         self._choice: Choice | None = None

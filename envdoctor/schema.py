@@ -13,7 +13,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
-    """The schema of a report, a set of them, a calibration or a prediction, with these facts.
+    """The schema of a report, a set of them, a calibration, a prediction or an error, with these
+    facts.
 
     Facts of other types, those of plugins, are allowed; their values must be tagged objects.
     """
@@ -35,11 +36,23 @@ def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "title": "envdoctor report",
-        "anyOf": refs[1 : 1 + len(documents)],
+        "anyOf": [*refs[1 : 1 + len(documents)], _ERROR],
         "$defs": definitions,
     }
 
 
+_ERROR = {
+    "title": "error",
+    "description": "Why there is no result, in a machine format; see envdoctor.output.",
+    "type": "object",
+    "properties": {
+        "type": {"const": "error"},
+        "exit_code": {"type": "integer"},
+        "message": {"type": "string"},
+    },
+    "required": ["type", "exit_code", "message"],
+    "additionalProperties": False,
+}
 _OTHER_FACT = {
     "type": "object",
     "properties": {

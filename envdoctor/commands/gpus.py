@@ -2,24 +2,19 @@
 
 import click
 
-from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.commands.options import output_options
+from envdoctor.errors import BadInput, nearest
 from envdoctor.knowledge import GpuModel, Knowledge, Named, load
-from envdoctor.record import Record
-from envdoctor.render.json import render_json
+from envdoctor.knowledge.listing import GpuList
+from envdoctor.output import Destination, Output
 
 _OFFERED = 8
 
 
-class Listed(Record):
-    """The GPU models that a name may mean, or all."""
-
-    gpus: tuple[GpuModel, ...]
-
-
 @click.command(epilog="Exit codes: 0 some are known, 2 none is.")
 @click.argument("words", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known of them as JSON.")
-def command(words: tuple[str, ...], as_json: bool) -> None:
+@output_options(GpuList.formats)
+def command(output: Output, to: Destination, words: tuple[str, ...]) -> None:
     """List the GPUs of the knowledge: compute capability, memory, and the name in nvidia-smi.
 
     \b
@@ -29,10 +24,7 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     """
     knowledge = load()
     models = matching(" ".join(words), knowledge) if words else knowledge.gpus
-    if as_json:
-        click.echo(render_json(Listed(gpus=models)), nl=False)
-    else:
-        click.echo("\n".join(_line(one) for one in models))
+    output.publish(GpuList(gpus=models), to)
 
 
 def matching(words: str, knowledge: Knowledge) -> tuple[GpuModel, ...]:
@@ -76,12 +68,3 @@ def _names(models: tuple[GpuModel, ...]) -> str:
     names = [one.model for one in models]
     more = f" and {len(names) - _OFFERED} more" if len(names) > _OFFERED else ""
     return ", ".join(names[:_OFFERED]) + more
-
-
-def _line(model: GpuModel) -> str:
-    memory = f"{model.memory_gb:g} GB" if model.memory_gb else "?"
-    printed = ", ".join(one for one in model.match if one != model.model)
-    return (
-        f"{model.model:<36} {model.compute_capability or '?':>5}  {model.architecture or '?':<16} "
-        f"{memory:>8}  {printed}"
-    ).rstrip()

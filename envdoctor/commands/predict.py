@@ -1,16 +1,14 @@
 """`envdoctor predict`: what a GPU would do, without measuring anything."""
 
-from typing import Any
-
 import click
 
 from envdoctor.calibration.assess import predict_model
-from envdoctor.commands.errors import BadInput
 from envdoctor.commands.gpus import known_gpu
-from envdoctor.facts.calibration import PRECISIONS
+from envdoctor.commands.options import output_options
+from envdoctor.errors import BadInput
+from envdoctor.facts.calibration import PRECISIONS, Precision
 from envdoctor.knowledge import GpuModel, Knowledge, load
-from envdoctor.render.calibration import render_expected
-from envdoctor.render.json import render_json
+from envdoctor.output import Destination, Output
 from envdoctor.report import Prediction
 
 
@@ -23,8 +21,8 @@ from envdoctor.report import Prediction
     type=click.Choice(PRECISIONS),
     help="Only this precision; repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(**options: Any) -> None:
+@output_options(Prediction.formats)
+def command(output: Output, to: Destination, gpu: str, precisions: tuple[Precision, ...]) -> None:
     """Predict the ResNet-50 training rate of a GPU from published rates and data sheets.
 
     \b
@@ -33,15 +31,11 @@ def command(**options: Any) -> None:
     envdoctor predict "RTX 4090" --precision bf16 --json
     """
     knowledge = load()
-    gpu = known_gpu(options["gpu"], knowledge)
-    rates = predict_model(gpu, knowledge, options["precisions"])
+    model = known_gpu(gpu, knowledge)
+    rates = predict_model(model, knowledge, precisions)
     if not rates:
-        raise BadInput(_why_nothing(gpu, knowledge))
-    if options["as_json"]:
-        click.echo(render_json(Prediction(gpu=gpu.model, expected=rates)), nl=False)
-    else:
-        click.echo(f"{gpu.model}: ResNet-50 training, 224x224 (prediction)\n")
-        click.echo(render_expected(rates), nl=False)
+        raise BadInput(_why_nothing(model, knowledge))
+    output.publish(Prediction(gpu=model.model, expected=rates), to, "predicted")
 
 
 def _why_nothing(gpu: GpuModel, knowledge: Knowledge) -> str:

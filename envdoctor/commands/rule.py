@@ -2,14 +2,18 @@
 
 import click
 
-from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.commands.options import pass_output
+from envdoctor.errors import BadInput, nearest
+from envdoctor.formats import Text
+from envdoctor.output import Destination, Output
 from envdoctor.pages import codes_of, find_code, find_page
 from envdoctor.plugins import load_plugins
 
 
 @click.command()
 @click.argument("disease", metavar="CODE|NAME")
-def command(disease: str) -> None:
+@pass_output
+def command(output: Output, /, disease: str) -> None:
     """Show the page of one disease: what it means, how it is recognised, how it is repaired.
 
     \b
@@ -25,4 +29,4 @@ def command(disease: str) -> None:
     page = find_page(code, loaded)
     if page is None:
         raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")
-    click.echo(page, nl=False)
+    output.publish(Text(body=page), Destination())

@@ -15,6 +15,7 @@ __all__ = [
     "Gpus",
     "Host",
     "HostCompiler",
+    "HostIdentity",
     "Limits",
     "Nvml",
     "PciDevice",
@@ -47,6 +48,13 @@ class Host(Fact):
     physical_cpus: int | None
     memory_bytes: int | None
     memory_available_bytes: int | None
+
+
+class HostIdentity(Fact):
+    """Which machine this is. `id` is 16 hexadecimal digits that the machine's own id and name give,
+    always the same; neither can be read from them."""
+
+    id: str
 
 
 class Limits(Fact):

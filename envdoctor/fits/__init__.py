@@ -1,5 +1,7 @@
 """Whether a claimed combination of versions was ever published, and what comes nearest."""
 
+from typing import ClassVar
+
 from envdoctor.fits.claims import BadClaim, Claim, Reading, parse_claims
 from envdoctor.fits.judge import Part, data_for, judge, possible
 from envdoctor.fits.nearest import Combination, nearest
@@ -13,6 +15,9 @@ class Fit(Record):
     """The verdict on a claim. It fits if every part does, in one published build, and every word
     was understood; `unread` are those that were not."""
 
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    claim: str
     fits: bool
     parts: tuple[Part, ...]
     nearest: tuple[Combination, ...]
@@ -26,6 +31,7 @@ def fit(text: str, knowledge: Knowledge) -> Fit:
     parts = judge(reading.claims, data, possible(data))
     disproved = any(part.ok is False for part in parts)
     return Fit(
+        claim=" ".join(text.split()),
         fits=all(part.ok for part in parts) and not reading.unread,
         parts=parts,
         nearest=nearest(reading.claims, data) if disproved else (),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
+from envdoctor.errors import BadInput
 from envdoctor.knowledge import Knowledge
 from envdoctor.record import Record
 
@@ -166,7 +167,7 @@ class Reading(Record):
     unread: tuple[str, ...] = ()
 
 
-class BadClaim(ValueError):
+class BadClaim(BadInput):
     """A claim in which nothing can be recognised; the message says what can be claimed."""
 
 

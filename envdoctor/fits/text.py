@@ -10,9 +10,9 @@ _SHOWN_SOURCES = 2
 _MARKS = {True: "yes", False: "no", None: "unknown"}
 
 
-def render_fit(claim: str, fit: Fit) -> str:
+def render_fit(fit: Fit) -> str:
     """The verdict in one line, each part with its reason and source, and what comes nearest."""
-    lines = [f"{' '.join(claim.split())}: {_verdict(fit)}", ""]
+    lines = [f"{fit.claim}: {_verdict(fit)}", ""]
     for part in fit.parts:
         lines += _part(part)
     if fit.unread:

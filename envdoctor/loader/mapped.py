@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from typing import ClassVar
 
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.knowledge import LibraryCatalogue
@@ -14,6 +15,16 @@ class Difference(Record):
     soname: str
     predicted: str | None
     mapped: str | None
+
+
+class Libraries(LibraryResolution, tag="LibraryResolution"):
+    """The libraries of a target, or the one that was `asked` for. `differences` is null where
+    nothing was loaded to compare."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    asked: str | None = None
+    differences: tuple[Difference, ...] | None = None
 
 
 def differences(

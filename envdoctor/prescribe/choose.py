@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from envdoctor.errors import BadInput
 from envdoctor.knowledge import Knowledge, TorchRelease, Variant
 from envdoctor.knowledge.drivers import release_key
 from envdoctor.prescribe.candidates import (
@@ -17,7 +18,7 @@ from envdoctor.prescribe.candidates import (
     uses_gpu,
 )
 from envdoctor.prescribe.commands import commands_for, is_default, is_entered, removals
-from envdoctor.prescribe.companions import Companionship, companionship
+from envdoctor.prescribe.companions import Companionship, companionship, not_installed
 from envdoctor.prescribe.no_solution import nearest, no_solution_because, not_covered
 from envdoctor.prescribe.records import Build, Machine, Prescription
 from envdoctor.record import Record
@@ -31,7 +32,7 @@ class Wanted(Record):
     asked: str = ""
 
 
-class UnknownTorch(ValueError):
+class UnknownTorch(BadInput):
     """A torch was asked for that is not in the data; the message names the newest that is."""
 
 
@@ -59,7 +60,8 @@ def prescribe(
     matched.sort(key=lambda pair: _order(pair[0], pair[1], machine, knowledge, wanted))
     reason = _instead_of(every, machine, knowledge, wanted)
     return Prescription(
-        builds=tuple(_build(one, fit, machine, knowledge, reason) for fit, one in matched[:limit])
+        builds=tuple(_build(one, fit, machine, knowledge, reason) for fit, one in matched[:limit]),
+        knowledge_of=knowledge.as_of,
     )
 
 
@@ -180,6 +182,7 @@ def _build(
         commands=commands_for(machine, one.release, one.variant, companions),
         changes=tuple(_changes(one, companions, machine)),
         companions=companions.pins,
+        pairs_with=not_installed(one.release, companions, knowledge),
         why="; ".join(part for part in (_why(one, machine, knowledge), instead_of) if part),
         lost={**companions.removals, **companions.misfits},
     )
@@ -304,8 +307,8 @@ def _from_pypi(
             -found[1],
         )
     )
-    builds = tuple(_pypi_build(one, fit, machine) for fit, _, one in matched[:limit])
-    return Prescription(builds=builds)
+    builds = tuple(_pypi_build(one, fit, machine, knowledge) for fit, _, one in matched[:limit])
+    return Prescription(builds=builds, knowledge_of=knowledge.as_of)
 
 
 def _none_on_pypi(
@@ -324,7 +327,9 @@ def _default(release: TorchRelease) -> Variant:
     return next(one for one in release.variants if one.is_cpu)
 
 
-def _pypi_build(release: TorchRelease, companions: Companionship, machine: Machine) -> Build:
+def _pypi_build(
+    release: TorchRelease, companions: Companionship, machine: Machine, knowledge: Knowledge
+) -> Build:
     default = next(one for one in release.variants if is_default(release, one))
     return Build(
         torch=release.version,
@@ -336,6 +341,7 @@ def _pypi_build(release: TorchRelease, companions: Companionship, machine: Machi
             *(f"{name} will not work: {reason}" for name, reason in companions.misfits.items()),
         ),
         companions=companions.pins,
+        pairs_with=not_installed(release, companions, knowledge),
         why=f"PyPI has it for {machine.os} on {machine.arch}; it is without CUDA",
         lost={**companions.removals, **companions.misfits},
     )

@@ -68,6 +68,19 @@ def companionship(
     )
 
 
+def not_installed(
+    release: TorchRelease, companions: Companionship, knowledge: Knowledge
+) -> dict[str, str]:
+    """PyTorch's own libraries that came out with that torch, for who has not installed them yet."""
+    pair = knowledge.companions(release.version)
+    versions = {name: getattr(pair, name) for name in PAIRED} if pair else {}
+    return {
+        name: published[-1]
+        for name, published in versions.items()
+        if published and name not in companions.pins
+    }
+
+
 def _goes_with_present(name: str, machine: Machine, knowledge: Knowledge) -> bool:
     """Whether the installed package goes with the torch that is installed, as far as is known."""
     present = knowledge.release(machine.torch) if machine.torch else None

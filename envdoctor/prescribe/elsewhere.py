@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from envdoctor.errors import BadInput
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.drivers import release_key
 from envdoctor.prescribe.records import Machine, SeenGpu
@@ -18,7 +19,7 @@ PLATFORMS = {
 _SHOWN = 6
 
 
-class BadMachine(ValueError):
+class BadMachine(BadInput):
     """A machine that cannot be meant; the message says what can be."""
 
 

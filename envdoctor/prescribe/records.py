@@ -1,5 +1,7 @@
 """What is asked of the prescriber, and what it answers."""
 
+from typing import ClassVar
+
 import msgspec
 
 from envdoctor.facts import Fact
@@ -78,8 +80,9 @@ class Build(Record):
     """One build that works, the commands that install it, and what they change.
 
     `variant` is the tag of its index ("cu126", "cpu"), or `pypi` for the wheels of macOS and
-    Windows. `companions` are the versions that go with it, for those that are installed; `lost`
-    says why installed packages will not work with it.
+    Windows. `companions` are the versions that go with it, for those that are installed;
+    `pairs_with` those of PyTorch's own libraries that are not. `lost` says why installed packages
+    will not work with it.
     """
 
     torch: str
@@ -88,14 +91,21 @@ class Build(Record):
     changes: tuple[str, ...]
     companions: dict[str, str]
     why: str
+    pairs_with: dict[str, str] = msgspec.field(default_factory=dict)
     lost: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Prescription(Fact):
-    """The builds that would work on this machine, best first; or why there is none."""
+    """The builds that would work on this machine, best first; or why there is none.
+
+    `knowledge_of` is the day of the knowledge that they come from.
+    """
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json", "script")
 
     builds: tuple[Build, ...]
     none_because: str | None = None
+    knowledge_of: str = ""
 
     @property
     def best(self) -> Build | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from envdoctor.errors import BadInput
 from envdoctor.probes.built_in_stages import INTERPRETER, STATIC_INTERPRETER
 from envdoctor.probes.candidates import (
     default_candidates,
@@ -28,7 +29,7 @@ OLDEST_PYTHON = (3, 8)
 """The oldest Python that the stages run on."""
 
 
-class UnusableTarget(ValueError):
+class UnusableTarget(BadInput):
     """An interpreter that the user named does not exist, or is no Python."""
 
 

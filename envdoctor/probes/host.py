@@ -1,11 +1,13 @@
 """The machine itself: operating system, CPU and memory."""
 
+import hashlib
+import hmac
 import os
 import re
 from pathlib import Path
 
-from envdoctor.facts import Fact, Known, Observed
-from envdoctor.facts.machine import Host
+from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.machine import Host, HostIdentity
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 
@@ -53,6 +55,28 @@ def read_host(context: Context) -> Host:
         memory_bytes=total,
         memory_available_bytes=available,
     )
+
+
+_MACHINE_ID = re.compile("[0-9a-f]{32}")
+"""machine-id(5); an image may hold an empty one, or the word `uninitialized`."""
+
+_MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+
+
+def host_identity(context: Context, name: str | None = None) -> HostIdentity | None:
+    """Which machine this is: machine-id(5) wants its value hashed, keyed, for each program.
+
+    The host's name is in it too, since an image brings one id to all its containers.
+    """
+    texts = (read_text(context.path(path)) or "" for path in _MACHINE_IDS)
+    own = next((text.strip() for text in texts if _MACHINE_ID.fullmatch(text.strip())), "")
+    if name is None:
+        name = os.uname().nodename if context.is_live else ""
+    key = f"{own}\n{name}"
+    if not key.strip():
+        return None
+    digest = hmac.new(key.encode("utf-8", "surrogateescape"), b"envdoctor", hashlib.sha256)
+    return HostIdentity(id=digest.hexdigest()[:16])
 
 
 def os_release(root: Path) -> dict[str, str]:
@@ -127,4 +151,10 @@ def glibc_version() -> str | None:
 def observe_host(context: Context) -> dict[type[Fact], Known]:
     """The machine."""
     source = "/etc/os-release, /proc/cpuinfo, /proc/meminfo, uname"
-    return {Host: Observed(value=read_host(context), source=source)}
+    identity = host_identity(context)
+    return {
+        Host: Observed(value=read_host(context), source=source),
+        HostIdentity: Observed(value=identity, source="/etc/machine-id, hostname, hashed")
+        if identity
+        else Unknown(reason=Reason.NOT_APPLICABLE, detail="the machine has neither id nor name"),
+    }

@@ -9,6 +9,7 @@ from envdoctor.facts.machine import (
     Gpus,
     Host,
     HostCompiler,
+    HostIdentity,
     Limits,
     Nvml,
     PciGpus,
@@ -70,7 +71,7 @@ MACHINE_PROBES = (
     Probe(
         name="host",
         where=Where.HOST,
-        provides=(Host,),
+        provides=(Host, HostIdentity),
         observe=observe_host,
         static=True,
     ),

@@ -253,7 +253,7 @@ def test_the_document_and_the_baseline(tmp_path: Path) -> None:
         (("calibrate", "--python", "/nowhere/python"), "`/nowhere/python` cannot be used"),
         (("calibrate", "--what-if", "RTX 9999"), "`RTX 9999` is no GPU"),
         (("calibrate", "--data", "/nowhere"), "is no folder"),
-        (("calibrate", "--baseline", os.devnull), "is empty"),
+        (("calibrate", "--baseline", os.devnull), "is no file"),
         (("calibrate", "--precision", "int4"), "invalid value"),
         (("predict", "Voodoo 2"), "is no GPU"),
         (("predict", "L4", "--precision", "fp8"), "invalid value"),

@@ -228,6 +228,8 @@ def test_only_and_skip_take_codes_names_and_topics(tmp_path: Path) -> None:
         assert names(envdoctor(*target, "--only", label).json) == ["torch-not-installed"]
         assert names(envdoctor(*target, "--skip", label).json) == []
     assert names(envdoctor(*target, "--only", "driver").json) == []
+    both = envdoctor(*target, "--only", "driver,pytorch", "--only", "ED201").json
+    assert names(both) == ["torch-not-installed"]
 
 
 def test_secrets_and_the_home_folder_are_not_written(tmp_path: Path) -> None:

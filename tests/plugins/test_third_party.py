@@ -9,25 +9,15 @@ import pytest
 
 from tests.support.doctor import envdoctor, names, validator
 from tests.support.patients import empty_patient, fake_torch
+from tests.support.plugins import install, site_beside_the_doctor
 
 HERE = Path(__file__).parent
-
-
-def install(folder: Path, name: str, entry_point: str) -> None:
-    """What an installer leaves behind for a distribution with one entry point."""
-    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[envdoctor.plugins]\n{entry_point}\n")
 
 
 @pytest.fixture
 def beside_the_doctor(tmp_path: Path) -> dict[str, str]:
     """An environment in which a folder is on the doctor's path, as site-packages would be."""
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "envdoctor").symlink_to(HERE.parents[1] / "envdoctor")
-    return {"PYTHONPATH": str(site), "SITE": str(site)}
+    return site_beside_the_doctor(tmp_path / "site")
 
 
 def run(env: dict[str, str], *arguments: str) -> object:

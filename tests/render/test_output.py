@@ -1,17 +1,12 @@
-"""What is written: redaction of values and never of keys, and text for narrow terminals."""
+"""The report as text for narrow terminals, and as Markdown."""
 
-import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from envdoctor.api import Evidence, Fix, Reason
 from envdoctor.findings import Code, Severity, Verdict
 from envdoctor.outcomes import Outcome
-from envdoctor.redact import redact_values, redactor
-from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.render.text import render_text
 from envdoctor.report import CheckRecord, Report, Stack
@@ -40,49 +35,6 @@ def report(**fields: object) -> Report:
         "facts": {},
     }
     return Report(**{**defaults, **fields})
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("/home/ann/.venv/bin/python", "~/.venv/bin/python"),
-        ("/home/ann", "~"),
-        ("`/home/ann`: no", "`~`: no"),
-        ("PATH=/usr/bin:/home/ann/bin", "PATH=/usr/bin:~/bin"),
-        ("/home/anna/x", "/home/anna/x"),
-        ("/data/home/ann/x", "/data/home/ann/x"),
-        ("https://user:pw@host/simple", "https://<credentials>@host/simple"),
-        ("token hf_abcdefghijklmnopqrst!", "token <token>!"),
-        ("AKIAABCDEFGHIJKLMNOP", "<token>"),
-        ("libcudart.so.12", "libcudart.so.12"),
-    ],
-)
-def test_what_identifies_is_shortened(text: str, expected: str) -> None:
-    assert redactor("/home/ann")(text) == expected
-
-
-def test_a_home_of_root_shortens_nothing() -> None:
-    assert redactor("/")("/usr/lib") == "/usr/lib"
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
-def test_keys_and_shape_survive_redaction(value: object) -> None:
-    def keys(node: object) -> object:
-        if isinstance(node, dict):
-            return {key: keys(item) for key, item in node.items()}
-        return [keys(item) for item in node] if isinstance(node, list) else type(node)
-
-    assert keys(redact_values(value, redactor("/home/ann"))) == keys(value)
-
-
-def test_keys_that_look_like_secrets_stay_keys() -> None:
-    data = json.loads(render_json({"/home/ann": "/home/ann"}, redactor("/home/ann")))
-    assert data == {"/home/ann": "~"}
 
 
 def test_consequences_are_nested_below_their_cause() -> None:
@@ -143,3 +95,9 @@ def test_colour_carries_no_meaning() -> None:
     for code in ("\x1b[1;31m", "\x1b[0m"):
         coloured = coloured.replace(code, "")
     assert coloured == plain
+
+
+def test_markdown_takes_no_text_for_markup() -> None:
+    finding = CODE.finding(what="`/home/<user-1>/x` is not <token> & <b>bold</b>")
+    text = render_markdown(report(findings=(finding,)))
+    assert "`/home/<user-1>/x` is not &lt;token> &amp; &lt;b>bold&lt;/b>\n" in text

@@ -27,7 +27,7 @@ from envdoctor.tui.model import LiveModel
 from envdoctor.tui.rerun import only_for, with_calibration_of
 from tests.support.patients import empty_patient
 from tests.tui import machines
-from tests.tui.live import OPTIONS, Ear
+from tests.tui.live import Ear, live_model
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def ear() -> Ear:
 
 @pytest.fixture
 def live(ear: Ear) -> Iterator[LiveModel]:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model.start(ear)
     yield model
     model.close()
@@ -80,7 +80,7 @@ def test_only_for_keeps_all_probes_of_the_target_or_none(live: LiveModel, ear: E
 def test_a_repaired_target_loses_its_finding(tmp_path: Path, ear: Ear) -> None:
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    model = LiveModel({**OPTIONS, "pythons": (str(folder),)})
+    model = live_model(python=str(folder))
     model.start(ear)
     broken = ear.final().report
     assert "torch-not-installed" in [one.name for one in broken.findings]
@@ -128,7 +128,7 @@ def test_a_target_that_is_none_is_refused_and_the_one_before_stays(
 
 def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
     path = machines.file_of("broken_driver")
-    model = LiveModel(OPTIONS, path=str(path))
+    model = live_model(path=str(path))
     model.start(ear)
     event = ear.final()
     assert event.source == str(path)
@@ -180,7 +180,7 @@ def test_pages_and_predictions(live: LiveModel, ear: Ear) -> None:
 
 
 def test_nothing_is_told_after_close(ear: Ear) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model.start(ear)
     ear.wait(ExaminationStarted)
     model.close()
@@ -253,7 +253,7 @@ def test_what_the_patient_says_moves_no_cursor(tmp_path: Path, ear: Ear) -> None
     torch.mkdir()
     (torch / "version.py").write_text("__version__ = '2.6.0+cpu'\ncuda = None\n")
     (torch / "__init__.py").write_text("raise OSError('\\x1b[31mred\\x1b[0m \\x9b2J \\x07gone')\n")
-    model = LiveModel({**OPTIONS, "static": False, "pythons": (str(folder),)})
+    model = live_model(python=str(folder), static=False)
     model.start(ear)
     report = ear.final().report
     model.close()
