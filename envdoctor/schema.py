@@ -1,7 +1,6 @@
-"""The JSON Schema of the report, generated from the types. It ships as report.schema.json."""
+"""The JSON Schema of the report, made from the types whenever it is asked for."""
 
 from collections.abc import Iterable
-from importlib import resources
 from typing import Any
 
 import msgspec
@@ -65,14 +64,6 @@ _OTHER_FACT = {
 }
 
 
-def shipped_schema() -> str:
-    """The text of the schema that ships with this version."""
-    return resources.files("envdoctor").joinpath("report.schema.json").read_text(encoding="utf-8")
-
-
-if __name__ == "__main__":
-    from envdoctor.derived import fact_types_of
-    from envdoctor.plugins import load_plugins
-
-    schema = report_schema(fact_types_of(load_plugins()))
-    print(msgspec.json.format(msgspec.json.encode(schema), indent=1).decode())
+def schema_text(kinds: Iterable[type[Fact]]) -> str:
+    """The schema as an indented JSON document with a final line break."""
+    return msgspec.json.format(msgspec.json.encode(report_schema(kinds)), indent=1).decode() + "\n"

@@ -1,18 +1,15 @@
 """Every disease has one name, one page, and a machine that has it."""
 
 import ast
-import json
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from envdoctor.derived import fact_types_of
 from envdoctor.findings import Code, Layer, Severity
 from envdoctor.pages import codes_of, find_page
 from envdoctor.plugins import load_plugins
-from envdoctor.schema import report_schema, shipped_schema
 from tests.architecture.families import OWN, VOCABULARY
 from tests.captured import CAPTURED
 from tests.support.cases import CASES
@@ -204,11 +201,3 @@ def test_the_test_that_fires_it_is_there_and_speaks_of_it(id_: str) -> None:
     code = next(code for code in CODES if code.id == id_)
     constant = code.name.upper().replace("-", "_")
     assert re.search(rf"\b({code.id}|{re.escape(code.name)}|{constant})\b", text)
-
-
-# --- the schema ---
-
-
-def test_the_schema_that_ships_is_that_of_the_types() -> None:
-    shipped = json.loads(shipped_schema())
-    assert shipped == json.loads(json.dumps(report_schema(fact_types_of(LOADED))))

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jsonschema
 import msgspec
 import psutil
 import pytest
@@ -19,8 +18,8 @@ from envdoctor.calibration.runner import calibrate
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.probes.run import Children
-from envdoctor.schema import shipped_schema
 from tests.calibration.synthetic import make_run
+from tests.support.doctor import validator
 
 QUICK = Settings(
     batch_size=1,
@@ -219,7 +218,7 @@ def test_ctrl_c_prints_the_partial_document_and_exits_with_130() -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     report = json.loads(out)
-    jsonschema.validate(report, json.loads(shipped_schema()))
+    validator().validate(report)
     assert process.returncode == report["exit_code"] == 130
     assert report["type"] == "calibration-report"
     assert report["calibration"]["complete"] is False
@@ -233,7 +232,7 @@ def test_the_document_and_the_baseline(tmp_path: Path) -> None:
     done = subprocess.run(command(*short, "-o", str(result)), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(result.read_text(encoding="utf-8"))
-    jsonschema.validate(document, json.loads(shipped_schema()))
+    validator().validate(document)
     (run,) = document["calibration"]["runs"]
     assert set(run) >= set(msgspec.to_builtins(make_run(1.0)))
     # A month ago the machine was a hundred times as fast.
@@ -273,7 +272,7 @@ def test_predict_says_text_and_json_alike() -> None:
     plain = subprocess.run(
         command("predict", name, "--json"), capture_output=True, text=True, check=True
     )
-    jsonschema.validate(json.loads(plain.stdout), json.loads(shipped_schema()))
+    validator().validate(json.loads(plain.stdout))
     rates = {one["precision"]: one for one in json.loads(plain.stdout)["expected"]}
     assert rates["bf16"]["images_per_s"]["median"] == 2470
     assert "2,470 images/s" in text.stdout

@@ -88,7 +88,7 @@ def test_a_python_that_is_too_old(version: str) -> None:
     if not found:
         pytest.skip(f"no Python {version} on this machine")
     report = report_of("--python", found[0])
-    assert names(report) == ["python-too-old"]
+    assert names(report)[0] == "python-too-old"
     assert f"Python {version}." in report["findings"][0]["message"]
 
 
@@ -98,7 +98,7 @@ def test_every_supported_python_is_examined(version: str) -> None:
     if not found:
         pytest.skip(f"no Python {version} on this machine")
     report = report_of("--python", found[0])
-    assert names(report) == ["torch-not-installed"]
+    assert names(report)[0] == "torch-not-installed"
     assert report["stack"]["python"].startswith(version)
 
 
@@ -240,7 +240,7 @@ def test_a_read_only_home_and_no_tmp(tmp_path: Path) -> None:
 def test_a_venv_made_by_venv_is_found_by_its_folder(tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False, symlinks=True)
     report = report_of("--python", tmp_path / "env")
-    assert names(report) == ["torch-not-installed"]
+    assert names(report)[0] == "torch-not-installed"
     require(report["target"]["problem"] is None, "a working venv")
 
 
