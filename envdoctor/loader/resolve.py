@@ -110,6 +110,7 @@ class _Libraries:
                 when=entry.when,
                 optional=optional,
                 clean_path=self.clean_paths.get(name),
+                alternatives=tuple(self._of_wheels(name)),
                 problems=tuple(p for p in problems if _concerns(p, name, entry)),
             )
         path = os.path.realpath(loaded.path)
@@ -141,13 +142,15 @@ class _Libraries:
             ),
             when="use" if self.run.import_error is None else "import",
             clean_path=self.clean_paths.get(name),
-            alternatives=tuple(
-                Offer(path=path, rule="installed wheel")
-                for path in self.by_name.get(name, ())
-                if os.path.exists(path)
-            ),
+            alternatives=tuple(self._of_wheels(name)),
             problems=tuple(p for p in problems if p.library == problem.library),
         )
+
+    def _of_wheels(self, name: str) -> Iterator[Offer]:
+        """The files of that name that wheels brought, wherever they lie."""
+        for path in self.by_name.get(name, ()):
+            if os.path.exists(path):
+                yield Offer(path=path, rule="installed wheel")
 
     def _alternatives(self, name: str, loaded: Loaded) -> Iterator[Offer]:
         """The other files of that name that a search from the same place, or a wheel, offers."""
