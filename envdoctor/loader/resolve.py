@@ -132,6 +132,12 @@ class _Libraries:
             problems=tuple(p for p in problems if _concerns(p, name, entry)),
         )
 
+    def _of_wheels(self, name: str) -> Iterator[Offer]:
+        """The files of that name that wheels brought, wherever they lie."""
+        for path in self.by_name.get(name, ()):
+            if os.path.exists(path):
+                yield Offer(path=path, rule="installed wheel")
+
     def _absent(self, name: str, problem: Problem, problems: list[Problem]) -> ResolvedLibrary:
         return ResolvedLibrary(
             soname=name,
@@ -145,12 +151,6 @@ class _Libraries:
             alternatives=tuple(self._of_wheels(name)),
             problems=tuple(p for p in problems if p.library == problem.library),
         )
-
-    def _of_wheels(self, name: str) -> Iterator[Offer]:
-        """The files of that name that wheels brought, wherever they lie."""
-        for path in self.by_name.get(name, ()):
-            if os.path.exists(path):
-                yield Offer(path=path, rule="installed wheel")
 
     def _alternatives(self, name: str, loaded: Loaded) -> Iterator[Offer]:
         """The other files of that name that a search from the same place, or a wheel, offers."""
