@@ -90,7 +90,7 @@ def companion_of_another_torch(
     for name, code in PAIRED.items():
         item = distributions.first(name)
         wanted = _unmet(item, torch, build, known) if item else None
-        if item is None or wanted is None or _has_its_own_torch(item, distributions):
+        if item is None or wanted is None or has_its_own_torch(item, distributions):
             continue
         yield code.finding(
             package=name,
@@ -106,7 +106,7 @@ def companion_of_another_torch(
         )
 
 
-def _has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
+def has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
     """Whether another torch than the one in use lies beside it: then that torch is hidden."""
     torches = distributions.named("torch")
     return any(one.location == item.location for one in torches[1:])

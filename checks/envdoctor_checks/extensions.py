@@ -20,7 +20,7 @@ from envdoctor.api import (
     describe,
     packages,
 )
-from envdoctor_checks.companions import PAIRED, pairing
+from envdoctor_checks.companions import PAIRED, has_its_own_torch, pairing
 from envdoctor_checks.loader_codes import (
     EXTENSION_LIBRARY_MISMATCH,
     TORCHAUDIO_LIBRARY_MISMATCH,
@@ -41,7 +41,8 @@ def extension_mismatch(
 ) -> Findings:
     """A compiled module of another distribution cannot be loaded with the installed torch.
 
-    What was imported is not broken: it may load first what is missing here.
+    What was imported is not broken: it may load first what is missing here. What lies beside a
+    torch of its own is judged by the finding that this torch is hidden.
     """
     seen = {one.name for one in (companions.items if companions else ()) if one.outcome == "ok"}
     for extension in resolution.extensions:
@@ -54,6 +55,8 @@ def extension_mismatch(
             "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
         }.get(name, EXTENSION_LIBRARY_MISMATCH)
         found = distributions.first(name) if distributions else None
+        if found and distributions and has_its_own_torch(found, distributions):
+            continue
         yield code.finding(
             subjects=(name,),
             breaks=(f"import:{name}",),

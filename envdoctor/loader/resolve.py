@@ -112,6 +112,7 @@ class _Records:
                 when=entry.when,
                 optional=self.run.libraries.is_of_driver(name),
                 clean_path=self.clean_paths.get(name),
+                alternatives=tuple(self._of_wheels(name)),
                 problems=tuple(p for p in problems if _concerns(p, name, entry)),
             )
         path = os.path.realpath(loaded.path)
@@ -133,6 +134,12 @@ class _Records:
             problems=tuple(p for p in problems if _concerns(p, name, entry)),
         )
 
+    def _of_wheels(self, name: str) -> Iterator[Offer]:
+        """The files of that name that wheels brought, wherever they lie."""
+        for path in self.by_name.get(name, ()):
+            if os.path.exists(path):
+                yield Offer(path=path, rule="installed wheel")
+
     def _absent(self, name: str, problem: Problem, problems: list[Problem]) -> ResolvedLibrary:
         return ResolvedLibrary(
             soname=name,
@@ -143,11 +150,7 @@ class _Records:
             ),
             when="use" if self.run.import_error is None else "import",
             clean_path=self.clean_paths.get(name),
-            alternatives=tuple(
-                Offer(path=path, rule="installed wheel")
-                for path in self.by_name.get(name, ())
-                if os.path.exists(path)
-            ),
+            alternatives=tuple(self._of_wheels(name)),
             problems=tuple(p for p in problems if p.library == problem.library),
         )
 

@@ -16,7 +16,7 @@ from envdoctor.render.emitters import EMITTERS
 from tests.support.doctor import envdoctor, report_of, validator
 from tests.tui import machines
 
-FACTS = machines.REPORTS / "broken_driver.json"
+FACTS = machines.file_of("broken_driver")
 
 
 def choices(command: click.Command) -> list[str]:
@@ -210,9 +210,9 @@ def test_the_report_says_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("fail_on", ["error", "warning"])
-@pytest.mark.parametrize("facts", sorted(machines.REPORTS.glob("*.json")), ids=lambda one: one.stem)
-def test_the_exit_code_follows_from_the_report(facts: Path, fail_on: str) -> None:
-    report = report_of("--facts", facts, "--fail-on", fail_on)
+@pytest.mark.parametrize("machine", sorted(machines.MACHINES))
+def test_the_exit_code_follows_from_the_report(machine: str, fail_on: str) -> None:
+    report = report_of("--facts", machines.file_of(machine), "--fail-on", fail_on)
     failing = {"error": ("error",), "warning": ("error", "warning")}
     found = {finding["severity"] for finding in report["findings"]}
     if found & set(failing[report["selection"]["fail_on"]]):

@@ -11,7 +11,7 @@ import pytest
 from tests.support.doctor import envdoctor
 from tests.tui import machines
 
-FACTS = str(machines.REPORTS / "healthy_cpu.json")
+FACTS = str(machines.file_of("healthy_cpu"))
 DOCTOR = f"{sys.executable} -m envdoctor"
 
 EVERY_WAY_OUT = [

@@ -14,7 +14,7 @@ from envdoctor.report import Report
 from envdoctor.session import Listener, Session
 from tests.tui import machines
 
-RECORDED = str(machines.REPORTS / "broken_driver.json")
+RECORDED = str(machines.file_of("broken_driver"))
 HERE = Options(python=sys.executable, static=True)
 
 

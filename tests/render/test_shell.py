@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envdoctor.api import Target
+from envdoctor.api import Site, packages
 from envdoctor.redact import redactor
-from envdoctor.repair import install_command
 from envdoctor.shell import assignment, command, quote
 from tests.support.doctor import envdoctor
 from tests.support.patients import empty_patient
@@ -48,7 +47,7 @@ def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, 
     own = tmp_path / home
     folder = own / name
     folder.mkdir(parents=True)
-    line = command([sys.executable, "-c", PRINTS, str(folder), str(own), str(folder / "x y")])
+    line = command(sys.executable, "-c", PRINTS, str(folder), str(own), str(folder / "x y"))
     shown = redactor(str(own))(line)
     assert str(own) not in shown
     assert quote(str(own)) not in shown
@@ -70,7 +69,7 @@ def test_a_variable_pastes_after_redaction(tmp_path: Path, name: str, shell: str
 
 
 def test_the_home_stands_outside_of_quotes() -> None:
-    line = command(["/home/ann/my env/bin/python", "-m", "pip", "install", "numpy<2"])
+    line = command("/home/ann/my env/bin/python", "-m", "pip", "install", "numpy<2")
     assert redactor("/home/ann")(line) == "~/'my env'/bin/python -m pip install 'numpy<2'"
 
 
@@ -97,8 +96,8 @@ def test_words_as_a_shell_takes_them(word: str, quoted: str) -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), max_size=4))
 def test_any_words_come_out_of_a_shell_as_they_were(words: list[str]) -> None:
     spelled = [word for word in words if word != "~" and not word.startswith("~/")]
-    line = command([sys.executable, "-c", "import json,sys; print(json.dumps(sys.argv[1:]))"])
-    assert json.loads(pasted(f"{line} {command(spelled)}", "sh", "/", "/")) == spelled
+    line = command(sys.executable, "-c", "import json,sys; print(json.dumps(sys.argv[1:]))")
+    assert json.loads(pasted(f"{line} {command(*spelled)}", "sh", "/", "/")) == spelled
 
 
 @pytest.mark.parametrize("name", ["my env", "v $(touch X)", "it's"])
@@ -120,6 +119,6 @@ def test_the_commands_of_a_diagnosis_paste(tmp_path: Path, name: str) -> None:
 
 
 def test_repairs_of_recorded_facts_expand_their_tilde() -> None:
-    target = Target(path="~/my env/bin/python", chosen_because="", passed_over=())
-    line = install_command(("numpy<2",), target=target, installer=None)
+    site = Site(target="~/my env/bin/python")
+    (line,) = packages.install(site, "numpy<2", summary="").commands
     assert line == "~/'my env'/bin/python -m pip install 'numpy<2'"
