@@ -328,3 +328,43 @@ def test_facts_are_collected_where_textual_is_not_installed(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     assert '"TorchBuild"' in written.read_text()
+
+
+def test_no_probe_reaches_for_the_process_that_it_runs_in() -> None:
+    """Root, variables and folder come with the Context; only that module asks the process."""
+    of_the_process = {"environ", "getenv", "getcwd", "cwd", "chdir"}
+    for file in sorted((PACKAGE / "probes").glob("*.py")):
+        if file.name == "context.py":
+            continue
+        text = file.read_text(encoding="utf-8")
+        assert 'Path("/")' not in text, file
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in ("os", "Path"):
+                assert node.attr not in of_the_process, f"{file} uses {node.attr}"
+
+
+def test_what_starts_the_targets_child_loads_nothing_of_the_doctor_behind_it() -> None:
+    loaded = modules_after("import envdoctor.commands.check, envdoctor.find_target")
+    assert not loaded & {
+        "msgspec",
+        "envdoctor.collect",
+        "envdoctor.diagnose",
+        "envdoctor.facts",
+        "envdoctor.knowledge",
+        "envdoctor.plugins",
+        "envdoctor.session",
+    }
+
+
+def test_the_static_path_loads_nothing_that_it_does_not_use() -> None:
+    code = (
+        "import contextlib, io, envdoctor.cli\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    envdoctor.cli.cli.main(['check', '--static'], standalone_mode=False)"
+    )
+    assert not modules_after(code) & {
+        "elftools",
+        "psutil",
+        "pynvml",
+        "tempfile",
+    }
