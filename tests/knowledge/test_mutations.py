@@ -41,7 +41,9 @@ COMMANDS = "envdoctor/prescribe/commands.py"
 CHOOSE = "envdoctor/prescribe/choose.py"
 NO_SOLUTION = "envdoctor/prescribe/no_solution.py"
 MACHINE = "envdoctor/prescribe/machine.py"
-JUDGE = "envdoctor/fits/judge.py"
+VERDICT = "envdoctor/fits/verdict.py"
+VERSIONS = "envdoctor/fits/versions.py"
+HOST = "envdoctor/fits/host.py"
 NEAREST = "envdoctor/fits/nearest.py"
 CHECKS = "checks/envdoctor_checks/companions.py"
 EXTENSIONS = "checks/envdoctor_checks/torch_extensions.py"
@@ -164,15 +166,21 @@ MUTATIONS = (
     Mutation("torchtext goes", COMPANIONS, "removals[name] = reason", "pass"),
     Mutation(
         "article: CUDA",
-        JUDGE,
+        VERSIONS,
         "kept = [one for one in builds if _has_cuda(claim.value, one[1])]",
         "kept = builds",
     ),
     Mutation(
-        "article: beginning of a version", JUDGE, "[: len(wanted)] == wanted", "[:1] == wanted[:1]"
+        "article: beginning of a version",
+        VERDICT,
+        "[: len(wanted)] == wanted",
+        "[:1] == wanted[:1]",
     ),
     Mutation(
-        "claims: GPU dropped by the driver", JUDGE, "if limit and serves is False:", "if False:"
+        "claims: GPU dropped by the driver",
+        HOST,
+        "if limit and driver_serves(",
+        "if False and driver_serves(",
     ),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(
