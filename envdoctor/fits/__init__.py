@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from envdoctor.fits.claims import BadClaim, Claim, Reading, parse_claims
-from envdoctor.fits.judge import Part, data_for, judge, possible
+from envdoctor.fits.judge import judge
 from envdoctor.fits.nearest import Combination, nearest
+from envdoctor.fits.verdict import Part, data_for, possible
 from envdoctor.knowledge import Knowledge
 from envdoctor.record import Record
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from packaging.version import Version
 
 from envdoctor.fits.claims import Claim
-from envdoctor.fits.judge import Data, judge, possible
+from envdoctor.fits.judge import judge
+from envdoctor.fits.verdict import Data, possible
 from envdoctor.fits.words import Build
 from envdoctor.record import Record
 

@@ -185,6 +185,8 @@ class Refresh:
     def _companion(self, project: str, version: str, metadata: Metadata) -> Iterator[Difference]:
         stated = next((spec for name, spec in _named(metadata) if name == "torch"), "")
         ours = self._required(project, version)
+        if project in _PAIRED and not stated.startswith("==") and (ours or "").startswith("=="):
+            return  # it admits more than the torch that it was made for: no fact on pairing
         if ours is not None and not _same(ours, stated):
             yield Difference(
                 subject=f"{project} {version}",

@@ -215,6 +215,9 @@ def _pair(torch: str, found: Found, retrieved: str) -> dict[str, Any]:
             continue
         version, file, metadata = found.companions[name]
         stated = _torch_of(metadata)
+        exact = stated is not None and stated.startswith("==")
+        if not exact and name != "torchvision":
+            continue  # the last torchaudio and torchtext admit every later torch
         if stated and Version(torch) in Requirement(f"torch{stated}").specifier:
             row[name] = [version]
             sources.append(f"PyPI {file.filename} METADATA torch{stated}")

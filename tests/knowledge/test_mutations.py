@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-JUDGES = ("test_rules", "test_machines", "test_companion_checks", "test_fits", "test_commands")
+JUDGES = (
+    "test_rules",
+    "test_machines",
+    "test_prescriptions",
+    "test_companion_checks",
+    "test_fits",
+    "test_free_claims",
+    "test_commands",
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,9 @@ CHANGES = "envdoctor/repair/changes.py"
 CHOOSE = "envdoctor/prescribe/choose.py"
 NO_SOLUTION = "envdoctor/prescribe/no_solution.py"
 MACHINE = "envdoctor/prescribe/machine.py"
-JUDGE = "envdoctor/fits/judge.py"
+VERDICT = "envdoctor/fits/verdict.py"
+VERSIONS = "envdoctor/fits/versions.py"
+HOST = "envdoctor/fits/host.py"
 NEAREST = "envdoctor/fits/nearest.py"
 CHECKS = "checks/envdoctor_checks/companions.py"
 EXTENSIONS = "checks/envdoctor_checks/torch_extensions.py"
@@ -165,19 +175,55 @@ MUTATIONS = (
     Mutation("torchtext goes", COMPANIONS, "removals[name] = reason", "pass"),
     Mutation(
         "article: CUDA",
-        JUDGE,
+        VERSIONS,
         "kept = [one for one in builds if _has_cuda(claim.value, one[1])]",
         "kept = builds",
     ),
     Mutation(
-        "article: beginning of a version", JUDGE, "[: len(wanted)] == wanted", "[:1] == wanted[:1]"
+        "article: beginning of a version",
+        VERDICT,
+        "[: len(wanted)] == wanted",
+        "[:1] == wanted[:1]",
     ),
     Mutation(
         "claims: GPU dropped by the driver",
-        JUDGE,
-        "if limit and driver_serves(claim.value, data.capability, data.knowledge) is False:",
+        HOST,
+        "if limit and driver_serves(",
+        "if False and driver_serves(",
+    ),
+    Mutation(
+        "new: too old a driver for the card",
+        CANDIDATES,
+        "if start and driver_knows(",
+        "if False and driver_knows(",
+    ),
+    Mutation("new: cuDNN and the card", CANDIDATES, "elif variant.cudnn and", "elif False and"),
+    Mutation("new: installed targets", CANDIDATES, "if machine.arch_flags and", "if False and"),
+    Mutation("new: image", CANDIDATES, "and not machine.runs_elsewhere", ""),
+    Mutation(
+        "new: CUDA major", COMPANIONS, "return bool(links and links", "return bool(None and links"
+    ),
+    Mutation(
+        "new: wheel of a companion",
+        COMPANIONS,
+        "if knowledge.wheels.admits(name, version, machine.target) is False:",
         "if False:",
     ),
+    Mutation(
+        "new: compiled here",
+        COMPANIONS,
+        "if name in COMPILED_HERE:\n        return _minor",
+        "if False:\n        return _minor",
+    ),
+    Mutation("new: variant asked for", CHOOSE, 'wanted.tag not in ("", one.variant.tag),', "0,"),
+    Mutation("new: Windows is no PyPI", COMMANDS, "return variant.is_cpu", "return True"),
+    Mutation(
+        "new: older than the data",
+        VERSIONS,
+        "if claimed.release < Version(first)",
+        "if False and claimed.release < Version(first)",
+    ),
+    Mutation("new: announced", VERSIONS, "if announced and len", "if False and len"),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(
         "torchvision", CHECKS, "if stated.contains(torch.public, prereleases=True):", "if True:"
