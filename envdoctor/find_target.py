@@ -57,6 +57,11 @@ def find_target(
     return choice
 
 
+def choose(python: str | None, context: Context) -> Choice:
+    """The target without its torch begun. Raises UnusableTarget."""
+    return choose_target(python, context=context, doctor=sys.executable)
+
+
 class TargetSearch:
     """The target being found and its torch begun, in a thread, while the doctor loads the rest.
 

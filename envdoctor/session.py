@@ -3,7 +3,6 @@
 Prints nothing: progress is told to a listener, and what cannot be used is raised as BadInput.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +19,11 @@ from envdoctor.facts.documents import read_snapshot
 from envdoctor.facts.machine import Expectation, Limits
 from envdoctor.facts.python import Interpreter, Target
 from envdoctor.facts.torch import TorchRuntime
-from envdoctor.find_target import TargetSearch
+from envdoctor.find_target import TargetSearch, choose
 from envdoctor.findings import Severity
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugins import Check, Loaded, load_plugins
-from envdoctor.probes.choose import choose_target
 from envdoctor.probes.context import context_of
 from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
@@ -203,7 +201,7 @@ class Session:
         children = Children()
         try:
             context = context_of(children)
-            facts = choose_target(python, context=context, doctor=sys.executable).facts
+            facts = choose(python, context).facts
             target = facts[Target]
             assert isinstance(target, Observed)
             if target.value.problem is not None and python is not None:
