@@ -119,7 +119,8 @@ def _evidence(
         yield Evidence(
             label="in place of", value=library.clean_path, source="the same without LD_LIBRARY_PATH"
         )
-    for offer in library.alternatives[:_MAX_NAMES]:
+    others = [one for one in library.alternatives if one.path not in (library.path, problem.path)]
+    for offer in others[:_MAX_NAMES]:
         yield Evidence(label="also there", value=offer.path, source=offer.rule)
     if resolution.import_error and library.when in ("start", "import"):
         yield Evidence(

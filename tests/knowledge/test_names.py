@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from envdoctor.commands.errors import BadInput
 from envdoctor.commands.gpus import known_gpu, matching
+from envdoctor.errors import BadInput
 from envdoctor.knowledge import load
 
 KNOWLEDGE = load()
