@@ -83,9 +83,9 @@ class Repair(Record):
             return (packages.newer_libstdcxx(self.site),)
         if stem == "libcuda":
             return (_driver(self.site),)
-        folders = _folders_of_wheels(library)
+        folders = _folders_of_wheels(library, self._installed("torch"))
         if problem.kind == "missing" and folders:
-            return _in_one_folder(self.resolution, folders)
+            return _in_one_folder(self.resolution, self._installed("torch"))
         return (self._reinstall(library, stem),)
 
     def _reinstall(self, library: ResolvedLibrary, stem: str) -> Fix:
@@ -129,28 +129,27 @@ class Repair(Record):
         return None
 
 
-def _folders_of_wheels(library: ResolvedLibrary) -> list[str]:
+def _folders_of_wheels(library: ResolvedLibrary, torch: Distribution | None) -> list[str]:
     """Where NVIDIA's own wheel of a library lies, whole, and not in the folder that torch is in."""
-    of_torch = (path.partition("/torch/lib/") for path in library.needed_by)
-    beside = tuple(f"{folder}/" for folder, found, _ in of_torch if found)
+    beside = f"{torch.location}/" if torch else ""
     return [
         os.path.dirname(offer.path)
         for offer in library.alternatives
         if offer.owner is not None
         and (offer.owner.kind, offer.owner.intact) == ("wheel", True)
         and offer.owner.name.startswith("nvidia-")
-        and not offer.path.startswith(beside)
+        and not (beside and offer.path.startswith(beside))
     ]
 
 
-def _in_one_folder(resolution: LibraryResolution, folders: list[str]) -> tuple[Fix, ...]:
+def _in_one_folder(resolution: LibraryResolution, torch: Distribution | None) -> tuple[Fix, ...]:
     wanted = [
         folder
         for library in resolution.libraries
         if library.path is None
-        for folder in _folders_of_wheels(library)
+        for folder in _folders_of_wheels(library, torch)
     ]
-    path = ":".join(dict.fromkeys((*resolution.library_path, *(wanted or folders))))
+    path = ":".join(dict.fromkeys((*resolution.library_path, *wanted)))
     return (
         Fix(
             summary="install torch and the wheels that it requires into one site-packages: it "
