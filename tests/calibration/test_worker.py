@@ -249,7 +249,10 @@ def test_the_document_and_the_baseline(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("calibrate", "--python", "/nowhere/python"), "`/nowhere/python` cannot be used"),
+        (
+            ("calibrate", "--python", "/nowhere/python"),
+            "`/nowhere/python` (--python) cannot be examined",
+        ),
         (("calibrate", "--what-if", "RTX 9999"), "`RTX 9999` is no GPU"),
         (("calibrate", "--data", "/nowhere"), "is no folder"),
         (("calibrate", "--baseline", os.devnull), "is no file"),

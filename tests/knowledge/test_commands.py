@@ -97,7 +97,7 @@ def test_a_project_of_uv_gets_an_index_for_torch_alone() -> None:
         "#   [tool.uv.sources]",
         '#   torch = { index = "pytorch-cu126" }',
         '#   torchvision = { index = "pytorch-cu126" }',
-        "uv add --project '/home/me/my work' torch==2.14.1 torchvision==0.29.1",
+        "uv add --project /home/me/'my work' torch==2.14.1 torchvision==0.29.1",
     )
     assert not any("next sync" in change for change in best.changes), "it is entered in the project"
 
@@ -105,7 +105,7 @@ def test_a_project_of_uv_gets_an_index_for_torch_alone() -> None:
 def test_pipenv_is_made_to_let_go_of_another_build_of_the_same_version() -> None:
     best = _best("2.11", torch="2.11.0+cu128", variant="cu128", installer="pipenv", project="/p")
     assert best.commands == (
-        "'/opt/a b/bin/python' -m pip uninstall -y torch",
+        "/opt/'a b'/bin/python -m pip uninstall -y torch",
         f"PIPENV_PIPFILE=/p/Pipfile pipenv install --index {CU126} torch==2.11.0",
     )
 

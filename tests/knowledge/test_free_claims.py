@@ -118,7 +118,7 @@ def test_words_that_are_not_understood_are_named() -> None:
     found = _fit("torch 2.6 cu124 frobnicated on a Zorb")
     assert found.unread == ("frobnicated", "Zorb")
     assert not found.fits, "it cannot be told whether all of the claim is true"
-    text = render_fit("x", found)
+    text = render_fit(found)
     assert "published, as far as it was understood" in text
     assert "not understood, and not judged: frobnicated, Zorb" in text
 
@@ -152,5 +152,5 @@ def test_the_nearest_is_for_the_same_host() -> None:
 
 
 def test_sources_are_whole() -> None:
-    text = render_fit("x", _fit("torch 2.6 cu124"))
+    text = render_fit(_fit("torch 2.6 cu124"))
     assert text.count("(") == text.count(")")
