@@ -25,7 +25,8 @@ from envdoctor.calibration.runner import calibrate
 from envdoctor.calibration.target.machine import cpu_name, threads_for
 from envdoctor.facts import Observed
 from envdoctor.facts.calibration import Calibration, Settings
-from envdoctor.probes.host import read_limits
+from envdoctor.probes.context import context_of
+from envdoctor.probes.limits import read_limits
 from envdoctor.probes.run import Children
 
 PLAIN = Path(__file__).with_name("plain_loop.py")
@@ -50,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    limits = read_limits()
+    limits = read_limits(context_of(Children()))
     threads = threads_for(limits.usable_cpus)
     settings = Settings(
         devices=("cpu",),

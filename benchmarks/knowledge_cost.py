@@ -22,7 +22,16 @@ from envdoctor.knowledge.refresh import wheel_of
 from envdoctor.knowledge.remote import configured_index, files_of, metadata_of
 from envdoctor.prescribe import Machine, prescribe
 
-FILES = ("torch", "drivers", "gpus", "companions_file", "references", "systems")
+FILES = (
+    "torch",
+    "drivers",
+    "gpus",
+    "companions_file",
+    "references",
+    "systems",
+    "chips_file",
+    "libraries_file",
+)
 ROUNDS = 30
 
 
@@ -43,8 +52,8 @@ def main() -> None:
 def _prescriber(knowledge: Knowledge) -> None:
     path = Path(__file__).parents[1] / "tests/knowledge/machines.json"
     rows = json.loads(path.read_text())
-    machines = [(msgspec.convert(row["machine"], Machine), row["wish"]) for row in rows]
-    times = [_median_ms(lambda m=m, w=w: prescribe(m, knowledge, w), 5) for m, w in machines]
+    machines = [(msgspec.convert(row["machine"], Machine), row["torch"]) for row in rows]
+    times = [_median_ms(lambda m=m, t=t: prescribe(m, knowledge, t), 5) for m, t in machines]
     print(f"prescribe              {statistics.median(times):8.2f} ms, at most {max(times):.2f}")
     claim = "torch==2.6.0 cuda==12.1 cudnn==8.9"
     print(f"fits                   {_median_ms(lambda: fit(claim, knowledge)):8.2f} ms")

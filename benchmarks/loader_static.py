@@ -18,7 +18,8 @@ from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugins import load_plugins
-from envdoctor.probes.loader import decode_loader
+from envdoctor.probes.context import context_of
+from envdoctor.probes.loader import observe_libraries
 from envdoctor.probes.run import Children
 
 
@@ -43,11 +44,12 @@ def main() -> None:
     interpreter, torch = snapshot.value(Interpreter), snapshot.value(TorchBuild)
     if interpreter is None or torch is None:
         sys.exit(f"no torch can be examined at `{python}`")
+    context = context_of(Children())
     distributions, environment = snapshot.value(Distributions), snapshot.value(Environment)
-    seconds = []
+    knowledge, seconds = load(), []
     for _ in range(runs + 1):
         started = time.perf_counter()
-        decode_loader(interpreter, torch, distributions, environment)
+        observe_libraries(interpreter, torch, distributions, environment, knowledge, context)
         seconds.append(time.perf_counter() - started)
     warm = seconds[1:]
     print(

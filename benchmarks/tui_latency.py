@@ -39,20 +39,15 @@ from pathlib import Path
 from textual.events import Key
 from textual.widgets import TabbedContent, Tree
 
+from envdoctor.options import Options
+from envdoctor.output import Output
+from envdoctor.probes.context import context_of
 from envdoctor.probes.host import read_host
+from envdoctor.probes.run import Children
 from envdoctor.tui.app import DoctorApp
 from envdoctor.tui.model import LiveModel
 
-OPTIONS = {
-    "pythons": (sys.executable,),
-    "static": False,
-    "deep": False,
-    "expect": None,
-    "timeout_s": 120.0,
-    "fail_on": "error",
-    "only": (),
-    "skip": (),
-}
+OPTIONS = Options(python=sys.executable, timeout_s=120.0)
 TABS = {
     "3": "libraries",
     "4": "calibration",
@@ -183,7 +178,7 @@ def presses(app: DoctorApp) -> Iterator[tuple[str, str | None, Callable[[], bool
 
 async def first_moments(figures: dict[str, list[float]]) -> None:
     """An application from its start until its examination is over, and what was measured then."""
-    app = DoctorApp(LiveModel(OPTIONS))
+    app = DoctorApp(LiveModel(OPTIONS, Output()))
     started = time.perf_counter()
     async with app.run_test(size=(120, 40)):
         await refreshed(app, lambda: True)
@@ -195,7 +190,7 @@ async def first_moments(figures: dict[str, list[float]]) -> None:
 
 async def later_moments(figures: dict[str, list[float]], *, calibrate: bool) -> None:
     """Keys of an application that has examined, and that measures then."""
-    app = DoctorApp(LiveModel(OPTIONS))
+    app = DoctorApp(LiveModel(OPTIONS, Output()))
     async with app.run_test(size=(120, 40)):
         while not app.state.final:
             await asyncio.sleep(0.05)
@@ -262,7 +257,7 @@ def main() -> int:
         machine = {
             "date": datetime.date.today().isoformat(),
             "command": " ".join(["python", *sys.argv]),
-            "cpu": read_host().cpu_name,
+            "cpu": read_host(context_of(Children())).cpu_name,
             "cpus": os.cpu_count(),
             "load": os.getloadavg()[0],
         }

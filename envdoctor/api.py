@@ -20,11 +20,11 @@ from envdoctor.facts import (
     python,
     torch,
 )
+from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationBaseline,
     CalibrationRun,
-    ExpectedRate,
     Telemetry,
 )
 from envdoctor.facts.derived import *  # noqa: F403
@@ -58,22 +58,24 @@ from envdoctor.plugins import (
     Findings,
     Plugin,
     Probe,
-    StageResult,
     Where,
     check,
     derive,
 )
+from envdoctor.probes.context import Context
+from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.record import Record
 
 if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
     from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
-    from envdoctor.loader.dlopen import major_of, stem_of
+    from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
+    from envdoctor.loader.mapped import differences
     from envdoctor.loader.tree import describe
-    from envdoctor.loader.truth import differences, is_cuda
     from envdoctor.prescribe import Prescription, machine_of, prescribe
     from envdoctor.prescribe.commands import is_default
     from envdoctor.prescribe.companions import paired_version
@@ -86,18 +88,21 @@ if TYPE_CHECKING:
         prescribed,
         pytorch_source,
         surroundings,
+        system,
     )
+    from envdoctor.shell import command
     from envdoctor.versions import decode_cudnn
 
 _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
+    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
     "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),
-    "envdoctor.loader.dlopen": ("major_of", "stem_of"),
+    "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
+    "envdoctor.loader.mapped": ("differences",),
     "envdoctor.loader.tree": ("describe",),
-    "envdoctor.loader.truth": ("differences", "is_cuda"),
     "envdoctor.prescribe": ("Prescription", "machine_of", "prescribe"),
     "envdoctor.prescribe.commands": ("is_default",),
     "envdoctor.prescribe.companions": ("paired_version",),
@@ -110,7 +115,9 @@ _LOADED_LATER = {
         "prescribed",
         "pytorch_source",
         "surroundings",
+        "system",
     ),
+    "envdoctor.shell": ("command",),
     "envdoctor.versions": ("decode_cudnn",),
 }
 """The names that a module gives; type checkers read the imports above."""
@@ -127,6 +134,8 @@ if not TYPE_CHECKING:
 
 
 __all__ = [
+    "HIDES_EVERY_GPU",
+    "Assessment",
     "Calibration",
     "CalibrationBaseline",
     "CalibrationRun",
@@ -134,6 +143,7 @@ __all__ = [
     "Code",
     "Companions",
     "Confidence",
+    "Context",
     "Cost",
     "Derivation",
     "Evidence",
@@ -146,6 +156,8 @@ __all__ = [
     "Knowledge",
     "Known",
     "Layer",
+    "Library",
+    "LibraryCatalogue",
     "LibraryResolution",
     "Observed",
     "Offer",
@@ -163,6 +175,7 @@ __all__ = [
     "Site",
     "Snapshot",
     "Source",
+    "Stage",
     "StageResult",
     "Telemetry",
     "Topic",
@@ -170,6 +183,7 @@ __all__ = [
     "Where",
     "__version__",
     "check",
+    "command",
     "covers",
     "cudnn_serves",
     "decode_cudnn",
@@ -179,9 +193,10 @@ __all__ = [
     "doctor",
     "driver_runs",
     "driver_serves",
+    "entries_that_name",
     "figure",
+    "gpu_nodes",
     "interpreters",
-    "is_cuda",
     "is_default",
     "label",
     "machine_of",
@@ -195,6 +210,7 @@ __all__ = [
     "pytorch_source",
     "stem_of",
     "surroundings",
+    "system",
     "throughput_gain_pct",
     "time_saved_pct",
 ]

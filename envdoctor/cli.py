@@ -4,14 +4,25 @@ import importlib
 import os
 import signal
 import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from envdoctor import __version__
-from envdoctor.commands.errors import BadInput, report_error
-from envdoctor.commands.options import report_options, target_options
+from envdoctor.commands.options import (
+    FORMAT,
+    Number,
+    output_options,
+    selection_options,
+    target_options,
+)
+from envdoctor.errors import BadInput, Unwritable
+from envdoctor.formats import DIAGNOSIS, MACHINE
+from envdoctor.output import DEBUG, EXIT_USAGE, Destination, Output
 
 COMMANDS = {
     "check": "diagnose, without measuring",
@@ -20,6 +31,7 @@ COMMANDS = {
     "tui": "look around in a diagnosis, full-screen",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
+    "gpus": "list the GPUs that are known, by name",
     "prescribe": "list the torch builds that work here, with commands",
     "fits": "judge a claimed combination of versions",
     "knowledge": "show how old the built-in knowledge is",
@@ -52,8 +64,9 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="Exit codes: 0 nothing at or above --fail-on, 1 a finding, 2 bad input, "
-    "3 something could not be looked at, 130 interrupted.",
+    epilog="Exit codes: 0 nothing at or above --fail-on, 1 a finding, 2 bad input or an output "
+    "that cannot be written, 3 something could not be looked at, 4 envdoctor itself failed "
+    f"({DEBUG}=1 shows where), 130 interrupted, 143 terminated.",
 )
 @click.version_option(__version__, prog_name="envdoctor", message="%(prog)s %(version)s")
 @target_options
@@ -61,13 +74,14 @@ class LazyGroup(click.Group):
 @click.option(
     "--budget",
     "budget_s",
-    type=click.FloatRange(min=1.0),
+    type=Number(min=1.0),
     metavar="SECONDS",
     help="Time for the measurement: of the CPU in all, of a GPU for each precision.",
 )
-@report_options
+@selection_options
+@output_options(DIAGNOSIS)
 @click.pass_context
-def cli(ctx: click.Context, /, **options: Any) -> None:
+def cli(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
     """Find out why PyTorch and CUDA do not work here, and whether they are as fast as they should.
 
     Without a command: diagnose this machine, then measure a short ResNet-50 training step.
@@ -83,7 +97,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     if ctx.invoked_subcommand is None:
         from envdoctor.commands.everything import everything
 
-        ctx.exit(everything(**options))
+        ctx.exit(everything(output, to, **options))
 
 
 def _refuse_lost_options(ctx: click.Context) -> None:
@@ -96,29 +110,95 @@ def _refuse_lost_options(ctx: click.Context) -> None:
             raise click.UsageError(f"`{option}` stands before `{command}`; put it behind", ctx)
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Terminated(BaseException):
+    """A signal that ends the program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated(number)
+
+
 def main() -> None:
     """The entry point. Ends the process with the documented exit code, never with a traceback."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    output = Output(machine=_asks_for_a_machine(sys.argv[1:]))
+    threading.excepthook = output.thread_failed
+    code = _exit_code(output)
+    # Nothing is left to be told: whatever ends the process now may do so at once.
+    for number in (signal.SIGINT, *_ENDING):
+        signal.signal(number, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def _exit_code(output: Output) -> int:
     try:
-        code = cli.main(prog_name="envdoctor", standalone_mode=False)
+        for number in _ENDING:
+            signal.signal(number, _terminate)
+        return _run(output)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("envdoctor: interrupted", err=True)
-        code = 130
+        return output.fail("interrupted", 128 + signal.SIGINT)
+    except Terminated as end:
+        return output.fail(f"ended by {end}", 128 + end.number)
     except click.ClickException as error:
-        code = report_error(error.format_message(), _context_hint(error))
-    except BadInput as error:
-        code = report_error(str(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    sys.exit(code if isinstance(code, int) else 0)
+        output.machine |= _always_for_machines(error)
+        return output.fail(_usage(error), EXIT_USAGE)
+    except (BadInput, Unwritable) as error:
+        return output.fail(str(error), EXIT_USAGE)
+    except BaseException as error:
+        # Also what a plugin raises to end the program, as SystemExit(0).
+        return output.own_fault(error)
 
 
-def _context_hint(error: click.ClickException) -> str:
+def _run(output: Output) -> int:
+    """Not by `cli.main`, which takes EOFError and broken pipes of any kind for its own."""
+    if f"_{cli.name}_COMPLETE".upper() in os.environ:
+        cli.main(prog_name="envdoctor")
+    _refuse_a_folder_that_is_gone()
+    with output.alone():
+        try:
+            with cli.make_context("envdoctor", sys.argv[1:], obj=output) as context:
+                cli.invoke(context)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+    return 0
+
+
+def _asks_for_a_machine(words: Sequence[str]) -> bool:
+    """Whether errors are documents, before the options are understood; `to` is right later."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return any(
+        word == "--json"
+        or word.removeprefix("--format=") in MACHINE
+        or (word == "--format" and value in MACHINE)
+        for word, value in pairs
+    )
+
+
+def _always_for_machines(error: click.ClickException) -> bool:
+    """Whether the command whose options are refused has no other format."""
     context = getattr(error, "ctx", None)
-    return f"see `{context.command_path} --help`" if context is not None else ""
+    parameters = context.command.params if context is not None else ()
+    choices = [one.type.choices for one in parameters if one.name == FORMAT]
+    return any(MACHINE.issuperset(one) for one in choices)
 
 
-def _leave(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+def _refuse_a_folder_that_is_gone() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise BadInput(
+            f"the current folder is gone ({error.strerror}); `cd` to another one"
+        ) from error
+
+
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    return message[:1].lower() + message[1:] + hint

@@ -1,63 +1,34 @@
 """Schedules the probes, tells their progress, and builds the snapshot."""
 
-import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.machine import Expectation
 from envdoctor.facts.python import Interpreter
+from envdoctor.find_target import find_target
 from envdoctor.options import Options
-from envdoctor.plugins import Loaded, Probe, StageResult, Where
-from envdoctor.probes.choose import choose_target
+from envdoctor.plugins import Loaded, Probe, Provided, Where
+from envdoctor.probes.choose import Choice
+from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
-from envdoctor.probes.staging import run_stages
-from envdoctor.probes.torch_stages import ISOLATED_IMPORT
+from envdoctor.probes.stage import StageResult
+from envdoctor.probes.staging import StageRun, run_stages
 from envdoctor.signature import Missing, arguments_for
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeEvent:
-    """Progress of one probe. `state`: started, finished, unknown."""
-
-    probe: str
-    state: str
-    seconds: float = 0.0
-    detail: str = ""
-    slow_because: str = ""
-
-
-OnEvent = Callable[[ProbeEvent], None]
 OnSnapshot = Callable[[Snapshot], None]
-Facts = Mapping[type[Fact], Known]
 
 _ISOLATED_LIMIT_S = 30.0
-_MARGIN_S = 1.0
-_IMPORT_SHARE = 0.7
-"""Of the time that is left, so that a hanging import leaves some for a second look."""
-_STATES_OF_STAGES = {"begin": "started", "end": "finished"}
+_LEAST_S = 1.0
+"""A second import with less time than this would tell nothing."""
 
-
-def find_target(
-    options: Options, children: Children, on_event: OnEvent = lambda event: None
-) -> Facts:
-    """Which interpreter is examined; no plugin is needed to say, so it can be asked meanwhile."""
-    on_event(ProbeEvent(probe="target", state="started"))
-    facts = choose_target(
-        options.python,
-        children=children,
-        env=options.env,
-        cwd=os.getcwd(),
-        doctor=sys.executable,
-        static=options.static,
-    )
-    on_event(ProbeEvent(probe="target", state="finished"))
-    return facts
+_TARGET = "torch"
+"""What the run of the target's stages is called among the probes."""
 
 
 def collect(
@@ -66,29 +37,35 @@ def collect(
     *,
     children: Children,
     services: Mapping[type, object],
+    context: Context | None = None,
     on_event: OnEvent = lambda event: None,
     on_snapshot: OnSnapshot = lambda snapshot: None,
-    target: Facts | None = None,
+    target: Choice | None = None,
 ) -> Snapshot:
     """Examine the machine and the target. Every fact is observed, or Unknown with its reason.
 
-    `on_snapshot` is called with what is known so far whenever a probe has ended; `target` are the
-    facts of `find_target`, where they are known already.
+    `on_snapshot` is called with what is known so far whenever a probe has ended; `target` is what
+    `find_target` gave, where the target's child was started before. Raises UnusableTarget.
 
     On KeyboardInterrupt the caller ends the children; the same on every other exception.
     """
-    deadline = time.monotonic() + options.timeout_s
-    facts = find_target(options, children, on_event) if target is None else target
-    snapshot = Snapshot(facts).with_facts({Expectation: _expectation(options)})
+    context = context or context_of(children)
+    stages = [stage for probe in loaded.probes for stage in probe.stages]
+    target = target or find_target(options, context, on_event, stages)
+    if target.stages is not None:
+        target.stages.ask(stages)
+        target.stages.complete()
     run = _Run(
         options=options,
         probes=loaded.probes,
         children=children,
-        services={**services, Children: children, Options: options},
+        context=context,
+        services={**services, Context: context, Options: options},
         on_event=on_event,
         on_snapshot=on_snapshot,
-        snapshot=snapshot,
-        deadline=deadline,
+        snapshot=Snapshot(target.facts).with_facts({Expectation: _expectation(options)}),
+        stages=target.stages,
+        deadline=target.deadline,
     )
     return run.to_the_end()
 
@@ -98,6 +75,16 @@ def _expectation(options: Options) -> Observed[Expectation]:
     return Observed(value=Expectation(device=options.expect, evidence=evidence), source="the user")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Running:
+    """A probe at work, or the run of the target's stages: what it gives, and until when."""
+
+    name: str
+    provides: Sequence[type[Fact]]
+    limit: float
+    decode_so_far: Callable[[], Provided] | None = None
+
+
 @dataclass(kw_only=True)
 class _Run:
     """One examination: probes run in daemon threads as soon as the facts they need are settled."""
@@ -105,38 +92,51 @@ class _Run:
     options: Options
     probes: Sequence[Probe]
     children: Children
+    context: Context
     services: Mapping[type, object]
     on_event: OnEvent
     on_snapshot: OnSnapshot
     snapshot: Snapshot
+    stages: StageRun | None
     deadline: float
-    done: "queue.Queue[tuple[str, Facts, float]]" = field(default_factory=queue.Queue)
-    running: dict[str, tuple[Sequence[type[Fact]], float]] = field(default_factory=dict)
+    done: "queue.Queue[tuple[_Running, Provided, float]]" = field(default_factory=queue.Queue)
+    running: set[_Running] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.waiting = [probe for probe in self.probes if probe.where is Where.HOST]
         self.target_probes = [probe for probe in self.probes if probe.where is Where.TARGET]
+        self.owners: dict[type[Fact], Probe] = {}
+        for probe in self.probes:
+            for kind in probe.provides:
+                self.owners.setdefault(kind, probe)
 
     def to_the_end(self) -> Snapshot:
         self._start_target()
         self._start_ready()
         while self.running:
             try:
-                name, facts, seconds = self.done.get(timeout=self._patience())
+                one, facts, seconds = self.done.get(timeout=self._patience())
             except queue.Empty:
                 self._give_up_on_late_ones()
             else:
-                self._settle(name, facts, seconds)
+                self._settle(one, facts, seconds)
             self._start_ready()
+        self._settle_waiting(Reason.NOT_OBSERVED, "its needs wait for each other")
         return self.snapshot
 
     def _patience(self) -> float:
-        earliest = min(limit for _, limit in self.running.values())
+        earliest = min(one.limit for one in self.running)
         return max(0.0, min(earliest, self.deadline) - time.monotonic())
 
-    def _settle(self, name: str, facts: Facts, seconds: float) -> None:
-        if self.running.pop(name, None) is None:
+    # --- results ---
+
+    def _settle(self, one: _Running, facts: Provided, seconds: float = 0.0) -> None:
+        if one not in self.running:
             return
+        self.running.discard(one)
+        self._tell(one.name, facts, seconds)
+
+    def _tell(self, name: str, facts: Provided, seconds: float = 0.0) -> None:
         self.snapshot = self.snapshot.with_facts(facts)
         unknown = next((fact for fact in facts.values() if isinstance(fact, Unknown)), None)
         state, detail = ("unknown", unknown.detail) if unknown else ("finished", "")
@@ -145,129 +145,142 @@ class _Run:
 
     def _give_up_on_late_ones(self) -> None:
         now = time.monotonic()
-        for name, (provides, limit) in list(self.running.items()):
-            if now < min(limit, self.deadline):
-                continue
-            late = Unknown(reason=Reason.TIMED_OUT, detail=f"{name}: no answer in time")
-            self._settle(name, dict.fromkeys(provides, late), 0.0)
+        for one in [one for one in self.running if now >= min(one.limit, self.deadline)]:
+            late = Unknown(reason=Reason.TIMED_OUT, detail=f"{one.name}: no answer in time")
+            facts: Provided = dict.fromkeys(one.provides, late)
+            self._settle(one, one.decode_so_far() if one.decode_so_far else facts)
         if now >= self.deadline:
             self.children.kill_all()
-            self.waiting = []
+            self._settle_waiting(Reason.TIMED_OUT, "time ran out before it was looked at")
+
+    def _settle_waiting(self, reason: Reason, detail: str) -> None:
+        for probe in self.waiting:
+            self._tell(probe.name, self._all_unknown(probe, Unknown(reason=reason, detail=detail)))
+        self.waiting = []
+
+    def _own_kinds(self, probe: Probe) -> list[type[Fact]]:
+        """What a probe provides and no probe before it does."""
+        return [kind for kind in probe.provides if self.owners[kind] is probe]
+
+    def _all_unknown(self, probe: Probe, unknown: Unknown) -> Provided:
+        return dict.fromkeys(self._own_kinds(probe), unknown)
+
+    def _given(self, probe: Probe, give: Callable[[], Provided]) -> Provided:
+        """What a probe gives of its own facts. If it raises, these are unknown and no others."""
+        try:
+            facts = give()
+            left_out = Unknown(reason=Reason.NOT_OBSERVED, detail=f"{probe.name} did not give it")
+            return {kind: facts.get(kind, left_out) for kind in self._own_kinds(probe)}
+        except (Exception, SystemExit) as error:
+            detail = f"{probe.name}: {type(error).__name__}: {error}"
+            return self._all_unknown(probe, Unknown(reason=Reason.CRASHED, detail=detail))
+
+    # --- the machine ---
 
     def _start_ready(self) -> None:
-        pending = {kind for provides, _ in self.running.values() for kind in provides}
-        pending |= {kind for probe in self.waiting for kind in probe.provides}
-        for probe in list(self.waiting):
-            if any(need.kind in pending - set(probe.provides) for need in probe.needs):
-                continue
+        while (probe := self._next_ready()) is not None:
             self.waiting.remove(probe)
-            self._start_host(probe)
+            settled = self._start_host(probe)
+            if settled is not None:
+                self.snapshot = self.snapshot.with_facts(self._all_unknown(probe, settled))
 
-    def _start_host(self, probe: Probe) -> None:
+    def _next_ready(self) -> Probe | None:
+        """A probe whose needs are settled: none of those that run or wait will give them."""
+        running = {kind for one in self.running for kind in one.provides}
+        for probe in self.waiting:
+            others = {kind for one in self.waiting if one is not probe for kind in one.provides}
+            if not any(need.kind in running | others for need in probe.needs):
+                return probe
+        return None
+
+    def _start_host(self, probe: Probe) -> Unknown | None:
+        """Start a probe, or say why it cannot be."""
         if self.options.static and not probe.static:
-            off = Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
-            self.snapshot = self.snapshot.with_facts(dict.fromkeys(probe.provides, off))
-            return
-        arguments = arguments_for(probe.needs, self.snapshot, self.services)
+            return Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
+        try:
+            arguments = arguments_for(probe.needs, self.snapshot, self.services)
+        except LookupError as error:
+            detail = f"{probe.name} asks for {error}, which no probe is given"
+            return Unknown(reason=Reason.CRASHED, detail=detail)
         if isinstance(arguments, Missing):
-            unknown = Unknown(reason=arguments.unknown.reason, detail=arguments.unknown.detail)
-            self.snapshot = self.snapshot.with_facts(dict.fromkeys(probe.provides, unknown))
-            return
-        limit = time.monotonic() + probe.timeout_s
-        self._spawn(
-            probe.name, probe.provides, limit, probe.slow_because, _reader(probe, arguments)
+            return arguments.unknown
+        observe = probe.observe
+        assert observe is not None
+        running = _Running(
+            name=probe.name,
+            provides=self._own_kinds(probe),
+            limit=time.monotonic() + probe.timeout_s,
         )
-
-    def _start_target(self) -> None:
-        if not self.target_probes:
-            return
-        provides = [kind for probe in self.target_probes for kind in probe.provides]
-        interpreter = self.snapshot.get(Interpreter)
-        if self.options.static or isinstance(interpreter, Unknown):
-            unknown = (
-                interpreter
-                if isinstance(interpreter, Unknown)
-                else Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
-            )
-            self.snapshot = self.snapshot.with_facts(dict.fromkeys(provides, unknown))
-            return
-        limits = [probe.timeout_s for probe in self.target_probes]
-        limit = time.monotonic() + sum(limits) + _ISOLATED_LIMIT_S + 20.0
-        slow = next((probe.slow_because for probe in self.target_probes), "")
-        self._spawn("torch", provides, limit, slow, self._examine_torch)
+        self._spawn(
+            running,
+            lambda: self._given(probe, lambda: observe(**arguments)),
+            slow_because=probe.slow_because,
+        )
+        return None
 
     def _spawn(
-        self,
-        name: str,
-        provides: Sequence[type[Fact]],
-        limit: float,
-        slow_because: str,
-        work: Callable[[], Facts],
+        self, running: _Running, work: Callable[[], Provided], *, slow_because: str = ""
     ) -> None:
-        self.running[name] = (provides, limit)
-        self.on_event(ProbeEvent(probe=name, state="started", slow_because=slow_because))
+        self.running.add(running)
+        self.on_event(ProbeEvent(probe=running.name, state="started", slow_because=slow_because))
 
         def body() -> None:
             started = time.monotonic()
             try:
                 facts = work()
-            except Exception as error:
-                text = f"{name}: {type(error).__name__}: {error}"
-                facts = dict.fromkeys(provides, Unknown(reason=Reason.CRASHED, detail=text))
-            self.done.put((name, facts, time.monotonic() - started))
+            except BaseException as error:
+                detail = f"{running.name}: {type(error).__name__}: {error}"
+                crashed = Unknown(reason=Reason.CRASHED, detail=detail)
+                facts = dict.fromkeys(running.provides, crashed)
+            self.done.put((running, facts, time.monotonic() - started))
 
-        threading.Thread(target=body, name=f"probe {name}", daemon=True).start()
+        threading.Thread(target=body, name=f"probe {running.name}", daemon=True).start()
 
-    def _examine_torch(self) -> Facts:
-        interpreter = self.snapshot.value(Interpreter)
-        assert interpreter is not None
-        limits = self._stage_limits()
+    # --- the target ---
 
-        def on_stage(stage: str, event: str, detail: str) -> None:
-            probe = next((one for one in self.target_probes if stage in one.stages), None)
-            if probe is not None:
-                state = _STATES_OF_STAGES.get(event, "unknown")
-                slow = probe.slow_because
-                self.on_event(
-                    ProbeEvent(probe=probe.name, state=state, detail=detail, slow_because=slow)
-                )
-
-        python = interpreter.executable
-        results = run_stages(
-            python, list(limits), children=self.children, timeout_s=limits, on_stage=on_stage
+    def _start_target(self) -> None:
+        interpreter = self.snapshot.get(Interpreter)
+        if isinstance(interpreter, Unknown) or self.stages is None:
+            why = Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
+            why = interpreter if isinstance(interpreter, Unknown) else why
+            for probe in self.target_probes:
+                self.snapshot = self.snapshot.with_facts(self._all_unknown(probe, why))
+            return
+        if not self.target_probes:
+            return
+        stages, value = self.stages, interpreter.value
+        running = _Running(
+            name=_TARGET,
+            provides=[kind for probe in self.target_probes for kind in self._own_kinds(probe)],
+            limit=self.deadline,
+            decode_so_far=lambda: self._decoded_so_far(stages),
         )
-        limit_s = min(_ISOLATED_LIMIT_S, self.deadline - _MARGIN_S - time.monotonic())
-        if _is_surprising(results["import"], interpreter) and limit_s > 0:
-            isolated = run_stages(
-                python,
-                ["import"],
-                children=self.children,
-                timeout_s={"import": limit_s},
-                flags=("-I",),
-            )
-            results[ISOLATED_IMPORT] = isolated["import"]
+        self._spawn(running, lambda: self._examine_target(stages, value))
+
+    def _examine_target(self, stages: StageRun, interpreter: Interpreter) -> Provided:
+        results = stages.results()
+        for stage in [stage for probe in self.target_probes for stage in probe.stages]:
+            result = results[stage.name]
+            deadline = min(self.deadline, time.monotonic() + _ISOLATED_LIMIT_S)
+            if stage.isolate(result, interpreter) and deadline - time.monotonic() > _LEAST_S:
+                again = run_stages(
+                    stages.python,
+                    [replace(stage, needs=())],
+                    run=self.context.run,
+                    flags=("-I",),
+                    deadline=deadline,
+                )
+                results[stage.name] = replace(result, isolated=again[stage.name])
+        return self._decoded(results)
+
+    def _decoded_so_far(self, stages: StageRun) -> Provided:
+        stages.stop()
+        return self._decoded(stages.so_far())
+
+    def _decoded(self, results: Mapping[str, StageResult]) -> Provided:
         facts: dict[type[Fact], Known] = {}
         for probe in self.target_probes:
-            facts.update(probe.decode(results))
+            decode = probe.decode
+            assert decode is not None
+            facts.update(self._given(probe, partial(decode, results)))
         return facts
-
-    def _stage_limits(self) -> dict[str, float]:
-        """The limits of the target's stages, so that one that hangs is named before time is up."""
-        share_s = _IMPORT_SHARE * (self.deadline - time.monotonic())
-        return {
-            stage: min(probe.timeout_s, max(share_s, _MARGIN_S))
-            for probe in self.target_probes
-            for stage in probe.stages
-        }
-
-
-def _reader(probe: Probe, arguments: Mapping[str, Any]) -> Callable[[], Facts]:
-    return lambda: probe.decode(**arguments)
-
-
-def _is_surprising(imported: StageResult, interpreter: Interpreter) -> bool:
-    """Whether a second import, isolated from the user's surroundings, can tell more."""
-    if imported.state != "ok" or imported.data.get("shadowed"):
-        return True
-    file = imported.data.get("file") or ""
-    return not any(file.startswith(folder + os.sep) for folder in interpreter.site_packages)

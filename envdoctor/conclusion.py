@@ -1,13 +1,14 @@
 """From findings and outcomes to the answer: what weighs how much, and what is the cause. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from envdoctor.facts import Reason
-from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict, in_words
-from envdoctor.outcomes import IMPORT_TORCH, Outcome
+from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict
+from envdoctor.outcomes import IMPORT_TORCH, Outcome, in_words
 
 
 def conclude(
@@ -27,13 +28,14 @@ def merge(found: Iterable[Finding], codes: Mapping[str, Code]) -> tuple[Finding,
         data = msgspec.json.encode(finding.data, enc_hook=str, order="deterministic")
         key = finding.code, finding.severity, finding.confidence, data
         groups.setdefault(key, []).append(finding)
-    return tuple(_merged(group, codes.get(group[0].code)) for group in groups.values())
+    return tuple(one for group in groups.values() for one in _merged(group, codes))
 
 
-def _merged(group: list[Finding], code: Code | None) -> Finding:
+def _merged(group: list[Finding], codes: Mapping[str, Code]) -> tuple[Finding, ...]:
     first = group[0]
+    code = codes.get(first.code)
     if len(group) == 1 or code is None:
-        return first
+        return tuple(group)
 
     def all_of(field: str) -> tuple[Any, ...]:
         seen: list[Any] = []
@@ -42,7 +44,7 @@ def _merged(group: list[Finding], code: Code | None) -> Finding:
                 seen.append(one)
         return tuple(seen)
 
-    return code.finding(
+    one = code.finding(
         subjects=all_of("subjects"),
         breaks=all_of("breaks"),
         severity=first.severity,
@@ -52,6 +54,7 @@ def _merged(group: list[Finding], code: Code | None) -> Finding:
         notes=all_of("notes"),
         **first.data,
     )
+    return (one,)
 
 
 _OF_ANY_MACHINE = (Layer.INTERPRETER, Layer.FILES, Layer.LIBRARIES, Layer.BUILD, Layer.IMPORT)
@@ -59,7 +62,7 @@ _OF_ANY_MACHINE = (Layer.INTERPRETER, Layer.FILES, Layer.LIBRARIES, Layer.BUILD,
 
 
 def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
-    """The finding, no louder than the outcomes that it breaks allow.
+    """The finding, no louder than the outcomes that it breaks allow, and with these by name.
 
     An error stays one only where an outcome that is wanted fails or could not be seen. One that
     breaks no outcome by its code (a plugin's own) is left as it is.
@@ -67,12 +70,17 @@ def weigh(finding: Finding, outcomes: tuple[Outcome, ...]) -> Finding:
     if not finding.breaks:
         return finding
     broken = [outcome for outcome in outcomes if outcome.broken_by(finding)]
+    if broken:
+        finding = msgspec.structs.replace(finding, breaks=tuple(one.id for one in broken))
     if any(one.wanted in ("yes", "unknown") and one.state != "works" for one in broken):
         return finding
+    if any(one.state == "fails" for one in broken):
+        return _at_most(finding, Severity.WARNING, "")
     working = [one for one in broken if one.state == "works"]
     if working:
-        seen = ", ".join(outcome_in_words(one) for one in working)
-        return _at_most(finding, Severity.WARNING, f"it works all the same: {seen}")
+        # What was judged by its signs alone is no warning either where the thing itself was seen.
+        quiet = Severity.INFO if finding.severity is Severity.ERROR else finding.severity
+        return _at_most(finding, quiet, f"seen to work all the same: {in_words(*working)}")
     if any(one.wanted == "elsewhere" for one in broken):
         portable = finding.layer in _OF_ANY_MACHINE
         sure = finding.confidence is Confidence.CERTAIN
@@ -92,13 +100,6 @@ def _at_most(finding: Finding, most: Severity, note: str) -> Finding:
         return finding
     notes = (*finding.notes, *((note,) if note else ()))
     return msgspec.structs.replace(finding, severity=most, notes=notes)
-
-
-def outcome_in_words(outcome: Outcome) -> str:
-    """`import torch`, `computing on GPU 0`, `compile`."""
-    if outcome.action == "compute":
-        return f"computing on {in_words((outcome.subject,)).replace('cpu', 'the CPU')}"
-    return f"{outcome.action} {outcome.subject}".strip()
 
 
 def _predicted(outcome: Outcome, findings: tuple[Finding, ...]) -> Outcome:
@@ -141,17 +142,13 @@ def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, .
     """
     pool = tuple(findings)
     explains = {code.id: frozenset(code.explains) for code in codes}
-    causes: dict[int, Finding] = {}
-    for finding in pool:
-        root = _root(finding, pool, explains)
-        # Two codes that explain each other (of two plugins, say): the later one is the root.
-        causes[id(finding)] = finding if causes.get(id(root)) is finding else root
+    causes = {id(finding): _cause(finding, pool, explains) for finding in pool}
     groups: dict[int, list[Finding]] = {}
     for finding in pool:
-        root = causes[id(finding)]
+        root = _root(finding, causes)
         if root is not finding:
             groups.setdefault(id(root), []).append(_because(finding, root))
-    roots = [finding for finding in pool if causes[id(finding)] is finding]
+    roots = [finding for finding in pool if _root(finding, causes) is finding]
     roots.sort(key=lambda finding: _order(finding, len(groups.get(id(finding), ()))))
     ranked: list[Finding] = []
     for root in roots:
@@ -160,41 +157,53 @@ def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, .
     return tuple(ranked)
 
 
-def _root(
-    finding: Finding, pool: tuple[Finding, ...], explains: Mapping[str, frozenset[str]]
-) -> Finding:
-    current, seen = finding, [finding]
-    while True:
-        causes = [
-            other
-            for other in pool
-            if not any(other is one for one in seen)
-            and other.severity.rank >= finding.severity.rank
-            and _is_cause(other, current, explains)
-        ]
-        if not causes:
-            return current
-        current = min(causes, key=lambda other: (other.layer.height, _order(other, 0)))
-        seen.append(current)
+def _cause(
+    effect: Finding, pool: tuple[Finding, ...], explains: Mapping[str, frozenset[str]]
+) -> Finding | None:
+    """The lowest of the findings that this one is a consequence of."""
+    causes = (
+        other
+        for other in pool
+        if other is not effect
+        and other.severity.rank >= effect.severity.rank
+        and _is_cause(other, effect, explains)
+    )
+    return min(causes, key=lambda other: (other.layer.height, _order(other, 0)), default=None)
+
+
+def _root(finding: Finding, causes: Mapping[int, Finding | None]) -> Finding:
+    """The end of the way from cause to cause; of codes that explain each other (of two plugins,
+    say) the first in the order of findings."""
+    way = [finding]
+    while (cause := causes[id(way[-1])]) is not None:
+        circle = next((way[place:] for place, one in enumerate(way) if one is cause), None)
+        if circle is not None:
+            return min(circle, key=lambda one: _order(one, 0))
+        way.append(cause)
+    return way[-1]
 
 
 def _is_cause(cause: Finding, effect: Finding, explains: Mapping[str, frozenset[str]]) -> bool:
     if effect.code in explains.get(cause.code, frozenset()):
         return _about_the_same(cause, effect)
+    if cause.code in explains.get(effect.code, frozenset()):
+        return False
     lower = cause.layer.height < effect.layer.height
     return lower and bool(effect.breaks) and all(_breaks(cause, one) for one in effect.breaks)
 
 
 def _breaks(cause: Finding, outcome: str) -> bool:
     """Whether a finding breaks an outcome, or the import that everything rests on."""
-    return any(
-        outcome == one or outcome.startswith(f"{one}:") or one == IMPORT_TORCH
-        for one in cause.breaks
-    )
+    # Where torch imports all the same, what is said of its import is a warning.
+    if IMPORT_TORCH in cause.breaks and cause.severity is Severity.ERROR:
+        return True
+    return any(outcome == one or outcome.startswith(f"{one}:") for one in cause.breaks)
 
 
 def _about_the_same(cause: Finding, effect: Finding) -> bool:
     """Whether nothing says that the two are about different outcomes or devices."""
+    if IMPORT_TORCH in cause.breaks:
+        return True
     if cause.breaks and effect.breaks:
         return all(_breaks(cause, one) for one in effect.breaks)
     kinds = {one.partition(":")[0] for one in cause.subjects if ":" in one}
@@ -204,8 +213,15 @@ def _about_the_same(cause: Finding, effect: Finding) -> bool:
     return not {_device(one) for one in cause.subjects}.isdisjoint(map(_device, effect.subjects))
 
 
+_DEVICE = re.compile(
+    r"gpu:[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]|gpu:cuda:\d+|[^:]*(:[^:]*)?"
+)
+"""The device in a subject: `gpu:0`, `gpu:0000:07:00.0`, `gpu:cuda:1`, the `cuda:0` of a run."""
+
+
 def _device(subject: str) -> str:
-    return ":".join(subject.split(":")[:2])
+    found = _DEVICE.match(subject)
+    return found[0] if found else subject
 
 
 def _order(finding: Finding, consequences: int) -> tuple[int, int, int, int, str, tuple[str, ...]]:

@@ -1,19 +1,29 @@
-"""From a snapshot to a report: derive, check, rank, judge. The same for live and recorded facts."""
+"""From a snapshot to a document: derive, check, rank, judge. The same live and recorded."""
 
 from collections.abc import Callable, Mapping
 
 from envdoctor.clock import now_utc
 from envdoctor.conclusion import conclude, verdict_of
-from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.derived import derivations_of
 from envdoctor.engine import CheckRun, derive_facts, failure_findings, run_checks
-from envdoctor.facts import Snapshot
+from envdoctor.facts import Snapshot, Unknown
+from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
-from envdoctor.findings import Severity, exit_code_of
+from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, exit_code_of
 from envdoctor.outcomes import outcomes_of
 from envdoctor.plugins import Check, Loaded
-from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
+from envdoctor.report import (
+    AS_USUAL,
+    CalibrationReport,
+    CheckRecord,
+    ExaminedTarget,
+    Report,
+    Selection,
+    host_of,
+    stack_of,
+)
 from envdoctor.symptoms import CORE_CODES, symptoms_of
 
 
@@ -22,13 +32,13 @@ def diagnose(
     loaded: Loaded,
     services: Mapping[type, object],
     *,
-    fail_on: Severity = Severity.ERROR,
+    selection: Selection = AS_USUAL,
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
 ) -> Report:
-    """Run all checks over a snapshot and judge by the outcomes; `fail_on` changes only the exit
-    code."""
-    snapshot = derive_facts((*CORE_DERIVATIONS, *loaded.derivations), snapshot, services)
+    """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
+    report what the user asked for, and its `fail_on` changes only the exit code."""
+    snapshot = derive_facts(derivations_of(loaded), snapshot, services)
     runs = run_checks(loaded.checks, snapshot, services, wanted)
     outcomes = outcomes_of(snapshot)
     found = [finding for run in runs for finding in run.findings]
@@ -38,16 +48,43 @@ def diagnose(
     verdict = verdict_of(findings, outcomes, narrowed=narrowed)
     return Report(
         created_at=created_at or now_utc(),
+        host=host_of(snapshot),
+        selection=selection,
         target=_target(snapshot),
         stack=stack_of(snapshot),
         verdict=verdict,
-        exit_code=exit_code_of(findings, verdict, fail_on=fail_on),
+        exit_code=exit_code_of(findings, verdict, fail_on=selection.fail_on),
         outcomes=outcomes,
         findings=findings,
         checks=tuple(_record(run) for run in runs),
         calibration=snapshot.value(Calibration),
+        assessment=snapshot.value(Assessment),
         facts=facts_to_builtins(snapshot),
     )
+
+
+def diagnose_calibration(
+    snapshot: Snapshot, loaded: Loaded, services: Mapping[type, object]
+) -> CalibrationReport:
+    """The document for facts that hold a Calibration, known or not."""
+    report = diagnose(snapshot, loaded, services, wanted=lambda check: check.topic == "speed")
+    fact = snapshot.get(Calibration)
+    problem = f"{fact.reason.value}: {fact.detail}" if isinstance(fact, Unknown) else ""
+    return CalibrationReport(
+        created_at=report.created_at,
+        target=report.target,
+        exit_code=_exit_code_of_calibration(report.calibration),
+        calibration=report.calibration,
+        assessment=report.assessment,
+        problem=problem,
+        findings=tuple(one for one in report.findings if one.topic == "speed"),
+    )
+
+
+def _exit_code_of_calibration(calibration: Calibration | None) -> int:
+    if calibration is None:
+        return EXIT_INCOMPLETE
+    return EXIT_INTERRUPTED if calibration.interrupted else EXIT_OK
 
 
 def _target(snapshot: Snapshot) -> ExaminedTarget | None:

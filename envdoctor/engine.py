@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
-from envdoctor.facts import Known, Observed, Reason, Snapshot, Unknown
+from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.findings import (
     Code,
     Evidence,
@@ -61,27 +61,44 @@ def derive_facts(
 ) -> Snapshot:
     """The snapshot with the derived facts, each after those it needs; none is kept as recorded."""
     by_kind = {step.provides: step for step in steps}
-    order = TopologicalSorter(
-        {kind: {need.kind for need in step.needs} for kind, step in by_kind.items()}
-    ).static_order()
-    for step in (by_kind[kind] for kind in order if kind in by_kind):
-        snapshot = snapshot.with_facts({step.provides: _derived(step, snapshot, services)})
+    circle = _circle(by_kind)
+    while circle:
+        names = ", ".join(sorted(by_kind.pop(kind).name for kind in circle))
+        why = Unknown(reason=Reason.CRASHED, detail=f"{names} need each other")
+        snapshot = snapshot.with_facts(dict.fromkeys(circle, why))
+        circle = _circle(by_kind)
+    for kind in _order(by_kind).static_order():
+        if kind in by_kind:
+            snapshot = snapshot.with_facts({kind: _derived(by_kind[kind], snapshot, services)})
     return snapshot
 
 
-def _derived(step: Derivation, snapshot: Snapshot, services: Mapping[type, object]) -> Known:
-    arguments = arguments_for(step.needs, snapshot, services)
-    if isinstance(arguments, Missing):
-        return Unknown(
-            reason=arguments.unknown.reason,
-            detail=f"needs {arguments.kind}: {arguments.unknown.detail}",
-        )
+def _order(by_kind: Mapping[type[Fact], Derivation]) -> TopologicalSorter[type[Fact]]:
+    return TopologicalSorter(
+        {kind: {need.kind for need in step.needs} for kind, step in by_kind.items()}
+    )
+
+
+def _circle(by_kind: Mapping[type[Fact], Derivation]) -> frozenset[type[Fact]]:
+    """Derived facts that need each other (of two plugins, say); empty where there are none."""
     try:
+        _order(by_kind).prepare()
+    except CycleError as error:
+        return frozenset(error.args[1])
+    return frozenset()
+
+
+def _derived(step: Derivation, snapshot: Snapshot, services: Mapping[type, object]) -> Known:
+    try:
+        arguments = arguments_for(step.needs, snapshot, services)
+        if isinstance(arguments, Missing):
+            unknown = arguments.unknown
+            detail = f"needs {arguments.kind}: {unknown.detail}"
+            return Unknown(reason=unknown.reason, detail=detail)
         value = step.fn(**arguments)
     except Exception as error:
-        return Unknown(
-            reason=Reason.CRASHED, detail=f"{step.name}: {type(error).__name__}: {error}"
-        )
+        text = f"{step.name}: {type(error).__name__}: {error}"
+        return Unknown(reason=Reason.CRASHED, detail=text)
     if value is None:
         return Unknown(reason=Reason.NOT_APPLICABLE, detail=f"{step.name} does not apply here")
     return Observed(value=value, source=f"derived by {step.name}")
@@ -103,13 +120,11 @@ def run_checks(
 
 
 def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> CheckRun:
-    arguments = arguments_for(check.needs, snapshot, services)
-    if isinstance(arguments, Missing):
-        unknown = arguments.unknown
-        reason = f"{arguments.kind} is unknown ({unknown.reason.value}): {unknown.detail}"
-        return _record(check, status="skipped", reason=reason, unknown=unknown.reason)
     started = time.perf_counter()
     try:
+        arguments = arguments_for(check.needs, snapshot, services)
+        if isinstance(arguments, Missing):
+            return _skipped(check, arguments)
         findings = tuple(check.fn(**arguments))
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
@@ -123,6 +138,12 @@ def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> C
         return _record(check, status="crashed", reason=text, findings=(crash,))
     seconds = time.perf_counter() - started
     return _record(check, status="ran", findings=findings, seconds=seconds)
+
+
+def _skipped(check: Check, missing: Missing) -> CheckRun:
+    unknown = missing.unknown
+    reason = f"{missing.kind} is unknown ({unknown.reason.value}): {unknown.detail}"
+    return _record(check, status="skipped", reason=reason, unknown=unknown.reason)
 
 
 def _record(check: Check, **fields: Any) -> CheckRun:

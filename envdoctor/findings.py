@@ -199,13 +199,11 @@ class Code(Record):
 
     def _message(self, subjects: tuple[str, ...], data: dict[str, Any]) -> str:
         known = {key: value for key, value in data.items() if value is not None}
-        known["subjects"] = in_words(subjects)
+        if subjects:
+            known["subjects"] = in_words(subjects)
         wanted = {name for _, name, _, _ in string.Formatter().parse(self.detailed) if name}
-        return (
-            self.detailed.format(**known)
-            if wanted <= known.keys() and self.detailed
-            else (self.message)
-        )
+        is_known = bool(self.detailed) and wanted <= known.keys()
+        return self.detailed.format(**known) if is_known else self.message
 
     def _broken(self, subjects: tuple[str, ...]) -> tuple[str, ...]:
         """The outcomes of these subjects: of the GPUs among them, else all that the code breaks."""
@@ -220,13 +218,17 @@ class Code(Record):
 def in_words(subjects: tuple[str, ...]) -> str:
     """Subjects as a reader wants them: `GPU 0`, `GPUs 0, 1 and 2`, `8 GPUs`, `numpy and torch`."""
     gpus = [one.removeprefix("gpu:") for one in subjects if one.startswith("gpu:")]
-    if not gpus or len(gpus) != len(subjects):
-        return _listed([f"GPU {one[4:]}" if one.startswith("gpu:") else one for one in subjects])
+    others = [_PLAIN.get(one, one) for one in subjects if not one.startswith("gpu:")]
+    return _listed([*others, *([_gpus_in_words(gpus)] if gpus else [])])
+
+
+def _gpus_in_words(gpus: list[str]) -> str:
     if len(gpus) == 1:
         return f"GPU {gpus[0]}"
     return f"GPUs {_listed(gpus)}" if len(gpus) <= _FEW else f"{len(gpus)} GPUs"
 
 
+_PLAIN = {"cpu": "the CPU", "gpu": "a GPU"}
 _FEW = 4
 """More GPUs than these are counted, not listed."""
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import Literal
 
 from msgspec.structs import replace
@@ -85,7 +86,7 @@ def gpu_trace(
     """Every GPU that any layer shows, what hides it, and where one is lost."""
     traced = [_of_bus(device, known) for device in sorted_by_address(pci)]
     traced = _with_nvml(traced, nvml, gpus)
-    traced = _with_torch(traced, runtime)
+    traced = _with_torch(traced, runtime, environment)
     if not traced:
         traced = list(_without_a_name(driver, container))
     traced = _without_those_withheld(traced, driver, container)
@@ -139,10 +140,10 @@ def _with_nvml(traced: list[TracedGpu], nvml: Nvml | None, gpus: Gpus | None) ->
             compute_capability=gpu.compute_capability or found.compute_capability,
         )
         traced = _put(traced, place, told)
-    for silent in nvml.unanswered if nvml else ():
-        if silent.index < len(traced) and traced[silent.index].nvml_index is None:
-            told = replace(traced[silent.index], nvml_error=silent.error)
-            traced = _put(traced, silent.index, told)
+    for silent in sorted(nvml.unanswered if nvml else (), key=lambda one: one.index):
+        place = _place_of_silent(traced, silent.index)
+        found = traced[place] if place is not None else TracedGpu(subject="")
+        traced = _put(traced, place, replace(found, nvml_error=silent.error))
     return traced
 
 
@@ -152,8 +153,28 @@ def _place_of_nvml(traced: Sequence[TracedGpu], gpu: Gpu) -> int | None:
         address = sysfs_address(gpu.pci_address)
         places = (i for i, one in enumerate(traced) if one.pci_address == address)
         return next(places, None)
-    free = gpu.index < len(traced) and traced[gpu.index].nvml_index is None
-    return gpu.index if free else None
+    held = _held(traced)
+    place = held[gpu.index] if gpu.index < len(held) else None
+    return place if place is not None and traced[place].nvml_index is None else None
+
+
+def _place_of_silent(traced: Sequence[TracedGpu], index: int) -> int | None:
+    """The first GPU that has no number yet, after those that NVML numbers lower."""
+    lower = (
+        i for i, gpu in enumerate(traced) if gpu.nvml_index is not None and gpu.nvml_index < index
+    )
+    after = max(lower, default=-1)
+    free = (
+        i for i in _held(traced) if traced[i].nvml_index is None and traced[i].nvml_error is None
+    )
+    return next((i for i in free if i > after), None)
+
+
+def _held(traced: Sequence[TracedGpu]) -> list[int]:
+    """The places of the GPUs that NVML counts: those that NVIDIA's driver holds, as far as the
+    bus says who holds them."""
+    held = [i for i, gpu in enumerate(traced) if gpu.kernel_driver == "nvidia"]
+    return held or [i for i, gpu in enumerate(traced) if not gpu.unwanted]
 
 
 def sysfs_address(pci_address: str) -> str:
@@ -167,9 +188,13 @@ def _put(traced: list[TracedGpu], place: int | None, gpu: TracedGpu) -> list[Tra
     return [*traced[:place], gpu, *traced[place + 1 :]]
 
 
-def _with_torch(traced: list[TracedGpu], runtime: TorchRuntime | None) -> list[TracedGpu]:
+def _with_torch(
+    traced: list[TracedGpu], runtime: TorchRuntime | None, environment: Environment | None
+) -> list[TracedGpu]:
+    order = _as_named(traced, environment)
     for device in runtime.devices if runtime else ():
-        place = _place_of_torch(traced, device)
+        free = [i for i in order if traced[i].torch_index is None and not traced[i].unwanted]
+        place = _place_of_torch(traced, free, device)
         found = traced[place] if place is not None else TracedGpu(subject="")
         told = replace(
             found,
@@ -179,22 +204,46 @@ def _with_torch(traced: list[TracedGpu], runtime: TorchRuntime | None) -> list[T
             compute_capability=device.compute_capability,
         )
         traced = _put(traced, place, told)
+    for index in _not_described(runtime):
+        free = [i for i in order if traced[i].torch_index is None and not traced[i].unwanted]
+        place = next(iter(free), None)
+        found = traced[place] if place is not None else TracedGpu(subject="")
+        traced = _put(traced, place, replace(found, torch_index=index))
     return traced
 
 
-def _place_of_torch(traced: Sequence[TracedGpu], device: TorchDevice) -> int | None:
+def _not_described(runtime: TorchRuntime | None) -> list[int]:
+    """What torch counts and says nothing else of."""
+    if runtime is None:
+        return []
+    described = {device.index for device in runtime.devices}
+    return [index for index in range(runtime.device_count) if index not in described]
+
+
+def _as_named(traced: Sequence[TracedGpu], environment: Environment | None) -> list[int]:
+    """The places of the GPUs: first those that CUDA_VISIBLE_DEVICES names, in its order."""
+    value = _visible_devices(environment) or ""
+    counted = _counted(traced)
+    shown, _ = entries_that_name(value, [traced[place] for place in counted])
+    return list(dict.fromkeys([*_places_named(traced, counted, shown), *range(len(traced))]))
+
+
+def _place_of_torch(
+    traced: Sequence[TracedGpu], free: Sequence[int], device: TorchDevice
+) -> int | None:
     """By the UUID, the name, then the compute capability: torch counts in an order of its own."""
-    free = [i for i, gpu in enumerate(traced) if gpu.torch_index is None and not gpu.unwanted]
 
     def first(same: Callable[[TracedGpu], bool]) -> int | None:
         return next((i for i in free if same(traced[i])), None)
 
+    capability = device.compute_capability
     by_uuid = first(lambda gpu: bool(device.uuid) and _bare(gpu.uuid) == _bare(device.uuid))
     by_name = first(lambda gpu: gpu.name is not None and _same_name(gpu.name, device.name))
-    by_chip = first(
-        lambda gpu: gpu.name is None and gpu.compute_capability in (None, device.compute_capability)
-    )
-    return next((place for place in (by_uuid, by_name, by_chip) if place is not None), None)
+    by_chip = first(lambda gpu: gpu.name is None and gpu.compute_capability in (None, capability))
+    # CUDA runs on GPUs of the driver alone, so another name is not another GPU.
+    by_capability = first(lambda gpu: gpu.compute_capability == capability)
+    places = (by_uuid, by_name, by_chip, by_capability)
+    return next((place for place in places if place is not None), None)
 
 
 def _bare(uuid: str | None) -> str | None:
@@ -252,20 +301,24 @@ def _without_those_withheld(
 def _without_those_hidden(
     traced: list[TracedGpu], environment: Environment | None
 ) -> list[TracedGpu]:
-    value = environment.variables.get("CUDA_VISIBLE_DEVICES") if environment else None
+    value = _visible_devices(environment)
     if value is None:
         return traced
     why = f"CUDA_VISIBLE_DEVICES is `{value}`"
     if value.strip() in HIDES_EVERY_GPU:
         return [replace(gpu, unwanted=gpu.unwanted or why) for gpu in traced]
-    shown, _ = entries_that_name(value, traced)
-    if not shown:
+    chosen = _chosen(traced, value)
+    # Where the entries name no GPU, or a MIG slice that no layer shows, none is hidden on purpose.
+    if not chosen:
         return traced
-    chosen = _chosen(traced, shown)
     return [
         gpu if place in chosen or gpu.unwanted else replace(gpu, unwanted=why)
         for place, gpu in enumerate(traced)
     ]
+
+
+def _visible_devices(environment: Environment | None) -> str | None:
+    return environment.variables.get("CUDA_VISIBLE_DEVICES") if environment else None
 
 
 def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str], str | None]:
@@ -289,22 +342,40 @@ def _names_one(entry: str, gpus: Sequence[TracedGpu]) -> bool:
     )
 
 
-def _chosen(traced: Sequence[TracedGpu], shown: Sequence[str]) -> set[int]:
+def _chosen(traced: Sequence[TracedGpu], value: str) -> set[int]:
     """The places of the GPUs that stay visible. What torch lists is visible for certain: by
     default CUDA counts the fastest GPU first, and only PCI_BUS_ID counts as NVML does."""
+    counted = _counted(traced)
+    shown, _ = entries_that_name(value, [traced[place] for place in counted])
+    if not shown:
+        return set()
     seen = {place for place, gpu in enumerate(traced) if gpu.torch_index is not None}
-    named = [
-        place for entry in shown for place, gpu in enumerate(traced) if _is_named(entry, place, gpu)
-    ]
-    for place in named:
+    for place in _places_named(traced, counted, shown):
         if len(seen) < len(shown):
             seen.add(place)
     return seen
 
 
-def _is_named(entry: str, place: int, gpu: TracedGpu) -> bool:
+def _counted(traced: Sequence[TracedGpu]) -> list[int]:
+    """The places of the GPUs that CUDA counts: those that this process may use."""
+    return [place for place, gpu in enumerate(traced) if not gpu.unwanted]
+
+
+def _places_named(
+    traced: Sequence[TracedGpu], counted: Sequence[int], shown: Iterable[str]
+) -> list[int]:
+    """The places of the GPUs that entries of CUDA_VISIBLE_DEVICES name, in their order."""
+    return [
+        place
+        for entry in shown
+        for number, place in enumerate(counted)
+        if _is_named(entry, number, traced[place])
+    ]
+
+
+def _is_named(entry: str, number: int, gpu: TracedGpu) -> bool:
     if entry.isdigit():
-        return int(entry) == place
+        return int(entry) == number
     return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
 
 
@@ -323,17 +394,21 @@ def _without_one_unserved(gpu: TracedGpu, known: Knowledge) -> TracedGpu:
 def _named(traced: Sequence[TracedGpu]) -> tuple[TracedGpu, ...]:
     """Each GPU with the subject by which findings and outcomes call it."""
     by_nvml = any(gpu.nvml_index is not None for gpu in traced)
-
-    def number(place: int, gpu: TracedGpu) -> str:
-        if gpu.nvml_index is not None:
-            return str(gpu.nvml_index)
-        if gpu.torch_index is not None:
-            return f"cuda:{gpu.torch_index}" if by_nvml else str(gpu.torch_index)
-        return gpu.pci_address or str(place)
-
+    numbers = [_number(gpu, by_nvml) for gpu in traced]
+    free = (str(one) for one in count() if str(one) not in numbers)
     return tuple(
-        replace(gpu, subject=f"gpu:{number(place, gpu)}") for place, gpu in enumerate(traced)
+        replace(gpu, subject=f"gpu:{number or next(free)}")
+        for gpu, number in zip(traced, numbers, strict=True)
     )
+
+
+def _number(gpu: TracedGpu, by_nvml: bool) -> str | None:
+    """What NVML or torch calls it, else its address; None where nothing does."""
+    if gpu.nvml_index is not None:
+        return str(gpu.nvml_index)
+    if gpu.torch_index is not None:
+        return f"cuda:{gpu.torch_index}" if by_nvml else str(gpu.torch_index)
+    return gpu.pci_address
 
 
 def _lost_at(trace: GpuTrace) -> Literal["driver", "nvml", "cuda", "torch"] | None:

@@ -1,18 +1,26 @@
 """What the user wants of an examination."""
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the user wants of an examination. `static` executes nothing of the target's packages;
-    `deep` hashes every installed file; `timeout_s` bounds the whole."""
+    `deep` hashes every installed file; `timeout_s` bounds the whole.
+
+    `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
+    makes the exit code 1. With `calibrate` a training step is measured, for `budget_s` where that
+    is not null.
+    """
 
     python: str | None = None
     static: bool = False
     deep: bool = False
-    expect: str | None = None
+    expect: Literal["gpu", "cpu"] | None = None
     timeout_s: float = 300.0
-    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    fail_on: str = "error"
+    calibrate: bool = False
+    budget_s: float | None = None

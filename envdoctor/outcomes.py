@@ -20,6 +20,7 @@ from envdoctor.facts.machine import (
     Nvml,
     PciGpus,
 )
+from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import (
     CompanionImport,
     CompanionImports,
@@ -30,6 +31,7 @@ from envdoctor.facts.torch import (
     TorchRuntime,
 )
 from envdoctor.findings import Finding
+from envdoctor.findings import in_words as subjects_in_words
 from envdoctor.gpus import HIDES_EVERY_GPU, gpu_nodes
 from envdoctor.plugins import derive
 from envdoctor.record import Record
@@ -69,10 +71,26 @@ class Outcome(Record):
 
     def broken_by(self, finding: Finding) -> bool:
         """Whether a finding keeps this outcome from working."""
-        return any(self.id == one or self.id.startswith(f"{one}:") for one in finding.breaks)
+        if any(self.id == one or self.id.startswith(f"{one}:") for one in finding.breaks):
+            return True
+        # No layer names the GPU that is wanted here, so it may be the one of the finding.
+        unnamed = self.id == "compute:gpu" and self.wanted != "elsewhere"
+        return unnamed and any(one.startswith("compute:gpu:") for one in finding.breaks)
 
 
 IMPORT_TORCH = "import:torch"
+
+
+def in_words(*outcomes: Outcome) -> str:
+    """`import torch and torchvision, computing on the CPU and GPU 0`."""
+    words = []
+    for action in dict.fromkeys(one.action for one in outcomes):
+        subjects = tuple(one.subject for one in outcomes if one.action == action)
+        words.append(f"{_VERBS.get(action, action)} {subjects_in_words(subjects)}".strip())
+    return ", ".join(words)
+
+
+_VERBS = {"compute": "compute on"}
 
 
 # --- what is wanted ---
@@ -96,26 +114,31 @@ def wanted_gpu(
     if expected is not None:
         evidence = expectation.evidence if expectation else ""
         return Wanted(gpu="yes" if expected == "gpu" else "no", because=evidence or "the user")
-    withheld = _withheld(environment, driver, container)
+    backend = _backend(build, runtime)
+    withheld = _withheld(backend, environment, driver, container)
     if withheld:
         return Wanted(gpu="no", because=withheld)
-    backend = _backend(build, runtime)
     amd = pci is not None and any(one.vendor_id == "1002" for one in pci.devices)
     if trace.visible or (backend == "hip" and amd):
-        return _where_one_is_there(backend, driver, container)
-    if backend not in ("cuda", "hip", "xpu"):
+        return _where_one_is_there(backend, trace, driver, container)
+    if backend == "cpu":
         return Wanted(gpu="no", because="torch is a build for the CPU, and no GPU is for it")
     if pci is None and gpus is None and nvml is None:
         return Wanted(gpu="unknown", because="neither the PCI bus nor NVML could be asked for GPUs")
+    if backend is None:
+        return Wanted(gpu="no", because="no GPU is here")
     return Wanted(gpu="elsewhere", because="torch is a build for GPUs, and none is here")
 
 
 def _withheld(
-    environment: Environment | None, driver: Driver | None, container: Container | None
+    backend: str | None,
+    environment: Environment | None,
+    driver: Driver | None,
+    container: Container | None,
 ) -> str:
     """What keeps every GPU from this process on purpose; empty where nothing does."""
     variables = environment.variables if environment else {}
-    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+    for name in ("CUDA_VISIBLE_DEVICES", *(_OF_ROCM if backend == "hip" else ())):
         if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
             return f"{name} is `{variables[name]}`"
     nodes = gpu_nodes(driver.device_nodes) if driver else []
@@ -131,6 +154,9 @@ def _withheld(
         return "the Slurm job asked for no GPU"
     return ""
 
+
+_OF_ROCM = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+"""What a ROCm build reads beside CUDA_VISIBLE_DEVICES (ROCm documentation, GPU isolation)."""
 
 _ASKED_OF_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS", "SLURM_GPUS_ON_NODE")
 """What Slurm sets in a job that was given GPUs (sbatch(1), "OUTPUT ENVIRONMENT VARIABLES")."""
@@ -150,10 +176,13 @@ def _backend(build: TorchBuild | None, runtime: TorchRuntime | None) -> str | No
 
 
 def _where_one_is_there(
-    backend: str | None, driver: Driver | None, container: Container | None
+    backend: str | None, trace: GpuTrace, driver: Driver | None, container: Container | None
 ) -> Wanted:
     contained = container is not None and container.kind != "none"
-    none_given = contained and driver is not None and not driver.device_nodes
+    reached = any(
+        gpu.nvml_index is not None or gpu.torch_index is not None for gpu in trace.visible
+    )
+    none_given = contained and not reached and driver is not None and not driver.device_nodes
     if backend in ("cpu", None) and none_given:
         return Wanted(gpu="no", because="this container was given no GPU, and torch asks for none")
     return Wanted(gpu="yes", because="a GPU is here")
@@ -197,10 +226,13 @@ def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") ->
 
 
 def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
-    fact = snapshot.get(TorchFirstUse)
-    if isinstance(fact, Unknown):
-        return _unseen("compute", "cpu", fact)
-    return _computed("cpu", "cpu", fact.value, "yes")
+    fact, runtime = snapshot.get(TorchFirstUse), snapshot.value(TorchRuntime)
+    if not isinstance(fact, Unknown):
+        return _computed("cpu", "cpu", fact.value, "yes")
+    if runtime is not None and not runtime.device_count:
+        # Without a GPU in torch, it is the CPU that the interpreter died on.
+        return _unseen_or_crashed("cpu", fact, "the first operation")
+    return _unseen("compute", "cpu", fact)
 
 
 def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> Outcome:
@@ -220,7 +252,8 @@ def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> O
 
 
 def _of_failure(use: FirstUse) -> str:
-    return f"{use.operation}: {(use.error or '').strip().splitlines()[0]}"
+    first = next(iter((use.error or "").strip().splitlines()), "it fails without a word")
+    return f"{use.operation}: {first}"
 
 
 def _compute_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Iterator[Outcome]:
@@ -291,8 +324,10 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
 
 
 def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
+    yield from _numpy(snapshot)
     fact = snapshot.get(CompanionImports)
     if isinstance(fact, Unknown):
+        yield from _unseen_companions(snapshot, fact)
         return
     for one in fact.value.items:
         yield Outcome(
@@ -303,11 +338,49 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
             detail=_of_companion(one),
             source=f"import {one.name}",
         )
+    late = Unknown(reason=Reason.TIMED_OUT, detail="there was no time left for it")
+    for name in fact.value.unseen:
+        wanted: Wish = "yes" if name in DOMAIN_LIBRARIES else "optional"
+        yield _unseen("import", name, late, wanted)
+
+
+_WITHOUT_NUMPY = "compiled without numpy"
+
+
+def _numpy(snapshot: Snapshot) -> Iterator[Outcome]:
+    """Arrays and tensors made of each other, where numpy is installed."""
+    runtime, installed = snapshot.value(TorchRuntime), snapshot.value(Distributions)
+    if runtime is None or installed is None or installed.first("numpy") is None:
+        return
+    error = (runtime.numpy_error or "").strip()
+    by_choice = _WITHOUT_NUMPY in error.lower()
+    yield Outcome(
+        action="import",
+        subject="numpy",
+        wanted="optional" if by_choice else "yes",
+        state="fails" if error else "works",
+        detail=error.splitlines()[0] if error else "",
+        source="torch.zeros(1).numpy()",
+    )
+
+
+def _unseen_companions(snapshot: Snapshot, why: Unknown) -> Iterator[Outcome]:
+    """PyTorch's own libraries that are installed, where their import was to be tried.
+
+    Older files know no such look, and are as whole without it.
+    """
+    installed = snapshot.value(Distributions)
+    if installed is None or why.reason in (Reason.NOT_OBSERVED, Reason.NOT_APPLICABLE):
+        return
+    for name in DOMAIN_LIBRARIES:
+        if installed.first(name) is not None:
+            yield _unseen("import", name, why)
 
 
 def _of_companion(one: CompanionImport) -> str:
     if one.outcome == "ok":
         return ""
     if one.exception:
-        return f"{one.exception}: {(one.message.strip().splitlines() or [''])[0]}"
+        text = f"{one.exception}: {(one.message.strip().splitlines() or [''])[0]}"
+        return f"{one.operation}: {text}" if one.operation else text
     return one.message

@@ -1,47 +1,41 @@
-"""The pages of the diseases: one Markdown file a code, with a short front matter."""
+"""The pages of the diseases: one Markdown file a code; its head is what the code itself says."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from envdoctor.findings import Code
 from envdoctor.plugins import Loaded
+from envdoctor.symptoms import CORE_CODES
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """One disease's page. `meta` is its front matter, `body` the Markdown after it."""
-
-    id: str
-    meta: dict[str, str]
-    body: str
+def codes_of(loaded: Loaded) -> tuple[Code, ...]:
+    """Every disease that the core and the plugins know, by id."""
+    return tuple(sorted((*CORE_CODES, *loaded.codes), key=lambda code: code.id))
 
 
-class BadPage(ValueError):
-    """A page whose front matter cannot be read; the message names the file."""
+def find_code(word: str, loaded: Loaded) -> Code | None:
+    """The disease of that id or name, in any case."""
+    wanted = word.lower()
+    return next((one for one in codes_of(loaded) if wanted in (one.id.lower(), one.name)), None)
 
 
-def read_page(path: Path) -> Page:
-    """Read one page: `key: value` lines between two `---` lines, then Markdown. Raises BadPage."""
-    text = path.read_text(encoding="utf-8")
-    if not text.startswith("---\n") or "\n---\n" not in text[4:]:
-        raise BadPage(f"`{path}` has no front matter between two `---` lines")
-    head, body = text[4:].split("\n---\n", 1)
-    meta = {}
-    for line in head.splitlines():
-        key, colon, value = line.partition(":")
-        if not colon:
-            raise BadPage(f"`{path}`: `{line}` is not `key: value`")
-        meta[key.strip()] = value.strip()
-    return Page(id=path.stem, meta=meta, body=body.strip() + "\n")
+def find_page(code: Code, loaded: Loaded) -> str | None:
+    """The page of a code, from whichever plugin brings it; None where none does.
 
-
-def find_page(code_id: str, loaded: Loaded) -> Page | None:
-    """The page of a code, from whichever plugin brings it."""
+    Raises OSError or UnicodeDecodeError where its file cannot be read.
+    """
     for folder in _folders(loaded):
-        path = folder / f"{code_id}.md"
+        path = folder / f"{code.id}.md"
         if path.is_file():
-            return read_page(path)
+            return f"{_head(code)}\n\n{path.read_text(encoding='utf-8').strip()}\n"
     return None
+
+
+def _head(code: Code) -> str:
+    severity, topic = code.severity.value, code.topic
+    family = f", family {code.family}" if code.family != code.name else ""
+    breaks = f", breaks {code.breaks}" if code.breaks else ""
+    return f"# {code.id} {code.name}\n\n{severity}, topic {topic}{family}{breaks}: {code.message}"
 
 
 def _folders(loaded: Loaded) -> Iterable[Path]:

@@ -2,15 +2,19 @@
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from importlib import metadata
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from envdoctor.facts import Fact, Known
 from envdoctor.findings import Code, Finding, Topic
+from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.record import Record
 from envdoctor.signature import Need, needs_of
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "envdoctor.plugins"
 Findings = Iterable[Finding]
@@ -61,44 +65,40 @@ class Cost(enum.Enum):
     LOAD = "load"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageResult:
-    """What a stage in the target's child gave: `state` is ok, exception, signal, exit, hang or
-    not-reached; `data` is what it wrote."""
-
-    stage: str
-    state: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-    detail: str = ""
-    exit_code: int | None = None
-    signal: str | None = None
-    output_tail: str = ""
+Provided = Mapping[type[Fact], Known]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A source of facts.
+    """A source of facts, of one kind or of a few that are only known together.
 
-    HOST: `decode` is called with the facts named by its parameters and returns facts by their
-    types. TARGET: `stages` are run in the target's child, in the order of their danger, and
-    `decode` is called with the mapping of their results. `slow_because` is shown while one waits.
+    HOST: `observe` looks at the machine. It is called with what its parameters name: facts, the
+    Context that says where to look, or another service. TARGET: `stages` are run in the
+    target's child, and `decode` makes facts of the mapping of their results, by their names.
+    `static` probes execute nothing of the target's packages. `slow_because` is shown while one
+    waits.
     """
 
     name: str
     where: Where
     provides: tuple[type[Fact], ...]
-    decode: Callable[..., Mapping[type[Fact], Known]]
+    observe: Callable[..., Provided] | None = None
+    stages: tuple[Stage, ...] = ()
+    decode: Callable[[Mapping[str, StageResult]], Provided] | None = None
     timeout_s: float = 20.0
     cost: Cost = Cost.FAST
-    stages: tuple[str, ...] = ()
     static: bool = False
     slow_because: str = ""
 
-    @property
+    def __post_init__(self) -> None:
+        needed, other = (self.observe, self.decode)[:: 1 if self.where is Where.HOST else -1]
+        if needed is None or other is not None:
+            raise TypeError(f"probe `{self.name}`: a HOST probe observes, a TARGET probe decodes")
+
+    @cached_property
     def needs(self) -> tuple[Need, ...]:
-        """The facts that a HOST probe reads first."""
-        return needs_of(self.decode) if self.where is Where.HOST else ()
+        """The facts and services that a HOST probe asks for."""
+        return needs_of(self.observe) if self.observe is not None else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +193,9 @@ def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
     The core comes first: what it observes is a plugin as well. A plugin that raises while it is
     imported, or that is not a Plugin, becomes a PluginFailure.
     """
+    # Costs as much as all that is needed before the target's child starts.
+    from importlib import metadata
+
     from envdoctor.core_plugin import CORE  # its probes import this module
 
     plugins: list[Plugin] = [CORE]
@@ -209,13 +212,16 @@ def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
     return Loaded(tuple(plugins), tuple(failures))
 
 
-def _builtin_first(entry: metadata.EntryPoint) -> tuple[bool, str]:
+def _builtin_first(entry: "EntryPoint") -> tuple[bool, str]:
     return entry.name != "builtin", entry.name
 
 
-def _load(entry: metadata.EntryPoint) -> Plugin | PluginFailure:
+def _load(entry: "EntryPoint") -> Plugin | PluginFailure:
     try:
         plugin = entry.load()
+        if isinstance(plugin, Plugin):
+            # A parameter without a type is a defect of the plugin, to be told at once.
+            _ = [probe.needs for probe in plugin.probes]
     except (Exception, SystemExit) as error:
         return _failure(entry, f"{type(error).__name__}: {error}")
     if isinstance(plugin, Plugin):
@@ -223,6 +229,6 @@ def _load(entry: metadata.EntryPoint) -> Plugin | PluginFailure:
     return _failure(entry, f"`{entry.value}` is a {type(plugin).__name__}, not a Plugin")
 
 
-def _failure(entry: metadata.EntryPoint, error: str) -> PluginFailure:
+def _failure(entry: "EntryPoint", error: str) -> PluginFailure:
     name = entry.dist.name if entry.dist else "unknown distribution"
     return PluginFailure(name=entry.name, entry_point=entry.value, distribution=name, error=error)

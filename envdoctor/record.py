@@ -1,6 +1,7 @@
 """The base of every value that envdoctor writes to JSON or reads back."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -24,4 +25,25 @@ class _KeywordOnly(msgspec.StructMeta):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, tag=True, metaclass=_KeywordOnly):
-    """An immutable, keyword-only value. In JSON its `type` is the name of its class."""
+    """An immutable, keyword-only value. In JSON its `type` is the name of its class.
+
+    `volatile` names the fields that differ from one look to the next although nobody changed the
+    machine: free memory, temperatures, what was timed. To compare two looks, leave them out.
+    """
+
+    volatile: ClassVar[frozenset[str]] = frozenset()
+
+
+def stable(value: Any) -> Any:
+    """The value as plain JSON values, without the volatile fields of any record in it."""
+    if isinstance(value, Record):
+        kept = (name for name in value.__struct_fields__ if name not in value.volatile)
+        return {
+            "type": value.__struct_config__.tag,
+            **{name: stable(getattr(value, name)) for name in kept},
+        }
+    if isinstance(value, Mapping):
+        return {key: stable(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [stable(item) for item in value]
+    return msgspec.to_builtins(value)

@@ -1,14 +1,24 @@
-"""The report: the verdict, the stack in short, findings with root causes first, and the facts."""
+"""The documents: the report of a diagnosis, that of a calibration, and a prediction."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from envdoctor.facts import SCHEMA_VERSION, Reason, Snapshot, Tool
+from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.derived import DriverRelease
-from envdoctor.facts.machine import CudaInit, Gpus, Host, Nvml
+from envdoctor.facts.machine import CudaInit, Gpus, Host, HostIdentity, Nvml
 from envdoctor.facts.python import Candidate, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchBuild, TorchImport, TorchRuntime
-from envdoctor.findings import Finding, Topic, Verdict
+from envdoctor.findings import (
+    EXIT_FINDINGS,
+    EXIT_INCOMPLETE,
+    EXIT_OK,
+    Finding,
+    Severity,
+    Topic,
+    Verdict,
+)
+from envdoctor.formats import DIAGNOSIS
 from envdoctor.outcomes import Outcome
 from envdoctor.record import Record
 from envdoctor.versions import decode_cuda, decode_cudnn
@@ -70,13 +80,47 @@ class ExaminedTarget(Record):
     passed_over: tuple[Candidate, ...] = ()
 
 
+class ReportHost(Record):
+    """The machine that was examined. `id` is the same for all reports of it, and tells nothing
+    else (see HostIdentity); null where it was not recorded."""
+
+    id: str | None = None
+    os: str | None = None
+    kernel: str | None = None
+    machine: str | None = None
+
+
+class Selection(Record):
+    """What the user asked this diagnosis for: `only` these checks, or all but those to `skip`;
+    nothing executed (`static`); the device that torch is expected to use; and the least severity
+    that makes the exit code 1."""
+
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    static: bool = False
+    expect: str | None = None
+    fail_on: Severity = Severity.ERROR
+
+
+AS_USUAL = Selection()
+"""What is asked for where nothing is said."""
+
+
 class Report(Record, tag="report"):
     """One diagnosis. `outcomes` are what is wanted of torch and whether it works, `findings` what
-    explains that: `findings[0]` is the root cause. `calibration` is a view of that fact."""
+    explains that: `findings[0]` is the root cause. `calibration` and `assessment` are views of
+    those facts: what was measured, and what follows from it.
+
+    `exit_code` follows from the findings, the verdict and `selection.fail_on`.
+    """
+
+    formats: ClassVar[tuple[str, ...]] = DIAGNOSIS
 
     schema_version: int = SCHEMA_VERSION
     tool: Tool = Tool()
     created_at: str
+    host: ReportHost | None = None
+    selection: Selection = AS_USUAL
     target: ExaminedTarget | None
     stack: Stack
     verdict: Verdict
@@ -85,15 +129,71 @@ class Report(Record, tag="report"):
     findings: tuple[Finding, ...]
     checks: tuple[CheckRecord, ...]
     calibration: Calibration | None = None
+    assessment: Assessment | None = None
     facts: dict[str, Any]
 
 
 class ReportSet(Record, tag="reports"):
     """The reports of several targets; the exit code is that of the worst."""
 
+    formats: ClassVar[tuple[str, ...]] = DIAGNOSIS
+
     schema_version: int = SCHEMA_VERSION
     exit_code: int
     reports: tuple[Report, ...]
+
+
+class CalibrationReport(Record, tag="calibration-report"):
+    """One calibration. `calibration` is null if nothing could be measured, then `problem` says
+    why; `assessment` is what follows from it; `findings` are those of the performance checks."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    created_at: str
+    target: ExaminedTarget | None
+    exit_code: int
+    calibration: Calibration | None
+    assessment: Assessment | None = None
+    problem: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+class Prediction(Record, tag="prediction"):
+    """Expected ResNet-50 training rates of one GPU model; nothing was measured."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    gpu: str
+    expected: tuple[ExpectedRate, ...]
+
+
+_WORST_FIRST = (EXIT_FINDINGS, EXIT_INCOMPLETE, EXIT_OK)
+
+
+def as_one(reports: tuple[Report, ...]) -> Report | ReportSet:
+    """One document of one or several reports; a finding counts more than an incomplete look."""
+    if len(reports) == 1:
+        return reports[0]
+    codes = {report.exit_code for report in reports}
+    worst = next(code for code in _WORST_FIRST if code in codes)
+    return ReportSet(exit_code=worst, reports=reports)
+
+
+def host_of(snapshot: Snapshot) -> ReportHost | None:
+    """The machine that the facts are about; null where they do not tell."""
+    host, identity = snapshot.value(Host), snapshot.value(HostIdentity)
+    if host is None and identity is None:
+        return None
+    return ReportHost(
+        id=identity.id if identity else None,
+        os=host.os if host else None,
+        kernel=host.kernel if host else None,
+        machine=host.machine if host else None,
+    )
 
 
 def stack_of(snapshot: Snapshot) -> Stack:
@@ -116,10 +216,16 @@ def stack_of(snapshot: Snapshot) -> Stack:
         cudnn=decode_cudnn(runtime.cudnn_version if runtime else None) or on_disk("cudnn"),
         nccl=(runtime.nccl_version if runtime else None) or on_disk("nccl"),
         python=interpreter.version if interpreter else target.version if target else None,
-        os=f"{host.os} ({host.machine})" if host else None,
+        os=_os(host),
         glibc=host.glibc if host else None,
         installer=installer.name if installer else None,
     )
+
+
+def _os(host: Host | None) -> str | None:
+    if host is None:
+        return None
+    return f"{host.os} ({host.machine})" if host.machine else host.os
 
 
 def _no_version(_: str) -> None:

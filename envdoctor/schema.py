@@ -1,20 +1,19 @@
-"""The JSON Schema of the report, generated from the types. It ships as report.schema.json."""
+"""The JSON Schema of the report, made from the types whenever it is asked for."""
 
 from collections.abc import Iterable
-from importlib import resources
 from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.document import CalibrationReport, Prediction
 from envdoctor.facts import Fact, Observed, Unknown
-from envdoctor.report import Report, ReportSet
+from envdoctor.report import CalibrationReport, Prediction, Report, ReportSet
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
-    """The schema of a report, a set of them, a calibration or a prediction, with these facts.
+    """The schema of a report, a set of them, a calibration, a prediction or an error, with these
+    facts.
 
     Facts of other types, those of plugins, are allowed; their values must be tagged objects.
     """
@@ -36,11 +35,23 @@ def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "title": "envdoctor report",
-        "anyOf": refs[1 : 1 + len(documents)],
+        "anyOf": [*refs[1 : 1 + len(documents)], _ERROR],
         "$defs": definitions,
     }
 
 
+_ERROR = {
+    "title": "error",
+    "description": "Why there is no result, in a machine format; see envdoctor.output.",
+    "type": "object",
+    "properties": {
+        "type": {"const": "error"},
+        "exit_code": {"type": "integer"},
+        "message": {"type": "string"},
+    },
+    "required": ["type", "exit_code", "message"],
+    "additionalProperties": False,
+}
 _OTHER_FACT = {
     "type": "object",
     "properties": {
@@ -53,13 +64,6 @@ _OTHER_FACT = {
 }
 
 
-def shipped_schema() -> str:
-    """The text of the schema that ships with this version."""
-    return resources.files("envdoctor").joinpath("report.schema.json").read_text(encoding="utf-8")
-
-
-if __name__ == "__main__":
-    from envdoctor.plugins import load_plugins
-
-    schema = report_schema(load_plugins().fact_types)
-    print(msgspec.json.format(msgspec.json.encode(schema), indent=1).decode())
+def schema_text(kinds: Iterable[type[Fact]]) -> str:
+    """The schema as an indented JSON document with a final line break."""
+    return msgspec.json.format(msgspec.json.encode(report_schema(kinds)), indent=1).decode() + "\n"

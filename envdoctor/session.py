@@ -1,23 +1,53 @@
-"""What every command that diagnoses has in common: plugins, knowledge, children, output."""
+"""Collect, diagnose, calibrate: what the command line, the full-screen view and a program share.
 
-import os
-import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+Prints nothing: progress is told to a listener, and what cannot be used is raised as BadInput.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from envdoctor.collect import collect, find_target
-from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.facts import Snapshot
-from envdoctor.facts.documents import BadFacts, Unwritable, read_snapshot, write_text
+from envdoctor.collect import OnSnapshot, collect
+from envdoctor.derived import observed_types_of
+from envdoctor.diagnose import diagnose
+from envdoctor.errors import BadInput, nearest
+from envdoctor.events import ProbeEvent
+from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
+from envdoctor.facts.calibration import Calibration, Settings
+from envdoctor.facts.documents import read_snapshot
+from envdoctor.facts.machine import Expectation, Limits
+from envdoctor.facts.python import Interpreter, Target
+from envdoctor.facts.torch import TorchRuntime
+from envdoctor.find_target import TargetSearch, choose
+from envdoctor.findings import Severity
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugins import Check, Loaded, load_plugins
+from envdoctor.probes.context import context_of
+from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
-from envdoctor.progress import Progress
-from envdoctor.redact import redactor
+from envdoctor.report import Report, Selection
+
+if TYPE_CHECKING:
+    from envdoctor.calibration.progress import CalibrationProgress
+
+
+def _unheard(_: Any) -> None:
+    """Where nobody listens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Is told how the work goes on, from any thread. `diagnosed` gets what is known before the
+    measurement begins."""
+
+    probe: Callable[[ProbeEvent], None] = _unheard
+    diagnosed: Callable[[Report], None] = _unheard
+    measurement: "Callable[[CalibrationProgress], None]" = _unheard
+
+
+SILENT = Listener()
 
 
 class Session:
@@ -38,33 +68,93 @@ class Session:
         """What checks and probes may ask for beside facts."""
         return {Knowledge: self.knowledge}
 
-    def observe(self, options: Options) -> Snapshot:
-        """Examine the machine, with progress on standard error and no child left behind."""
-        children = Children()
+    def examine(
+        self,
+        options: Options,
+        listener: Listener = SILENT,
+        *,
+        search: TargetSearch | None = None,
+    ) -> Report:
+        """Look at this machine and judge it; with `options.calibrate` measure it as well.
+
+        `search` is that for the target, where it was begun before. Raises BadInput for checks that
+        do not exist and for a target that is no Python.
+        """
+        self.selected(options)
+        snapshot = self.observe(options, listener=listener, search=search)
+        if not options.calibrate:
+            return self.diagnose(snapshot, options)
+        listener.diagnosed(self.diagnose(snapshot, options))
+        measured = self.measure(snapshot, options, listener=listener)
+        return self.diagnose(snapshot.with_facts({Calibration: measured}), options)
+
+    def examine_recorded(self, path: str, options: Options) -> Report:
+        """Judge the machine of a facts file or report (`-` is standard input). Raises BadInput."""
+        self.selected(options)
+        return self.diagnose(self.read(path), options)
+
+    def observe(
+        self,
+        options: Options,
+        *,
+        listener: Listener = SILENT,
+        search: TargetSearch | None = None,
+        on_snapshot: OnSnapshot = _unheard,
+        loaded: Loaded | None = None,
+    ) -> Snapshot:
+        """Examine the machine, and leave no child behind.
+
+        `search` is that for the target, where it was begun before; `loaded` are the plugins to be
+        used instead of all. Raises BadInput for a target that the user named and that is no Python.
+        """
+        # The target's child starts before plugins and knowledge are imported.
+        search = search or TargetSearch(options)
+        search.listen(listener.probe)
         try:
-            with Progress(sys.stderr) as progress, ThreadPoolExecutor(max_workers=1) as pool:
-                target = pool.submit(find_target, options, children, progress.event)
-                loaded = self.loaded
-                return collect(
-                    options,
-                    loaded,
-                    children=children,
-                    services=self.services,
-                    on_event=progress.event,
-                    target=target.result(),
-                )
+            return collect(
+                options,
+                loaded or self.loaded,
+                children=search.children,
+                context=search.context,
+                services=self.services,
+                on_event=listener.probe,
+                on_snapshot=on_snapshot,
+                target=search.choice(),
+            )
         finally:
-            children.kill_all()
+            search.children.kill_all()
 
     def read(self, path: str) -> Snapshot:
         """The snapshot in a facts file or report. Raises BadInput."""
-        try:
-            return read_snapshot(path, self.loaded.fact_types)
-        except BadFacts as error:
-            raise BadInput(str(error)) from error
+        return read_snapshot(path, observed_types_of(self.loaded))
 
-    def selection(self, only: Sequence[str], skip: Sequence[str]) -> Callable[[Check], bool]:
+    def diagnose(self, snapshot: Snapshot, options: Options) -> Report:
+        """The diagnosis of one snapshot, with the checks that the user wants. Raises BadInput.
+
+        What is expected now counts, not what was when the facts were recorded.
+        """
+        if options.expect is not None:
+            wish = Expectation(device=options.expect, evidence="--expect")
+            snapshot = snapshot.with_facts({Expectation: Observed(value=wish, source="the user")})
+        expected = snapshot.value(Expectation)
+        selection = Selection(
+            only=options.only,
+            skip=options.skip,
+            static=options.static,
+            expect=expected.device if expected else None,
+            fail_on=Severity(options.fail_on),
+        )
+        return diagnose(
+            snapshot,
+            self.loaded,
+            self.services,
+            selection=selection,
+            wanted=self.selected(options),
+        )
+
+    def selected(self, options: Options) -> Callable[[Check], bool]:
         """Which checks are wanted, by code, name or topic. Raises BadInput for an unknown one."""
+        only, skip = options.only, options.skip
         if not only and not skip:
             return lambda check: True
         known = {label for check in self.loaded.checks for label in labels_of(check)}
@@ -77,32 +167,72 @@ class Session:
             and labels_of(check).isdisjoint(skip)
         )
 
+    def measure(
+        self,
+        snapshot: Snapshot,
+        options: Options,
+        *,
+        listener: Listener = SILENT,
+        children: Children | None = None,
+    ) -> Known:
+        """The calibration of a target that was examined, or why there is none."""
+        if options.static:
+            return Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
+        interpreter = snapshot.value(Interpreter)
+        if interpreter is None or not can_be_measured(snapshot):
+            return Unknown(reason=Reason.NOT_APPLICABLE, detail="torch does not work in the target")
+        limits = snapshot.value(Limits)
+        settings = Settings(
+            budget_s=options.budget_s,
+            usable_cpus=limits.usable_cpus if limits else None,
+            memory_limit_bytes=limits.cgroup_memory_bytes if limits else None,
+        )
+        own = Children()
+        try:
+            return self._calibrated(interpreter.executable, settings, listener, children or own)
+        finally:
+            own.kill_all()
+
+    def measure_target(
+        self, python: str | None, settings: Settings, *, listener: Listener = SILENT
+    ) -> Snapshot:
+        """Choose the target as `observe` does and measure it; with the facts that explain its
+        speed. Raises BadInput for a target that the user named and that cannot be used."""
+        children = Children()
+        try:
+            context = context_of(children)
+            facts = choose(python, context).facts
+            target = facts[Target]
+            assert isinstance(target, Observed)
+            if target.value.problem is not None and python is not None:
+                raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
+            # Before anything of ours is on the GPUs.
+            machine = observe_before_measuring(context)
+            measured = self._calibrated(target.value.path, settings, listener, children)
+        finally:
+            children.kill_all()
+        known: dict[type[Fact], Known] = {**facts, **machine, Calibration: measured}
+        return Snapshot(known)
+
+    def _calibrated(
+        self, python: str, settings: Settings, listener: Listener, children: Children
+    ) -> Known:
+        from envdoctor.calibration.runner import calibrate
+
+        return calibrate(
+            python,
+            settings,
+            children=children,
+            on_progress=listener.measurement,
+        )
+
+
+def can_be_measured(snapshot: Snapshot) -> bool:
+    """Whether torch works in the target that was examined."""
+    return all(snapshot.value(kind) is not None for kind in (Interpreter, TorchRuntime))
+
 
 def labels_of(check: Check) -> frozenset[str]:
     """All that a check can be called by: its name, its topic, its codes and their names."""
     codes = {label for code in check.codes for label in (code.id, code.name)}
     return frozenset({check.name, check.topic, *codes})
-
-
-def user_redactor() -> Callable[[str], str]:
-    """The redaction for everything that this user writes."""
-    return redactor(os.path.expanduser("~"))
-
-
-def emit(text: str, output: str | None, summary: str) -> None:
-    """Print a document, or write it to a file and say so on standard error. Raises BadInput."""
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        write_text(output, text)
-    except Unwritable as error:
-        raise BadInput(f"{error}; name another with -o") from error
-    click.echo(f"envdoctor: {summary}, written to {output}", err=True)
-
-
-def use_colour() -> bool:
-    """Whether standard output takes colour: a terminal, and neither NO_COLOR nor TERM=dumb."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return sys.stdout.isatty()

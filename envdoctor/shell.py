@@ -1,13 +1,31 @@
-"""Commands that can be pasted into a shell: one place that quotes."""
+"""Commands that paste into a POSIX shell, also after the home folder in them was cut to `~`."""
 
 import shlex
 
 
 def command(*words: str) -> str:
-    """One command line of these words, quoted for a POSIX shell where that is needed."""
-    return shlex.join(words)
+    """One command line of these words."""
+    return " ".join(map(quote, words))
+
+
+def quote(word: str) -> str:
+    """One word, each part of a path quoted by itself: `/home/ann/'my env'/bin/python`.
+
+    So the home folder at its beginning stands outside of quotes, where the shell expands the `~`
+    that redaction puts in its place (POSIX, 2.6.1 Tilde Expansion). A word that begins with `~/`
+    is such a path already. An option and its path must be two words: a `~` after `--option=`
+    would not expand.
+    """
+    if word == "~":
+        return word
+    head, rest = ("~/", word[2:]) if word.startswith("~/") else ("", word)
+    if "/" not in rest:
+        return head + shlex.quote(rest) if rest or not head else head
+    return head + "/".join(shlex.quote(part) if part else "" for part in rest.split("/"))
 
 
 def assignment(name: str, value: str) -> str:
-    """`NAME=value`, for the front of a command or after `export`."""
-    return f"{name}={shlex.quote(value)}"
+    """`NAME=value`, for the front of a command or after `export`; also of lists with colons,
+    since a `~` expands after each of them."""
+    parts = [part and quote(part) for part in value.split(":")]
+    return f"{name}={':'.join(parts)}"

@@ -25,7 +25,9 @@ class Need(Record):
 
 def needs_of(function: Callable[..., Any]) -> tuple[Need, ...]:
     """The needs of a function. Raises TypeError for a parameter without a usable type."""
-    hints = typing.get_type_hints(function)
+    hints = inspect.get_annotations(function)
+    if any(isinstance(hint, str) for hint in hints.values()):
+        hints = typing.get_type_hints(function)
     return tuple(
         _need(function, name, hints.get(name)) for name in inspect.signature(function).parameters
     )
@@ -55,11 +57,13 @@ def arguments_for(
 ) -> dict[str, Any] | Missing:
     """The keyword arguments for a function, or the first need that is not met.
 
-    Raises KeyError for a service that is not offered.
+    Raises LookupError for a service that is not offered.
     """
     arguments: dict[str, Any] = {}
     for need in needs:
         if need.service:
+            if need.kind not in services:
+                raise LookupError(f"this envdoctor offers no {need.kind.__name__}")
             arguments[need.parameter] = services[need.kind]
             continue
         fact = snapshot.get(need.kind)

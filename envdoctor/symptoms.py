@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from envdoctor.engine import ENGINE_CODES
-from envdoctor.facts import Snapshot
+from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
@@ -91,8 +91,21 @@ CUDA_UNAVAILABLE = Code(
     detailed="torch {version} cannot use {gpus}: {text}",
 )
 
+DRIVER_HANGS = Code(
+    id="ED229",
+    name="driver-hangs",
+    family="driver-hangs",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.NVML,
+    breaks="compute:gpu",
+    message="the NVIDIA driver gives no answer",
+    detailed="the NVIDIA driver gives no answer: {who} {verb} waited for in vain",
+)
+
 CORE_CODES = (
     *ENGINE_CODES,
+    DRIVER_HANGS,
     TORCH_IMPORT_FAILED,
     TORCH_IMPORT_CRASHED,
     TORCH_IMPORT_HANGS,
@@ -112,7 +125,8 @@ _LINES_OF_OUTPUT = 6
 
 
 def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Finding]:
-    """One finding for each outcome that was seen to fail."""
+    """One finding for each outcome that was seen to fail, and for a driver that hangs."""
+    yield from _of_silence(snapshot)
     for outcome in outcomes:
         if outcome.state != "fails":
             continue
@@ -124,6 +138,45 @@ def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Fin
             yield _of_first_use(outcome, snapshot)
         else:
             yield _of_gpu(outcome, snapshot)
+
+
+_ASKED: tuple[tuple[type[Fact], str], ...] = ((Nvml, "NVML"), (CudaInit, "cuInit"))
+
+
+def _of_silence(snapshot: Snapshot) -> Iterator[Finding]:
+    """Which parts of the driver gave no answer in time. A process that waits inside of it cannot
+    even be killed."""
+    silent = [(who, fact) for kind, who in _ASKED if _timed_out(fact := snapshot.get(kind))]
+    if not silent:
+        return
+    yield DRIVER_HANGS.finding(
+        who=" and ".join(who for who, _ in silent),
+        verb="was" if len(silent) == 1 else "were",
+        evidence=tuple(
+            Evidence(label=who, value=fact.detail, source="a child of its own")
+            for who, fact in silent
+            if isinstance(fact, Unknown)
+        ),
+        fixes=(
+            Fix(
+                summary="read what the kernel says: an Xid, a GPU that has fallen off the bus, a "
+                "task that is blocked",
+                commands=("sudo dmesg | grep -iE 'nvidia|nvrm|xid|blocked for more' | tail -n 20",),
+                safety=Safety.NEEDS_ROOT,
+            ),
+            Fix(
+                summary="if it is slow and not dead, as with many GPUs: keep the driver loaded",
+                commands=("sudo nvidia-smi -pm 1",),
+                safety=Safety.NEEDS_ROOT,
+            ),
+            Fix(summary="else restart the machine: a process that waits in a driver does not end"),
+        ),
+    )
+
+
+def _timed_out(fact: Known) -> bool:
+    """Whether an answer was waited for long enough; a short --timeout says nothing of a driver."""
+    return isinstance(fact, Unknown) and fact.waited_s is not None
 
 
 def _of_import(snapshot: Snapshot) -> Finding:

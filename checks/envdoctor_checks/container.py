@@ -1,22 +1,26 @@
 """Containers and WSL: whether they were given the GPU, and enough shared memory."""
 
+from collections.abc import Iterator
+
 from envdoctor.api import (
     Code,
     Confidence,
     Container,
     CudaInit,
     Driver,
+    Environment,
     Evidence,
-    Expectation,
     Findings,
-    Fix,
+    GpuTrace,
+    Host,
     Layer,
     Limits,
-    PciGpus,
-    Safety,
+    Nvml,
     Severity,
-    TorchBuild,
+    Site,
+    Wanted,
     check,
+    system,
 )
 
 CONTAINER_NO_GPU_RUNTIME = Code(
@@ -28,7 +32,7 @@ CONTAINER_NO_GPU_RUNTIME = Code(
     layer=Layer.DEVICE_NODES,
     breaks="compute:gpu",
     message="this container was started without access to the machine's NVIDIA GPU",
-    detailed="this {kind} container was started without access to the machine's NVIDIA GPU",
+    detailed="this {kind} container was started without {what}",
 )
 CONTAINER_DEVICE_NODES = Code(
     id="ED501",
@@ -49,7 +53,7 @@ WSL_LIBCUDA = Code(
     topic="container",
     layer=Layer.CUDA_INIT,
     breaks="compute:gpu",
-    message="WSL offers its GPU, but its libcuda.so.1 is not found by the loader",
+    message="WSL offers its GPU, but libcuda.so.1 of /usr/lib/wsl/lib is not found by the loader",
     explains=("ED211", "ED302"),
 )
 SHM_TOO_SMALL = Code(
@@ -62,60 +66,118 @@ SHM_TOO_SMALL = Code(
     message="/dev/shm is small; DataLoader workers share their batches through it",
     detailed="/dev/shm has {size_mib:.0f} MiB; DataLoader workers share their batches through it",
 )
+WSL_KERNEL_TOO_OLD = Code(
+    id="ED504",
+    name="wsl-kernel-too-old",
+    family="wsl-driver",
+    severity=Severity.ERROR,
+    topic="container",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="the kernel of WSL is older than CUDA needs",
+    detailed="the kernel of WSL is {kernel}, and CUDA needs {minimum} or later",
+)
+WSL_LINUX_DRIVER = Code(
+    id="ED505",
+    name="wsl-linux-driver",
+    family="wsl-driver",
+    severity=Severity.ERROR,
+    topic="container",
+    layer=Layer.NVML,
+    breaks="compute:gpu",
+    message="a Linux driver is installed inside WSL and hides the one that Windows brings",
+    detailed="a Linux driver is installed inside WSL (`{path}`) and hides the one that Windows "
+    "brings",
+)
 
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 """The size that `docker run` gives /dev/shm without --shm-size (docker run reference)."""
+
+_WSL_KERNEL = (5, 10, 43, 3)
+"""The first kernel of WSL2 with CUDA (NVIDIA CUDA on WSL User Guide, "Getting Started")."""
+
+_WSL_FOLDER = "/usr/lib/wsl/"
 
 
 @check(CONTAINER_NO_GPU_RUNTIME)
 def container_no_gpu_runtime(
     container: Container,
-    pci: PciGpus,
     driver: Driver,
-    build: TorchBuild | None,
-    expectation: Expectation | None,
+    init: CudaInit | None,
+    wanted: Wanted,
+    trace: GpuTrace,
+    site: Site,
+    environment: Environment | None,
 ) -> Findings:
-    """A GPU on the bus of the host and no device node in the container."""
-    if container.kind == "none" or not pci.nvidia or driver.device_nodes:
+    """A GPU that torch wants, and a container without its nodes, or without its libraries."""
+    if not site.contained or wanted.gpu != "yes" or not trace.visible:
         return
-    if (build is None or build.cuda is None) and not (expectation and expectation.device == "gpu"):
+    if any(gpu.torch_index is not None for gpu in trace.gpus):
         return
+    capabilities = environment.variables.get("NVIDIA_DRIVER_CAPABILITIES") if environment else None
+    what = _what_is_missing(driver, init, capabilities)
+    if what is None:
+        return
+    lacks_compute = what == _WITHOUT_COMPUTE
     visible = container.nvidia_visible_devices
+    nodes = " ".join(driver.device_nodes) or "none"
     yield CONTAINER_NO_GPU_RUNTIME.finding(
         kind=container.kind,
+        what=what,
         evidence=(
             Evidence(label="container", value=container.kind, source=container.evidence),
-            Evidence(
-                label="PCI device",
-                value=f"10de:{pci.nvidia[0].device_id}",
-                source=f"/sys/bus/pci/devices/{pci.nvidia[0].address}",
+            *_on_the_bus(trace),
+            Evidence(label="/dev/nvidia*", value=nodes, source="/dev"),
+            *(
+                (Evidence(label="libcuda.so.1", value=init.message, source="dlopen"),)
+                if init and init.status == "libcuda-missing"
+                else ()
             ),
-            Evidence(label="/dev/nvidia*", value="none", source="/dev"),
             *(
                 (Evidence(label="NVIDIA_VISIBLE_DEVICES", value=visible, source="environment"),)
                 if visible is not None
                 else ()
             ),
         ),
-        fixes=(
-            Fix(
-                summary="start the container with the GPUs; the host needs the NVIDIA container "
-                "toolkit",
-                commands=("docker run --gpus all IMAGE",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        fixes=(system.allow_compute(site) if lacks_compute else system.give_gpus(site),),
     )
 
 
+_WITHOUT_COMPUTE = (
+    "the capability `compute`: NVIDIA_DRIVER_CAPABILITIES leaves it out, so libcuda.so.1 is missing"
+)
+
+
+def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | None) -> str | None:
+    if not driver.device_nodes:
+        return "access to the machine's NVIDIA GPU"
+    if init is None or init.status != "libcuda-missing":
+        return None
+    if capabilities is not None and not {"compute", "all"} & set(capabilities.split(",")):
+        return _WITHOUT_COMPUTE
+    return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
+
+
+def _on_the_bus(trace: GpuTrace) -> Iterator[Evidence]:
+    for gpu in trace.visible[:1]:
+        if gpu.pci_address:
+            source = f"/sys/bus/pci/devices/{gpu.pci_address}"
+            yield Evidence(label="PCI device", value=f"10de:{gpu.device_id}", source=source)
+
+
 @check(CONTAINER_DEVICE_NODES)
-def container_device_nodes(container: Container, driver: Driver) -> Findings:
+def container_device_nodes(
+    driver: Driver, init: CudaInit | None, trace: GpuTrace, site: Site
+) -> Findings:
     """Some of the device nodes that CUDA opens were not given to the container."""
-    if container.kind == "none" or container.wsl or not driver.device_nodes:
+    if not site.contained or site.wsl or site.jetson or not driver.device_nodes:
+        return
+    starts = init is not None and init.code == 0
+    if starts or any(gpu.torch_index is not None for gpu in trace.gpus):
         return
     needed = ("/dev/nvidiactl", "/dev/nvidia-uvm")
     missing = [node for node in needed if node not in driver.device_nodes]
-    if not missing or "/dev/dxg" in driver.device_nodes:
+    if not missing:
         return
     yield CONTAINER_DEVICE_NODES.finding(
         nodes=" and ".join(missing),
@@ -123,19 +185,42 @@ def container_device_nodes(container: Container, driver: Driver) -> Findings:
             Evidence(label="device nodes", value=" ".join(driver.device_nodes), source="/dev"),
         ),
         fixes=(
-            Fix(
-                summary="make the nodes on the host, and start the container anew",
-                commands=("sudo nvidia-modprobe -u -c=0", "docker run --gpus all IMAGE"),
-                safety=Safety.NEEDS_ROOT,
-            ),
+            system.on_host(site, "make the nodes there", "sudo nvidia-modprobe -u -c=0"),
+            system.give_gpus(site),
         ),
     )
 
 
+# --- WSL ---
+
+
+@check(WSL_KERNEL_TOO_OLD)
+def wsl_kernel_too_old(site: Site, host: Host, trace: GpuTrace) -> Findings:
+    """WSL2 with a kernel from before CUDA."""
+    kernel = host.kernel or ""
+    numbers = _numbers(kernel)
+    if not site.wsl or not numbers or numbers >= _WSL_KERNEL or not trace.visible:
+        return
+    minimum = ".".join(map(str, _WSL_KERNEL))
+    yield WSL_KERNEL_TOO_OLD.finding(
+        kernel=".".join(map(str, numbers)),
+        minimum=minimum,
+        evidence=(Evidence(label="kernel", value=kernel, source="uname -r"),),
+        fixes=(system.update_wsl(site),),
+        notes=("NVIDIA CUDA on WSL User Guide, Getting Started",),
+    )
+
+
+def _numbers(kernel: str) -> tuple[int, ...]:
+    """5.10.16.3-microsoft-standard-WSL2 is (5, 10, 16, 3)."""
+    parts = kernel.partition("-")[0].split(".")
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()
+
+
 @check(WSL_LIBCUDA)
-def wsl_libcuda(container: Container, driver: Driver, init: CudaInit) -> Findings:
+def wsl_libcuda(site: Site, driver: Driver, init: CudaInit) -> Findings:
     """WSL keeps its libcuda in a folder of its own."""
-    if container.wsl is None or init.status != "libcuda-missing":
+    if not site.wsl or init.status != "libcuda-missing":
         return
     if "/dev/dxg" not in driver.device_nodes:
         return
@@ -144,23 +229,37 @@ def wsl_libcuda(container: Container, driver: Driver, init: CudaInit) -> Finding
             Evidence(label="/dev/dxg", value="present", source="/dev"),
             Evidence(label="dlopen", value=init.message, source="libcuda.so.1"),
         ),
-        fixes=(
-            Fix(
-                summary="show WSL's libraries to the loader",
-                commands=(
-                    "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf",
-                    "sudo ldconfig",
-                ),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        fixes=(system.show_wsl_libraries(site),),
     )
 
 
+@check(WSL_LINUX_DRIVER)
+def wsl_linux_driver(site: Site, nvml: Nvml | None, init: CudaInit | None) -> Findings:
+    """Libraries of a Linux driver cannot talk to the GPU of Windows."""
+    loaded = (init.library if init else None, nvml.library if nvml else None)
+    foreign = next((path for path in loaded if path and not path.startswith(_WSL_FOLDER)), None)
+    works = init is not None and init.code == 0
+    if not site.wsl or foreign is None or works:
+        return
+    yield WSL_LINUX_DRIVER.finding(
+        path=foreign,
+        evidence=(
+            Evidence(label="loaded", value=foreign, source="/proc/self/maps"),
+            *((Evidence(label="NVML", value=nvml.status, source="NVML"),) if nvml else ()),
+            *((Evidence(label="cuInit", value=init.status, source="libcuda"),) if init else ()),
+        ),
+        fixes=(system.remove_driver_inside_wsl(site),),
+        notes=("install no Linux driver inside WSL (NVIDIA CUDA on WSL User Guide)",),
+    )
+
+
+# --- shared memory ---
+
+
 @check(SHM_TOO_SMALL)
-def shm_too_small(limits: Limits, container: Container) -> Findings:
+def shm_too_small(limits: Limits, container: Container, site: Site) -> Findings:
     """A container with Docker's default of 64 MiB of shared memory."""
-    if container.kind == "none" or limits.shm_bytes is None:
+    if not site.contained or limits.shm_bytes is None:
         return
     if limits.shm_bytes > DOCKER_DEFAULT_SHM_BYTES:
         return
@@ -168,12 +267,6 @@ def shm_too_small(limits: Limits, container: Container) -> Findings:
         confidence=Confidence.LIKELY,
         size_mib=limits.shm_bytes / 2**20,
         evidence=(Evidence(label="/dev/shm", value=f"{limits.shm_bytes} bytes", source="statvfs"),),
-        fixes=(
-            Fix(
-                summary="start the container with more",
-                commands=("docker run --shm-size=8g IMAGE", "docker run --ipc=host IMAGE"),
-                safety=Safety.MANUAL,
-            ),
-        ),
+        fixes=(system.more_shared_memory(site),),
         notes=("without it a DataLoader with workers dies by a bus error",),
     )

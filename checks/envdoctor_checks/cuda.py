@@ -1,21 +1,33 @@
 """Whether CUDA starts on this driver: cuInit without torch, libcuda, and which GPUs it may see."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from envdoctor.api import (
+    HIDES_EVERY_GPU,
     Code,
-    Container,
+    Confidence,
     CudaInit,
     Driver,
+    DriverRelease,
     Environment,
     Evidence,
-    Expectation,
     Findings,
     Fix,
     Gpus,
+    GpuTrace,
+    Host,
     Layer,
+    Place,
     Safety,
     Severity,
+    Site,
     TorchBuild,
+    Wanted,
     check,
+    command,
+    entries_that_name,
+    system,
 )
 
 DRIVER_LIB_MISMATCH = Code(
@@ -47,7 +59,7 @@ FABRIC_MANAGER = Code(
     topic="driver",
     layer=Layer.CUDA_INIT,
     breaks="compute:gpu",
-    message="CUDA says that the system is not yet initialised (error 802)",
+    message="the NVSwitch fabric is not ready (CUDA error 802): the fabric manager is not running",
 )
 CUDA_UNKNOWN_UVM = Code(
     id="ED206",
@@ -68,7 +80,7 @@ CUDA_VISIBLE_DEVICES = Code(
     topic="driver",
     layer=Layer.CUDA_INIT,
     breaks="compute:gpu",
-    message="CUDA_VISIBLE_DEVICES hides GPUs or names none",
+    message="CUDA_VISIBLE_DEVICES hides GPUs or names one that is not there",
     detailed="CUDA_VISIBLE_DEVICES is `{value}`, {effect}",
 )
 DRIVER_WITHOUT_LIBCUDA = Code(
@@ -94,67 +106,239 @@ CUDA_INIT_FAILED = Code(
     message="CUDA does not start",
     detailed="CUDA does not start: {status} ({code}), {text}",
 )
+UVM_HMM = Code(
+    id="ED217",
+    name="uvm-hmm",
+    family="uvm-hmm",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="CUDA does not start (error 3): heterogeneous memory management (HMM) of the module "
+    "nvidia_uvm fails on this kernel",
+)
+CONFIDENTIAL_COMPUTING = Code(
+    id="ED218",
+    name="confidential-computing",
+    family="confidential-computing",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="the GPU of this confidential virtual machine is not set ready (CUDA error 802)",
+)
+CUDA_DEVICE_ORDER = Code(
+    id="ED219",
+    name="cuda-device-order",
+    family="cuda-visible-devices",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    message="CUDA and nvidia-smi count unlike GPUs in different orders",
+    detailed="CUDA_VISIBLE_DEVICES={value} shows {shown} to torch, and nvidia-smi calls {other} so",
+)
 
 
-@check(DRIVER_LIB_MISMATCH, FORWARD_COMPAT, FABRIC_MANAGER, CUDA_INIT_FAILED)
-def cuda_does_not_start(init: CudaInit, driver: Driver) -> Findings:
-    """CuInit, tried without torch, returns an error."""
+# --- cuInit returns an error ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is known when cuInit fails."""
+
+    init: CudaInit
+    driver: Driver
+    release: DriverRelease
+    site: Site
+    trace: GpuTrace
+    kernel: str
+
+
+@check(
+    DRIVER_LIB_MISMATCH,
+    FORWARD_COMPAT,
+    FABRIC_MANAGER,
+    CONFIDENTIAL_COMPUTING,
+    UVM_HMM,
+    CUDA_INIT_FAILED,
+)
+def cuda_does_not_start(
+    init: CudaInit,
+    driver: Driver,
+    release: DriverRelease,
+    site: Site,
+    trace: GpuTrace,
+    host: Host | None,
+) -> Findings:
+    """cuInit, tried without torch, returns an error."""
     if init.code in (None, 0, 100, 999):
         return
-    code, fix = _BY_ERROR.get(init.code, (CUDA_INIT_FAILED, _LOOK))
+    kernel = (host.kernel if host else None) or ""
+    case = Case(init=init, driver=driver, release=release, site=site, trace=trace, kernel=kernel)
+    code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
     yield code.finding(
+        confidence=Confidence.LIKELY if code in _BY_MORE_SIGNS else Confidence.CERTAIN,
         status=init.status,
         code=init.code,
-        text=init.message,
+        text=_MEANINGS.get(init.code or 0, init.message),
         evidence=(
             Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda.so.1"),
             Evidence(label="libcuda", value=init.library or "unknown", source="/proc/self/maps"),
             Evidence(
                 label="kernel driver",
-                value=driver.release or "unknown",
-                source=driver.release_source,
+                value=" ".join(filter(None, (release.release, driver.flavor))) or "unknown",
+                source=release.source or "/proc/driver/nvidia/version",
             ),
         ),
-        fixes=(fix,),
+        fixes=fixes,
     )
 
 
-_LOOK = Fix(
-    summary="look what the kernel driver says",
-    commands=("nvidia-smi", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
-    safety=Safety.NEEDS_ROOT,
-)
-_BY_ERROR = {
-    803: (
-        DRIVER_LIB_MISMATCH,
-        Fix(
-            summary="restart after a driver update, and remove a stale libcuda from the loader's "
-            "path (LD_LIBRARY_PATH, /usr/local/cuda/compat)",
-            commands=("ldconfig -p | grep libcuda.so", "sudo reboot"),
-            safety=Safety.NEEDS_ROOT,
+Told = tuple[Code, tuple[Fix, ...]]
+_BY_MORE_SIGNS = (UVM_HMM, CONFIDENTIAL_COMPUTING, FABRIC_MANAGER)
+"""Told from the code together with the machine around it."""
+
+_MEANINGS = {
+    2: "out of memory, which is not the GPU's: the host's memory, or the address space of a "
+    "virtual machine",
+    3: "the driver could not be initialised",
+    34: "libcuda is the toolkit's stub",
+    46: "the GPU is busy or not available: another process has it exclusively, or it is in an "
+    "error state",
+    101: "the GPU that was asked for is not valid",
+    304: "a call of the operating system failed, most often on a device node",
+    800: "the operation is not permitted: the GPU is in the compute mode `prohibited`, or it is "
+    "exclusive and taken",
+    801: "the operation is not supported on this system",
+    805: "the MPS server of this machine cannot be connected to",
+    806: "the MPS server gave no answer",
+    807: "the MPS server is not ready: another user's clients may have to end first",
+    808: "the MPS server has as many clients as it can",
+    809: "the MPS server has as many connections as it can",
+}
+"""What an error of cuInit means (CUDA Driver API, CUresult; MPS documentation)."""
+
+
+def _mismatch(case: Case) -> Told:
+    return DRIVER_LIB_MISMATCH, (system.libraries_of_release(case.site, case.release.release),)
+
+
+def _compat(case: Case) -> Told:
+    take_out = Fix(
+        summary="take cuda-compat out of the loader's path, or update the driver"
+        + (" on the host" if case.site.contained else ""),
+        commands=("ldconfig -p | grep libcuda.so.1",),
+        safety=Safety.SAFE,
+    )
+    return FORWARD_COMPAT, (take_out,)
+
+
+def _not_ready(case: Case) -> Told:
+    """Error 802 has two causes: NVSwitch without its fabric manager, or confidential computing."""
+    if _is_confidential(case):
+        ready = system.on_host(
+            case.site,
+            "set the GPU ready, after its attestation where that is wanted",
+            "sudo nvidia-smi conf-compute -srs 1",
+            "nvidia-smi conf-compute -grs",
+        )
+        return CONFIDENTIAL_COMPUTING, (ready,)
+    return FABRIC_MANAGER, (system.fabric_manager(case.site, case.release.release),)
+
+
+def _is_confidential(case: Case) -> bool:
+    """A guest kernel of AMD SEV-SNP or Intel TDX, or one PCIe card, which has no NVSwitch."""
+    if any(word in case.kernel for word in ("snp", "sev", "tdx")):
+        return True
+    gpus = case.trace.visible
+    return len(gpus) == 1 and any(word in (gpus[0].name or "") for word in ("PCIe", "NVL"))
+
+
+def _hmm_or_not(case: Case) -> Told:
+    if case.driver.flavor != "open" or "nvidia_uvm" not in case.driver.modules:
+        return _not_told(case)
+    off = system.on_host(
+        case.site,
+        "switch HMM of nvidia_uvm off, and load the module anew",
+        "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm.conf",
+        "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
+    )
+    newer = Fix(
+        summary="or update driver or kernel: releases differ in which kernels their HMM works on",
+        where=Place.HOST if case.site.contained else Place.HERE,
+    )
+    return UVM_HMM, (off, newer)
+
+
+def _no_memory(case: Case) -> Told:
+    memory = Fix(
+        summary="look at the main memory of the host and at `ulimit -l`; the GPU's own memory has "
+        "nothing to do with it",
+        commands=("free -m", "ulimit -l", "sudo dmesg | grep -iE 'nvrm|BAR' | tail"),
+        safety=Safety.NEEDS_ROOT,
+    )
+    mapped = Fix(
+        summary="in a virtual machine give the GPU more MMIO space; on Hyper-V:",
+        commands=(
+            "Set-VM -Name VM -HighMemoryMappedIoSpace 512GB -GuestControlledCacheTypes $true",
         ),
-    ),
-    804: (
-        FORWARD_COMPAT,
+        where=Place.HOST,
+    )
+    return CUDA_INIT_FAILED, (mapped, memory)
+
+
+def _not_told(case: Case) -> Told:
+    return CUDA_INIT_FAILED, (
         Fix(
-            summary="take cuda-compat from the loader's path, or update the driver",
-            commands=("sudo apt-get remove 'cuda-compat-*'",),
-            safety=Safety.NEEDS_ROOT,
+            summary="look what the driver says of the GPUs and their processes",
+            commands=("nvidia-smi",),
+            safety=Safety.SAFE,
         ),
-    ),
-    802: (
-        FABRIC_MANAGER,
+        system.look_at_kernel_log(case.site),
+    )
+
+
+def _busy(case: Case) -> Told:
+    return CUDA_INIT_FAILED, (
         Fix(
-            summary="start the fabric manager of the same release as the driver",
-            commands=("sudo systemctl enable --now nvidia-fabricmanager",),
-            safety=Safety.NEEDS_ROOT,
+            summary="look which processes have the GPU, and at its compute mode",
+            commands=("nvidia-smi", "nvidia-smi -q -d COMPUTE"),
+            safety=Safety.SAFE,
         ),
-    ),
+        system.on_host(
+            case.site, "let several processes use the GPU", "sudo nvidia-smi -c DEFAULT"
+        ),
+    )
+
+
+def _mps(case: Case) -> Told:
+    return CUDA_INIT_FAILED, (
+        system.on_host(
+            case.site,
+            "stop the MPS control daemon, or start it as the user of this process",
+            "echo quit | sudo nvidia-cuda-mps-control",
+        ),
+    )
+
+
+_BY_ERROR: dict[int, Callable[[Case], Told]] = {
+    2: _no_memory,
+    3: _hmm_or_not,
+    46: _busy,
+    800: _busy,
+    802: _not_ready,
+    803: _mismatch,
+    804: _compat,
+    805: _mps,
+    806: _mps,
+    807: _mps,
+    808: _mps,
+    809: _mps,
 }
 
 
 @check(CUDA_UNKNOWN_UVM)
-def cuda_unknown(init: CudaInit, driver: Driver) -> Findings:
+def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
     """Error 999, most often because the module nvidia_uvm is gone after a suspend."""
     if init.code != 999:
         return
@@ -167,75 +351,64 @@ def cuda_unknown(init: CudaInit, driver: Driver) -> Findings:
             Evidence(label="device nodes", value=" ".join(driver.device_nodes), source="/dev"),
         ),
         fixes=(
-            Fix(
-                summary="load nvidia_uvm anew and make its device node",
-                commands=(
-                    "sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm",
-                    "sudo nvidia-modprobe -u -c=0",
-                ),
-                safety=Safety.NEEDS_ROOT,
+            system.on_host(
+                site,
+                "load nvidia_uvm anew and make its device node",
+                "sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm",
+                "sudo nvidia-modprobe -u -c=0",
             ),
+            *((system.start_anew(site),) if site.contained else ()),
         ),
     )
 
 
 @check(DRIVER_WITHOUT_LIBCUDA)
 def driver_without_libcuda(
-    init: CudaInit, driver: Driver, build: TorchBuild, container: Container
+    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild, site: Site
 ) -> Findings:
-    """The kernel driver without its user-space library."""
+    """The kernel driver without its user-space library; a container has a finding of its own."""
     if init.status != "libcuda-missing" or not driver.loaded or build.cuda is None:
         return
-    if container.kind != "none":
+    if site.contained or site.wsl:
         return
     yield DRIVER_WITHOUT_LIBCUDA.finding(
-        release=f" {driver.release}" if driver.release else "",
+        release=f" {release.release}" if release.release else "",
         evidence=(
             Evidence(label="dlopen", value=init.message, source="libcuda.so.1"),
             Evidence(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=(
-            Fix(
-                summary="install the library of the same release as the driver, and refresh the "
-                "loader's cache",
-                commands=("sudo apt-get install libcuda1", "sudo ldconfig"),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        fixes=(system.install_libcuda(site, release.release),),
     )
 
 
+# --- which GPUs CUDA may see ---
+
+
 @check(CUDA_VISIBLE_DEVICES)
-def cuda_visible_devices(
-    environment: Environment, gpus: Gpus, expectation: Expectation | None
-) -> Findings:
+def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Wanted) -> Findings:
     """The variable hides every GPU, or names one that is not there."""
     value = environment.variables.get("CUDA_VISIBLE_DEVICES")
-    if value is None or not gpus.devices:
+    if value is None or not trace.gpus:
         return
-    entries = [entry.strip() for entry in value.split(",")]
-    visible, wrong = _visible(entries, gpus)
-    if visible and wrong is None:
+    on_purpose = value.strip() in HIDES_EVERY_GPU
+    shown, wrong = entries_that_name(value, trace.gpus)
+    if not on_purpose and wrong is None:
         return
-    expects_cpu = expectation is not None and expectation.device == "cpu"
-    hidden_on_purpose = value.strip() in ("", "-1", "none", "NoDevFiles")
-    severity = Severity.WARNING
-    if hidden_on_purpose:
-        expects_gpu = expectation is not None and expectation.device == "gpu"
-        severity = Severity.ERROR if expects_gpu else Severity.INFO
-    elif not visible and not expects_cpu:
-        severity = Severity.ERROR
+    none_left = on_purpose or not shown
     yield CUDA_VISIBLE_DEVICES.finding(
-        severity=severity,
+        severity=_severity(wanted, on_purpose=on_purpose, none_left=none_left),
+        breaks=("compute:gpu",) if none_left else (),
         value=value,
-        effect=_effect(visible, wrong, len(gpus.devices), hidden_on_purpose),
+        effect=_effect(len(shown), wrong, len(trace.gpus), on_purpose=on_purpose),
         evidence=(
             Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),
             Evidence(
                 label="GPUs",
-                value=", ".join(f"{gpu.index}: {gpu.name}" for gpu in gpus.devices),
+                value=", ".join(
+                    f"{place}: {gpu.described}" for place, gpu in enumerate(trace.gpus)
+                ),
                 source="NVML",
             ),
         ),
@@ -250,26 +423,50 @@ def cuda_visible_devices(
     )
 
 
-def _visible(entries: list[str], gpus: Gpus) -> tuple[int, str | None]:
-    """How many GPUs the entries show, and the first entry that names none."""
-    for number, entry in enumerate(entries):
-        if not _names_a_gpu(entry, gpus):
-            return number, entry
-    return len(entries), None
+def _severity(wanted: Wanted, *, on_purpose: bool, none_left: bool) -> Severity:
+    if on_purpose and wanted.gpu != "yes":
+        return Severity.INFO
+    return Severity.ERROR if none_left else Severity.WARNING
 
 
-def _names_a_gpu(entry: str, gpus: Gpus) -> bool:
-    if entry.isdigit():
-        return int(entry) < len(gpus.devices)
-    if entry.startswith("MIG-"):
-        return True
-    return entry.startswith("GPU-") and any(
-        gpu.uuid is not None and gpu.uuid.startswith(entry) for gpu in gpus.devices
-    )
-
-
-def _effect(visible: int, wrong: str | None, present: int, on_purpose: bool) -> str:
+def _effect(shown: int, wrong: str | None, present: int, *, on_purpose: bool) -> str:
+    every = "the only GPU" if present == 1 else f"all {present} GPUs"
     if on_purpose:
-        return f"which hides all {present} GPUs from CUDA"
-    lost = f"whose entry `{wrong}` names none of the {present} GPUs"
-    return lost + (f": only {visible} remain visible" if visible else ": no GPU is visible")
+        return f"which hides {every} from CUDA"
+    lost = f"whose entry `{wrong}` names none of the {present} GPU{'s' if present > 1 else ''}"
+    return lost + (f": only {shown} remain visible" if shown else ": no GPU is visible")
+
+
+@check(CUDA_DEVICE_ORDER)
+def cuda_device_order(environment: Environment, gpus: Gpus, trace: GpuTrace) -> Findings:
+    """CUDA numbers the fastest GPU first, NVML and nvidia-smi number by the PCI bus."""
+    variables = environment.variables
+    value = variables.get("CUDA_VISIBLE_DEVICES", "")
+    if variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not value.strip().isdigit():
+        return
+    meant = trace.of_nvml(int(value))
+    used = trace.of_torch(0)
+    if meant is None or used is None or used.nvml_index is None or meant.name == used.name:
+        return
+    by_uuid = (command("export", f"CUDA_VISIBLE_DEVICES={meant.uuid}"),) if meant.uuid else ()
+    yield CUDA_DEVICE_ORDER.finding(
+        subjects=(used.subject,),
+        value=value.strip(),
+        shown=f"{used.described} (GPU {used.nvml_index} of nvidia-smi)",
+        other=meant.described,
+        evidence=(
+            Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),
+            Evidence(
+                label=f"GPU {value.strip()} of nvidia-smi", value=meant.described, source="NVML"
+            ),
+            Evidence(label="cuda:0", value=used.described, source="torch"),
+        ),
+        fixes=(
+            Fix(
+                summary="let CUDA count as nvidia-smi does, or name GPUs by their UUID",
+                commands=("export CUDA_DEVICE_ORDER=PCI_BUS_ID", *by_uuid),
+                safety=Safety.SAFE,
+            ),
+        ),
+        notes=("the default order is FASTEST_FIRST (CUDA C++ Programming Guide)",),
+    )

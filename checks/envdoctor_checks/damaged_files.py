@@ -310,7 +310,17 @@ def _restoring(
     items: list[DamagedDistribution], distributions: Distributions, site: Site
 ) -> tuple[Fix, ...]:
     found = [one for item in items if (one := _distribution(item, distributions)) is not None]
-    return (packages.restore(site, *found, torch=distributions.first("torch")),) if found else ()
+    if found:
+        return (packages.restore(site, *found, torch=distributions.first("torch")),)
+    first = items[0]
+    return (
+        packages.install(
+            site,
+            f"{first.name}=={first.version}",
+            summary=f"install {first.name} {first.version} again: all of its files are replaced",
+            again=True,
+        ),
+    )
 
 
 def _harmless(items: list[DamagedDistribution]) -> Finding:

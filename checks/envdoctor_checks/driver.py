@@ -1,27 +1,33 @@
-"""The NVIDIA driver: whether it is loaded, whole, new enough, and lets CUDA start."""
+"""The NVIDIA driver: whether its module is loaded, of the right kind, new enough, not too new."""
+
+from collections.abc import Iterator
 
 from envdoctor.api import (
     Code,
-    Container,
+    Confidence,
     CudaInit,
+    Distributions,
     Driver,
+    DriverRelease,
     Evidence,
     Findings,
     Fix,
-    Gpus,
-    Host,
+    GpuTrace,
+    Knowledge,
     Layer,
     Nvml,
     PciGpus,
-    Safety,
+    Prescription,
     Severity,
+    Site,
     TorchBuild,
+    TracedGpu,
     check,
+    driver_runs,
+    driver_serves,
+    prescribed,
+    system,
 )
-from envdoctor.knowledge import Knowledge
-from envdoctor.knowledge.drivers import driver_runs, driver_serves
-from envdoctor.prescribe import Prescription
-from envdoctor.repair import prescribed
 
 DRIVER_NOT_LOADED = Code(
     id="ED200",
@@ -32,6 +38,7 @@ DRIVER_NOT_LOADED = Code(
     layer=Layer.KERNEL_MODULE,
     breaks="compute:gpu",
     message="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded",
+    detailed="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded{why}",
 )
 DRIVER_TOO_OLD = Code(
     id="ED201",
@@ -54,29 +61,8 @@ NVML_DRIVER_MISMATCH = Code(
     layer=Layer.NVML,
     breaks="compute:gpu",
     message="the NVIDIA libraries are of another release than the loaded kernel driver",
-    detailed="the NVIDIA libraries are of another release than the loaded kernel driver{release}",
-)
-DEVICE_PERMISSION = Code(
-    id="ED207",
-    name="device-permission",
-    family="device-permission",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.DEVICE_NODES,
-    breaks="compute:gpu",
-    message="this user may not open the device nodes of the GPU",
-    detailed="this user may not open {nodes}",
-)
-GPU_HW_FAULT = Code(
-    id="ED209",
-    name="gpu-hw-fault",
-    family="gpu-hw-fault",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.NVML,
-    breaks="compute:gpu",
-    message="the driver has lost a GPU",
-    detailed="the driver has lost a GPU: {status}",
+    detailed="the NVIDIA libraries{libraries} are of another release than the loaded kernel driver"
+    "{release}",
 )
 DRIVER_DROPPED_GPU = Code(
     id="ED213",
@@ -89,25 +75,76 @@ DRIVER_DROPPED_GPU = Code(
     message="the installed driver branch no longer supports this GPU",
     detailed="driver {release} no longer supports {gpu} (compute capability {capability}); the "
     "last branch that does is {branch}",
-    explains=("ED200",),
+    explains=("ED200", "ED226"),
+)
+OPEN_MODULE_REQUIRED = Code(
+    id="ED214",
+    name="open-module-required",
+    family="open-module-required",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="this GPU is driven by NVIDIA's open kernel modules only, and the proprietary one is "
+    "loaded",
+    detailed="{gpu} is driven by NVIDIA's open kernel modules only, and the proprietary module "
+    "{release} is loaded",
+    explains=("ED200", "ED226"),
 )
 
-_UPDATE = {
-    "debian": "sudo apt-get install --only-upgrade nvidia-driver",
-    "ubuntu": "sudo ubuntu-drivers install",
-    "fedora": "sudo dnf upgrade akmod-nvidia",
-}
+PROPRIETARY_MODULE_REQUIRED = Code(
+    id="ED222",
+    name="proprietary-module-required",
+    family="wrong-module-flavor",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="this GPU is older than NVIDIA's open kernel modules serve, and these are loaded",
+    detailed="{gpu} is older than NVIDIA's open kernel modules serve, and these are loaded"
+    "{release}",
+    explains=("ED200", "ED226"),
+)
+PTX_TOO_NEW = Code(
+    id="ED220",
+    name="ptx-too-new",
+    family="driver-too-old",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    message="a package brings PTX that the driver is too old to compile",
+    detailed="{package} {version} is made with CUDA {cuda} and brings PTX, which driver {release} "
+    "(CUDA {offered}) is too old to compile",
+)
+
+_WITH_PTX = ("vllm",)
+"""Packages whose kernels are in part PTX, compiled by the driver at their first use."""
+
+_OPEN_FROM = (7, 5)
+"""The open kernel modules serve GPUs with a GPU System Processor, from Turing on (NVIDIA
+open-gpu-kernel-modules, README, "Compatible GPUs")."""
+
+_OPEN_ONLY = 10
+"""GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
+Installation Guide, "Choosing between open and proprietary kernel modules")."""
 
 
 @check(DRIVER_NOT_LOADED)
-def driver_not_loaded(pci: PciGpus, driver: Driver, container: Container) -> Findings:
-    """An NVIDIA GPU without its kernel driver; a container has a finding of its own."""
-    if not pci.nvidia or driver.loaded or container.kind != "none" or container.wsl:
+def driver_not_loaded(
+    pci: PciGpus, driver: Driver, release: DriverRelease, trace: GpuTrace, site: Site
+) -> Findings:
+    """An NVIDIA GPU that this process may use, without its kernel driver."""
+    if driver.loaded or site.contained or site.wsl:
         return
-    device = pci.nvidia[0]
-    if device.driver == "vfio-pci":
+    visible = {gpu.pci_address for gpu in trace.visible}
+    devices = [device for device in pci.nvidia if device.address in visible]
+    if not devices:
         return
+    device = devices[0]
+    nouveau = device.driver == "nouveau" or driver.nouveau_loaded
+    installed = bool(driver.libcuda_files or release.libraries)
     yield DRIVER_NOT_LOADED.finding(
+        why=_why_not_loaded(nouveau, installed),
         evidence=(
             Evidence(
                 label="PCI device",
@@ -116,70 +153,72 @@ def driver_not_loaded(pci: PciGpus, driver: Driver, container: Container) -> Fin
                 source=f"/sys/bus/pci/devices/{device.address}",
             ),
             Evidence(label="module nvidia", value="not loaded", source="/proc/modules"),
-            *(
-                (Evidence(label="module nouveau", value="loaded", source="/proc/modules"),)
-                if driver.nouveau_loaded
-                else ()
+            Evidence(
+                label="the driver's libraries",
+                value=release.libraries or ("installed" if installed else "none"),
+                source=" ".join(driver.libcuda_files) or "/usr",
             ),
         ),
-        fixes=(
-            Fix(
-                summary="load it, and see why the kernel refuses if it does",
-                commands=("sudo modprobe nvidia", "sudo dmesg | grep -iE 'nvidia|nvrm' | tail"),
-                safety=Safety.NEEDS_ROOT,
-            ),
-            Fix(
-                summary="if the module is missing for this kernel, build it anew or install the "
-                "driver",
-                commands=("sudo dkms autoinstall && sudo modprobe nvidia",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
-        notes=(
-            ("nouveau holds the device: it has to be blacklisted, and the machine restarted",)
-            if driver.nouveau_loaded
-            else ()
-        ),
+        fixes=tuple(_ways_to_load(site, nouveau=nouveau, installed=installed)),
     )
+
+
+def _why_not_loaded(nouveau: bool, installed: bool) -> str:
+    if nouveau:
+        return ": nouveau holds it"
+    return "" if installed else ": no driver is installed"
+
+
+def _ways_to_load(site: Site, *, nouveau: bool, installed: bool) -> Iterator[Fix]:
+    if nouveau:
+        yield system.release_from_nouveau(site)
+    if not installed:
+        yield system.install_driver(site)
+        return
+    if not nouveau:
+        yield system.build_module(site)
+    yield system.sign_module(site)
+    yield system.look_at_kernel_log(site)
 
 
 @check(DRIVER_TOO_OLD)
 def driver_too_old(
     build: TorchBuild,
-    driver: Driver,
+    release: DriverRelease,
     known: Knowledge,
     init: CudaInit | None,
-    host: Host | None,
-    container: Container | None,
+    site: Site,
+    trace: GpuTrace | None,
     prescription: Prescription | None,
 ) -> Findings:
     """The driver cannot run builds of torch's CUDA major; a minor release never matters."""
-    if build.cuda is None or driver.release is None or _runs_by_compat(init, build.cuda):
+    if build.cuda is None or release.release is None or _runs_by_compat(init, build.cuda):
         return
     floor = known.driver_floor(build.cuda)
     # WSL uses the driver of Windows, whose releases are numbered on their own.
-    windows = container is not None and container.wsl is not None
-    runs = driver_runs(driver.release, build.cuda, known, os="windows" if windows else "linux")
-    if floor is None or runs is not False:
+    numbering = "windows" if release.windows else "linux"
+    if floor is None or driver_runs(release.release, build.cuda, known, os=numbering) is not False:
         return
-    minimum = floor.min_release_windows if windows else floor.min_release_linux
+    minimum = floor.min_release_windows if release.windows else floor.min_release_linux
+    ceiling = _ceiling(trace, known)
+    other = prescribed(prescription, "install a build that this driver runs")
+    update = system.update_driver(site, minimum, newest=ceiling)
+    if ceiling is not None and int(ceiling) < int(minimum.partition(".")[0]):
+        # No driver serves both this GPU and this build.
+        fixes: tuple[Fix, ...] = (other,)
+    else:
+        # In a container the driver is another's; the build is ours.
+        fixes = (other, update) if site.contained else (update, other)
     yield DRIVER_TOO_OLD.finding(
-        release=driver.release,
+        release=release.release,
         version=build.version,
         cuda=build.cuda,
         minimum=minimum,
         evidence=(
-            Evidence(label="driver release", value=driver.release, source=driver.release_source),
+            Evidence(label="driver release", value=release.release, source=release.source),
             Evidence(label="torch.version.cuda", value=build.cuda, source=build.version_source),
         ),
-        fixes=(
-            Fix(
-                summary=f"update the NVIDIA driver to {minimum} or later",
-                commands=() if windows else _update_commands(host),
-                safety=Safety.NEEDS_ROOT,
-            ),
-            prescribed(prescription, "or install a build that this driver runs"),
-        ),
+        fixes=fixes,
         notes=(
             f"CUDA {build.cuda.split('.')[0]}.x runs on any driver >= {minimum} "
             f"({floor.source}, retrieved {floor.retrieved})",
@@ -187,9 +226,14 @@ def driver_too_old(
     )
 
 
-def _update_commands(host: Host | None) -> tuple[str, ...]:
-    command = _UPDATE.get(host.os_id) if host else None
-    return (command,) if command else ()
+def _ceiling(trace: GpuTrace | None, known: Knowledge) -> str | None:
+    """The last driver branch that serves all GPUs here, where there is a last one."""
+    limits = [
+        limit
+        for gpu in (trace.visible if trace else ())
+        if gpu.compute_capability and (limit := known.max_driver_branch(gpu.compute_capability))
+    ]
+    return min((limit.branch for limit in limits), key=int, default=None)
 
 
 def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
@@ -200,102 +244,184 @@ def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
 
 
 @check(NVML_DRIVER_MISMATCH)
-def nvml_driver_mismatch(nvml: Nvml, driver: Driver) -> Findings:
-    """The user-space libraries were updated under a running kernel driver."""
+def nvml_driver_mismatch(nvml: Nvml, release: DriverRelease, site: Site) -> Findings:
+    """The user-space libraries are of another release than the kernel driver that runs."""
     if nvml.status != "NVML_ERROR_LIB_RM_VERSION_MISMATCH":
         return
     yield NVML_DRIVER_MISMATCH.finding(
-        release=f" {driver.release}" if driver.release else "",
+        libraries=f" ({release.libraries})" if release.libraries else "",
+        release=f" ({release.release})" if release.release else "",
         evidence=(
             Evidence(label="NVML", value=nvml.status, source=nvml.library or "libnvidia-ml.so.1"),
             Evidence(
                 label="kernel driver",
-                value=driver.release or "unknown",
-                source=driver.release_source,
+                value=release.release or "unknown",
+                source=release.source or "/proc/driver/nvidia/version",
             ),
         ),
-        fixes=(
-            Fix(
-                summary="restart the machine, or load the new kernel module",
-                commands=(
-                    "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia",
-                    "sudo modprobe nvidia",
-                ),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        fixes=(system.libraries_of_release(site, release.release),),
         notes=(
             "a package update replaces the libraries at once, the module only when it is loaded",
-        ),
-    )
-
-
-@check(DEVICE_PERMISSION)
-def device_permission(driver: Driver) -> Findings:
-    """Device nodes that this user cannot open for reading and writing."""
-    if not driver.unusable_nodes:
-        return
-    nodes = ", ".join(driver.unusable_nodes)
-    yield DEVICE_PERMISSION.finding(
-        nodes=nodes,
-        evidence=(Evidence(label="not readable and writable", value=nodes, source="access(2)"),),
-        fixes=(
-            Fix(
-                summary="join the group that owns the nodes, and log in again",
-                commands=("ls -l /dev/nvidia*", 'sudo usermod -aG video,render "$USER"'),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
-    )
-
-
-@check(GPU_HW_FAULT)
-def gpu_lost(nvml: Nvml) -> Findings:
-    """NVML says that a GPU has fallen off the bus or must be reset."""
-    if nvml.status not in ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED"):
-        return
-    yield GPU_HW_FAULT.finding(
-        status=nvml.status,
-        evidence=(Evidence(label="NVML", value=nvml.status, source="libnvidia-ml.so.1"),),
-        fixes=(
-            Fix(
-                summary="read the Xid errors, then restart the machine; if it comes back, check "
-                "power and cooling, reseat the card",
-                commands=("sudo dmesg | grep -i xid",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        )
+        if not site.contained
+        else (),
     )
 
 
 @check(DRIVER_DROPPED_GPU)
-def driver_dropped_gpu(driver: Driver, gpus: Gpus, known: Knowledge) -> Findings:
+def driver_dropped_gpu(
+    trace: GpuTrace, release: DriverRelease, known: Knowledge, site: Site
+) -> Findings:
     """A driver branch that has ended the support of this GPU's architecture."""
-    if driver.release is None:
+    installed = release.release or release.libraries
+    if installed is None or release.windows:
         return
-    for gpu in gpus.devices:
+    for gpu in trace.visible:
         capability = gpu.compute_capability
-        if not capability or driver_serves(driver.release, capability, known) is not False:
+        if gpu.torch_index is not None or not capability:
             continue
         limit = known.max_driver_branch(capability)
-        assert limit is not None
+        if limit is None or driver_serves(installed, capability, known) is not False:
+            continue
         yield DRIVER_DROPPED_GPU.finding(
-            subjects=(f"gpu:{gpu.index}",),
-            release=driver.release,
-            gpu=gpu.name,
+            subjects=(gpu.subject,),
+            release=installed,
+            gpu=_described(gpu),
             capability=capability,
             branch=limit.branch,
             evidence=(
                 Evidence(
-                    label="driver release", value=driver.release, source=driver.release_source
+                    label="driver release",
+                    value=installed,
+                    source=release.source or "its libraries' file names",
                 ),
-                Evidence(label="compute capability", value=capability, source="NVML"),
-            ),
-            fixes=(
-                Fix(
-                    summary=f"install a driver of branch {limit.branch}",
-                    safety=Safety.NEEDS_ROOT,
+                Evidence(
+                    label="compute capability",
+                    value=capability,
+                    source="NVML" if gpu.nvml_index is not None else "the PCI device id",
                 ),
             ),
+            fixes=(system.driver_of_branch(site, limit.branch),),
             notes=(f"{limit.source}, retrieved {limit.retrieved}",),
         )
+
+
+def _described(gpu: TracedGpu) -> str:
+    if gpu.name or not gpu.architecture:
+        return gpu.described
+    return f"the {gpu.architecture} GPU 10de:{gpu.device_id}"
+
+
+@check(OPEN_MODULE_REQUIRED)
+def open_module_required(
+    trace: GpuTrace, driver: Driver, release: DriverRelease, site: Site
+) -> Findings:
+    """A GPU without a proprietary module, under that module: the driver does not list it."""
+    if driver.flavor != "proprietary":
+        return
+    for gpu in trace.visible:
+        capability = gpu.compute_capability
+        if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
+            continue
+        if int(capability.partition(".")[0]) < _OPEN_ONLY:
+            continue
+        branch = (release.release or "").partition(".")[0]
+        yield OPEN_MODULE_REQUIRED.finding(
+            subjects=(gpu.subject,),
+            gpu=_described(gpu),
+            release=release.release or "",
+            evidence=(
+                Evidence(
+                    label="kernel module", value="proprietary", source="/proc/driver/nvidia/version"
+                ),
+                Evidence(
+                    label="PCI device",
+                    value=f"10de:{gpu.device_id}, {gpu.architecture}",
+                    source=f"/sys/bus/pci/devices/{gpu.pci_address}",
+                ),
+            ),
+            fixes=(system.open_module(site, branch),),
+            notes=(
+                "from Blackwell on NVIDIA ships the open kernel modules only (NVIDIA Driver "
+                "Installation Guide)",
+            ),
+        )
+
+
+@check(PROPRIETARY_MODULE_REQUIRED)
+def proprietary_module_required(
+    trace: GpuTrace, driver: Driver, release: DriverRelease, site: Site
+) -> Findings:
+    """A GPU from before Turing under the open modules: the driver does not list it."""
+    if driver.flavor != "open" or site.jetson:
+        return
+    for gpu in trace.visible:
+        capability = gpu.compute_capability
+        if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
+            continue
+        if _minor(capability) >= _OPEN_FROM:
+            continue
+        yield PROPRIETARY_MODULE_REQUIRED.finding(
+            subjects=(gpu.subject,),
+            gpu=_described(gpu),
+            release=f" ({release.release})" if release.release else "",
+            evidence=(
+                Evidence(label="kernel module", value="open", source="/proc/driver/nvidia/version"),
+                Evidence(
+                    label="PCI device",
+                    value=f"10de:{gpu.device_id}, {gpu.architecture}",
+                    source=f"/sys/bus/pci/devices/{gpu.pci_address}",
+                ),
+            ),
+            fixes=(system.proprietary_module(site, (release.release or "").partition(".")[0]),),
+        )
+
+
+@check(PTX_TOO_NEW)
+def ptx_too_new(
+    build: TorchBuild,
+    distributions: Distributions,
+    release: DriverRelease,
+    init: CudaInit,
+    site: Site,
+) -> Findings:
+    """A driver of an older CUDA minor runs torch's own code, but compiles no newer PTX."""
+    offered = init.driver_cuda
+    if build.cuda is None or offered is None or init.code != 0:
+        return
+    ours, theirs = _minor(build.cuda), _minor(offered)
+    if ours[0] != theirs[0] or ours <= theirs:
+        return
+    for item in filter(None, map(distributions.first, _WITH_PTX)):
+        branch = ".".join(map(str, ours))
+        yield PTX_TOO_NEW.finding(
+            subjects=(item.name,),
+            confidence=Confidence.LIKELY,
+            package=item.name,
+            version=item.version,
+            cuda=branch,
+            release=release.release or "",
+            offered=offered,
+            evidence=(
+                Evidence(label=item.name, value=item.version, source=item.metadata_path),
+                Evidence(label="CUDA of the driver", value=offered, source="cuDriverGetVersion"),
+                Evidence(label="CUDA of torch", value=build.cuda, source=build.version_source),
+            ),
+            fixes=(
+                system.on_host(
+                    site, f"update the driver to one that offers CUDA {branch} or later"
+                ),
+                Fix(
+                    summary="or, on a data-centre GPU, put the package cuda-compat of that CUDA "
+                    "into the loader's path"
+                ),
+            ),
+            notes=(
+                "a driver does not compile PTX of a newer CUDA minor than its own (CUDA "
+                "Compatibility guide, minor version compatibility); torch itself is not affected",
+            ),
+        )
+
+
+def _minor(cuda: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in cuda.split(".")[:2] if part.isdigit())

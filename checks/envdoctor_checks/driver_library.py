@@ -2,26 +2,81 @@
 
 import os
 
-from envdoctor.api import CudaInit, Driver, Evidence, Findings, PciGpus, Severity, check
-from envdoctor.facts.libraries import LibraryResolution
-from envdoctor_checks.loader_codes import CUDA_COMPAT_WRONG, DRIVER_STUB
-from envdoctor_checks.loader_fixes import rule_of, without_path
+from envdoctor.api import (
+    Code,
+    CudaInit,
+    DriverRelease,
+    Environment,
+    Evidence,
+    Findings,
+    Fix,
+    GpuTrace,
+    Layer,
+    LibraryResolution,
+    Place,
+    Safety,
+    Severity,
+    Site,
+    check,
+    command,
+    surroundings,
+)
+
+DRIVER_STUB = Code(
+    id="ED330",
+    name="driver-stub",
+    family="driver-stub-34",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="`libcuda.so.1` is a stub for linking, not the driver's",
+    detailed="`libcuda.so.1` is found at `{path}`, a stub for linking, not the driver's",
+    explains=("ED212",),
+)
+CUDA_COMPAT_WRONG = Code(
+    id="ED331",
+    name="cuda-compat-wrong",
+    family="cuda-compat-wrong",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="a forward-compatibility libcuda is loaded that is not newer than the driver",
+    detailed="`libcuda.so.1` is the forward-compatibility build {compat} at `{path}`, and the "
+    "driver is {driver}",
+    explains=("ED203", "ED204", "ED212"),
+)
+
+_STUB_ERROR = 34
+"""CUDA_ERROR_STUB_LIBRARY (CUDA Driver API, CUresult)."""
 
 
 @check(DRIVER_STUB)
 def driver_stub(
-    resolution: LibraryResolution, driver: Driver | None, pci: PciGpus | None
+    init: CudaInit | None,
+    resolution: LibraryResolution | None,
+    environment: Environment | None,
+    site: Site,
+    trace: GpuTrace,
 ) -> Findings:
-    """The libcuda that wins is the toolkit's stub."""
-    library = resolution.named("libcuda.so.1")
-    if library is None or library.path is None or "/stubs/" not in library.path:
+    """The libcuda that wins is the toolkit's stub: by its folder, or by what it answers."""
+    path, rule = _libcuda(init, resolution)
+    answers_as_stub = init is not None and init.code == _STUB_ERROR
+    if not answers_as_stub and "/stubs/" not in path:
         return
-    has_gpu = bool((driver and driver.loaded) or (pci and pci.nvidia))
     yield DRIVER_STUB.finding(
-        severity=Severity.ERROR if has_gpu else Severity.WARNING,
-        path=library.path,
-        evidence=(Evidence(label="libcuda.so.1", value=library.path, source=rule_of(library)),),
-        fixes=(without_path(resolution, "LD_LIBRARY_PATH", part="/stubs"),),
+        severity=Severity.ERROR if trace.visible or answers_as_stub else Severity.WARNING,
+        path=path or None,
+        evidence=(
+            Evidence(label="libcuda.so.1", value=path or "unknown", source=rule),
+            *(
+                (Evidence(label="cuInit", value=f"{init.status} (34)", source="libcuda.so.1"),)
+                if init and answers_as_stub
+                else ()
+            ),
+        ),
+        fixes=(_take_out(path, "/stubs", environment, site),),
         notes=(
             "stubs exist for linking on machines without a driver; every call of them returns "
             "CUDA_ERROR_STUB_LIBRARY (34)",
@@ -31,30 +86,64 @@ def driver_stub(
 
 @check(CUDA_COMPAT_WRONG)
 def cuda_compat_wrong(
-    resolution: LibraryResolution, driver: Driver | None, init: CudaInit | None
+    init: CudaInit | None,
+    resolution: LibraryResolution | None,
+    release: DriverRelease,
+    environment: Environment | None,
+    site: Site,
 ) -> Findings:
     """A forward-compatibility libcuda wins although it is not newer than the driver."""
-    library = resolution.named("libcuda.so.1")
-    if library is None or library.path is None or "/compat" not in library.path:
+    path, rule = _libcuda(init, resolution)
+    compat = os.path.basename(path).partition(".so.")[2]
+    if "/compat/" not in path or not release.release or "." not in compat:
         return
-    compat = os.path.basename(library.path).partition(".so.")[2]
-    if driver is None or not driver.release or _numbers(compat) > _numbers(driver.release):
+    if _numbers(compat) > _numbers(release.release):
         return
     fails = init is not None and init.status != "ok"
     yield CUDA_COMPAT_WRONG.finding(
         severity=Severity.ERROR if fails else Severity.WARNING,
         compat=compat,
-        path=library.path,
-        driver=driver.release,
+        path=path,
+        driver=release.release,
         evidence=(
-            Evidence(label="libcuda.so.1", value=library.path, source=rule_of(library)),
-            Evidence(label="driver", value=driver.release, source=driver.release_source),
+            Evidence(label="libcuda.so.1", value=path, source=rule),
+            Evidence(label="driver", value=release.release, source=release.source),
         ),
-        fixes=(without_path(resolution, "LD_LIBRARY_PATH", part="/compat"),),
+        fixes=(_take_out(path, "/compat", environment, site),),
         notes=(
             "a compatibility package serves drivers that are older than it (CUDA Compatibility "
             "guide, docs.nvidia.com/deploy/cuda-compatibility)",
         ),
+    )
+
+
+def _libcuda(init: CudaInit | None, resolution: LibraryResolution | None) -> tuple[str, str]:
+    """The file of libcuda.so.1, and what says so: the one that was loaded, else the predicted."""
+    if init is not None and init.library:
+        return init.library, "/proc/self/maps"
+    library = resolution.named("libcuda.so.1") if resolution else None
+    if library is None or library.path is None:
+        return "", "predicted"
+    return library.path, library.rule or "predicted"
+
+
+def _take_out(path: str, part: str, environment: Environment | None, site: Site) -> Fix:
+    """Take a folder out of the loader's way: of the variable, else of the loader's cache."""
+    variable = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
+    entries = variable.split(":")
+    unwanted = [entry for entry in entries if part in entry]
+    if unwanted:
+        return surroundings.without_entry("LD_LIBRARY_PATH", entries, unwanted)
+    folder = os.path.dirname(path)
+    return Fix(
+        summary=f"take `{folder}` out of the loader's cache: its entry in /etc/ld.so.conf.d, then "
+        "`ldconfig`" + (", in the image" if site.contained else ""),
+        commands=(
+            command("grep", "-rl", part.strip("/"), "/etc/ld.so.conf.d"),
+            "sudo ldconfig",
+        ),
+        safety=Safety.NEEDS_ROOT,
+        where=Place.IMAGE if site.contained else Place.HERE,
     )
 
 

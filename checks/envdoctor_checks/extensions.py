@@ -18,20 +18,19 @@ from envdoctor.api import (
     TorchBuild,
     check,
     describe,
-    is_cuda,
     packages,
 )
 from envdoctor_checks.companions import PAIRED, has_its_own_torch, pairing
 from envdoctor_checks.loader_codes import (
-    EXTENSION_MISMATCH,
-    TORCHAUDIO_MISMATCH,
-    TORCHVISION_MISMATCH,
+    EXTENSION_LIBRARY_MISMATCH,
+    TORCHAUDIO_LIBRARY_MISMATCH,
+    TORCHVISION_LIBRARY_MISMATCH,
 )
 
 _MAX_PROBLEMS = 3
 
 
-@check(EXTENSION_MISMATCH, TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH)
+@check(EXTENSION_LIBRARY_MISMATCH, TORCHVISION_LIBRARY_MISMATCH, TORCHAUDIO_LIBRARY_MISMATCH)
 def extension_mismatch(
     resolution: LibraryResolution,
     distributions: Distributions | None,
@@ -51,9 +50,10 @@ def extension_mismatch(
         if name in seen:
             continue
         seen.add(name)
-        code = {"torchvision": TORCHVISION_MISMATCH, "torchaudio": TORCHAUDIO_MISMATCH}.get(
-            name, EXTENSION_MISMATCH
-        )
+        code = {
+            "torchvision": TORCHVISION_LIBRARY_MISMATCH,
+            "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
+        }.get(name, EXTENSION_LIBRARY_MISMATCH)
         found = distributions.first(name) if distributions else None
         if found and distributions and has_its_own_torch(found, distributions):
             continue
@@ -63,16 +63,17 @@ def extension_mismatch(
             confidence=Confidence.LIKELY,
             file=os.path.basename(extension.path),
             distribution=f"{name} {found.version if found else ''}".strip(),
-            what=_what(extension, build),
+            what=_what(extension, build, known),
             evidence=tuple(_of_extension(extension)),
             fixes=tuple(_fixes(extension, found, build, known, site)),
             notes=("torch itself imports; this module does not",),
         )
 
 
-def _what(extension: Extension, build: TorchBuild | None) -> str:
+def _what(extension: Extension, build: TorchBuild | None, known: Knowledge) -> str:
     first = extension.problems[0]
-    if build is not None and build.cuda is None and build.hip is None and is_cuda(first.library):
+    for_cpu = build is not None and build.cuda is None and build.hip is None
+    if for_cpu and known.libraries.uses_cuda(first.library):
         library = os.path.basename(first.library)
         return f"it is built for CUDA (it needs `{library}`), and torch for the CPU"
     return describe(first)

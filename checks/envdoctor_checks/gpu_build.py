@@ -1,24 +1,35 @@
-"""Whether this build of torch is one for the GPU of this machine, and gets together with it."""
+"""Whether this build of torch is one for the GPUs of this machine."""
+
+from collections.abc import Iterator
 
 from envdoctor.api import (
     Code,
-    Confidence,
+    Distributions,
     Evidence,
-    Expectation,
     Findings,
     Fix,
-    Gpus,
+    GpuTrace,
     Layer,
     Nvml,
     PciGpus,
+    Place,
+    Prescription,
+    Safety,
     Severity,
+    Site,
     TorchBuild,
+    TorchFirstUse,
     TorchRuntime,
+    TracedGpu,
+    Wanted,
     check,
+    command,
+    covers,
+    packages,
+    prescribed,
+    pytorch_source,
+    system,
 )
-from envdoctor.knowledge.arch import covers
-from envdoctor.prescribe import Prescription
-from envdoctor.repair import prescribed
 
 CPU_ONLY_TORCH = Code(
     id="ED405",
@@ -40,9 +51,9 @@ GPU_ARCH_TOO_NEW = Code(
     layer=Layer.BUILD,
     breaks="compute:gpu",
     message="the GPU is newer than all that torch is compiled for",
-    detailed="{gpu} has compute capability {capability}, newer than all that torch {version} is "
-    "compiled for ({flags})",
-    explains=("ED201",),
+    detailed="{gpu} ({subjects}) has compute capability {capability}, newer than all that torch "
+    "{version} is compiled for ({flags})",
+    explains=("ED201", "ED376"),
 )
 GPU_ARCH_TOO_OLD = Code(
     id="ED407",
@@ -52,10 +63,10 @@ GPU_ARCH_TOO_OLD = Code(
     topic="torch",
     layer=Layer.BUILD,
     breaks="compute:gpu",
-    message="torch is no longer compiled for this GPU",
-    detailed="{gpu} has compute capability {capability}, which torch {version} is no longer "
-    "compiled for ({flags})",
-    explains=("ED201",),
+    message="torch is not compiled for this GPU",
+    detailed="{gpu} ({subjects}) has compute capability {capability}, for which torch {version} "
+    "has no kernels ({flags})",
+    explains=("ED201", "ED376"),
 )
 ARCH_FLAGS_DISAGREE = Code(
     id="ED408",
@@ -71,96 +82,219 @@ NO_NVIDIA_GPU = Code(
     id="ED412",
     name="no-nvidia-gpu",
     family="no-nvidia-gpu",
-    severity=Severity.INFO,
+    severity=Severity.ERROR,
     topic="driver",
     layer=Layer.BUS,
     breaks="compute:gpu",
     message="no NVIDIA GPU is visible",
-    detailed="{subject_text}, and no NVIDIA GPU is visible",
+    detailed="{subject_text}, and {none}",
 )
+ROCM_CUDA_MIX = Code(
+    id="ED414",
+    name="rocm-cuda-mix",
+    family="rocm-cuda-mix",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="torch is built for the GPUs of another vendor",
+    detailed="torch {version} is built for {built}, and this machine has {gpu}",
+)
+XPU_CUDA_MIX = Code(
+    id="ED415",
+    name="xpu-cuda-mix",
+    family="xpu-cuda-mix",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="torch is built for Intel's GPUs (XPU), and this machine has one of NVIDIA",
+    detailed="torch {version} is built for Intel's GPUs (XPU), and this machine has {gpu}",
+)
+
+_AMD = "1002"
+_ROCM = ("rocm6.4", "2.9.0")
+"""A ROCm in PyTorch's index and a release built with it (pytorch.org, Previous Versions)."""
 
 
 @check(CPU_ONLY_TORCH)
 def cpu_only_torch(
     build: TorchBuild,
-    pci: PciGpus | None,
-    gpus: Gpus | None,
-    expectation: Expectation | None,
+    wanted: Wanted,
+    trace: GpuTrace,
     prescription: Prescription | None,
+    site: Site,
 ) -> Findings:
     """A build for the CPU on a machine with an NVIDIA GPU, or where one is expected."""
-    expected = expectation.device if expectation else None
-    found = _visible_gpu(pci, gpus)
-    if build.variant != "cpu" or build.cuda or expected == "cpu":
+    if build.variant != "cpu" or build.cuda or wanted.gpu != "yes":
         return
-    if found is None and expected != "gpu":
-        return
-    gpu = f"this machine has {found.value}" if found else "a GPU is expected"
-    expectations = (
-        (Evidence(label="expected", value="gpu", source=expectation.evidence),)
-        if expectation and expected == "gpu"
-        else ()
-    )
+    found = next(iter(trace.visible), None)
+    gpu = f"this machine has {_named(found)}" if found else "a GPU is expected"
     yield CPU_ONLY_TORCH.finding(
         version=build.version,
         gpu=gpu,
         evidence=(
             Evidence(label="torch.version.cuda", value="None", source=build.version_source),
-            *((found,) if found else ()),
-            *expectations,
+            _seen(found)
+            if found
+            else Evidence(label="expected", value="gpu", source=wanted.because),
         ),
-        fixes=(prescribed(prescription, "install a CUDA build that this driver runs"),),
+        fixes=(_cuda_build(prescription, site, "install a CUDA build that this driver runs"),),
     )
 
 
-def _visible_gpu(pci: PciGpus | None, gpus: Gpus | None) -> Evidence | None:
-    if gpus and gpus.devices:
-        return Evidence(label="GPU", value=gpus.devices[0].name, source="NVML")
-    if pci and pci.nvidia:
-        device = pci.nvidia[0]
-        return Evidence(
-            label="PCI device",
-            value=f"an NVIDIA device {device.vendor_id}:{device.device_id}",
-            source=f"/sys/bus/pci/devices/{device.address}",
+def _named(gpu: TracedGpu) -> str:
+    return gpu.name or f"an NVIDIA device 10de:{gpu.device_id}"
+
+
+def _seen(gpu: TracedGpu) -> Evidence:
+    if gpu.nvml_index is not None:
+        return Evidence(label="GPU", value=gpu.described, source="NVML")
+    source = f"/sys/bus/pci/devices/{gpu.pci_address}" if gpu.pci_address else "the driver"
+    return Evidence(label="PCI device", value=_named(gpu), source=source)
+
+
+def _cuda_build(prescription: Prescription | None, site: Site, summary: str) -> Fix:
+    return system.torch_of_jetpack(site) if site.jetson else prescribed(prescription, summary)
+
+
+@check(ROCM_CUDA_MIX, XPU_CUDA_MIX)
+def build_for_another_vendor(
+    build: TorchBuild,
+    wanted: Wanted,
+    trace: GpuTrace,
+    pci: PciGpus | None,
+    distributions: Distributions | None,
+    prescription: Prescription | None,
+    site: Site,
+) -> Findings:
+    """A ROCm or XPU build beside an NVIDIA GPU, or a CUDA build where the only GPU is AMD's."""
+    if wanted.gpu != "yes":
+        return
+    nvidia = next(iter(trace.visible), None)
+    amd = next((one for one in (pci.devices if pci else ()) if one.vendor_id == _AMD), None)
+    version = Evidence(label="torch", value=build.version or "", source=build.version_source)
+    if nvidia is not None and build.cuda is None and build.variant.startswith(("rocm", "xpu")):
+        xpu = build.variant.startswith("xpu")
+        fixes = (
+            _cuda_build(prescription, site, "install a CUDA build in its place"),
+            *_without_foreign_triton(distributions, site),
         )
-    return None
+        yield (XPU_CUDA_MIX if xpu else ROCM_CUDA_MIX).finding(
+            version=build.version,
+            built="AMD's GPUs (ROCm)",
+            gpu=_named(nvidia),
+            evidence=(version, _seen(nvidia)),
+            fixes=fixes,
+        )
+    elif nvidia is None and amd is not None and build.cuda is not None:
+        yield ROCM_CUDA_MIX.finding(
+            version=build.version,
+            built="NVIDIA's GPUs (CUDA)",
+            gpu=f"one of AMD (1002:{amd.device_id})",
+            evidence=(
+                version,
+                Evidence(
+                    label="PCI device",
+                    value=f"1002:{amd.device_id}, kernel driver {amd.driver or 'none'}",
+                    source=f"/sys/bus/pci/devices/{amd.address}",
+                ),
+            ),
+            fixes=(
+                packages.install(
+                    site,
+                    "torch",
+                    summary="install a ROCm build of torch; which GPUs it serves is listed in "
+                    "AMD's ROCm documentation",
+                    source=pytorch_source(*_ROCM),
+                    again=True,
+                ),
+            ),
+        )
+
+
+def _without_foreign_triton(distributions: Distributions | None, site: Site) -> Iterator[Fix]:
+    names = ("pytorch-triton-rocm", "pytorch-triton-xpu", "triton-rocm", "triton-xpu")
+    found = [name for name in names if distributions and distributions.first(name)]
+    if found:
+        summary = f"and remove {' and '.join(found)}, which belongs to the old build"
+        yield packages.uninstall(site, *found, summary=summary)
 
 
 @check(GPU_ARCH_TOO_NEW, GPU_ARCH_TOO_OLD)
 def gpu_arch_not_compiled(
     build: TorchBuild,
-    gpus: Gpus,
+    trace: GpuTrace,
     runtime: TorchRuntime | None,
+    used: TorchFirstUse | None,
     prescription: Prescription | None,
+    site: Site,
 ) -> Findings:
     """A GPU that no kernel of this build runs on."""
     flags = (runtime.arch_list if runtime else ()) or build.arch_flags or build.fatbin_arch_flags
     if not flags or build.cuda is None:
         return
-    for gpu in gpus.devices:
+    working = _working(trace, used)
+    for gpu in trace.visible:
         capability = gpu.compute_capability
         if not capability or covers(flags, capability, torch=build.version, cuda=build.cuda):
             continue
         code = GPU_ARCH_TOO_NEW if _is_newer(capability, flags) else GPU_ARCH_TOO_OLD
         yield code.finding(
-            subjects=(f"gpu:{gpu.index}",),
-            gpu=gpu.name,
+            subjects=(gpu.subject,),
+            gpu=gpu.described,
             capability=capability,
             version=build.version,
             flags=", ".join(flags),
             evidence=(
-                Evidence(label="compute capability", value=capability, source="NVML"),
+                Evidence(label="compute capability", value=capability, source=_source(gpu)),
                 Evidence(
                     label="compiled for",
                     value=" ".join(flags),
                     source=build.arch_source or "torch._C._cuda_getArchFlags()",
                 ),
             ),
-            fixes=(prescribed(prescription, "install a build that has kernels for this GPU"),),
+            fixes=(
+                *_leave_out(working),
+                _cuda_build(prescription, site, "install a build that has kernels for this GPU"),
+            ),
             notes=(
                 "a kernel for X.Y runs on compute capability X.Z with Z >= Y, and on no other X",
             ),
         )
+
+
+def _source(gpu: TracedGpu) -> str:
+    if gpu.torch_index is not None:
+        return "torch"
+    return "NVML" if gpu.nvml_index is not None else "the PCI device id"
+
+
+def _working(trace: GpuTrace, used: TorchFirstUse | None) -> list[TracedGpu]:
+    """The GPUs on which every first operation gave the right result."""
+    tried = used.operations if used else ()
+    failed = {one.device for one in tried if one.error}
+    seen = {one.device for one in tried}
+    return [
+        gpu
+        for gpu in trace.visible
+        if f"cuda:{gpu.torch_index}" in seen and f"cuda:{gpu.torch_index}" not in failed
+    ]
+
+
+def _leave_out(working: list[TracedGpu]) -> Iterator[Fix]:
+    """Beside GPUs that compute, the simplest is to show torch only these."""
+    names = [gpu.uuid or str(gpu.nvml_index) for gpu in working if gpu.nvml_index is not None]
+    if not names:
+        return
+    yield Fix(
+        summary="show torch only the GPUs that it serves",
+        commands=(
+            "export CUDA_DEVICE_ORDER=PCI_BUS_ID",
+            command("export", f"CUDA_VISIBLE_DEVICES={','.join(names)}"),
+        ),
+        safety=Safety.SAFE,
+    )
 
 
 def _is_newer(capability: str, flags: tuple[str, ...]) -> bool:
@@ -189,35 +323,54 @@ def arch_flags_disagree(build: TorchBuild, runtime: TorchRuntime | None) -> Find
 
 @check(NO_NVIDIA_GPU)
 def no_nvidia_gpu(
-    build: TorchBuild,
-    runtime: TorchRuntime | None,
+    wanted: Wanted,
+    trace: GpuTrace,
     pci: PciGpus | None,
-    gpus: Gpus | None,
     nvml: Nvml | None,
-    expectation: Expectation | None,
+    build: TorchBuild | None,
+    site: Site,
 ) -> Findings:
-    """A CUDA build where no GPU is, which is an error only where one is expected."""
-    expected = expectation is not None and expectation.device == "gpu"
-    works = runtime is not None and runtime.cuda_available
-    if works or _visible_gpu(pci, gpus) is not None or (build.cuda is None and not expected):
+    """A GPU is wanted, here or elsewhere, and none is visible; nobody looked is no answer."""
+    if trace.visible or wanted.gpu not in ("yes", "elsewhere"):
         return
-    where = "sysfs and NVML" if pci is not None else "NVML"
+    if pci is None and (nvml is None or nvml.status == "ok"):
+        return
+    expected = wanted.gpu == "yes"
+    unusable = next((gpu.unwanted for gpu in trace.gpus), None)
+    amd = pci is not None and any(one.vendor_id == _AMD for one in pci.devices)
+    if expected and amd and build is not None and build.cuda:
+        return
+    where = " and ".join(filter(None, ("sysfs" if pci else "", "NVML" if nvml else "")))
+    cuda = build.cuda if build else None
     yield NO_NVIDIA_GPU.finding(
         severity=Severity.ERROR if expected else Severity.INFO,
-        confidence=Confidence.CERTAIN if pci is not None or nvml is not None else Confidence.LIKELY,
-        subject_text=f"torch {build.version} is built for CUDA {build.cuda}"
-        if build.cuda
+        subject_text=f"torch {build.version} is built for CUDA {cuda}"
+        if build and cuda
         else "a GPU is expected",
+        none=f"no GPU here can be used: {unusable}" if unusable else "no NVIDIA GPU is visible",
         evidence=(
-            Evidence(label="NVIDIA devices", value="none", source=where),
+            Evidence(label="NVIDIA devices", value=str(len(trace.gpus) or "none"), source=where),
             *((Evidence(label="NVML", value=nvml.status, source="NVML"),) if nvml else ()),
-        ),
-        fixes=(
-            Fix(summary="nothing, if this machine is to train on its CPU")
-            if not expected
-            else Fix(
-                summary="give this machine or container its GPU, and look again",
-                commands=("nvidia-smi", "docker run --rm --gpus all IMAGE envdoctor check"),
+            *(
+                Evidence(label=gpu.described, value=gpu.unwanted, source="the GPUs of the machine")
+                for gpu in trace.gpus
             ),
         ),
+        fixes=(_give(site) if expected else _nothing(),),
     )
+
+
+def _give(site: Site) -> Fix:
+    if site.contained:
+        return system.give_gpus(site)
+    return Fix(
+        summary="give this machine its GPU (power, slot, passed through to the virtual machine), "
+        "and look again",
+        commands=("lspci -d 10de:", "envdoctor check --expect gpu"),
+        safety=Safety.SAFE,
+        where=Place.FIRMWARE,
+    )
+
+
+def _nothing() -> Fix:
+    return Fix(summary="nothing, if this machine is to train on its CPU", where=Place.NONE)

@@ -14,6 +14,8 @@ from envdoctor.api import (
     Findings,
     Fix,
     ImportTrials,
+    Knowledge,
+    LibraryCatalogue,
     LibraryResolution,
     ResolvedLibrary,
     Severity,
@@ -33,14 +35,18 @@ _OF_CUDA_MAJOR = re.compile(r"nvidia-(?P<part>.+)-cu(?P<major>\d\d)$")
 
 @check(CUDNN_VERSION_MISMATCH)
 def cudnn_version_mismatch(
-    resolution: LibraryResolution, used: TorchFirstUse | None, trials: ImportTrials | None
+    resolution: LibraryResolution,
+    used: TorchFirstUse | None,
+    trials: ImportTrials | None,
+    known: Knowledge,
 ) -> Findings:
     """cuDNN's libraries are taken from two installations whose versions differ.
 
     Where libcudnn opens its own parts from its own folder (by its RPATH, as in torch 2.15) and only
     what those open in turn would be another's, this is a warning: no GPU has settled it.
     """
-    parts = [one for one in resolution.libraries if _is_cudnn(one)]
+    cudnn = (one for one in resolution.libraries if known.libraries.is_of("cudnn", one.soname))
+    parts = [one for one in cudnn if one.path is not None]
     main = next((one for one in parts if stem_of(one.soname) == "libcudnn"), None)
     if main is None:
         return
@@ -85,10 +91,6 @@ def _others(strangers: list[ResolvedLibrary]) -> Iterator[Evidence]:
         yield Evidence(label="and also", value=names, source=strangers[0].rule or "")
 
 
-def _is_cudnn(library: ResolvedLibrary) -> bool:
-    return stem_of(library.soname).startswith("libcudnn") and library.path is not None
-
-
 def _folder(library: ResolvedLibrary) -> str:
     return os.path.dirname(library.path or "")
 
@@ -104,7 +106,10 @@ def _place(library: ResolvedLibrary) -> str:
 
 @check(MIXED_CUDA_WHEELS)
 def mixed_cuda_wheels(
-    distributions: Distributions, resolution: LibraryResolution | None, site: Site
+    distributions: Distributions,
+    resolution: LibraryResolution | None,
+    site: Site,
+    known: Knowledge,
 ) -> Findings:
     """One NVIDIA component is installed for two CUDA majors, or two majors share a process."""
     majors: dict[str, dict[str, Distribution]] = {}
@@ -125,7 +130,7 @@ def mixed_cuda_wheels(
                 "installed stays, and removing one removes it for both",
             ),
         )
-    runtimes = _runtimes(resolution)
+    runtimes = _runtimes(resolution, known.libraries)
     if len({major for major, _ in runtimes}) > 1:
         yield MIXED_CUDA_WHEELS.finding(
             subjects=("process",),
@@ -155,9 +160,11 @@ def _only_what_torch_requires(
     )
 
 
-def _runtimes(resolution: LibraryResolution | None) -> list[tuple[int | None, str]]:
+def _runtimes(
+    resolution: LibraryResolution | None, libraries: LibraryCatalogue
+) -> list[tuple[int | None, str]]:
     return [
         (major_of(one.soname), one.path)
         for one in (resolution.libraries if resolution else ())
-        if stem_of(one.soname) == "libcudart" and one.path
+        if libraries.is_of("cudart", one.soname) and one.path
     ]

@@ -13,6 +13,8 @@ from envdoctor.api import (
     Findings,
     Fix,
     ImportTrials,
+    Knowledge,
+    LibraryCatalogue,
     LibraryResolution,
     LoadedLibraries,
     Problem,
@@ -22,7 +24,6 @@ from envdoctor.api import (
     check,
     describe,
     differences,
-    is_cuda,
     stem_of,
     surroundings,
 )
@@ -47,18 +48,25 @@ def library_problem(
     distributions: Distributions | None,
     trials: ImportTrials | None,
     site: Site,
+    known: Knowledge,
 ) -> Findings:
     """A library that torch needs is absent, refused, or lacks what is needed of it."""
-    repair = Repair(resolution=resolution, distributions=distributions, trials=trials, site=site)
+    repair = Repair(
+        resolution=resolution,
+        distributions=distributions,
+        trials=trials,
+        site=site,
+        libraries=known.libraries,
+    )
     seen: set[str] = set()
     for library in resolution.libraries:
         for problem in () if library.optional else library.problems:
-            code = disease_of(problem)
+            code = disease_of(problem, known.libraries)
             subject = os.path.basename(problem.library)
             if f"{code.id}:{subject}" in seen:
                 continue
             seen.add(f"{code.id}:{subject}")
-            doubtful = _is_part_of_a_part(library, resolution)
+            doubtful = _is_part_of_a_part(library, resolution, known.libraries)
             yield code.finding(
                 subjects=(subject,),
                 breaks=outcomes_of((library.when,)),
@@ -71,14 +79,17 @@ def library_problem(
             )
 
 
-def _is_part_of_a_part(library: ResolvedLibrary, resolution: LibraryResolution) -> bool:
+def _is_part_of_a_part(
+    library: ResolvedLibrary, resolution: LibraryResolution, libraries: LibraryCatalogue
+) -> bool:
     """Whether a part of cuDNN is opened at the first use of a GPU, and not by libcudnn itself.
 
     That another cuDNN then breaks the work follows from glibc's rules; no GPU has settled it.
     """
     main = resolution.named("libcudnn")
-    is_part = stem_of(library.soname).startswith("libcudnn_") and library.when == "use"
-    return is_part and main is not None and main.path not in library.needed_by
+    if main is None or library.when != "use" or stem_of(library.soname) == "libcudnn":
+        return False
+    return libraries.is_of("cudnn", library.soname) and main.path not in library.needed_by
 
 
 def _words(problem: Problem, library: ResolvedLibrary) -> dict[str, Any]:
@@ -108,7 +119,8 @@ def _evidence(
         yield Evidence(
             label="in place of", value=library.clean_path, source="the same without LD_LIBRARY_PATH"
         )
-    for offer in library.alternatives[:_MAX_NAMES]:
+    others = [one for one in library.alternatives if one.path not in (library.path, problem.path)]
+    for offer in others[:_MAX_NAMES]:
         yield Evidence(label="also there", value=offer.path, source=offer.rule)
     if resolution.import_error and library.when in ("start", "import"):
         yield Evidence(
@@ -129,25 +141,27 @@ def _notes(library: ResolvedLibrary, resolution: LibraryResolution) -> Iterator[
 
 
 @check(LD_LIBRARY_PATH_SHADOW)
-def ld_library_path_shadow(resolution: LibraryResolution, trials: ImportTrials | None) -> Findings:
+def ld_library_path_shadow(
+    resolution: LibraryResolution, trials: ImportTrials | None, known: Knowledge
+) -> Findings:
     """LD_LIBRARY_PATH or LD_PRELOAD replaces libraries that torch would load from elsewhere."""
     shadowed = [one for one in resolution.libraries if _is_shadowed(one)]
     if not shadowed:
         return
-    cuda = [one for one in shadowed if _belongs_to_torch(one)]
+    cuda = [one for one in shadowed if _belongs_to_torch(one, known.libraries)]
     first = (cuda or shadowed)[0]
     breaks = bool(resolution.import_error and not resolution.clean_import_error)
     severity = Severity.ERROR if breaks else Severity.WARNING if cuda else Severity.INFO
     rule = "LD_PRELOAD" if first.rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
-    told = cuda or shadowed
+    shown = cuda or shadowed
     yield LD_LIBRARY_PATH_SHADOW.finding(
         severity=severity,
-        breaks=("import:torch",) if breaks else outcomes_of(one.when for one in told),
-        what="1 library is" if len(told) == 1 else f"{len(told)} libraries are",
+        breaks=("import:torch",) if breaks else outcomes_of(one.when for one in shown),
+        what="1 library is" if len(shown) == 1 else f"{len(shown)} libraries are",
         rule=rule,
         library=first.soname,
         path=first.path,
-        evidence=tuple(_shadow_evidence(told)),
+        evidence=tuple(_shadow_evidence(shown)),
         fixes=(without_path(resolution, rule, trials=trials),),
         notes=tuple(_shadow_notes(breaks)),
     )
@@ -159,20 +173,20 @@ def _is_shadowed(library: ResolvedLibrary) -> bool:
     return bool(library.clean_path and library.path and not own)
 
 
-def _belongs_to_torch(library: ResolvedLibrary) -> bool:
-    return is_cuda(library.soname) or (library.clean_path or "").find("/torch/lib/") >= 0
+def _belongs_to_torch(library: ResolvedLibrary, libraries: LibraryCatalogue) -> bool:
+    return libraries.uses_cuda(library.soname) or "/torch/lib/" in (library.clean_path or "")
 
 
-def _shadow_evidence(told: list[ResolvedLibrary]) -> Iterator[Evidence]:
-    for one in told[:_MAX_NAMES]:
+def _shadow_evidence(shown: list[ResolvedLibrary]) -> Iterator[Evidence]:
+    for one in shown[:_MAX_NAMES]:
         version = f" ({one.version})" if one.version else ""
         yield Evidence(label=one.soname, value=f"{one.path}{version}", source=rule_of(one))
         yield Evidence(
             label="in place of", value=one.clean_path or "", source="without the variable"
         )
-    rest = ", ".join(one.soname for one in told[_MAX_NAMES:])
+    rest = ", ".join(one.soname for one in shown[_MAX_NAMES:])
     if rest:
-        yield Evidence(label="and also", value=rest, source=rule_of(told[-1]))
+        yield Evidence(label="and also", value=rest, source=rule_of(shown[-1]))
 
 
 def _shadow_notes(breaks: bool) -> Iterator[str]:
@@ -264,9 +278,11 @@ def openmp_duplicate(
 
 
 @check(PREDICTION_DIFFERS)
-def prediction_differs(resolution: LibraryResolution, loaded: LoadedLibraries) -> Findings:
+def prediction_differs(
+    resolution: LibraryResolution, loaded: LoadedLibraries, known: Knowledge
+) -> Findings:
     """What is mapped is not what was predicted: a fault of the doctor."""
-    for one in differences(resolution, loaded.paths):
+    for one in differences(resolution, loaded.paths, known.libraries):
         yield PREDICTION_DIFFERS.finding(
             subjects=(one.soname,),
             library=one.soname,

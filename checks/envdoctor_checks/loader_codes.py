@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from envdoctor.api import Code, Layer, Problem, Severity, Topic, is_cuda, stem_of
+from envdoctor.api import Code, Layer, Library, LibraryCatalogue, Problem, Severity, Topic
 
 _SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
@@ -145,31 +145,6 @@ OPENMP_DUPLICATE = Code(
     message="two copies of the Intel/LLVM OpenMP runtime are loaded into one process",
     detailed="{count} copies of the Intel/LLVM OpenMP runtime are loaded into one process",
 )
-DRIVER_STUB = Code(
-    id="ED330",
-    name="driver-stub",
-    family="driver-stub-34",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.CUDA_INIT,
-    breaks="compute:gpu",
-    message="libcuda.so.1 is a stub for linking, not the driver's",
-    detailed="`libcuda.so.1` is found at `{path}`, a stub for linking, not the driver's",
-    explains=("ED212",),
-)
-CUDA_COMPAT_WRONG = Code(
-    id="ED331",
-    name="cuda-compat-wrong",
-    family="cuda-compat-wrong",
-    severity=Severity.WARNING,
-    topic="driver",
-    layer=Layer.CUDA_INIT,
-    breaks="compute:gpu",
-    message="a forward-compatibility libcuda is loaded that is not newer than the driver",
-    detailed="`libcuda.so.1` is the forward-compatibility build {compat} at `{path}`, and the "
-    "driver is {driver}",
-    explains=("ED203", "ED204", "ED212"),
-)
 PRELOAD_MISSING = Code(
     id="ED332",
     name="preload-missing",
@@ -181,7 +156,7 @@ PRELOAD_MISSING = Code(
     detailed="{source} names `{library}`, which {what}",
 )
 _EXTENSION = "`{file}` of {distribution} does not fit the installed torch: {what}"
-EXTENSION_MISMATCH = _code(
+EXTENSION_LIBRARY_MISMATCH = _code(
     "ED345",
     "extension-library-mismatch",
     "a compiled module does not fit the installed torch",
@@ -190,7 +165,7 @@ EXTENSION_MISMATCH = _code(
     topic="companions",
     breaks="import",
 )
-TORCHVISION_MISMATCH = _code(
+TORCHVISION_LIBRARY_MISMATCH = _code(
     "ED346",
     "torchvision-library-mismatch",
     "a library of torchvision does not fit the installed torch",
@@ -199,7 +174,7 @@ TORCHVISION_MISMATCH = _code(
     topic="companions",
     breaks="import:torchvision",
 )
-TORCHAUDIO_MISMATCH = _code(
+TORCHAUDIO_LIBRARY_MISMATCH = _code(
     "ED347",
     "torchaudio-library-mismatch",
     "a library of torchaudio does not fit the installed torch",
@@ -266,14 +241,20 @@ DEPENDENCY_MISSING = Code(
     explains=("ED349",),
 )
 
-_BY_PROVIDER = {
-    "libnvJitLink": NVJITLINK_MISMATCH,
-    "libnccl": NCCL_SYMBOL_MISMATCH,
-    "libcublas": CUBLAS_MISMATCH,
-    "libcublasLt": CUBLAS_MISMATCH,
-    "libmkl_core": MKL_MISMATCH,
+_LACKING = {
+    "cudnn": CUDNN_SYMBOL_MISMATCH,
+    "nvjitlink": NVJITLINK_MISMATCH,
+    "nccl": NCCL_SYMBOL_MISMATCH,
+    "cublas": CUBLAS_MISMATCH,
+    "mkl": MKL_MISMATCH,
     "libstdc++": GLIBCXX_TOO_OLD,
 }
+_MISSING_BY_COMPONENT = {
+    "cudnn": CUDNN_MISSING,
+    "cudart": MISSING_LIBCUDART,
+    "libcuda": LIBCUDA_MISSING,
+}
+"""The diseases of one component, by its name in the knowledge."""
 _GLIBC = re.compile(r"GLIBC_\d")
 
 PROBLEM_CODES = (
@@ -300,25 +281,19 @@ def outcomes_of(moments: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(broken, reverse=True))
 
 
-def disease_of(problem: Problem) -> Code:
+def disease_of(problem: Problem, libraries: LibraryCatalogue) -> Code:
     """The disease that a problem is a sign of."""
-    stem = stem_of(problem.library.rpartition("/")[2])
+    library = libraries.of(problem.library)
     if problem.kind == "unreadable":
         return UNREADABLE_LIBRARY
     if problem.kind == "missing":
-        return _disease_of_missing(stem, problem.library)
+        return _disease_of_missing(library)
     if problem.kind == "version" and any(_GLIBC.match(name) for name in problem.names):
         return GLIBC_TOO_OLD
-    if stem.startswith("libcudnn"):
-        return CUDNN_SYMBOL_MISMATCH
-    return _BY_PROVIDER.get(stem, UNDEFINED_SYMBOL)
+    return _LACKING.get(library.name, UNDEFINED_SYMBOL) if library else UNDEFINED_SYMBOL
 
 
-def _disease_of_missing(stem: str, library: str) -> Code:
-    if stem == "libcudart":
-        return MISSING_LIBCUDART
-    if stem == "libcuda":
-        return LIBCUDA_MISSING
-    if stem.startswith("libcudnn"):
-        return CUDNN_MISSING
-    return MISSING_CUDA_LIB if is_cuda(library) else MISSING_LIBRARY
+def _disease_of_missing(library: Library | None) -> Code:
+    if library is None or not library.uses_cuda:
+        return MISSING_LIBRARY
+    return _MISSING_BY_COMPONENT.get(library.name, MISSING_CUDA_LIB)

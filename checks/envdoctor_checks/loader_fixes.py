@@ -8,6 +8,8 @@ from envdoctor.api import (
     Distributions,
     Fix,
     ImportTrials,
+    Library,
+    LibraryCatalogue,
     LibraryResolution,
     Place,
     Problem,
@@ -17,29 +19,14 @@ from envdoctor.api import (
     packages,
     stem_of,
     surroundings,
+    system,
 )
 from envdoctor_checks.path_fixes import proof_of
 
-_WHEELS = {
-    "libcudart": "cuda-runtime",
-    "libnvrtc": "cuda-nvrtc",
-    "libnvrtc-builtins": "cuda-nvrtc",
-    "libcupti": "cuda-cupti",
-    "libcublas": "cublas",
-    "libcublasLt": "cublas",
-    "libcufft": "cufft",
-    "libcurand": "curand",
-    "libcusolver": "cusolver",
-    "libcusparse": "cusparse",
-    "libcusparseLt": "cusparselt",
-    "libnccl": "nccl",
-    "libnvJitLink": "nvjitlink",
-    "libnvToolsExt": "nvtx",
-    "libnvshmem_host": "nvshmem",
-    "libcufile": "cufile",
-}
-"""The part of the wheel's name, by the stem of the library (contents of the nvidia-* wheels)."""
 _GLIBC = ("libc", "libm", "libpthread")
+_PINNED = re.compile(r"([\w-]+)==[\w.]+")
+_WITHOUT_BRACKETS = str.maketrans("", "", " ()")
+"""Older METADATA writes `nvidia-nccl-cu12 (==2.18.1)`."""
 
 
 def rule_of(library: ResolvedLibrary) -> str:
@@ -70,30 +57,30 @@ class Repair(Record):
     distributions: Distributions | None
     trials: ImportTrials | None
     site: Site
+    libraries: LibraryCatalogue
 
     def of(self, library: ResolvedLibrary, problem: Problem) -> tuple[Fix, ...]:
         """What to do about a problem, the surest first."""
         if library.clean_path or library.rule in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
             rule = library.rule or "LD_LIBRARY_PATH"
             return (without_path(self.resolution, rule, trials=self.trials),)
-        stem = stem_of(library.soname)
-        if problem.kind == "version" and stem in _GLIBC:
+        if problem.kind == "version" and stem_of(library.soname) in _GLIBC:
             return (_newer_system(self.site),)
-        if stem == "libstdc++":
+        if self.libraries.is_of("libstdc++", library.soname):
             return (packages.newer_libstdcxx(self.site),)
-        if stem == "libcuda":
+        if self.libraries.is_of("libcuda", library.soname):
             return (_driver(self.site),)
         folders = _folders_of_wheels(library, self._installed("torch"))
         if problem.kind == "missing" and folders:
             return _in_one_folder(self.resolution, self._installed("torch"))
-        return (self._reinstall(library, stem),)
+        return (self._reinstall(library),)
 
-    def _reinstall(self, library: ResolvedLibrary, stem: str) -> Fix:
+    def _reinstall(self, library: ResolvedLibrary) -> Fix:
         owner = library.owner
         if owner is not None and owner.kind == "dpkg":
             return packages.restore_system_package(self.site, owner.name)
         torch = self._installed("torch")
-        wanted = self._requirement(stem)
+        wanted = self._requirement(self.libraries.of(library.soname))
         if wanted is not None:
             return self._pinned(wanted, torch)
         if owner is not None and owner.kind == "conda":
@@ -115,17 +102,15 @@ class Repair(Record):
     def _installed(self, name: str) -> Distribution | None:
         return self.distributions.first(name) if self.distributions else None
 
-    def _requirement(self, stem: str) -> str | None:
+    def _requirement(self, component: Library | None) -> str | None:
         """The pinned requirement of torch that brings a library, `nvidia-cublas-cu12==12.4.5.8`."""
-        part = "cudnn" if stem.startswith("libcudnn") else _WHEELS.get(stem)
         torch = self._installed("torch")
-        if part is None or torch is None:
+        if component is None or torch is None:
             return None
-        pattern = re.compile(rf"(nvidia-{part}(?:-cu\d+)?==[\w.]+)")
         for requirement in torch.requires:
-            match = pattern.match(requirement.replace(" ", "").replace("(", "").replace(")", ""))
-            if match:
-                return match[1]
+            match = _PINNED.match(requirement.translate(_WITHOUT_BRACKETS))
+            if match and component.is_package(match[1]):
+                return match.group()
         return None
 
 
@@ -169,6 +154,4 @@ def _newer_system(site: Site) -> Fix:
 
 
 def _driver(site: Site) -> Fix:
-    if site.contained:
-        return Fix(summary="start this container with access to the GPU", where=Place.HOST)
-    return Fix(summary="install the NVIDIA driver, which brings it")
+    return system.give_gpus(site) if site.contained else system.install_libcuda(site, None)

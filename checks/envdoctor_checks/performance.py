@@ -1,6 +1,7 @@
 """Whether the machine trains as fast as it should, and what it waits for if not."""
 
 from envdoctor.api import (
+    Assessment,
     Calibration,
     CalibrationBaseline,
     CalibrationRun,
@@ -73,8 +74,9 @@ _HOST_BOUND = 0.9
 
 
 @check(GPU_SLOWER)
-def gpu_slower_than_expected(calibration: Calibration) -> Findings:
-    slow = [one for one in calibration.expected if one.verdict == "slower"]
+def gpu_slower_than_expected(assessment: Assessment) -> Findings:
+    """A GPU whose measured rate lies below the range that is expected of its model."""
+    slow = [one for one in assessment.expected if one.verdict == "slower"]
     for device in dict.fromkeys(one.device for one in slow):
         those = sorted((one for one in slow if one.device == device), key=_share)
         worst = those[0]
@@ -99,12 +101,12 @@ def gpu_slower_than_expected(calibration: Calibration) -> Findings:
 
 
 @check(PIPELINE_STARVED)
-def pipeline_starved(calibration: Calibration) -> Findings:
-    pipeline = calibration.pipeline
+def pipeline_starved(calibration: Calibration, assessment: Assessment) -> Findings:
+    """An input pipeline that was measured to feed less than a measured device eats."""
     measured = {(run.device, run.precision) for run in calibration.runs}
     waiting = [
         feed
-        for feed in (pipeline.feeds if pipeline else ())
+        for feed in assessment.feeds
         if feed.waits and (feed.device, feed.precision) in measured
     ]
     if waiting:
@@ -149,6 +151,7 @@ def starved(device: str, wanted: float, fed: float, what: str, sentence: str) ->
 
 @check(SLOWER_THAN_BASELINE)
 def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline) -> Findings:
+    """A run whose whole interval lies below that of the same run in the older calibration."""
     before = {_key(run): run for run in baseline.calibration.runs}
     for run in calibration.runs:
         old = before.get(_key(run))
@@ -179,6 +182,7 @@ def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline
 
 @check(LAUNCH_LIMITED)
 def launch_limited(calibration: Calibration) -> Findings:
+    """A host that needs nearly the whole time of a step to hand it over to the GPU."""
     for run in main_runs(calibration.runs):
         if run.host_share is not None and run.host_share >= _HOST_BOUND:
             yield _launch_limited(
@@ -191,6 +195,7 @@ def launch_limited(calibration: Calibration) -> Findings:
 
 @check(LAUNCH_LIMITED)
 def step_does_not_shrink(calibration: Calibration) -> Findings:
+    """A step of a quarter of the images, or fewer, that takes more than half of the time."""
     runs = calibration.runs
     for large in (run for run in main_runs(runs) if run.device != "cpu"):
         for small in runs:

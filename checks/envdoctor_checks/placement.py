@@ -53,6 +53,7 @@ CPU_AFFINITY = Code(
 
 @check(REMOTE_NUMA_NODE)
 def remote_numa_node(pci: PciGpus, gpus: Gpus, limits: Limits) -> Findings:
+    """No GPU of this process hangs on a NUMA node whose CPUs it may use."""
     own = {_sysfs_address(gpu.pci_address) for gpu in gpus.devices if gpu.pci_address}
     nodes = {one.numa_node for one in pci.nvidia if one.address.lower() in own}
     known = sorted(node for node in nodes if node is not None)
@@ -88,6 +89,7 @@ def remote_numa_node(pci: PciGpus, gpus: Gpus, limits: Limits) -> Findings:
 
 @check(THREADS_ACROSS_NODES)
 def threads_across_numa_nodes(limits: Limits, calibration: Calibration) -> Findings:
+    """A measurement on the CPU alone whose threads spread over several NUMA nodes."""
     threads = calibration.conditions.threads
     on_the_cpu = any(run.device == "cpu" for run in calibration.runs)
     trains_on_a_gpu = any(run.device != "cpu" for run in calibration.runs)
@@ -112,7 +114,8 @@ def threads_across_numa_nodes(limits: Limits, calibration: Calibration) -> Findi
 
 @check(CPU_AFFINITY)
 def cpu_affinity(host: Host, limits: Limits) -> Findings:
-    if limits.affinity_cpus >= host.logical_cpus:
+    """An affinity that leaves this process a part of the machine's CPUs."""
+    if host.logical_cpus is None or limits.affinity_cpus >= host.logical_cpus:
         return
     yield CPU_AFFINITY.finding(
         usable=limits.affinity_cpus,

@@ -1,11 +1,17 @@
 """PyTorch itself: whether it is there, imports, fits the GPU, and computes."""
 
+import re
+
+from packaging.version import InvalidVersion, Version
+
 from envdoctor.api import (
     Code,
     Confidence,
+    Distribution,
     Distributions,
     Evidence,
     Findings,
+    Fix,
     Knowledge,
     Layer,
     Prescription,
@@ -17,6 +23,7 @@ from envdoctor.api import (
     TorchImport,
     TorchRuntime,
     check,
+    interpreters,
     packages,
     prescribed,
 )
@@ -39,10 +46,38 @@ NUMPY_ABI_MISMATCH = Code(
     severity=Severity.ERROR,
     topic="torch",
     layer=Layer.FILES,
-    breaks="compute:cpu",
+    breaks="import:numpy",
     message="torch cannot exchange arrays with numpy",
     detailed="torch {version} cannot exchange arrays with numpy {numpy}: {text}",
 )
+INTERPRETER_EXIT = Code(
+    id="ED417",
+    name="exit-after-torch-fails",
+    family="exit-after-torch-fails",
+    severity=Severity.WARNING,
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    message="an interpreter that has used torch does not exit as it should",
+    detailed="an interpreter that has used torch does not exit as it should: {how}",
+)
+NUMPY_UNUSABLE = Code(
+    id="ED416",
+    name="numpy-unusable",
+    family="numpy-unusable",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="import:numpy",
+    message="torch and the installed numpy cannot exchange arrays",
+    detailed="torch {version} cannot use numpy {numpy}: {text}",
+)
+
+_NUMPY_ABI = re.compile(
+    r"_ARRAY_API|compiled using NumPy|compiled against (?:NumPy )?(?:C-)?A[PB]I version"
+    r"|dtype size changed"
+)
+"""What numpy says where a module was built for another one: `_import_array` of its C API, Cython's
+check of types, and its note on modules that were compiled using NumPy 1.x."""
 
 
 @check(TORCH_NOT_INSTALLED)
@@ -68,47 +103,92 @@ def torch_not_installed(
     )
 
 
-@check(NUMPY_ABI_MISMATCH)
-def numpy_abi_mismatch(
+_AT_EXIT = {
+    "hang": "it hangs",
+    "signal": "it is ended by {detail}",
+    "exit": "its exit code is not 0 ({detail})",
+}
+
+
+@check(INTERPRETER_EXIT)
+def interpreter_does_not_exit(imported: TorchImport, site: Site) -> Findings:
+    """Torch works, and the interpreter hangs or dies when it ends: jobs then look failed."""
+    if imported.outcome != "ok" or imported.exit_outcome in (None, "ok"):
+        return
+    how = _AT_EXIT[imported.exit_outcome].format(detail=imported.exit_detail)
+    yield INTERPRETER_EXIT.finding(
+        how=how,
+        evidence=(
+            Evidence(
+                label="at exit",
+                value=imported.exit_output_tail or imported.exit_detail or how,
+                source="the probe's own interpreter, after torch and its libraries were used",
+            ),
+        ),
+        fixes=(interpreters.try_in_target(site, "import torch", summary="see it by itself"),),
+        notes=("threads and atexit handlers of a library most often do it",),
+    )
+
+
+@check(NUMPY_ABI_MISMATCH, NUMPY_UNUSABLE)
+def numpy_cannot_be_used(
     build: TorchBuild,
     distributions: Distributions,
     known: Knowledge,
     runtime: TorchRuntime | None,
     site: Site,
 ) -> Findings:
-    """A torch that was compiled against the C API of numpy 1 beside numpy 2."""
+    """Torch and the installed numpy cannot exchange arrays: by numpy's version, or otherwise."""
     numpy = distributions.first("numpy")
     if numpy is None:
         return
-    if runtime is not None:
-        text = runtime.numpy_error
-    else:
-        text = _without_running(build, numpy.version, known)
-    if text is None:
+    version = (runtime.numpy_version if runtime else None) or numpy.version
+    built_for_1 = _is_numpy_2(version) and _is_built_for_numpy_1(build, known)
+    error = runtime.numpy_error if runtime else None
+    if error is None and (runtime is not None or not built_for_1):
         return
-    yield NUMPY_ABI_MISMATCH.finding(
-        confidence=Confidence.CERTAIN if runtime else Confidence.LIKELY,
+    text = error or "it was built for numpy 1"
+    is_abi = built_for_1 or _NUMPY_ABI.search(text) is not None
+    used = Evidence(label="torch.zeros(1).numpy()", value=text, source="torch")
+    yield (NUMPY_ABI_MISMATCH if is_abi else NUMPY_UNUSABLE).finding(
+        severity=Severity.WARNING if "without NumPy" in text else Severity.ERROR,
+        confidence=Confidence.CERTAIN if error else Confidence.LIKELY,
         version=build.version,
-        numpy=numpy.version,
+        numpy=version,
         text=text.splitlines()[0],
         evidence=(
-            Evidence(label="numpy", value=numpy.version, source=numpy.metadata_path),
-            Evidence(label="torch.zeros(1).numpy()", value=text, source="torch"),
+            Evidence(label="numpy", value=version, source=numpy.metadata_path),
+            *((used,) if error else ()),
         ),
-        fixes=(
-            packages.install(
-                site,
-                "numpy<2",
-                summary="install a numpy that this torch was built for",
-                beside=numpy,
-            ),
-        ),
-        notes=("torch up to 2.2 is built against numpy 1 (pytorch issue 131668)",),
+        fixes=(_numpy_fix(site, text, numpy, is_abi=is_abi),),
+        notes=("torch up to 2.2 is built against numpy 1 (pytorch issue 131668)",)
+        if built_for_1
+        else (),
     )
 
 
-def _without_running(build: TorchBuild, numpy: str, known: Knowledge) -> str | None:
-    if numpy.startswith(("0.", "1.")) or build.version is None:
-        return None
-    fits = known.fits_numpy_2(build.version)
-    return "it was built for numpy 1" if fits is False else None
+def _is_numpy_2(version: str) -> bool:
+    try:
+        return Version(version).major >= 2
+    except InvalidVersion:
+        return False
+
+
+def _is_built_for_numpy_1(build: TorchBuild, known: Knowledge) -> bool:
+    return build.version is not None and known.fits_numpy_2(build.version) is False
+
+
+def _numpy_fix(site: Site, error: str, numpy: Distribution, *, is_abi: bool) -> Fix:
+    if is_abi and _is_numpy_2(numpy.version):
+        summary = "install a numpy that this torch was built for"
+        return packages.install(site, "numpy<2", summary=summary, beside=numpy)
+    if is_abi:
+        return Fix(summary="install a numpy that is not older than the one torch was built with")
+    if "without NumPy" in error:
+        return Fix(
+            summary="install an official build of torch; a build from source finds numpy only if "
+            "that is installed while it is configured (USE_NUMPY=1)"
+        )
+    return interpreters.try_in_target(
+        site, "import numpy", summary="see whether numpy itself can be imported"
+    )

@@ -1,11 +1,14 @@
 """Whether a GPU is all ours: other processes, a slice of it."""
 
+from collections.abc import Iterator
+
 from envdoctor.api import (
     Calibration,
     Code,
     Evidence,
     Findings,
     Fix,
+    Gpu,
     Gpus,
     Layer,
     Safety,
@@ -55,6 +58,7 @@ _BUSY_PCT = 10
 
 @check(OTHER_PROCESS)
 def oom_other_process(gpus: Gpus) -> Findings:
+    """A GPU with processes on it whose memory is at least half full."""
     for gpu in gpus.devices:
         used, total = gpu.memory_used_bytes, gpu.memory_bytes
         if not gpu.process_pids or not used or not total or used < _CROWDED * total:
@@ -74,17 +78,33 @@ def oom_other_process(gpus: Gpus) -> Findings:
                     commands=(f"ps -o pid,user,etime,cmd -p {pids.replace(' ', '')}",),
                     safety=Safety.SAFE,
                 ),
-                Fix(
-                    summary="or use another GPU",
-                    commands=("export CUDA_VISIBLE_DEVICES=1",),
-                    safety=Safety.SAFE,
-                ),
-            )[: 2 if len(gpus.devices) > 1 else 1],
+                *_use_another(gpus, gpu),
+            ),
         )
+
+
+def _use_another(gpus: Gpus, crowded: Gpu) -> Iterator[Fix]:
+    """The GPU with the most free memory, by its UUID where it has one: torch may number the GPUs
+    in another order than NVML."""
+    others = [gpu for gpu in gpus.devices if gpu is not crowded and _free_bytes(gpu)]
+    best = max(others, key=_free_bytes, default=None)
+    if best is not None and _free_bytes(best) > _free_bytes(crowded):
+        yield Fix(
+            summary=f"or use GPU {best.index}",
+            commands=(f"export CUDA_VISIBLE_DEVICES={best.uuid or best.index}",),
+            safety=Safety.SAFE,
+        )
+
+
+def _free_bytes(gpu: Gpu) -> int:
+    """Zero where it is not known."""
+    used, total = gpu.memory_used_bytes, gpu.memory_bytes
+    return 0 if used is None or total is None else max(0, total - used)
 
 
 @check(BUSY_GPU)
 def busy_gpu(calibration: Calibration) -> Findings:
+    """A GPU that other processes kept busy before it was measured."""
     for run, telemetry in first_of_each_device(calibration):
         others, busy = telemetry.other_processes, telemetry.busy_before_pct
         if not others or busy is None or busy < _BUSY_PCT:
@@ -108,6 +128,7 @@ def busy_gpu(calibration: Calibration) -> Findings:
 
 @check(MIG_SLICE)
 def mig_slice(calibration: Calibration) -> Findings:
+    """A measured device that is a slice of a GPU."""
     for run in {run.device: run for run in calibration.runs}.values():
         if " MIG " in f" {run.device_name} ":
             yield MIG_SLICE.finding(

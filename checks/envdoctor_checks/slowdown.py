@@ -1,6 +1,7 @@
 """What slows a GPU down: heat, power, links, clocks, ECC."""
 
 from envdoctor.api import (
+    Assessment,
     Calibration,
     Code,
     Confidence,
@@ -91,6 +92,7 @@ _AT_ITS_LIMIT = 0.5
 
 @check(THROTTLED)
 def slow_power_or_thermal(calibration: Calibration) -> Findings:
+    """A GPU that its driver or its hardware slowed down in many of the samples under load."""
     for run, telemetry in worst_of_each_device(calibration, _slowed_down):
         shares = {
             _HARMFUL_REASONS[name]: share
@@ -118,6 +120,7 @@ def slow_power_or_thermal(calibration: Calibration) -> Findings:
 
 @check(POWER_CAP)
 def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Findings:
+    """A power limit below the default; a warning once the GPU was seen to run into it."""
     capped = calibration is not None and any(
         telemetry.throttle_shares.get("SwPowerCap", 0.0) >= _OFTEN
         for _, telemetry in observed(calibration)
@@ -147,6 +150,7 @@ def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Find
 
 @check(SLOW_PCIE)
 def slow_pcie_width(gpus: Gpus) -> Findings:
+    """A PCIe link with fewer lanes than GPU and slot have."""
     for gpu in gpus.devices:
         # Only the generation drops to save power while a GPU idles; the width stays.
         if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
@@ -163,6 +167,7 @@ def slow_pcie_width(gpus: Gpus) -> Findings:
 
 @check(SLOW_PCIE)
 def slow_pcie_generation(calibration: Calibration) -> Findings:
+    """A PCIe link that stays below its generation even under load."""
     for run, telemetry in first_of_each_device(calibration):
         now, best = telemetry.pcie_generation, telemetry.pcie_max_generation
         if now and best and now < best:
@@ -178,6 +183,7 @@ def slow_pcie_generation(calibration: Calibration) -> Findings:
 
 @check(LOW_CLOCKS)
 def low_clocks(calibration: Calibration) -> Findings:
+    """An SM clock far below its maximum under load, where no power limit explains it."""
     for run, telemetry in worst_of_each_device(calibration, _clock_lost):
         clock, most = telemetry.sm_clock_mhz, telemetry.max_sm_clock_mhz
         # A card at its power limit lowers its clock as designed.
@@ -196,8 +202,9 @@ def low_clocks(calibration: Calibration) -> Findings:
 
 
 @check(ECC_IN_GDDR)
-def ecc_in_gddr(calibration: Calibration, known: Knowledge) -> Findings:
-    slow = {one.device for one in calibration.expected if one.verdict == "slower"}
+def ecc_in_gddr(calibration: Calibration, assessment: Assessment, known: Knowledge) -> Findings:
+    """A GPU that is slower than expected while ECC takes bandwidth of its GDDR memory."""
+    slow = {one.device for one in assessment.expected if one.verdict == "slower"}
     for run, telemetry in first_of_each_device(calibration):
         model = known.gpu(run.device_name)
         memory = (model.memory_type if model else None) or ""

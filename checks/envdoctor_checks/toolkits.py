@@ -111,8 +111,10 @@ def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Kno
     """The gcc on PATH is too new or too old for nvcc; it matters only to those who build."""
     toolkit = next((one.version for one in toolkits.items if one.version), None)
     accepted = known.host_compilers(toolkit) if toolkit else None
-    major = int(compiler.version.partition(".")[0])
-    if accepted is None or accepted.gcc_min <= major <= accepted.gcc_max:
+    major = compiler.version.partition(".")[0]
+    if accepted is None or not major.isdecimal():
+        return
+    if accepted.gcc_min <= int(major) <= accepted.gcc_max:
         return
     yield GCC_UNSUPPORTED.finding(
         severity=Severity.WARNING if toolkits.cuda_home else Severity.INFO,

@@ -65,6 +65,8 @@ class Reachable(Record):
 
 @check(PIPELINE_STARVED)
 def training_below_device(calibration: Calibration, known: Knowledge) -> Findings:
+    """The user's training reaches less than half of what the GPU does, and the rate of none of
+    its precisions: something else than the GPU sets it."""
     rate, reachable = calibration.settings.training_rate, _reachable(calibration, known)
     if rate is None or not reachable or _nearest(rate, reachable) is not None:
         return
@@ -76,6 +78,7 @@ def training_below_device(calibration: Calibration, known: Knowledge) -> Finding
 
 @check(CPU_FALLBACK)
 def slow_cpu_fallback(calibration: Calibration, known: Knowledge) -> Findings:
+    """The user's training on a GPU machine is no faster than the CPU alone."""
     rate, reachable = calibration.settings.training_rate, _reachable(calibration, known)
     cpus = [run for run in main_runs(calibration.runs) if run.device == "cpu"]
     if rate is None or not reachable or not cpus:
@@ -111,6 +114,7 @@ def slow_cpu_fallback(calibration: Calibration, known: Knowledge) -> Findings:
 
 @check(FP32_TRAINING)
 def fp32_training(calibration: Calibration, known: Knowledge) -> Findings:
+    """The user's training runs at the rate of a precision that another one clearly exceeds."""
     rate, reachable = calibration.settings.training_rate, _reachable(calibration, known)
     slow = _nearest(rate, reachable) if rate is not None else None
     if rate is None or slow is None or slow.precision not in _REMEDIES:

@@ -7,15 +7,13 @@ import msgspec
 from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
 from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
+from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Origin, Speedup
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Ceiling,
-    Epoch,
-    ExpectedRate,
-    FeedRate,
     InputPipeline,
-    Speedup,
+    Precision,
     Spread,
 )
 from envdoctor.knowledge import GpuModel, Knowledge
@@ -23,24 +21,29 @@ from envdoctor.knowledge import GpuModel, Knowledge
 IMAGENET_TRAIN_IMAGES = 1_281_167
 """Images of the ImageNet-1k training set (MLPerf `train_samples`, training_results_v2.1)."""
 
+_NEARLY_THE_BEST = 0.95
+"""The recommended number of workers is the smallest that reaches this share of the best rate."""
+
 DEFAULT_WHAT_IF = ("Tesla T4", "GeForce RTX 4090", "A100 SXM4 80 GB")
 """What a machine without a GPU is compared with: the usual ones of clouds and desks."""
 
 
-def assess(calibration: Calibration, knowledge: Knowledge) -> Calibration:
-    """The calibration with everything that follows from its measurements and the knowledge."""
+def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
+    """Everything that follows from the measurements and the knowledge."""
     expectations = Expectations(knowledge)
     expected = (
         *_expected_of_runs(calibration, expectations, knowledge),
         *_expected_of_what_if(calibration, expectations, knowledge),
     )
-    fed = calibration.pipeline.feeding_rate if calibration.pipeline else None
-    return msgspec.structs.replace(
-        calibration,
+    pipeline = calibration.pipeline
+    fed = pipeline.feeding_rate if pipeline else None
+    return Assessment(
         expected=expected,
         speedups=(*_measured(calibration.runs), *_predicted(calibration, expected, fed)),
         epochs=tuple(_epochs(calibration.runs, expected, fed)),
-        pipeline=_with_feeds(calibration, expected),
+        feeds=tuple(_feeds(calibration, expected)),
+        recommended_workers=recommended_workers(pipeline) if pipeline else None,
+        pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
     )
 
 
@@ -69,28 +72,25 @@ def what_if_models(names: Iterable[str], knowledge: Knowledge) -> tuple[GpuModel
     return tuple(model for name in names if (model := knowledge.gpu(name)) is not None)
 
 
-def amp_precision(gpu: GpuModel) -> str | None:
+def amp_precision(gpu: GpuModel) -> Precision | None:
     """The 16-bit precision that one would train in on that GPU; None without tensor cores."""
     if gpu.bf16_tensor_tflops is not None and gpu.bf16 is not False:
         return "bf16"
     return "fp16" if gpu.fp16_tensor_tflops is not None else None
 
 
-def model_precisions(gpu: GpuModel) -> tuple[str, ...]:
+def model_precisions(gpu: GpuModel) -> tuple[Precision, ...]:
     """The precisions that a GPU model can be predicted in."""
-    return tuple(
-        precision
-        for precision, peak in (
-            ("fp32", gpu.fp32_tflops),
-            ("tf32", gpu.tf32_tensor_tflops),
-            (amp_precision(gpu) or "", gpu.fp16_tensor_tflops),
-        )
-        if precision and peak is not None
+    peaks: tuple[tuple[Precision | None, float | None], ...] = (
+        ("fp32", gpu.fp32_tflops),
+        ("tf32", gpu.tf32_tensor_tflops),
+        (amp_precision(gpu), gpu.fp16_tensor_tflops),
     )
+    return tuple(precision for precision, peak in peaks if precision and peak is not None)
 
 
 def predict_model(
-    gpu: GpuModel, knowledge: Knowledge, precisions: Iterable[str] = ()
+    gpu: GpuModel, knowledge: Knowledge, precisions: Iterable[Precision] = ()
 ) -> tuple[ExpectedRate, ...]:
     """What that GPU would do, in these precisions or in all that it has; nothing is measured."""
     expectations = Expectations(knowledge)
@@ -183,7 +183,7 @@ def _within_device(runs: list[CalibrationRun]) -> Iterator[Speedup]:
 
 
 def _counterpart(
-    run: CalibrationRun, runs: list[CalibrationRun], plain: dict[str, CalibrationRun]
+    run: CalibrationRun, runs: list[CalibrationRun], plain: dict[Precision, CalibrationRun]
 ) -> CalibrationRun | None:
     """The run that differs from this one in one respect alone: compilation, memory format (the
     one in channels_last), or a larger batch. None where there is none."""
@@ -261,7 +261,7 @@ def _fastest(runs: Iterable[CalibrationRun]) -> CalibrationRun | None:
 
 def _rates(
     runs: Iterable[CalibrationRun], expected: Iterable[ExpectedRate]
-) -> Iterator[tuple[str, str, str, float]]:
+) -> Iterator[tuple[str, Precision, Origin, float]]:
     """Device, precision, kind and rate of all that is measured or predicted."""
     for run in main_runs(runs):
         yield run.device, run.precision, "measured", run.images_per_s.median
@@ -303,17 +303,24 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.3g} days"
 
 
-def _with_feeds(calibration: Calibration, expected: Iterable[ExpectedRate]) -> InputPipeline | None:
+def _feeds(calibration: Calibration, expected: Iterable[ExpectedRate]) -> Iterator[FeedRate]:
     pipeline = calibration.pipeline
     fed = pipeline.feeding_rate if pipeline else None
     if pipeline is None or fed is None:
-        return pipeline
-    feeds = tuple(
-        feed_rate(device, precision, wanted, fed, _feeder(pipeline))
-        for device, precision, _, wanted in _rates(calibration.runs, expected)
-    )
-    return msgspec.structs.replace(
-        pipeline, feeds=feeds, pin_memory_ratio=_pin_memory_ratio(calibration.ceilings)
+        return
+    for device, precision, _, wanted in _rates(calibration.runs, expected):
+        yield feed_rate(device, precision, wanted, fed, _feeder(pipeline))
+
+
+def recommended_workers(pipeline: InputPipeline) -> int | None:
+    """The fewest workers with nearly the best rate; None if no rate was measured."""
+    best = pipeline.decoding_rate
+    if best is None:
+        return None
+    return min(
+        rate.workers
+        for rate in pipeline.rates
+        if rate.images_per_s.median >= _NEARLY_THE_BEST * best
     )
 
 
@@ -334,7 +341,7 @@ def _feeder(pipeline: InputPipeline) -> str:
     return f"{workers} worker{'s' if workers != 1 else ''}"
 
 
-def feed_rate(device: str, precision: str, wanted: float, fed: float, by: str) -> FeedRate:
+def feed_rate(device: str, precision: Precision, wanted: float, fed: float, by: str) -> FeedRate:
     """What the device eats against what the pipeline feeds, both in images/s; `by` feeds it."""
     waits = fed < wanted
     who = "this device" if device == "cpu" else "this GPU"

@@ -8,17 +8,13 @@ from envdoctor.calibration.reference import (
     PublishedRate,
     published_rates,
 )
-from envdoctor.calibration.roofline import Ceilings, Prediction, Roofline
-from envdoctor.facts.calibration import CalibrationRun, ExpectedRate, Spread
+from envdoctor.calibration.roofline import Ceilings, Roofline, RooflineRate
+from envdoctor.facts.assessment import ExpectedRate, RateVerdict
+from envdoctor.facts.calibration import CalibrationRun, MemoryFormat, Precision, Spread
 from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.record import Record
 
-AS_EXPECTED = "as-expected"
-SLOWER = "slower"
-FASTER = "faster"
-NOT_MEASURED = "not-measured"
-UNKNOWN = "unknown"
-CHANNELS_LAST = "channels_last"
+CHANNELS_LAST: MemoryFormat = "channels_last"
 
 SMALLEST_BATCH = 64
 """Published rates are of full batches; a smaller one than this leaves a GPU idle for other
@@ -39,10 +35,10 @@ class Expectations:
     def of_model(
         self,
         gpu: GpuModel,
-        precision: str,
+        precision: Precision,
         *,
         device: str,
-        memory_format: str = CHANNELS_LAST,
+        memory_format: MemoryFormat = CHANNELS_LAST,
         measured: CalibrationRun | None = None,
     ) -> ExpectedRate | None:
         """What a GPU model should reach in images/s; None where nothing is known of it.
@@ -51,11 +47,11 @@ class Expectations:
         """
         channels_last = memory_format == CHANNELS_LAST
         series = SERIES_OF_PRECISION[precision]
-        said = self._published(gpu, series, channels_last=channels_last)
-        said = said or self._from_data_sheet(gpu, series, channels_last=channels_last)
-        if said is None:
+        known = self._published(gpu, series, channels_last=channels_last)
+        known = known or self._from_data_sheet(gpu, series, channels_last=channels_last)
+        if known is None:
             return None
-        return _expected(said, device, gpu.model, precision, measured)
+        return _expected(known, device, gpu.model, precision, measured)
 
     def of_ceilings(
         self, run: CalibrationRun, ceilings: Ceilings, *, comparable: bool
@@ -75,12 +71,12 @@ class Expectations:
             f"{ceilings.bandwidth_gb_s:,.0f} GB/s"
         )
         channels_last = run.memory_format == CHANNELS_LAST
-        said = self._from_roofline(prediction, limits, series, None, channels_last=channels_last)
+        known = self._from_roofline(prediction, limits, series, None, channels_last=channels_last)
         if not comparable:
-            said = said.doubted("fitted on other kinds of GPU, so no yardstick")
-        return _expected(said, run.device, run.device_name, run.precision, run)
+            known = known.doubted("fitted on other kinds of GPU, so no yardstick")
+        return _expected(known, run.device, run.device_name, run.precision, run)
 
-    def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_Said | None":
+    def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_KnownRate | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
             return None
         # Only AMP rates of tensor cores are published in both formats; others hold for either.
@@ -88,59 +84,61 @@ class Expectations:
         spread = self.source_spread
         exact = self._rates.get((gpu.model, series, wanted))
         if exact is not None:
-            return _Said(rate=_around(exact.images_per_s, spread), basis=_published_basis(exact))
+            return _KnownRate(
+                rate=_around(exact.images_per_s, spread), basis=_published_basis(exact)
+            )
         other = self._rates.get((gpu.model, series, False))
         if not wanted or other is None:
             return None
-        said = _Said(rate=_around(other.images_per_s, spread), basis=_published_basis(other))
-        return self._with_channels_last(said, gpu)
+        known = _KnownRate(rate=_around(other.images_per_s, spread), basis=_published_basis(other))
+        return self._with_channels_last(known, gpu)
 
-    def _with_channels_last(self, said: "_Said", gpu: GpuModel | None) -> "_Said":
+    def _with_channels_last(self, known: "_KnownRate", gpu: GpuModel | None) -> "_KnownRate":
         """What a contiguous rate becomes; the range takes in that the factor is not known well."""
         factor = self._roofline.channels_last_factor()
         least, most = self._roofline.channels_last_range(gpu)
-        rate = said.rate
-        return _Said(
+        rate = known.rate
+        return _KnownRate(
             rate=Spread(median=rate.median * factor, low=rate.low * least, high=rate.high * most),
-            basis=f"{said.basis}, without channels_last; times {factor:.2f} for it "
+            basis=f"{known.basis}, without channels_last; times {factor:.2f} for it "
             f"({least:.2f} to {most:.2f})",
-            doubtful=said.doubtful,
+            doubtful=known.doubtful,
         )
 
     def _from_data_sheet(
         self, gpu: GpuModel, series: str, *, channels_last: bool
-    ) -> "_Said | None":
+    ) -> "_KnownRate | None":
         prediction = self._roofline.predict(gpu, series)
         if prediction is None:
             return None
         limits = f"the data sheet ({gpu.memory_bandwidth_gb_s:,.0f} GB/s)"
-        said = self._from_roofline(prediction, limits, series, gpu, channels_last=channels_last)
+        known = self._from_roofline(prediction, limits, series, gpu, channels_last=channels_last)
         if series != FP32 or gpu.tf32_tensor_tflops is None:
-            return said
+            return known
         # The published fp32 rates are of GPUs without TF32; with it, fp32 is not the faster one.
         tf32 = self._published(gpu, TF32, channels_last=False)
         tf32 = tf32 or self._from_data_sheet(gpu, TF32, channels_last=False)
-        slower = tf32 if tf32 and tf32.rate.median < said.rate.median else said
+        slower = tf32 if tf32 and tf32.rate.median < known.rate.median else known
         return slower.doubted("an extrapolation, as no fp32 rate of a GPU with TF32 is published")
 
     def _from_roofline(
         self,
-        prediction: Prediction,
+        prediction: RooflineRate,
         limits: str,
         series: str,
         gpu: GpuModel | None,
         *,
         channels_last: bool,
-    ) -> "_Said":
+    ) -> "_KnownRate":
         error = prediction.error
-        said = _Said(
+        known = _KnownRate(
             rate=_around(prediction.images_per_s, error),
             basis=f"roofline of {limits}, fitted on the published rates of {prediction.points} "
             f"other GPUs, 90 % of which it meets within {100 * error:.0f} %",
         )
         if prediction.extrapolated:
-            said = said.doubted("an extrapolation, as this GPU exceeds all of those")
-        return self._with_channels_last(said, gpu) if channels_last and series == AMP else said
+            known = known.doubted("an extrapolation, as this GPU exceeds all of those")
+        return self._with_channels_last(known, gpu) if channels_last and series == AMP else known
 
     @property
     def source_spread(self) -> float:
@@ -155,7 +153,7 @@ class Expectations:
         return spreads[min(len(spreads) - 1, int(_SPREAD_QUANTILE * len(spreads)))]
 
 
-class _Said(Record):
+class _KnownRate(Record):
     """A rate in images/s with its range, and where it comes from. A doubtful one leaves the kind
     of GPU that it was fitted on: shown, but too little to judge a measurement by."""
 
@@ -163,34 +161,38 @@ class _Said(Record):
     basis: str
     doubtful: bool = False
 
-    def doubted(self, why: str) -> "_Said":
-        return _Said(rate=self.rate, basis=f"{self.basis}; {why}", doubtful=True)
+    def doubted(self, why: str) -> "_KnownRate":
+        return _KnownRate(rate=self.rate, basis=f"{self.basis}; {why}", doubtful=True)
 
 
 def _expected(
-    said: _Said, device: str, device_name: str, precision: str, run: CalibrationRun | None
+    known: _KnownRate,
+    device: str,
+    device_name: str,
+    precision: Precision,
+    run: CalibrationRun | None,
 ) -> ExpectedRate:
     small = run is not None and run.batch_size < SMALLEST_BATCH
     if run is not None and small:
-        said = said.doubted(f"a batch of {run.batch_size} is too small to be held against it")
+        known = known.doubted(f"a batch of {run.batch_size} is too small to be held against it")
     return ExpectedRate(
         device=device,
         device_name=device_name,
         precision=precision,
-        images_per_s=said.rate,
-        basis=said.basis,
-        measured_over_expected=None if run is None else run.images_per_s.median / said.rate.median,
-        verdict=UNKNOWN if run is not None and said.doubtful else verdict_of(run, said.rate),
+        images_per_s=known.rate,
+        basis=known.basis,
+        measured_over_expected=None if run is None else run.images_per_s.median / known.rate.median,
+        verdict="unknown" if run and known.doubtful else verdict_of(run, known.rate),
     )
 
 
-def verdict_of(run: CalibrationRun | None, expected: Spread) -> str:
+def verdict_of(run: CalibrationRun | None, expected: Spread) -> RateVerdict:
     """Whether the interval of a run lies below the expected range, above it, or meets it."""
     if run is None:
-        return NOT_MEASURED
+        return "not-measured"
     if run.images_per_s.high < expected.low:
-        return SLOWER
-    return FASTER if run.images_per_s.low > expected.high else AS_EXPECTED
+        return "slower"
+    return "faster" if run.images_per_s.low > expected.high else "as-expected"
 
 
 def _around(rate: float, error: float) -> Spread:

@@ -9,11 +9,17 @@ rates of the same GPUs, as 1218 is of 826 images/s on an RTX 3090 where the sour
 from collections.abc import Iterable
 from statistics import median
 
+from envdoctor.facts.calibration import Precision
 from envdoctor.knowledge import GpuModel, Knowledge, ResnetReference
 from envdoctor.record import Record
 
 AMP, TF32, FP32 = "AMP", "TF32", "FP32"
-SERIES_OF_PRECISION = {"bf16": AMP, "fp16": AMP, "tf32": TF32, "fp32": FP32}
+SERIES_OF_PRECISION: dict[Precision, str] = {
+    "bf16": AMP,
+    "fp16": AMP,
+    "tf32": TF32,
+    "fp32": FP32,
+}
 
 _TIERS = (
     "reference (compute only)",

@@ -66,7 +66,7 @@ class Coefficients(Record):
         )
 
 
-class Prediction(Record):
+class RooflineRate(Record):
     """A predicted rate in images/s, without channels_last; `error` is the relative error that 90 %
     of the GPUs stay within when they are predicted without their own rates, `points` the GPUs it
     was fitted on. `extrapolated` if one of the ceilings is above all of theirs: what else slows
@@ -109,7 +109,7 @@ class Roofline:
         self._models = {model.model: model for model in knowledge.gpus}
         self._tflop = knowledge.resnet50.train_step_gflop_per_image / 1000
 
-    def predict(self, gpu: GpuModel, series: str) -> Prediction | None:
+    def predict(self, gpu: GpuModel, series: str) -> RooflineRate | None:
         """The contiguous rate of that GPU, never fitted on that GPU; None where the data sheet has
         gaps."""
         ceilings = data_sheet(gpu, series)
@@ -117,13 +117,13 @@ class Roofline:
 
     def predict_from(
         self, ceilings: Ceilings, series: str, *, without: str = ""
-    ) -> Prediction | None:
+    ) -> RooflineRate | None:
         """The contiguous rate of a GPU with these ceilings, fitted on all GPUs but `without`."""
         points = self._points(series, without)
         if len(points) < _FEWEST:
             return None
         errors = [abs(one.error) for one in self.leave_one_out if one.series == series]
-        return Prediction(
+        return RooflineRate(
             images_per_s=fit(points, self._tflop).images_per_s(ceilings),
             error=_quantile(errors, _ERROR_QUANTILE),
             points=len(points),

@@ -4,15 +4,15 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.assess import assess
-from envdoctor.calibration.telemetry import Sample, Sampler, summarise
+from envdoctor.calibration.progress import CalibrationProgress, OnProgress, Sample
+from envdoctor.calibration.telemetry import Sampler, summarise
 from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.calibration import (
@@ -25,11 +25,10 @@ from envdoctor.facts.calibration import (
     LeftOut,
     Settings,
 )
-from envdoctor.knowledge import Knowledge, load
 from envdoctor.probes.channel import anonymous_file
-from envdoctor.probes.host import read_limits
+from envdoctor.probes.context import context_of
+from envdoctor.probes.limits import read_limits
 from envdoctor.probes.run import Children, ChildResult, Stopping, run_child
-from envdoctor.record import Record
 
 WORKER = Path(__file__).with_name("worker.py")
 SILENCE_LIMIT_S = 300.0
@@ -45,48 +44,22 @@ TOTAL_LIMIT_S = 3600.0
 _OUTPUT_TAIL = 2000
 
 
-class Progress(Record, tag="CalibrationProgress"):
-    """What is being measured now. `phase`: starting, warm-up, timing, ceilings, pipeline.
-
-    `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
-    precision; `message` is one line for a human; `gpus` is the last sample of every GPU, which
-    may be that of the progress before.
-    """
-
-    device: str = ""
-    precision: str = ""
-    phase: str
-    step: int = 0
-    images_per_s: float | None = None
-    seconds: float = 0.0
-    budget_s: float = 0.0
-    message: str = ""
-    gpus: tuple[Sample, ...] = ()
-
-
-OnProgress = Callable[[Progress], None]
-
-
 def calibrate(
     python: str,
     settings: Settings,
     *,
     children: Children,
     on_progress: OnProgress = lambda progress: None,
-    knowledge: Knowledge | None = None,
     silence_limit_s: float | None = None,
 ) -> Observed[Calibration] | Unknown:
     """Measure a ResNet-50 training step with the torch of the interpreter `python`.
-
-    What that means (expected rates, speedups, epochs) is worked out with `knowledge`, by default
-    that which ships with the doctor.
 
     Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
     interrupted. A worker that is silent for `silence_limit_s` (null: as long as what is asked may
     need) is ended. Unknown if nothing could be measured: no torch, or one that does not start.
     """
     started = time.monotonic()
-    settings = _within_limits(settings)
+    settings = _within_limits(settings, children)
     with anonymous_file() as fd:
         sampler = Sampler(children)
         heard = _Heard(
@@ -104,15 +77,13 @@ def calibrate(
     if not heard.runs and not ended.interrupted and reason:
         return Unknown(reason=ended.kind, detail=reason)
     seconds = time.monotonic() - started
-    calibration = assess(
-        heard.calibration(settings, ended, seconds, sampler.samples), knowledge or load()
-    )
+    calibration = heard.calibration(settings, ended, seconds, sampler.samples)
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
 
 
-def _within_limits(settings: Settings) -> Settings:
+def _within_limits(settings: Settings, children: Children) -> Settings:
     """The settings with what this process may use; the worker inherits affinity and cgroup."""
-    limits = read_limits()
+    limits = read_limits(context_of(children))
     return msgspec.structs.replace(
         settings,
         usable_cpus=settings.usable_cpus or limits.usable_cpus,
@@ -136,7 +107,7 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
     request = msgspec.json.encode(settings).decode()
     try:
         child = run_child(
-            [python, "-B", str(WORKER), str(heard.fd), request],
+            [python, "-B", str(WORKER), str(heard.fd), request, str(os.getpid())],
             children=children,
             timeout_s=TOTAL_LIMIT_S,
             pass_fds=(heard.fd,),
@@ -180,7 +151,7 @@ class _Heard:
     rest: bytes = b""
     started_at: str = field(default_factory=now_utc)
     spoke_at: float = field(default_factory=time.monotonic)
-    last: Progress | None = None
+    last: CalibrationProgress | None = None
     fatal: str = ""
     finished: bool = False
     conditions: dict[str, Any] = field(default_factory=dict)
@@ -221,7 +192,7 @@ class _Heard:
 
     def _take(self, event: object, data: dict[str, Any]) -> None:
         if event == "progress":
-            self.last = _convert(data, Progress)
+            self.last = _convert(data, CalibrationProgress)
             self.on_progress(self.last)
         elif event == "run":
             run = _convert(data, CalibrationRun)

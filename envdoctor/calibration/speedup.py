@@ -4,7 +4,8 @@ With r = old time / new time: r times faster, 100 (1 - 1/r) % less time, +100 (r
 Halving the time is 2x, 50 % less time, +100 %: whoever quotes one form alone is misunderstood.
 """
 
-from envdoctor.facts.calibration import Speedup, Spread
+from envdoctor.facts.assessment import Origin, Speedup
+from envdoctor.facts.calibration import Spread
 
 _MEANINGLESS = 0.005
 """A ratio this close to 1 is called no difference."""
@@ -20,11 +21,10 @@ def throughput_gain_pct(ratio: float) -> float:
     return 100.0 * (ratio - 1.0)
 
 
-def speedup(*, of: str, against: str, kind: str, fast: Spread, slow: Spread) -> Speedup:
+def speedup(*, of: str, against: str, kind: Origin, fast: Spread, slow: Spread) -> Speedup:
     """How much faster `of` (at the rates `fast`) is than `against` (at the rates `slow`).
 
-    The interval is the widest that both allow. `kind` is measured or predicted. Raises ValueError
-    for a rate that is not positive.
+    The interval is the widest that both allow. Raises ValueError for a rate that is not positive.
     """
     ratio = ratio_of(fast, slow)
     return Speedup(

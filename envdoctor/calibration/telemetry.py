@@ -1,6 +1,7 @@
 """What NVML says while a GPU is measured, from a child of its own: samples, then a summary."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -9,20 +10,13 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.calibration.progress import Sample
 from envdoctor.facts.calibration import Spread, Telemetry
 from envdoctor.facts.machine import Gpu
 from envdoctor.probes.channel import anonymous_file, read_all
 from envdoctor.probes.run import Children, Stopping, run_child
-from envdoctor.record import Record
 
 LIMIT_S = 3600.0
-
-
-class Sample(Record):
-    """One GPU at one moment of the monotonic clock."""
-
-    at: float
-    gpu: Gpu
 
 
 class Sampler:
@@ -70,7 +64,8 @@ class Sampler:
 
     def _run(self) -> None:
         with anonymous_file() as fd:
-            command = [sys.executable, "-I", "-m", "envdoctor.calibration.telemetry_child", str(fd)]
+            module = "envdoctor.calibration.telemetry_child"
+            command = [sys.executable, "-I", "-m", module, str(fd), str(os.getpid())]
             self._fd = fd
             try:
                 run_child(

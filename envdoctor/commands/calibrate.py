@@ -1,30 +1,21 @@
 """`envdoctor calibrate`: measure a ResNet-50 training step, and say how fast it should be."""
 
 import os
-import sys
 from typing import Any
 
 import click
 
 from envdoctor.calibration.baseline import read_baseline
-from envdoctor.calibration.document import calibration_report, render_report
-from envdoctor.calibration.runner import calibrate
-from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.facts import Fact, Known, Observed, Snapshot
-from envdoctor.facts.calibration import Calibration, CalibrationBaseline, Settings
-from envdoctor.facts.documents import BadFacts
-from envdoctor.facts.python import Target
-from envdoctor.knowledge import GpuModel, Knowledge
-from envdoctor.probes.choose import choose_target
-from envdoctor.probes.driver import decode_driver
-from envdoctor.probes.driver_api import decode_nvml
-from envdoctor.probes.host import decode_host
-from envdoctor.probes.run import Children
-from envdoctor.progress import MeasurementProgress
-from envdoctor.render.json import render_json
-from envdoctor.session import Session, emit, user_redactor
-
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+from envdoctor.commands.gpus import known_gpu
+from envdoctor.commands.options import Number, output_options
+from envdoctor.commands.progress import Progress
+from envdoctor.derived import observed_types_of
+from envdoctor.diagnose import diagnose_calibration
+from envdoctor.errors import BadInput
+from envdoctor.facts.calibration import PRECISIONS, CalibrationBaseline, Settings
+from envdoctor.output import Destination, Output
+from envdoctor.report import CalibrationReport
+from envdoctor.session import Session
 
 
 @click.command(
@@ -35,7 +26,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 @click.option(
     "--budget",
     "budget_s",
-    type=click.FloatRange(min=0.5),
+    type=Number(min=0.5),
     metavar="SECONDS",
     help="Time for the CPU in all and for each precision of a GPU.  [default: 20 and 10]",
 )
@@ -59,17 +50,15 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 @click.option("--data", metavar="DIR", help="A folder of images to read and decode.")
 @click.option(
     "--training-rate",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=Number(min=0.0, min_open=True),
     metavar="IMAGES/S",
     help="What your own ResNet-50 training reaches here, to be compared.",
 )
 @click.option("--what-if", multiple=True, metavar="GPU", help="Predict this GPU here; repeatable.")
 @click.option("--baseline", metavar="FILE", help="An older result to compare with.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--plain", is_flag=True, help="Print text without colour.")
-@click.option("-o", "--output", metavar="FILE", help="Write the result to a file (.json: as JSON).")
+@output_options(CalibrationReport.formats)
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
     """Measure how fast this machine trains ResNet-50, and say how fast it should be.
 
     \b
@@ -81,15 +70,14 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """
     session = Session()
     settings = settings_from(session, options)
-    baseline = _baseline(session, options["baseline"])
-    facts = measured_facts(session, options["python"], settings)
+    path = options["baseline"]
+    baseline = read_baseline(path, observed_types_of(session.loaded)) if path is not None else None
+    with Progress(output) as progress:
+        snapshot = session.measure_target(options["python"], settings, listener=progress.listener)
     if baseline is not None:
-        facts[CalibrationBaseline] = baseline
-    report = calibration_report(Snapshot(facts), session.loaded, session.services)
-    as_json = options["as_json"] or (options["output"] or "").endswith(".json")
-    redact = user_redactor()
-    text = render_json(report, redact) if as_json else redact(render_report(report))
-    emit(text, options["output"], "calibrated" if report.exit_code == 0 else "not all was measured")
+        snapshot = snapshot.with_facts({CalibrationBaseline: baseline})
+    report = diagnose_calibration(snapshot, session.loaded, session.services)
+    output.publish(report, to, "calibrated" if report.exit_code == 0 else "not all was measured")
     ctx.exit(report.exit_code)
 
 
@@ -110,59 +98,3 @@ def settings_from(session: Session, options: dict[str, Any]) -> Settings:
         data=options["data"],
         training_rate=options["training_rate"],
     )
-
-
-def known_gpu(name: str, knowledge: Knowledge) -> GpuModel:
-    """The GPU model of a name as the user writes it. Raises BadInput with the nearest names."""
-    for prefix in ("", "GeForce ", "Tesla ", "Quadro "):
-        model = knowledge.gpu(prefix + name)
-        if model is not None:
-            return model
-    names = [gpu.model.removeprefix("GeForce ") for gpu in knowledge.gpus]
-    offer = nearest(name, names) or "names are as nvidia-smi prints them"
-    raise BadInput(f"`{name}` is no GPU that the knowledge base holds, or several; {offer}")
-
-
-def _baseline(session: Session, path: str | None) -> Observed[CalibrationBaseline] | None:
-    if path is None:
-        return None
-    try:
-        return read_baseline(path, session.loaded.fact_types)
-    except BadFacts as error:
-        raise BadInput(str(error)) from error
-
-
-def measured_facts(
-    session: Session, python: str | None, settings: Settings
-) -> dict[type[Fact], Known]:
-    """Choose the target as `check` does and measure it; with the facts that explain its speed.
-
-    Raises BadInput for a target that the user named and that cannot be used.
-    """
-    children = Children()
-    try:
-        with MeasurementProgress(sys.stderr) as progress:
-            facts = choose_target(
-                python,
-                children=children,
-                env=os.environ,
-                cwd=os.getcwd(),
-                doctor=sys.executable,
-                static=False,
-            )
-            target = facts[Target]
-            assert isinstance(target, Observed)
-            if target.value.problem is not None and python is not None:
-                raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
-            # Before anything of ours is on the GPUs.
-            machine = {**decode_host(), **decode_driver(), **decode_nvml(children)}
-            measured = calibrate(
-                target.value.path,
-                settings,
-                children=children,
-                on_progress=progress.event,
-                knowledge=session.knowledge,
-            )
-    finally:
-        children.kill_all()
-    return {**facts, **machine, Calibration: measured}

@@ -1,22 +1,35 @@
-"""`envdoctor check`: diagnose this machine, or recorded facts."""
+"""`envdoctor check`: diagnose this machine, or recorded facts.
 
-from typing import Any
+Imports next to nothing by itself: the target's child is started first, see find_target.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from envdoctor.commands.errors import BadInput
-from envdoctor.commands.options import report_options, target_options
-from envdoctor.commands.reports import options_for, publish, report_on, with_expectation
-from envdoctor.facts import Snapshot
-from envdoctor.session import Session
+from envdoctor.commands.options import (
+    options_for,
+    output_options,
+    selection_options,
+    target_options,
+)
+from envdoctor.errors import BadInput
+from envdoctor.formats import DIAGNOSIS
+from envdoctor.output import Destination, Output
+
+if TYPE_CHECKING:
+    from envdoctor.find_target import TargetSearch
+    from envdoctor.options import Options
+    from envdoctor.report import Report
 
 
 @click.command(epilog="Exit codes: 0 fine, 1 a finding at --fail-on, 2 bad input, 3 incomplete.")
 @target_options
 @click.option("--facts", metavar="FILE", help="Diagnose recorded facts or a report (- is stdin).")
-@report_options
+@selection_options
+@output_options(DIAGNOSIS)
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any) -> None:
     """Diagnose: is this PyTorch/CUDA environment healthy, and if not, why and what repairs it.
 
     \b
@@ -25,18 +38,44 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     envdoctor check --expect gpu --fail-on warning    the gate of a CI runner
     envdoctor check --facts facts.json                a machine recorded elsewhere
     """
-    session = Session()
-    session.selection(options["only"], options["skip"])
-    reports = tuple(
-        report_on(snapshot, session, options) for snapshot in _snapshots(session, options)
-    )
-    ctx.exit(publish(reports, options))
-
-
-def _snapshots(session: Session, options: dict[str, Any]) -> list[Snapshot]:
-    if options["facts"] and options["pythons"]:
+    facts, pythons = given["facts"], given["pythons"]
+    if facts is not None and pythons:
         raise BadInput("--facts diagnoses recorded facts and --python a live target; give one")
-    if options["facts"]:
-        return [with_expectation(session.read(options["facts"]), options["expect"])]
-    pythons = options["pythons"] or (None,)
-    return [session.observe(options_for(python, options)) for python in pythons]
+    options = [options_for(python, given) for python in pythons or (None,)]
+    search = None if facts is not None else _begin(options[0])
+    try:
+        from envdoctor.commands.reports import publish
+
+        ctx.exit(publish(output, _reports(output, options, facts, search), to))
+    finally:
+        if search is not None:
+            search.children.kill_all()
+
+
+def _begin(options: "Options") -> "TargetSearch | None":
+    """Start the child of the first target, before what judges it is imported; not where the names
+    of checks may be refused first."""
+    if options.only or options.skip:
+        return None
+    from envdoctor.find_target import TargetSearch
+
+    return TargetSearch(options)
+
+
+def _reports(
+    output: Output, options: "list[Options]", facts: str | None, search: "TargetSearch | None"
+) -> "tuple[Report, ...]":
+    from envdoctor.commands.progress import Progress
+    from envdoctor.session import Session
+
+    session = Session()
+    first, *others = options
+    if facts is not None:
+        return (session.examine_recorded(facts, first),)
+    reports = []
+    with Progress(output) as progress:
+        reports.append(session.examine(first, progress.listener, search=search))
+    for one in others:
+        with Progress(output) as progress:
+            reports.append(session.examine(one, progress.listener))
+    return tuple(reports)

@@ -4,34 +4,33 @@ from typing import Any
 
 import click
 
-from envdoctor.commands.errors import BadInput
-from envdoctor.commands.measure import measure
-from envdoctor.commands.options import target_options
-from envdoctor.commands.reports import options_for
+from envdoctor.commands.options import options_for, output_options, target_options
+from envdoctor.commands.progress import Progress
+from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import Calibration
-from envdoctor.facts.documents import facts_document
-from envdoctor.render.json import render_json
-from envdoctor.session import Session, emit, user_redactor
+from envdoctor.facts.documents import FactsDocument, facts_document
+from envdoctor.output import Destination, Output
+from envdoctor.session import Session
 
 
 @click.command()
 @target_options
 @click.option("--calibrate", is_flag=True, help="Measure a training step as well.")
-@click.option("-o", "--output", metavar="FILE", help="Write the facts to a file.")
-def command(**options: Any) -> None:
+@output_options(FactsDocument.formats)
+def command(output: Output, to: Destination, **given: Any) -> None:
     """Record the facts of this machine; `envdoctor check --facts FILE` diagnoses them anywhere.
 
     \b
     envdoctor collect -o facts.json
     envdoctor collect --calibrate -o facts.json
     """
-    if len(options["pythons"]) > 1:
+    if len(given["pythons"]) > 1:
         raise BadInput("a facts file holds one target; give --python once")
     session = Session()
-    python = next(iter(options["pythons"]), None)
-    snapshot = session.observe(options_for(python, options))
-    if options["calibrate"]:
-        measured = measure(snapshot, session, static=options["static"], budget_s=None)
-        snapshot = snapshot.with_facts({Calibration: measured})
-    text = render_json(facts_document(snapshot), user_redactor())
-    emit(text, options["output"], "facts recorded")
+    options = options_for(next(iter(given["pythons"]), None), given)
+    with Progress(output) as progress:
+        snapshot = session.observe(options, listener=progress.listener)
+        if given["calibrate"]:
+            measured = session.measure(snapshot, options, listener=progress.listener)
+            snapshot = snapshot.with_facts({Calibration: measured})
+    output.publish(facts_document(snapshot), to, "facts recorded")

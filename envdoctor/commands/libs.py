@@ -1,19 +1,22 @@
 """`envdoctor libs`: which libraries torch loads, from where, and why."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 import msgspec
 
-from envdoctor.commands.errors import BadInput, nearest
+from envdoctor.commands.options import output_options
+from envdoctor.commands.progress import Progress
+from envdoctor.errors import BadInput, nearest
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.torch import LoadedLibraries
-from envdoctor.loader.tree import render_library, render_tree
-from envdoctor.loader.truth import Difference, differences
+from envdoctor.knowledge import load
+from envdoctor.loader.mapped import Libraries, differences
 from envdoctor.options import Options
-from envdoctor.render.json import render_json
-from envdoctor.session import Session, use_colour, user_redactor
+from envdoctor.output import Destination, Output
+from envdoctor.session import Session
 
 
 @click.command(epilog="Exit codes: 0 all is found, 1 something is wrong, 2 bad input.")
@@ -21,10 +24,9 @@ from envdoctor.session import Session, use_colour, user_redactor
 @click.option("--python", metavar="PATH", help="Interpreter, venv folder or conda prefix.")
 @click.option("--static", is_flag=True, help="Execute nothing of the target's packages.")
 @click.option("--facts", metavar="FILE", help="Show recorded facts or a report (- is stdin).")
-@click.option("--json", "as_json", is_flag=True, help="Print the resolution as JSON.")
-@click.option("--plain", is_flag=True, help="Print text without colour.")
+@output_options(Libraries.formats)
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
     """Show every library that torch loads: the file that wins, by which rule, and whose it is.
 
     The ELF files are read and the rules of the loader applied; then torch is imported to compare,
@@ -35,33 +37,31 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     envdoctor libs libcudnn.so.9      one library, with what else offers it
     envdoctor libs --json
     """
-    resolution, differing = _resolution(options)
-    redact = user_redactor()
-    if options["as_json"]:
-        click.echo(
-            render_json(_document(resolution, differing, options["library"]), redact), nl=False
-        )
-    else:
-        click.echo(redact(_text(resolution, differing, options)), nl=False)
-    ctx.exit(1 if is_broken(resolution) else 0)
-
-
-Differences = tuple[Difference, ...] | None
-
-
-def _resolution(options: dict[str, Any]) -> tuple[LibraryResolution, Differences]:
-    """The resolution, and where it differs from what is mapped; None where nothing was loaded."""
-    session = Session()
-    if options["facts"]:
-        snapshot = session.read(options["facts"])
-    else:
-        snapshot = session.observe(Options(python=options["python"], static=options["static"]))
+    snapshot = _snapshot(output, options)
+    resolution = _resolution(snapshot)
     loaded = snapshot.value(LoadedLibraries)
-    resolution = _known(snapshot)
-    return resolution, differences(resolution, loaded.paths) if loaded else None
+    found = Libraries(
+        **msgspec.structs.asdict(resolution),
+        differences=differences(resolution, loaded.paths, load().libraries) if loaded else None,
+    )
+    broken = is_broken(resolution)
+    document = found if options["library"] is None else _only(found, options["library"])
+    output.publish(document, to, "something is wrong" if broken else "all is found")
+    ctx.exit(1 if broken else 0)
 
 
-def _known(snapshot: Snapshot) -> LibraryResolution:
+def _snapshot(output: Output, options: Mapping[str, Any]) -> Snapshot:
+    if options["facts"] is not None and options["python"] is not None:
+        raise BadInput("--facts is for recorded facts and --python a live target; give one")
+    session = Session()
+    if options["facts"] is not None:
+        return session.read(options["facts"])
+    with Progress(output) as progress:
+        live = Options(python=options["python"], static=options["static"])
+        return session.observe(live, listener=progress.listener)
+
+
+def _resolution(snapshot: Snapshot) -> LibraryResolution:
     fact = snapshot.get(LibraryResolution)
     if isinstance(fact, Observed):
         return fact.value
@@ -76,47 +76,10 @@ def is_broken(resolution: LibraryResolution) -> bool:
     return bool(resolution.import_error) or faulty or extensions
 
 
-def _document(
-    resolution: LibraryResolution, differing: Differences, wanted: str | None
-) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.to_builtins(resolution)
-    document["differences"] = msgspec.to_builtins(differing)
-    if wanted is not None:
-        library = resolution.named(wanted)
-        if library is None:
-            raise _no_such(resolution, wanted)
-        document["libraries"] = [msgspec.to_builtins(library)]
-    return document
-
-
-def _text(resolution: LibraryResolution, differing: Differences, options: dict[str, Any]) -> str:
-    colour = use_colour() and not options["plain"]
-    paint = _red if colour else str
-    if options["library"] is None:
-        return render_tree(resolution, paint) + _truth(differing)
-    text = render_library(resolution, options["library"], paint)
-    if text is None:
-        raise _no_such(resolution, options["library"])
-    return text
-
-
-def _truth(differing: Differences) -> str:
-    if differing is None:
-        return ""
-    if not differing:
-        return "checked: torch was imported, and exactly these files are mapped\n"
-    lines = [
-        f"differs: {one.soname}: predicted {one.predicted or 'none'}, mapped {one.mapped or 'none'}"
-        for one in differing
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _red(text: str) -> str:
-    return f"\x1b[1;31m{text}\x1b[0m"
-
-
-def _no_such(resolution: LibraryResolution, wanted: str) -> BadInput:
-    offer = nearest(wanted, (library.soname for library in resolution.libraries))
-    offer = offer or "`envdoctor libs` lists them"
-    return BadInput(f"torch loads no library called `{wanted}`; {offer}")
+def _only(found: Libraries, wanted: str) -> Libraries:
+    library = found.named(wanted)
+    if library is None:
+        offer = nearest(wanted, (one.soname for one in found.libraries))
+        offer = offer or "`envdoctor libs` lists them"
+        raise BadInput(f"torch loads no library called `{wanted}`; {offer}")
+    return msgspec.structs.replace(found, libraries=(library,), asked=library.soname)

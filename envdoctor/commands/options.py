@@ -1,11 +1,30 @@
 """Options that several commands have in common. Imports nothing heavy."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from envdoctor.errors import BadInput
+from envdoctor.formats import ENDINGS, MACHINE
+from envdoctor.output import Destination, Output
+
+if TYPE_CHECKING:
+    from envdoctor.options import Options
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A finite number of a range; `nan` is in no range and outside of none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to count with", param, ctx)
+        return number
 
 
 def _all_of(*options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -23,9 +42,9 @@ target_options = _all_of(
         "pythons",
         multiple=True,
         metavar="PATH",
-        help="Interpreter, venv folder or conda prefix to examine; repeatable. Default: the first "
-        "with a torch among ENVDOCTOR_PYTHON, the active environment, ./.venv, the doctor's own, "
-        "python3, python.",
+        help="Interpreter, venv folder or conda prefix to examine; repeatable. Default: that of "
+        "ENVDOCTOR_PYTHON, else the first with a torch among the active environment, ./.venv, "
+        "the doctor's own, python3, python.",
     ),
     click.option("--static", is_flag=True, help="Execute nothing of the target's packages."),
     click.option("--deep", is_flag=True, help="Hash every installed file."),
@@ -37,7 +56,7 @@ target_options = _all_of(
     click.option(
         "--timeout",
         "timeout_s",
-        type=click.FloatRange(min=1.0),
+        type=Number(min=1.0),
         default=300.0,
         show_default=True,
         metavar="SECONDS",
@@ -46,9 +65,15 @@ target_options = _all_of(
 )
 """What is examined, and how far."""
 
-report_options = _all_of(
-    click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
-    click.option("--plain", is_flag=True, help="Print text without colour, also on a terminal."),
+
+def _words(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """The words of an option that is given several times, or once with commas."""
+    return tuple(word.strip() for value in values for word in value.split(","))
+
+
+_LABELS = "CODE|NAME|TOPIC"
+
+selection_options = _all_of(
     click.option(
         "--fail-on",
         type=click.Choice(["error", "warning"]),
@@ -56,13 +81,85 @@ report_options = _all_of(
         show_default=True,
         help="The least severity that makes the exit code 1.",
     ),
-    click.option("--only", multiple=True, metavar="CODE|NAME|TOPIC", help="Run only these checks."),
-    click.option("--skip", multiple=True, metavar="CODE|NAME|TOPIC", help="Leave these out."),
     click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="Write the report to a file (FILE.json: as JSON).",
+        "--only",
+        multiple=True,
+        callback=_words,
+        metavar=_LABELS,
+        help="Run only these checks; repeatable, or a list with commas.",
     ),
+    click.option("--skip", multiple=True, callback=_words, metavar=_LABELS, help="Not these."),
 )
-"""How the diagnosis is judged and written."""
+"""What is diagnosed, and how it is judged."""
+
+
+FORMAT = "format_name"
+"""The name of the parameter that holds the format, and whose choices begin with the default."""
+
+pass_output = click.make_pass_decorator(Output, ensure=True)
+"""Gives a command the way out of this run as its first argument."""
+
+
+def output_options(formats: Sequence[str]) -> Callable[[F], F]:
+    """How the document of a command is written, and where to; `formats` are those of its type.
+
+    The command gets the way out of this run and the destination, as `output` and `to`.
+    """
+    options = _all_of(
+        click.option("--format", FORMAT, type=click.Choice(formats), help="How it is written."),
+        click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+        click.option("--plain", is_flag=True, help="Text without colour, also on a terminal."),
+        click.option(
+            "-o",
+            "--output",
+            "output_file",
+            metavar="FILE",
+            help=f"Write a file; its ending may name the format ({_endings(formats)}).",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def with_destination(*args: Any, **given: Any) -> Any:
+            output = click.get_current_context().ensure_object(Output)
+            output.serves_a_command = True
+            to = _destination(given.pop, output, formats)
+            return function(*args, output=output, to=to, **given)
+
+        return options(cast(F, with_destination))
+
+    return decorate
+
+
+def _destination(take: Callable[[str], Any], output: Output, formats: Sequence[str]) -> Destination:
+    name, as_json = take(FORMAT), take("as_json")
+    file, plain = take("output_file"), take("plain")
+    if as_json and name not in (None, "json"):
+        raise BadInput(f"--json and --format {name} contradict each other; give one")
+    if file == "":
+        raise BadInput("-o takes the name of a file, not an empty one")
+    wanted = "json" if as_json else name
+    output.machine |= wanted in MACHINE or (file is None and formats[0] in MACHINE)
+    return Destination(format=wanted, file=file, plain=plain)
+
+
+def _endings(formats: Sequence[str]) -> str:
+    return ", ".join(ending for ending, name in ENDINGS.items() if name in formats)
+
+
+def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = False) -> "Options":
+    """The options of one examination, from those of the command line that the command has."""
+    from envdoctor.options import Options
+
+    return Options(
+        python=python,
+        static=given["static"],
+        deep=given["deep"],
+        expect=given["expect"],
+        timeout_s=given["timeout_s"],
+        only=given.get("only", ()),
+        skip=given.get("skip", ()),
+        fail_on=given.get("fail_on", "error"),
+        calibrate=calibrate,
+        budget_s=given.get("budget_s"),
+    )

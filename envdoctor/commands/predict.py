@@ -1,16 +1,15 @@
 """`envdoctor predict`: what a GPU would do, without measuring anything."""
 
-from typing import Any
-
 import click
 
-from envdoctor.calibration.assess import model_precisions, predict_model
-from envdoctor.calibration.document import Prediction
-from envdoctor.calibration.text import render_expected
-from envdoctor.commands.calibrate import PRECISIONS, known_gpu
-from envdoctor.commands.errors import BadInput
-from envdoctor.knowledge import load
-from envdoctor.render.json import render_json
+from envdoctor.calibration.assess import predict_model
+from envdoctor.commands.gpus import known_gpu
+from envdoctor.commands.options import output_options
+from envdoctor.errors import BadInput
+from envdoctor.facts.calibration import PRECISIONS, Precision
+from envdoctor.knowledge import GpuModel, Knowledge, load
+from envdoctor.output import Destination, Output
+from envdoctor.report import Prediction
 
 
 @click.command()
@@ -22,22 +21,35 @@ from envdoctor.render.json import render_json
     type=click.Choice(PRECISIONS),
     help="Only this precision; repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(**options: Any) -> None:
+@output_options(Prediction.formats)
+def command(output: Output, to: Destination, gpu: str, precisions: tuple[Precision, ...]) -> None:
     """Predict the ResNet-50 training rate of a GPU from published rates and data sheets.
 
     \b
+    envdoctor predict rtx4090
     envdoctor predict "A100-SXM4-40GB"
     envdoctor predict "RTX 4090" --precision bf16 --json
     """
     knowledge = load()
-    gpu = known_gpu(options["gpu"], knowledge)
-    rates = predict_model(gpu, knowledge, options["precisions"])
+    model = known_gpu(gpu, knowledge)
+    rates = predict_model(model, knowledge, precisions)
     if not rates:
-        offered = ", ".join(model_precisions(gpu)) or "none"
-        raise BadInput(f"nothing is known of the {gpu.model} in that precision; known: {offered}")
-    if options["as_json"]:
-        click.echo(render_json(Prediction(gpu=gpu.model, expected=rates)), nl=False)
-    else:
-        click.echo(f"{gpu.model}: ResNet-50 training, 224x224 (prediction)\n")
-        click.echo(render_expected(rates), nl=False)
+        raise BadInput(_why_nothing(model, knowledge))
+    output.publish(Prediction(gpu=model.model, expected=rates), to, "predicted")
+
+
+def _why_nothing(gpu: GpuModel, knowledge: Knowledge) -> str:
+    offered = [rate.precision for rate in predict_model(gpu, knowledge)]
+    if offered:
+        known = ", ".join(offered)
+        return f"nothing is known of the {gpu.model} in that precision; known: {known}"
+    missing = [
+        name
+        for name, value in (
+            ("memory bandwidth", gpu.memory_bandwidth_gb_s),
+            ("rates", gpu.fp32_tflops or gpu.fp16_tensor_tflops),
+        )
+        if value is None
+    ]
+    lacks = " and ".join(missing) or "rates"
+    return f"the {gpu.model} is known, but no source has its {lacks}: nothing can be predicted"

@@ -2,15 +2,18 @@
 
 import click
 
-from envdoctor.commands.errors import BadInput, nearest
-from envdoctor.pages import find_page
+from envdoctor.commands.options import pass_output
+from envdoctor.errors import BadInput, nearest
+from envdoctor.formats import Text
+from envdoctor.output import Destination, Output
+from envdoctor.pages import codes_of, find_code, find_page
 from envdoctor.plugins import load_plugins
-from envdoctor.symptoms import CORE_CODES
 
 
 @click.command()
 @click.argument("disease", metavar="CODE|NAME")
-def command(disease: str) -> None:
+@pass_output
+def command(output: Output, /, disease: str) -> None:
     """Show the page of one disease: what it means, how it is recognised, how it is repaired.
 
     \b
@@ -18,14 +21,12 @@ def command(disease: str) -> None:
     envdoctor rule driver-too-old
     """
     loaded = load_plugins()
-    codes = (*CORE_CODES, *loaded.codes)
-    wanted = disease.lower()
-    code = next((one for one in codes if wanted in (one.id.lower(), one.name)), None)
+    code = find_code(disease, loaded)
     if code is None:
-        names = [label for one in codes for label in (one.id, one.name)]
+        names = [label for one in codes_of(loaded) for label in (one.id, one.name)]
         offer = nearest(disease, names) or "`envdoctor rules` lists them"
         raise BadInput(f"`{disease}` is no disease; {offer}")
-    page = find_page(code.id, loaded)
+    page = find_page(code, loaded)
     if page is None:
         raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")
-    click.echo(page.body, nl=False)
+    output.publish(Text(body=page), Destination())

@@ -1,21 +1,15 @@
 """`envdoctor rules`: the table of all diseases."""
 
 import click
-import msgspec
 
+from envdoctor.commands.options import output_options
+from envdoctor.output import Destination, Output
 from envdoctor.plugins import load_plugins
-from envdoctor.render.json import render_json
-from envdoctor.symptoms import CORE_CODES
+from envdoctor.rules import Rules, rules_of
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-def command(as_json: bool) -> None:
+@output_options(Rules.formats)
+def command(output: Output, to: Destination) -> None:
     """List every disease that envdoctor knows: code, name and severity."""
-    codes = sorted((*CORE_CODES, *load_plugins().codes), key=lambda code: code.id)
-    if as_json:
-        click.echo(render_json([msgspec.to_builtins(code) for code in codes]), nl=False)
-        return
-    width = max(len(code.name) for code in codes)
-    for code in codes:
-        click.echo(f"{code.id}  {code.name.ljust(width)}  {code.severity.value}")
+    output.publish(rules_of(load_plugins()), to)

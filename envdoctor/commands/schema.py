@@ -2,10 +2,20 @@
 
 import click
 
-from envdoctor.schema import shipped_schema
+from envdoctor.commands.options import pass_output
+from envdoctor.derived import fact_types_of
+from envdoctor.formats import Text
+from envdoctor.output import Destination, Output
+from envdoctor.plugins import load_plugins
+from envdoctor.schema import schema_text
 
 
 @click.command()
-def command() -> None:
-    """Print the JSON Schema that every report of this version is valid against."""
-    click.echo(shipped_schema(), nl=False)
+@pass_output
+def command(output: Output, /) -> None:
+    """Print the JSON Schema that every report of this version is valid against.
+
+    It holds the facts of the plugins that are installed.
+    """
+    schema = schema_text(fact_types_of(load_plugins()))
+    output.publish(Text(body=schema), Destination())

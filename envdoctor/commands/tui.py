@@ -1,20 +1,34 @@
-"""`envdoctor tui`: the same diagnosis as a full-screen program, of this machine or a saved one."""
+"""`envdoctor tui`: the same diagnosis as a full-screen program, of this machine or a saved one.
+
+The only module that imports the full-screen program, and only once it is wanted.
+"""
 
 import os
+import sys
 from typing import Any
 
 import click
 
-from envdoctor.commands.options import report_options, target_options
-from envdoctor.commands.reports import options_for, publish, report_on, with_expectation
+from envdoctor.commands.options import (
+    options_for,
+    output_options,
+    selection_options,
+    target_options,
+)
+from envdoctor.commands.progress import Progress
+from envdoctor.commands.reports import publish
+from envdoctor.formats import Text
+from envdoctor.options import Options
+from envdoctor.output import Destination, Output
+from envdoctor.report import Report
 from envdoctor.session import Session
-from envdoctor.tui.terminal import can_show
 
 
 @click.command(epilog="Exit codes: as `envdoctor check`; 130 after Ctrl-C.")
 @click.argument("file", required=False, metavar="[FILE]")
 @target_options
-@report_options
+@selection_options
+@output_options(Report.formats)
 @click.option("--calibrate", is_flag=True, help="Measure after the first examination.")
 @click.option(
     "--screenshot", metavar="FILE", help="Save a picture (SVG) of the screen instead of showing it."
@@ -22,7 +36,9 @@ from envdoctor.tui.terminal import can_show
 @click.option("--size", default="120x40", show_default=True, help="Size of that picture.")
 @click.option("--keys", default="", help="Keys before it is taken: `2,down,enter`; `wait` waits.")
 @click.pass_context
-def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, output: Output, to: Destination, file: str | None, **given: Any
+) -> None:
     """Look around in a diagnosis: this machine's, or one saved in FILE (a report or facts).
 
     Where no full-screen program fits (a pipe, NO_COLOR, TERM=dumb) the text report is printed.
@@ -33,46 +49,50 @@ def command(ctx: click.Context, /, file: str | None, **options: Any) -> None:
     envdoctor tui report.json
     envdoctor tui report.json --screenshot findings.svg --size 100x30 --keys 2
     """
-    _refuse_what_would_be_lost(file, options)
-    options["no_calibrate"] = not options.pop("calibrate")
-    picture_options = {name: options.pop(name) for name in ("screenshot", "size", "keys")}
-    if picture_options["screenshot"]:
-        ctx.exit(_picture(options, file, **picture_options))
-    wants_text = options["plain"] or options["as_json"] or options["output"]
-    if not wants_text and can_show(os.environ):
-        ctx.exit(_full_screen(options, file))
-    session = Session()
-    session.selection(options["only"], options["skip"])
-    python = next(iter(options["pythons"]), None)
-    snapshot = (
-        session.observe(options_for(python, options))
-        if file is None
-        else with_expectation(session.read(file), options["expect"])
-    )
-    ctx.exit(publish((report_on(snapshot, session, options),), options))
+    _refuse_what_would_be_lost(file, given)
+    calibrate = given.pop("calibrate")
+    options = options_for(next(iter(given["pythons"]), None), given, calibrate=calibrate)
+    if given["screenshot"]:
+        ctx.exit(_picture(output, options, file, given))
+    if fits_the_screen(output, to):
+        ctx.exit(full_screen(output, options, file))
+    if file is not None:
+        report = Session().examine_recorded(file, options)
+    else:
+        with Progress(output) as progress:
+            report = Session().examine(options, progress.listener)
+    ctx.exit(publish(output, (report,), to))
 
 
-def _refuse_what_would_be_lost(file: str | None, options: dict[str, Any]) -> None:
-    if file is not None and options["pythons"]:
+def fits_the_screen(output: Output, to: Destination) -> bool:
+    """Whether the full-screen view is wanted, and the terminal can show it."""
+    from envdoctor.tui.terminal import can_show
+
+    return not to.is_chosen and can_show(os.environ, (sys.stdin, output.stdout, sys.stderr))
+
+
+def full_screen(output: Output, options: Options, file: str | None = None) -> int:
+    """Show the full-screen view; returns the exit code, after a short summary."""
+    from envdoctor.tui import run
+
+    code, summary = run(options, output, path=file)
+    output.publish(Text(body=summary), Destination(plain=True))
+    return code
+
+
+def _refuse_what_would_be_lost(file: str | None, given: dict[str, Any]) -> None:
+    if file is not None and given["pythons"]:
         raise click.UsageError("FILE is a recorded machine and --python a live target; give one")
-    if file is not None and options["calibrate"]:
+    if file is not None and given["calibrate"]:
         raise click.UsageError("a recorded machine cannot be measured; leave --calibrate out")
-    if len(options["pythons"]) > 1:
+    if len(given["pythons"]) > 1:
         raise click.UsageError("one target is shown at a time; give one --python, `t` changes it")
 
 
-def _full_screen(options: dict[str, Any], file: str | None) -> int:
-    from envdoctor.tui import run
-
-    return run(options, path=file)
-
-
-def _picture(
-    options: dict[str, Any], file: str | None, *, screenshot: str, size: str, keys: str
-) -> int:
+def _picture(output: Output, options: Options, file: str | None, given: dict[str, Any]) -> int:
     from envdoctor.tui import picture
 
-    pressed = [key for key in keys.split(",") if key]
-    code = picture(options, path=file, svg=screenshot, size=size, keys=pressed)
-    click.echo(f"envdoctor: written to {screenshot}", err=True)
+    svg, keys = given["screenshot"], [key for key in given["keys"].split(",") if key]
+    code = picture(options, output, path=file, svg=svg, size=given["size"], keys=keys)
+    output.say(f"written to {svg}")
     return code

@@ -40,14 +40,21 @@ class Reason(enum.Enum):
 
 
 class Unknown(Record):
-    """A fact that could not be observed. It is neither healthy nor broken."""
+    """A fact that could not be observed. It is neither healthy nor broken.
+
+    `waited_s` says that an answer was waited for as long as one may take; null where the time of
+    the whole examination ran out, or where nobody waited.
+    """
 
     reason: Reason
     detail: str = ""
+    waited_s: float | None = None
 
 
 class Observed(Record, Generic[F]):
     """An observed fact, with where it was read and how long that took."""
+
+    volatile = frozenset({"seconds"})
 
     value: F
     source: str

@@ -1,4 +1,6 @@
-"""What a calibration yields: a fact, so that it is recorded, replayed and compared."""
+"""What a calibration measured, and nothing that follows from it: see facts.assessment for that."""
+
+from typing import Literal, get_args
 
 import msgspec
 
@@ -6,6 +8,7 @@ from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
 __all__ = [
+    "PRECISIONS",
     "BatchAdvice",
     "Calibration",
     "CalibrationBaseline",
@@ -13,16 +16,21 @@ __all__ = [
     "Ceiling",
     "Conditions",
     "DecodeRate",
-    "Epoch",
-    "ExpectedRate",
-    "FeedRate",
+    "Decoder",
     "InputPipeline",
     "LeftOut",
+    "MemoryFormat",
+    "Precision",
     "Settings",
-    "Speedup",
     "Spread",
     "Telemetry",
 ]
+
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+MemoryFormat = Literal["channels_last", "contiguous"]
+Decoder = Literal["pillow", "torchvision.io"]
 
 
 class Spread(Record):
@@ -47,8 +55,10 @@ class Settings(Record):
     images/s that the user's own training reaches here.
     """
 
+    volatile = frozenset({"shm_free_bytes"})
+
     devices: tuple[str, ...] = ()
-    precisions: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ()
     batch_size: int | None = None
     compile: bool = False
     budget_s: float | None = None
@@ -69,6 +79,8 @@ class Conditions(Record):
     `threads` is what torch used, `default_threads` what it would have used by itself;
     `noise_pct` is the spread of a fixed small kernel on this machine, in per cent of its median.
     """
+
+    volatile = frozenset({"started_at", "noise_pct", "load_average", "seconds"})
 
     started_at: str
     torch_version: str | None = None
@@ -93,6 +105,20 @@ class Telemetry(Record):
     these are not known, as NVML gives them for the whole GPU.
     """
 
+    volatile = frozenset(
+        {
+            "samples",
+            "sm_clock_mhz",
+            "power_w",
+            "temperature_c",
+            "throttle_shares",
+            "other_process_bytes",
+            "other_processes",
+            "busy_before_pct",
+            "utilization_pct",
+        }
+    )
+
     samples: int
     sm_clock_mhz: Spread | None = None
     max_sm_clock_mhz: int | None = None
@@ -116,20 +142,32 @@ class Telemetry(Record):
 class CalibrationRun(Record):
     """One ResNet-50 training run: forward, backward, SGD step on synthetic 224x224 images.
 
-    `device` is torch's name (`cpu`, `cuda:0`), `precision` one of fp32, tf32, bf16, fp16.
-    `ms_per_step` is the median; `peak_memory_bytes` is resident memory of the process on a CPU
-    and the most memory of tensors after the warm-up on a GPU. `stable` says that the confidence
-    interval of the median was within 3 %.
+    `device` is torch's name (`cpu`, `cuda:0`). `ms_per_step` is the median; `peak_memory_bytes` is
+    resident memory of the process on a CPU and the most memory of tensors after the warm-up on a
+    GPU. `stable` says that the confidence interval of the median was within 3 %.
 
     `host_share` is the time that the host needs to hand one step to a GPU, over the time that the
     GPU takes for it; near 1 the GPU waits for launches. Null where that is not told apart: on a
     CPU, and in fp16, whose loss scaling waits for the GPU.
     """
 
+    volatile = frozenset(
+        {
+            "steps",
+            "warmup_steps",
+            "images_per_s",
+            "ms_per_step",
+            "tflops",
+            "stable",
+            "peak_memory_bytes",
+            "host_share",
+        }
+    )
+
     device: str
     device_name: str
-    precision: str
-    memory_format: str
+    precision: Precision
+    memory_format: MemoryFormat
     compiled: bool
     batch_size: int
     steps: int
@@ -159,8 +197,12 @@ class LeftOut(Record):
 class BatchAdvice(Record):
     """Which batch fits into a GPU, predicted linearly from two small ones; sizes in images."""
 
+    volatile = frozenset(
+        {"bytes_per_image", "bytes_fixed", "free_bytes", "chosen", "largest_safe", "advice"}
+    )
+
     device: str
-    precision: str
+    precision: Precision
     bytes_per_image: int
     bytes_fixed: int
     free_bytes: int
@@ -170,53 +212,45 @@ class BatchAdvice(Record):
 
 
 class Ceiling(Record):
-    """A limit of the hardware as measured. `unit` is TFLOP/s, GB/s or µs; 1 GB is 10**9 bytes."""
+    """A limit of the hardware as measured; 1 GB is 10**9 bytes."""
+
+    volatile = frozenset({"value"})
 
     device: str
     name: str
     value: Spread
-    unit: str
+    unit: Literal["TFLOP/s", "GB/s", "µs"]
     detail: str = ""
 
 
 class DecodeRate(Record):
     """Images per second that `workers` processes decode and augment together."""
 
+    volatile = frozenset({"images_per_s"})
+
     workers: int
     images_per_s: Spread
-
-
-class FeedRate(Record):
-    """What a device eats against what the pipeline feeds, both in images per second."""
-
-    device: str
-    precision: str
-    wanted_images_per_s: float
-    fed_images_per_s: float
-    waits: bool
-    sentence: str
 
 
 class InputPipeline(Record):
     """The input pipeline: JPEG decode, random-resized crop, flip, normalise.
 
-    `decoder` is what the target has (`pillow`, `torchvision.io`), null if nothing, then
-    `missing` says what to install. Reads in bytes per second of `data`, if that was given.
+    `decoder` is what the target has, null if nothing, then `missing` says what to install. Reads
+    in bytes per second of `data`, if that was given.
     """
 
-    decoder: str | None
+    volatile = frozenset({"data_read_bytes_per_s", "data_files_read", "checkpoint_write_s"})
+
+    decoder: Decoder | None
     missing: str = ""
     rates: tuple[DecodeRate, ...] = ()
-    recommended_workers: int | None = None
     image_source: str = ""
     mean_image_bytes: int | None = None
-    pin_memory_ratio: Spread | None = None
     data: str | None = None
     data_read_bytes_per_s: float | None = None
     data_files_read: int | None = None
     checkpoint_bytes: int | None = None
     checkpoint_write_s: float | None = None
-    feeds: tuple[FeedRate, ...] = ()
 
     @property
     def decoding_rate(self) -> float | None:
@@ -243,54 +277,8 @@ class InputPipeline(Record):
         return self.reading_rate if self.disk_bound else self.decoding_rate
 
 
-class ExpectedRate(Record):
-    """The rate that a device should reach, and whether it does.
-
-    `basis` says from what: published rates with their source, or the roofline. `verdict`: as
-    expected, slower, faster, not-measured (a prediction) or unknown.
-    """
-
-    device: str
-    device_name: str
-    precision: str
-    images_per_s: Spread
-    basis: str
-    measured_over_expected: float | None
-    verdict: str
-
-
-class Speedup(Record):
-    """How much faster `of` is than `against`, in three forms that agree.
-
-    `ratio` 1.5 is 33.3 % less time and +50 % throughput. `kind`: measured or predicted.
-    """
-
-    of: str
-    against: str
-    kind: str
-    ratio: Spread
-    time_saved_pct: float
-    throughput_gain_pct: float
-    sentence: str
-
-
-class Epoch(Record):
-    """The projected time of one ImageNet-1k epoch (1,281,167 images), in seconds.
-
-    `pipeline_bound_s` is null where the pipeline was not measured; the real epoch is the longer
-    of the two.
-    """
-
-    device: str
-    precision: str
-    kind: str
-    compute_bound_s: float
-    pipeline_bound_s: float | None
-    sentence: str
-
-
 class Calibration(Fact):
-    """The training speed of this machine with this target.
+    """The training speed of this machine with this target, as measured.
 
     `complete` is false when the user interrupted (`interrupted`), the worker died or ran out of
     time; what was measured until then is kept and `incomplete_because` gives the reason.
@@ -306,9 +294,6 @@ class Calibration(Fact):
     batches: tuple[BatchAdvice, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     pipeline: InputPipeline | None = None
-    expected: tuple[ExpectedRate, ...] = ()
-    speedups: tuple[Speedup, ...] = ()
-    epochs: tuple[Epoch, ...] = ()
 
 
 class CalibrationBaseline(Fact):

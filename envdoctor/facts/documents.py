@@ -1,15 +1,15 @@
-"""Facts files and reports on disk: read with clear errors, written atomically."""
+"""Facts files and reports on disk: what is in them, and reading them with clear errors."""
 
 import os
+import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from envdoctor.clock import now_utc
+from envdoctor.errors import BadInput
 from envdoctor.facts.base import SCHEMA_VERSION, Fact, Known, Observed, Snapshot, Tool, Unknown
 from envdoctor.record import Record
 
@@ -17,7 +17,7 @@ MAX_FACTS_BYTES = 64 * 1024 * 1024
 """More than any machine's facts; a larger file is refused before it is read."""
 
 
-class BadFacts(ValueError):
+class BadFacts(BadInput):
     """A facts file or report that cannot be used; the message names the place and the remedy."""
 
 
@@ -27,16 +27,14 @@ class FactsDocument(Record, tag="facts"):
     `provenance` is "captured" for facts that probes observed, "synthetic" for those made by hand.
     """
 
+    formats: ClassVar[tuple[str, ...]] = ("json",)
+
     schema_version: int
     tool: Tool
     captured_at: str
     facts: dict[str, Any]
     provenance: str = "captured"
     captured_with: str = ""
-
-
-class Unwritable(OSError):
-    """An output file that cannot be written; the message names it."""
 
 
 def facts_to_builtins(snapshot: Snapshot) -> dict[str, Any]:
@@ -97,25 +95,59 @@ def read_json(path: str) -> Any:
         ) from error
     except UnicodeDecodeError as error:
         raise BadFacts(f"`{path}` is not UTF-8 text; is it a facts file?") from error
+    except RecursionError as error:
+        raise BadFacts(f"`{path}` is nested too deeply; is it a facts file?") from error
 
 
 def _read(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read(MAX_FACTS_BYTES + 1)
-    try:
-        size = os.stat(path).st_size
-        if size > MAX_FACTS_BYTES:
-            limit = MAX_FACTS_BYTES // 2**20
-            raise BadFacts(
-                f"`{path}` is {size / 2**20:.0f} MiB and a facts file at most {limit} MiB; "
-                "is it a facts file?"
-            )
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise BadFacts(f"cannot read `{path}`: {error.strerror}") from error
+    data = _read_stdin() if path == "-" else _read_file(path)
+    if len(data) > MAX_FACTS_BYTES:
+        raise _too_large(path, len(data))
     if not data.strip():
-        raise BadFacts(f"`{path}` is empty; make it anew with `envdoctor collect -o {path}`")
+        raise BadFacts(f"`{path}` is empty; make it anew with `envdoctor collect`")
     return data
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:
+        raise BadFacts("`-` is standard input, which is closed; name a file")
+    return sys.stdin.buffer.read(MAX_FACTS_BYTES + 1)
+
+
+def _read_file(path: str) -> bytes:
+    """What is no file is refused, since a pipe or a terminal could be waited for without end."""
+    if not path:
+        raise BadFacts("a facts file must have a name; `-` is standard input")
+    try:
+        # Without O_NONBLOCK a pipe is waited for before it can be seen to be one.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return _whole_file(path, descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        if isinstance(error, BadFacts):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise BadFacts(f"cannot read `{path}`: {reason}") from error
+
+
+def _whole_file(path: str, descriptor: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise BadFacts(f"`{path}` is no file; give a facts file, or `-` and pipe it in")
+    if status.st_size > MAX_FACTS_BYTES:
+        raise _too_large(path, status.st_size)
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_FACTS_BYTES + 1)
+
+
+def _too_large(path: str, size: int) -> BadFacts:
+    limit = MAX_FACTS_BYTES // 2**20
+    return BadFacts(
+        f"`{path}` is {size / 2**20:.0f} MiB and a facts file at most {limit} MiB; "
+        "is it a facts file?"
+    )
 
 
 def _facts_of(path: str, data: Any) -> dict[str, Any]:
@@ -148,29 +180,3 @@ def _with_reason_of_2(fact: Any) -> Any:
         return fact
     switched_off = str(fact.get("detail", "")).startswith("left out by")
     return {**fact, "reason": "switched-off" if switched_off else "not-observed"}
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a whole file or nothing. Raises Unwritable."""
-    target = Path(path)
-    try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")
-            return
-        folder = target.parent
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=folder, prefix=f".{target.name}.", delete=False
-        ) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(file.name, 0o666 & ~_umask())
-        os.replace(file.name, target)
-    except OSError as error:
-        raise Unwritable(f"cannot write `{path}`: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

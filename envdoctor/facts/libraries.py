@@ -1,14 +1,35 @@
 """What the loader will do in the target, as facts."""
 
+from typing import Literal
+
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
+OwnerKind = Literal["wheel", "conda", "dpkg"]
+ProblemKind = Literal["missing", "unreadable", "version", "symbol"]
+OpenedBy = Literal["needed", "dlopen", "preload"]
+OpenedAt = Literal["start", "import", "query", "use"]
+SearchRule = Literal[
+    "LD_PRELOAD",
+    "ld.so.preload",
+    "RPATH",
+    "LD_LIBRARY_PATH",
+    "RUNPATH",
+    "ld.so.cache",
+    "default directory",
+    "path",
+    "preloaded by torch",
+    "installed wheel",
+]
+"""What leads to a file: the loader's own rules, in its order; a path that is named, by torch itself
+too; or, where the loader finds none, the wheel that has such a file."""
+
 
 class Owner(Record):
-    """Who installed a file. `kind`: wheel, conda, dpkg. `intact` is false where the file's size is
-    not the recorded one, null where no size was recorded."""
+    """Who installed a file. `intact` is false where the file's size is not the recorded one, null
+    where no size was recorded."""
 
-    kind: str
+    kind: OwnerKind
     name: str
     version: str
     intact: bool | None = None
@@ -22,7 +43,7 @@ class Problem(Record):
     symbols `names` in `needed_by`; `path` is the library that should have offered them).
     """
 
-    kind: str
+    kind: ProblemKind
     library: str
     needed_by: str
     path: str | None = None
@@ -34,7 +55,7 @@ class Offer(Record):
     """Another file that has the wanted name."""
 
     path: str
-    rule: str
+    rule: SearchRule
     owner: Owner | None = None
     version: str | None = None
 
@@ -52,12 +73,12 @@ class ResolvedLibrary(Record):
     soname: str
     path: str | None
     named: str | None = None
-    rule: str | None = None
+    rule: SearchRule | None = None
     directory: str = ""
     rule_of: str | None = None
     needed_by: tuple[str, ...] = ()
-    how: str = "needed"
-    when: str = "import"
+    how: OpenedBy = "needed"
+    when: OpenedAt = "import"
     optional: bool = False
     mapped: bool = False
     owner: Owner | None = None

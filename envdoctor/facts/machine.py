@@ -1,5 +1,7 @@
 """Facts about the machine: hardware, driver, container, environment. Units are in the names."""
 
+from typing import Literal
+
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
@@ -13,6 +15,7 @@ __all__ = [
     "Gpus",
     "Host",
     "HostCompiler",
+    "HostIdentity",
     "Limits",
     "Nvml",
     "PciDevice",
@@ -20,24 +23,38 @@ __all__ = [
     "Toolkit",
     "Toolkits",
     "UnansweredGpu",
+    "WorkingFolder",
 ]
 
 
 class Host(Fact):
-    """Operating system and hardware. Sizes are bytes; `glibc` is null where there is none."""
+    """Operating system and hardware. Sizes are bytes.
+
+    `glibc` is null where there is none; what only a running system can tell is null where files
+    alone were read.
+    """
+
+    volatile = frozenset({"memory_available_bytes"})
 
     os: str
     os_id: str
     os_version: str
-    kernel: str
-    machine: str
+    kernel: str | None
+    machine: str | None
     glibc: str | None
     cpu_name: str
     cpu_flags: tuple[str, ...]
-    logical_cpus: int
+    logical_cpus: int | None
     physical_cpus: int | None
-    memory_bytes: int
-    memory_available_bytes: int
+    memory_bytes: int | None
+    memory_available_bytes: int | None
+
+
+class HostIdentity(Fact):
+    """Which machine this is. `id` is 16 hexadecimal digits that the machine's own id and name give,
+    always the same; neither can be read from them."""
+
+    id: str
 
 
 class Limits(Fact):
@@ -46,15 +63,28 @@ class Limits(Fact):
     `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
     """
 
+    volatile = frozenset({"shm_free_bytes"})
+
     usable_cpus: float
     affinity_cpus: int
     cgroup_cpu_quota: float | None
     cgroup_memory_bytes: int | None
     shm_bytes: int | None
     shm_free_bytes: int | None
-    disk_free_bytes: int | None
     open_files: int | None = None
     numa_nodes: tuple[int, ...] = ()
+
+
+class WorkingFolder(Fact):
+    """The folder in which the doctor was started. It may lie on a file server that does not answer.
+
+    `free_bytes` is what this user may still write there.
+    """
+
+    volatile = frozenset({"free_bytes"})
+
+    path: str
+    free_bytes: int
 
 
 class Container(Fact):
@@ -70,6 +100,8 @@ class Container(Fact):
 class PciDevice(Record):
     """A display or 3D controller on the PCI bus. `vendor_id` and `device_id` are hexadecimal;
     `numa_node` is null where the firmware names none."""
+
+    volatile = frozenset({"link_speed_gt_s"})
 
     address: str
     vendor_id: str
@@ -105,7 +137,7 @@ class Driver(Fact):
     release: str | None
     release_source: str = ""
     cuda: str | None = None
-    flavor: str | None = None
+    flavor: Literal["open", "proprietary"] | None = None
     modules: tuple[str, ...] = ()
     device_nodes: tuple[str, ...] = ()
     unusable_nodes: tuple[str, ...] = ()
@@ -114,7 +146,7 @@ class Driver(Fact):
 
 
 class UnansweredGpu(Record):
-    """A GPU that NVML counts and does not answer for; `error` is the name of NVML's error."""
+    """A GPU that NVML counts and gives no handle for; `error` is its name of the reason."""
 
     index: int
     error: str
@@ -123,8 +155,8 @@ class UnansweredGpu(Record):
 class Nvml(Fact):
     """What NVML says. `status` is `ok` or the name of its error (`NVML_ERROR_...`).
 
-    `device_count` is how many GPUs it counts, `unanswered` those of which it gives no handle.
-    `unloadable` is the file of a libnvidia-ml that is there and cannot be loaded.
+    `device_count` is how many GPUs it counts, and `unanswered` those of them that it cannot show.
+    `unloadable` is a libnvidia-ml that was found and that the loader refuses; `message` says why.
     """
 
     status: str
@@ -151,6 +183,19 @@ class CudaInit(Fact):
 
 class Gpu(Record):
     """One NVIDIA GPU. Fields are null where the driver does not say."""
+
+    volatile = frozenset(
+        {
+            "memory_used_bytes",
+            "power_w",
+            "temperature_c",
+            "sm_clock_mhz",
+            "throttle_reasons",
+            "pcie_generation",
+            "utilization_pct",
+            "process_pids",
+        }
+    )
 
     index: int
     name: str
@@ -215,7 +260,7 @@ class Environment(Fact):
 
 
 class Expectation(Fact):
-    """Which device the user expects torch to use: `gpu`, `cpu`, or null; and who says so."""
+    """Which device the user expects torch to use, null for none in particular; and who says so."""
 
-    device: str | None
+    device: Literal["gpu", "cpu"] | None
     evidence: str = ""

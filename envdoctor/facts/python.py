@@ -1,5 +1,7 @@
 """Facts about the target's Python: the interpreter and what is installed for it."""
 
+from typing import Literal
+
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
@@ -16,26 +18,29 @@ __all__ = [
 ]
 
 
+TargetProblem = Literal[
+    "not-found", "not-executable", "not-python", "base-missing", "too-old", "failed"
+]
+"""Why an interpreter cannot be examined. `base-missing`: a link whose end is gone, as in a venv
+whose Python was removed. `failed`: a Python that does not answer."""
+
+
 class Candidate(Record):
     """An interpreter that was considered as the target."""
 
     path: str
     origin: str
     torch_on_disk: bool | None
-    problem: str | None = None
+    problem: TargetProblem | None = None
 
 
 class Target(Fact):
-    """Which interpreter is examined, and why that one.
-
-    `problem` is null for a usable one, else one of `not-found`, `not-executable`, `not-python`,
-    `base-missing`, `too-old`, `failed`.
-    """
+    """Which interpreter is examined, and why that one; `problem` is null for a usable one."""
 
     path: str
     chosen_because: str
     passed_over: tuple[Candidate, ...] = ()
-    problem: str | None = None
+    problem: TargetProblem | None = None
     detail: str = ""
     version: str | None = None
     site_packages: tuple[str, ...] = ()
@@ -95,10 +100,10 @@ class Distributions(Fact):
 
 
 class DamagedFile(Record):
-    """A file that differs from the RECORD of its distribution. `kind`: missing, size, hash."""
+    """A file that differs from the RECORD of its distribution."""
 
     path: str
-    kind: str
+    kind: Literal["missing", "size", "hash"]
     expected: str = ""
     actual: str = ""
 

@@ -63,14 +63,22 @@ class Frame(Record):
     function: str
 
 
+ImportOutcome = Literal["ok", "exception", "signal", "exit", "hang"]
+"""How an import ended: without or with an exception, or with its process."""
+
+
 class TorchImport(Fact):
     """What `import torch` does in the target, as the user would run it.
 
-    `outcome`: ok, exception, signal, exit, hang. `isolated_outcome` is that of a second run with
-    `-I` (no cwd, no PYTHONPATH, no user site), made when the first fails or surprises.
+    `isolated_outcome` is that of a second run with `-I` (no cwd, no PYTHONPATH, no user site), made
+    when the first fails or surprises. `exit_outcome` is how the interpreter exited after torch and
+    its companions were used, null where it did not come so far; `exit_detail` names the signal or
+    the code, `exit_output_tail` is what it wrote last.
     """
 
-    outcome: str
+    volatile = frozenset({"seconds"})
+
+    outcome: ImportOutcome
     seconds: float
     file: str | None = None
     version: str | None = None
@@ -81,10 +89,13 @@ class TorchImport(Fact):
     signal: str | None = None
     exit_code: int | None = None
     output_tail: str = ""
-    isolated_outcome: str | None = None
+    isolated_outcome: ImportOutcome | None = None
     isolated_file: str | None = None
     isolated_message: str = ""
     shadowed: tuple[str, ...] = ()
+    exit_outcome: Literal["ok", "signal", "exit", "hang"] | None = None
+    exit_detail: str = ""
+    exit_output_tail: str = ""
 
 
 class ImportTrial(Record):
@@ -93,6 +104,8 @@ class ImportTrial(Record):
     `change`: that a variable is not set, or is set (`PYTHONNOUSERSITE=1`), or that the current
     folder is another. `outcome` is that of the child, `message` the last line that it wrote.
     """
+
+    volatile = frozenset({"seconds"})
 
     change: Literal["unset", "set", "folder"]
     variable: str = ""
@@ -154,6 +167,8 @@ class TorchRuntime(Fact):
 class FirstUse(Record):
     """A first operation on a device; `error` is null if it gave the right result."""
 
+    volatile = frozenset({"seconds"})
+
     device: str
     operation: str
     error: str | None = None
@@ -164,6 +179,43 @@ class TorchFirstUse(Fact):
     """The first matmul and convolution on the CPU and on every visible GPU."""
 
     operations: tuple[FirstUse, ...]
+
+
+class CompanionImport(Record):
+    """What the import of a library that is built on torch did, and its first operation.
+
+    `operation` is the one that failed although the import did not, empty where none did. `version`
+    and `file` are the module's own words, null where it did not come so far.
+    """
+
+    volatile = frozenset({"seconds"})
+
+    name: str
+    outcome: ImportOutcome
+    operation: str = ""
+    version: str | None = None
+    file: str | None = None
+    exception: str | None = None
+    message: str = ""
+    frames: tuple[Frame, ...] = ()
+    signal: str | None = None
+    exit_code: int | None = None
+    output_tail: str = ""
+    seconds: float = 0.0
+
+
+class CompanionImports(Fact):
+    """The imports of PyTorch's domain libraries, after torch was used, of those that are installed.
+
+    `unseen` are those for which there was no time.
+    """
+
+    items: tuple[CompanionImport, ...]
+    unseen: tuple[str, ...] = ()
+
+    def named(self, name: str) -> CompanionImport | None:
+        """The import of that library, where it is installed and was tried."""
+        return next((item for item in self.items if item.name == name), None)
 
 
 class LoadedLibraries(Fact):
@@ -199,25 +251,3 @@ class Companion(Record):
     version: str
     requires_torch: str | None
     cuda_tag: str | None = None
-
-
-class CompanionImport(Record):
-    """What importing a package beside torch does, after torch itself."""
-
-    name: str
-    outcome: Literal["ok", "exception", "signal", "exit", "hang"]
-    seconds: float = 0.0
-    version: str | None = None
-    file: str | None = None
-    exception: str | None = None
-    message: str = ""
-    frames: tuple[Frame, ...] = ()
-    signal: str | None = None
-    exit_code: int | None = None
-    output_tail: str = ""
-
-
-class CompanionImports(Fact):
-    """PyTorch's domain libraries that are installed, and what importing each of them does."""
-
-    items: tuple[CompanionImport, ...]

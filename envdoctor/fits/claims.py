@@ -1,27 +1,18 @@
-"""What a claim such as "torch==2.6.0 cuda==12.1 cudnn==8.9" names, part by part."""
+"""What a claim in free words names: "torch 2.6 cu124 on an RTX 4090 with driver 550"."""
 
 import re
+from collections.abc import Callable, Iterator
 
+from envdoctor.errors import BadInput
+from envdoctor.knowledge import Knowledge
 from envdoctor.record import Record
 
-_NAMES = {
-    "pytorch": "torch",
-    "cudatoolkit": "cuda",
-    "cuda-toolkit": "cuda",
-    "py": "python",
-    "graphics": "gpu",
-    "gcc": "gcc",
-    "ubuntu": "os",
-    "debian": "os",
-    "centos": "os",
-    "rhel": "os",
-    "rocky": "os",
-    "almalinux": "os",
-    "amazon": "os",
-}
 ORDER = (
     "torch",
+    "arch",
+    "platform",
     "cuda",
+    "rocm",
     "cudnn",
     "nccl",
     "triton",
@@ -29,17 +20,136 @@ ORDER = (
     "torchvision",
     "torchaudio",
     "torchtext",
+    "vllm",
+    "xformers",
+    "flash-attn",
+    "bitsandbytes",
+    "torchao",
+    "torchcodec",
     "numpy",
     "glibc",
     "os",
     "gpu",
     "driver",
     "gcc",
+    "framework",
 )
 """The parts that can be judged, in the order in which they narrow down the published builds."""
-_NAME = "|".join(sorted((*ORDER, *_NAMES), key=len, reverse=True))
-_NEXT = rf"(?=\s*[,;&]|\s+\+|\s+(?:and|on|with)\b|\s+(?:{_NAME})\b|\s*$)"
-_PART = re.compile(rf"\b({_NAME})\b\s*(?:={{1,3}}|:)?\s*(.+?){_NEXT}", re.IGNORECASE)
+_VERSIONED = {
+    "torch": "torch",
+    "pytorch": "torch",
+    "cuda": "cuda",
+    "cudatoolkit": "cuda",
+    "cuda-toolkit": "cuda",
+    "toolkit": "cuda",
+    "rocm": "rocm",
+    "cudnn": "cudnn",
+    "nccl": "nccl",
+    "triton": "triton",
+    "python": "python",
+    "py": "python",
+    "cpython": "python",
+    "torchvision": "torchvision",
+    "torchaudio": "torchaudio",
+    "torchtext": "torchtext",
+    "vllm": "vllm",
+    "xformers": "xformers",
+    "flash-attn": "flash-attn",
+    "flash_attn": "flash-attn",
+    "flash-attention": "flash-attn",
+    "flashattention": "flash-attn",
+    "bitsandbytes": "bitsandbytes",
+    "torchao": "torchao",
+    "torchcodec": "torchcodec",
+    "numpy": "numpy",
+    "glibc": "glibc",
+    "driver": "driver",
+    "gcc": "gcc",
+    "g++": "gcc",
+}
+_FRAMEWORKS = ("tensorflow", "tensorflow-gpu", "tf", "jax", "jaxlib", "keras", "mxnet", "paddle")
+_SYSTEMS = ("ubuntu", "debian", "centos", "rhel", "rocky", "almalinux", "amazon")
+_PLATFORMS = {
+    "windows": "windows",
+    "win": "windows",
+    "win10": "windows",
+    "win11": "windows",
+    "win_amd64": "windows",
+    "macos": "macos",
+    "mac": "macos",
+    "osx": "macos",
+    "linux": "linux",
+    "wsl": "linux",
+    "wsl2": "linux",
+}
+_ARCHITECTURES = {
+    "x86_64": "x86_64",
+    "x86-64": "x86_64",
+    "amd64": "x86_64",
+    "x64": "x86_64",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+    "arm": "aarch64",
+    "sbsa": "aarch64",
+}
+_FILLERS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "at",
+        "build",
+        "built",
+        "by",
+        "card",
+        "cards",
+        "does",
+        "fit",
+        "for",
+        "from",
+        "gpu",
+        "gpus",
+        "graphics",
+        "i",
+        "in",
+        "is",
+        "it",
+        "installed",
+        "laptop",
+        "machine",
+        "my",
+        "nvidia",
+        "of",
+        "on",
+        "or",
+        "os",
+        "pip",
+        "plus",
+        "run",
+        "runs",
+        "running",
+        "server",
+        "system",
+        "the",
+        "this",
+        "to",
+        "use",
+        "using",
+        "v",
+        "version",
+        "wheel",
+        "wheels",
+        "with",
+        "works",
+        "x",
+    ]
+)
+"""Words that say nothing about a version."""
+_VERSION = re.compile(r"v?(\d+(?:\.(?:\d+|\*))*(?:\.?(?:post|rc|a|b|dev)\d+)?(?:\+[\w.]+)?)")
+_TOKEN = re.compile(r"[^\s,;()\"']+")
+_LONGEST_GPU = 7
+"""Words in the longest name of a GPU: NVIDIA RTX PRO 6000 Blackwell Workstation Edition."""
 
 
 class Claim(Record):
@@ -49,27 +159,153 @@ class Claim(Record):
     value: str
 
 
-class BadClaim(ValueError):
+class Reading(Record):
+    """What a claim says: its parts, in the order in which they are judged, and the words that were
+    not understood."""
+
+    claims: tuple[Claim, ...]
+    unread: tuple[str, ...] = ()
+
+
+class BadClaim(BadInput):
     """A claim in which nothing can be recognised; the message says what can be claimed."""
 
 
-def parse_claims(text: str) -> tuple[Claim, ...]:
-    """The parts of a claim, in the order in which they are judged. Raises BadClaim."""
+def parse_claims(text: str, knowledge: Knowledge) -> Reading:
+    """The parts of a claim in free words. Raises BadClaim where no part is recognised."""
+    words = list(_words(text))
     found: dict[str, str] = {}
-    for match in _PART.finditer(text):
-        word = match[1].lower()
-        name = _NAMES.get(word, word)
-        value = match[2].strip().strip("\"'=")
-        if name == "os" and word != "os":
-            value = f"{word} {value}"
-        if name not in ("gpu", "os"):
-            value = re.sub(r"^v(?=\d)", "", value)
-            if not re.match(r"\d", value):
-                raise BadClaim(f"`{value}` is no version of {name}")
-        found.setdefault(name, value)
+    unread: list[str] = []
+    at = 0
+    while at < len(words):
+        read = _read_at(words, at, knowledge)
+        if read is None:
+            if words[at].lower() not in _FILLERS and words[at] not in ("=", "+", "-", "&", "/"):
+                unread.append(words[at])
+            at += 1
+            continue
+        for name, value in read[0]:
+            found.setdefault(name, value)
+        at += read[1]
     if not found:
         raise BadClaim(
             f"no part is recognised in `{text}`; write it as in "
-            '"torch==2.6.0 cuda==12.4 cudnn==9.1", with ' + ", ".join(ORDER)
+            '"torch 2.6.0 cu124 cudnn 9.1 on an RTX 4090", with ' + ", ".join(ORDER[:-1])
         )
-    return tuple(Claim(name=name, value=found[name]) for name in ORDER if name in found)
+    claims = tuple(Claim(name=name, value=found[name]) for name in ORDER if name in found)
+    return Reading(claims=claims, unread=tuple(unread))
+
+
+def _words(text: str) -> Iterator[str]:
+    """Words, with `name==1.2`, `name: 1.2` and `name>=1.2` taken apart."""
+    spaced = re.sub(r"(?<=[A-Za-z0-9_+-])\s*(?:={1,3}|:)\s*(?=[\w])", " = ", text)
+    for match in _TOKEN.finditer(spaced):
+        word = match[0].rstrip(".!?:")
+        if word:
+            yield word
+
+
+_Read = tuple[list[tuple[str, str]], int]
+_Reader = Callable[[list[str], int, Knowledge], _Read | None]
+
+
+def _read_at(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    """What begins at that word, and how many words it takes."""
+    for reader in (_versioned, _glued, _system, _platform, _gpu):
+        read = reader(words, at, knowledge)
+        if read is not None:
+            return read
+    return None
+
+
+def _versioned(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    word = words[at].lower()
+    name = "framework" if word in _FRAMEWORKS else _VERSIONED.get(word)
+    if name is None:
+        return None
+    after = at + 1
+    stated = after < len(words) and words[after] == "="
+    after += stated
+    if after < len(words) and words[after].lower() in ("version", "release", "toolkit", "branch"):
+        after += 1
+    value = words[after] if after < len(words) else ""
+    match = _VERSION.fullmatch(value) or (
+        re.fullmatch(r"[rv]?(\d+(?:\.\d+)*)", value, re.IGNORECASE) if name == "driver" else None
+    )
+    if match is None:
+        if stated:
+            raise BadClaim(f"`{value}` is no version of {name}")
+        return ([], 1) if name != "framework" else ([("framework", word)], 1)
+    version = match[1]
+    claim = (name, f"{word} {version}") if name == "framework" else (name, version)
+    return [claim], after + 1 - at
+
+
+def _glued(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    """cu124, rocm6.4, py312, cp312, torch2.6, R570, cpu."""
+    word = words[at].lower()
+    tag = re.fullmatch(r"\+?cu(\d{2,3})", word)
+    if tag:
+        return [("cuda", f"{tag[1][:-1]}.{tag[1][-1]}")], 1
+    python = re.fullmatch(r"(?:py|cp|python)3\.?(\d{1,2})t?", word)
+    if python:
+        return [("python", f"3.{python[1]}")], 1
+    if word == "cpu":
+        return [("cuda", "cpu")], 1
+    branch = re.fullmatch(r"r(\d{3})", word)
+    if branch:
+        return [("driver", branch[1])], 1
+    glued = re.fullmatch(r"([a-z][a-z_-]*[a-z])-?v?(\d+(?:\.\d+)+(?:\+\w+)?)", word)
+    if glued and glued[1] in _VERSIONED:
+        return [(_VERSIONED[glued[1]], glued[2])], 1
+    architecture = _ARCHITECTURES.get(word)
+    return ([("arch", architecture)], 1) if architecture else None
+
+
+def _system(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    rest = words[at:]
+    if rest[0].lower() == "os" and rest[1:2] == ["="]:
+        rest, skipped = rest[2:], 2
+    else:
+        skipped = 0
+    if not rest or rest[0].lower() not in _SYSTEMS:
+        return ([("os", " ".join(rest[:2]))], skipped + len(rest[:2])) if skipped and rest else None
+    taken = 1
+    while taken < len(rest) and rest[taken].lower() in ("linux", "=", "lts"):
+        taken += 1
+    version = rest[taken] if taken < len(rest) and re.match(r"\d", rest[taken]) else ""
+    taken += bool(version)
+    return [("os", f"{rest[0].lower()} {version}".strip())], skipped + taken
+
+
+def _platform(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    name = _PLATFORMS.get(words[at].lower())
+    if name is None:
+        return None
+    versioned = at + 1 < len(words) and re.fullmatch(r"1[0-9](\.\d+)*", words[at + 1]) is not None
+    return [("platform", name)], 1 + versioned
+
+
+def _gpu(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    """The longest run of words that names a GPU; after `gpu=` whatever stands there."""
+    start, stated = at, False
+    if words[at].lower() in ("gpu", "graphics") and words[at + 1 : at + 2] == ["="]:
+        start, stated = at + 2, True
+    for length in range(min(_LONGEST_GPU, len(words) - start), 0, -1):
+        name = " ".join(words[start : start + length])
+        if words[start].lower() in _FILLERS - {"nvidia"} or words[start + length - 1] == "=":
+            continue
+        found = knowledge.named(name)
+        if found.capability or found.vendor:
+            if not _is_whole(words[start : start + length]):
+                continue
+            return [("gpu", name)], start + length - at
+    if stated and start < len(words):
+        return [("gpu", words[start])], start + 1 - at
+    return None
+
+
+def _is_whole(words: list[str]) -> bool:
+    """Whether no word of it begins another part: `RTX 4090 with driver` is none."""
+    names = {*_VERSIONED, *_FRAMEWORKS, *_SYSTEMS, "with", "on", "and", "="}
+    return not any(word.lower() in names for word in words)

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from packaging.version import Version
 
 from envdoctor.fits.claims import Claim
-from envdoctor.fits.judge import Data, judge, published
+from envdoctor.fits.judge import judge
+from envdoctor.fits.verdict import Data, possible
 from envdoctor.fits.words import Build
 from envdoctor.record import Record
 
 _KEEP_ONE_OF = ("torch", "cuda", "cudnn")
-_GIVEN = ("python", "glibc", "os", "gpu", "driver")
+_GIVEN = ("arch", "platform", "python", "glibc", "os", "gpu", "driver")
 
 
 class Combination(Record):
@@ -32,9 +33,9 @@ def nearest(claims: Iterable[Claim], data: Data) -> tuple[Combination, ...]:
     Where none of these can be kept, the build whose torch is nearest.
     """
     claimed = tuple(claims)
-    scored = [
-        _scored(claimed, one, data) for one in published(data.knowledge) if one[1].cuda is not None
-    ]
+    if data.rocm:
+        return ()
+    scored = [_scored(claimed, one, data) for one in possible(data) if one[1].cuda is not None]
     given = {claim.name for claim in claimed} & set(_GIVEN)
     usable = [one for one in scored if given <= set(one.kept)]
     if not usable:

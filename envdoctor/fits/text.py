@@ -1,25 +1,29 @@
 """A verdict on a claim, as text."""
 
+import re
 import textwrap
 
 from envdoctor.fits import Combination, Fit, Part
 
 _WIDTH = 96
+_SHOWN_SOURCES = 2
 _MARKS = {True: "yes", False: "no", None: "unknown"}
 
 
-def render_fit(claim: str, fit: Fit) -> str:
+def render_fit(fit: Fit) -> str:
     """The verdict in one line, each part with its reason and source, and what comes nearest."""
-    lines = [f"{' '.join(claim.split())}: {_verdict(fit)}", ""]
+    lines = [f"{fit.claim}: {_verdict(fit)}", ""]
     for part in fit.parts:
         lines += _part(part)
+    if fit.unread:
+        lines += ["", f"not understood, and not judged: {', '.join(fit.unread)}"]
     if fit.nearest:
         lines += ["", "nearest that was published"]
         lines += [_combination(one) for one in fit.nearest]
     elif any(part.ok is False for part in fit.parts):
         lines += [
             "",
-            "no published build works with all that cannot be chosen (GPU, driver, Python)",
+            "no build in my data works with all that cannot be chosen (GPU, driver, Python)",
         ]
     return "\n".join(lines) + "\n"
 
@@ -28,16 +32,25 @@ def _verdict(fit: Fit) -> str:
     if fit.fits:
         return "published in this combination"
     if any(part.ok is False for part in fit.parts):
-        return "never published in this combination"
+        return "not published in this combination"
+    if fit.unread and all(part.ok for part in fit.parts):
+        return "published, as far as it was understood"
     return "cannot be judged by this data"
 
 
 def _part(part: Part) -> list[str]:
     head = f"  {_MARKS[part.ok]:<8}{part.name:<12}{part.claimed}"
     reason = textwrap.wrap(part.reason, _WIDTH - 10)
-    first = part.source.partition("; ")[0]
-    source = textwrap.wrap(f"source: {first}", _WIDTH - 10) if first else []
+    source = textwrap.wrap(f"source: {_sources(part.source)}", _WIDTH - 10) if part.source else []
     return [head, *(f"{'':10}{line}" for line in (*reason, *source))]
+
+
+def _sources(text: str) -> str:
+    """The first of several sources, and how many more there are (JSON has all)."""
+    several = list(dict.fromkeys(re.split(r"; (?![^()]*\))", text)))
+    more = len(several) - _SHOWN_SOURCES
+    shown = "; ".join(several[:_SHOWN_SOURCES])
+    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def _combination(one: Combination) -> str:

@@ -27,9 +27,16 @@ def subject_of(builds: list[Build]) -> str:
     return f"{name} ({next(iter(tags))})" if len(tags) == 1 else name
 
 
-def best_source(builds: list[Build]) -> str:
-    """Rather one that was read from the wheel itself."""
-    return max(builds, key=lambda one: one[1].verified)[1].source
+def sources_of(builds: list[Build], *, arch: bool = False, most: int = 3) -> str:
+    """Where the builds were read, the wheels themselves first; `arch`: where their GPUs were.
+
+    Empty for so many builds that no few sources say it of all.
+    """
+    if len({one[0].version for one in builds}) > most:
+        return ""
+    ordered = sorted(builds, key=lambda one: not one[1].verified)
+    texts = [one[1].arch_source if arch else one[1].source for one in ordered]
+    return "; ".join([text for text in dict.fromkeys(texts) if text][:most])
 
 
 def has(builds: list[Build]) -> str:

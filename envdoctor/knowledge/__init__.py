@@ -2,12 +2,15 @@
 
 from envdoctor.knowledge.base import Knowledge, load
 from envdoctor.knowledge.chips import PciChip
+from envdoctor.knowledge.libraries import Library, LibraryCatalogue
+from envdoctor.knowledge.names import Named
 from envdoctor.knowledge.records import (
     Companions,
     CpuReference,
     DriverBranch,
     DriverFloor,
     DriverLimit,
+    DriverStart,
     ExtensionRelease,
     GpuModel,
     MlperfReference,
@@ -16,6 +19,7 @@ from envdoctor.knowledge.records import (
     TorchRelease,
     Variant,
 )
+from envdoctor.knowledge.wheels import WheelTable, WheelTarget
 
 __all__ = [
     "Companions",
@@ -23,14 +27,20 @@ __all__ = [
     "DriverBranch",
     "DriverFloor",
     "DriverLimit",
+    "DriverStart",
     "ExtensionRelease",
     "GpuModel",
     "Knowledge",
+    "Library",
+    "LibraryCatalogue",
     "MlperfReference",
+    "Named",
     "PciChip",
     "ResnetModel",
     "ResnetReference",
     "TorchRelease",
     "Variant",
+    "WheelTable",
+    "WheelTarget",
     "load",
 ]

@@ -10,20 +10,24 @@ from packaging.version import InvalidVersion, Version
 
 from envdoctor.knowledge.arch import covers, parsed_capability
 from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
-from envdoctor.knowledge.names import best_match, capability_of_words
+from envdoctor.knowledge.libraries import LibrariesFile, LibraryCatalogue
+from envdoctor.knowledge.names import Named, best_match, capability_of_words, identify
 from envdoctor.knowledge.records import (
     Companions,
     CompanionsFile,
     CpuReference,
     CudaBinaries,
+    CudaLinks,
     DriverBranch,
     DriverFloor,
     DriverLimit,
     DriversFile,
+    DriverStart,
     ExtensionRelease,
     GpuModel,
     GpusFile,
     HostCompilers,
+    IndexBuilds,
     MlperfReference,
     ReferencesFile,
     ResnetModel,
@@ -34,6 +38,7 @@ from envdoctor.knowledge.records import (
     TorchRelease,
     Variant,
 )
+from envdoctor.knowledge.wheels import WheelsFile, WheelTable
 
 FOLDER = Path(__file__).parent
 _File = TypeVar("_File")
@@ -112,6 +117,30 @@ class Knowledge:
         )
         return served or None
 
+    # --- wheels ---
+
+    @cached_property
+    def wheels_file(self) -> WheelsFile:
+        """The file lists of torch and its companions on the package index."""
+        return self._read("wheels.json", WheelsFile)
+
+    @cached_property
+    def wheels(self) -> WheelTable:
+        """For which systems and Pythons torch and its companions have wheels."""
+        return WheelTable(self.wheels_file)
+
+    # --- libraries ---
+
+    @cached_property
+    def libraries_file(self) -> LibrariesFile:
+        """All that is known of the libraries of CUDA and torch."""
+        return self._read("libraries.json", LibrariesFile)
+
+    @cached_property
+    def libraries(self) -> LibraryCatalogue:
+        """The libraries of CUDA and torch."""
+        return LibraryCatalogue(self.libraries_file.libraries)
+
     # --- drivers ---
 
     @cached_property
@@ -141,6 +170,13 @@ class Knowledge:
             None,
         )
 
+    def min_driver_branch(self, compute_capability: str) -> DriverStart | None:
+        """The first driver branch for GPUs of that compute capability; None if none is known."""
+        return next(
+            (one for one in self.drivers.starts if compute_capability in one.compute_capabilities),
+            None,
+        )
+
     def host_compilers(self, cuda: str) -> HostCompilers | None:
         """Which gcc the nvcc of that CUDA accepts; None where no source was found."""
         major_minor = ".".join(cuda.split(".")[:2])
@@ -154,9 +190,14 @@ class Knowledge:
     # --- GPUs ---
 
     @cached_property
+    def gpus_file(self) -> GpusFile:
+        """All that is known of GPUs."""
+        return self._read("gpus.json", GpusFile)
+
+    @property
     def gpus(self) -> tuple[GpuModel, ...]:
         """All GPU models in the data."""
-        return self._read("gpus.json", GpusFile).gpus
+        return self.gpus_file.gpus
 
     def gpu(self, name: str, memory_bytes: int | None = None) -> GpuModel | None:
         """The model behind a name as nvidia-smi prints it ("NVIDIA A100-SXM4-40GB").
@@ -167,11 +208,16 @@ class Knowledge:
         return best_match(name, memory_bytes, self.gpus)
 
     def capability_named(self, words: str) -> str | None:
-        """The compute capability of the GPUs that are called so ("A100", "RTX 3090", "sm_90").
+        """The compute capability of the GPUs that are called so ("A100", "rtx3090", "sm_90", the
+        name of a MIG slice or a vGPU).
 
         None where no model is, or models of several compute capabilities are.
         """
-        return capability_of_words(words, self.gpus)
+        return capability_of_words(words, self.gpus_file)
+
+    def named(self, words: str) -> Named:
+        """All that a GPU's name may mean: models, a part of one, or another vendor's GPU."""
+        return identify(words, self.gpus_file)
 
     @cached_property
     def chips_file(self) -> ChipsFile:
@@ -218,6 +264,24 @@ class Knowledge:
             return None
         for one in self.companions_file.binaries:
             if one.name == name and Version(parsed.public) in SpecifierSet(one.version):
+                return one
+        return None
+
+    def links(self, name: str, version: str) -> CudaLinks | None:
+        """The CUDA that the PyPI wheels of that release are linked against, where known."""
+        parsed = _parse(version)
+        if parsed is None:
+            return None
+        for one in self.companions_file.links:
+            if one.name == name and Version(parsed.public) in SpecifierSet(one.version):
+                return one
+        return None
+
+    def index_builds(self, name: str, version: str) -> IndexBuilds | None:
+        """The variants of a release on PyTorch's own index, where it pairs with no single torch."""
+        public = version.partition("+")[0]
+        for one in self.companions_file.indexes:
+            if one.name == name and one.version == public:
                 return one
         return None
 

@@ -26,7 +26,8 @@ def driver_runs(release: str, cuda: str, knowledge: Knowledge, *, os: str = "lin
     """Whether that driver runs torch builds made with that CUDA, by minor-version compatibility.
 
     A newer driver runs every older CUDA. None where the release cannot be read or no floor is
-    known for that CUDA. Forward compatibility (cuda-compat) is not looked at here.
+    known for that CUDA. A branch ("535") stands for its newest release. Forward compatibility
+    (cuda-compat) is not looked at here.
     """
     floor = knowledge.driver_floor(cuda)
     have = release_key(release)
@@ -34,6 +35,8 @@ def driver_runs(release: str, cuda: str, knowledge: Knowledge, *, os: str = "lin
         return None
     minimum = floor.min_release_windows if os == "windows" else floor.min_release_linux
     need = release_key(minimum)
+    if len(have) == 1:
+        have = (*have, _LAST)
     return None if need is None else have >= need
 
 
@@ -47,6 +50,18 @@ def driver_serves(release: str, compute_capability: str, knowledge: Knowledge) -
         return None
     limit = knowledge.max_driver_branch(compute_capability)
     return limit is None or have[0] < int(limit.first_without)
+
+
+def driver_knows(release: str, compute_capability: str, knowledge: Knowledge) -> bool | None:
+    """Whether that driver is new enough for GPUs of that compute capability.
+
+    None where the release cannot be read or the first branch of the architecture is not known.
+    """
+    have = release_key(release)
+    start = knowledge.min_driver_branch(compute_capability)
+    if have is None or start is None:
+        return None
+    return have[0] >= int(start.branch)
 
 
 def advised_branch(
@@ -64,6 +79,7 @@ def advised_branch(
         for branch in knowledge.drivers.branches
         if (int(branch.branch), _LAST) >= needed
         and all(driver_serves(branch.branch, one, knowledge) for one in wanted)
+        and not any(driver_knows(branch.branch, one, knowledge) is False for one in wanted)
     ]
     supported = [branch for branch in fitting if branch.status == "supported"]
     long_term = [branch for branch in supported if branch.kind == "LTSB"]
@@ -86,7 +102,8 @@ def may_use_forward_compat(gpu: str, knowledge: Knowledge) -> bool | None:
 def cudnn_serves(version: str, compute_capability: str, knowledge: Knowledge) -> bool | None:
     """Whether that cuDNN still has code for GPUs of that compute capability.
 
-    False for cuDNN after 9.10.2 below 7.5. None where a version cannot be read.
+    False for cuDNN after 9.10.2 below 7.5 and for cuDNN 9 below 5.0. None where a version cannot be
+    read.
     """
     have, gpu = release_key(version), release_key(compute_capability)
     if have is None or gpu is None:

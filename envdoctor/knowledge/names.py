@@ -1,59 +1,161 @@
-"""Which GPU model a name as nvidia-smi prints it stands for."""
+"""Which GPU model a name as nvidia-smi, torch or a person writes it stands for."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from envdoctor.knowledge.records import GpuModel
+from envdoctor.knowledge.records import GpuModel, GpusFile
+from envdoctor.record import Record
 
 _BRANDS = frozenset({"nvidia", "tesla"})
-_MEMORY = re.compile(r"\b(\d+)\s*gb?\b")
+_SERIES = frozenset({"geforce", "quadro", "gpu", "generation", "blackwell", "edition"})
+"""Words that people leave out."""
+_MEMORY = re.compile(r"\b(\d+)\s*gi?b?\b")
 _TOLERANCE = 0.15
 """How far the memory that a driver reports may be from the data sheet: ECC and reserved memory
 take several per cent, and data sheets mix GB with GiB."""
+_MIG = re.compile(r"\s+mig\s+\d+(?:c\.\d+)?g\.\d+gb\S*$", re.IGNORECASE)
+"""A slice of a GPU: `NVIDIA A100-SXM4-40GB MIG 1g.5gb` (NVIDIA MIG user guide, device names)."""
+_VGPU = re.compile(
+    r"(?:nvidia\s+|grid\s+)?(?P<chip>[a-z]+\d+[a-z]*)-(?P<memory>\d+)(?P<kind>[qcba])",
+    re.IGNORECASE,
+)
+"""A virtual GPU: `GRID V100D-8Q`, `NVIDIA A40-48Q` (NVIDIA vGPU user guide, virtual GPU types).
+Letters behind the model's number tell boards of one model apart."""
+_GLUED = re.compile(r"(?<![a-z])(rtx|gtx|mx|quadro|tesla|geforce|titan|pro)(?=\d|a\d|rtx|gtx)")
+_SUFFIX = re.compile(r"(?<=\d)(ti)?(super)?(d)?\b(?<!\d)")
+
+
+class Named(Record):
+    """What a name may mean.
+
+    `model` is the only model that it can be; `models` all that it may be; `part_of` what it is a
+    slice of or a virtual GPU on; `capability` the compute capability that all of them have;
+    `vendor` whose GPU it is, if not NVIDIA's; `what` says it in words, where no model is meant.
+    """
+
+    model: GpuModel | None = None
+    models: tuple[GpuModel, ...] = ()
+    capability: str | None = None
+    part_of: str | None = None
+    vendor: str | None = None
+    what: str | None = None
+
+
+def identify(words: str, file: GpusFile) -> Named:
+    """All that a name may mean; empty where it is in no way known."""
+    whole = part_of(words)
+    if whole is not None:
+        found = identify(whole, file)
+        return Named(
+            models=found.models,
+            capability=found.capability,
+            part_of=whole,
+            what=f"a part of {whole}",
+        )
+    stated = _stated_capability(words)
+    if stated:
+        return Named(capability=stated, what=f"compute capability {stated}")
+    for name in file.names:
+        if _normal(words) == _normal(name.name):
+            return Named(capability=name.compute_capability, what=name.what)
+    model = best_match(words, None, file.gpus)
+    if model is not None:
+        return Named(model=model, models=(model,), capability=model.compute_capability)
+    models = candidates(words, file.gpus)
+    if models:
+        only = models[0] if len(models) == 1 else None
+        return Named(model=only, models=models, capability=_common(models))
+    return Named(vendor=_other_vendor(words, file))
+
+
+def part_of(name: str) -> str | None:
+    """The GPU that a name of a MIG slice or of a virtual GPU is a part of; None for others."""
+    if _MIG.search(name):
+        return _MIG.sub("", name)
+    match = _VGPU.fullmatch(name.strip())
+    if match is None:
+        return None
+    board = re.match(r"[a-z]+\d+s?", match["chip"], re.IGNORECASE)
+    return board[0].upper() if board else None
 
 
 def best_match(name: str, memory_bytes: int | None, models: Sequence[GpuModel]) -> GpuModel | None:
     """The only model that the name can mean, or None."""
     wanted = _normal(name)
-    exact = [one for one in models if wanted in map(_normal, (one.model, *one.match))]
+    exact = [one for one in models if wanted in map(_normal, _labels(one))]
     if len(exact) == 1 and _fits(exact[0], memory_bytes):
         return exact[0]
-    bare = _MEMORY.sub("", wanted).split()
-    named = [one for one in models if bare in [_bare(label) for label in (one.model, *one.match)]]
     stated = _MEMORY.search(wanted)
-    if stated:
-        named = [one for one in named if one.memory_gb == float(stated[1])]
-    named = [one for one in named if _fits(one, memory_bytes)]
-    return named[0] if len(named) == 1 else None
+    for strip in (_bare, _short):
+        bare = strip(wanted)
+        named = [one for one in models if bare in [strip(label) for label in _labels(one)]]
+        if stated:
+            named = [one for one in named if one.memory_gb == float(stated[1])]
+        named = [one for one in named if _fits(one, memory_bytes)]
+        if named:
+            return named[0] if len(named) == 1 else None
+    return None
 
 
-def capability_of_words(words: str, models: Sequence[GpuModel]) -> str | None:
-    """The one compute capability of all models whose name holds these words."""
-    stated = re.fullmatch(r"(?:sm_?|cc)?(\d+)\.?(\d)a?", words.strip().lower())
-    if stated and ("." in words or "sm" in words.lower()):
-        return f"{stated[1]}.{stated[2]}"
-    exact = best_match(words, None, models) or best_match(f"GeForce {words}", None, models)
-    if exact is not None:
-        return exact.compute_capability
-    wanted = set(_normal(words).split())
-    named = [
-        one
-        for one in models
-        if wanted
-        and any(wanted <= set(_normal(label).split()) for label in (one.model, *one.match))
-    ]
-    capabilities = {one.compute_capability for one in named}
+def candidates(words: str, models: Iterable[GpuModel]) -> tuple[GpuModel, ...]:
+    """The models whose name holds all these words. Laptop GPUs only where the words say so."""
+    wanted = set(_short(words))
+    if not wanted:
+        return ()
+    found = [one for one in models if any(wanted <= set(_short(label)) for label in _labels(one))]
+    plain = [one for one in found if not _is_laptop(one)]
+    return tuple(found if {"laptop", "mobile", "max", "q"} & wanted else plain or found)
+
+
+def capability_of_words(words: str, file: GpusFile) -> str | None:
+    """The one compute capability of all that these words may mean."""
+    found = identify(words, file)
+    return None if found.vendor else found.capability
+
+
+def _stated_capability(words: str) -> str | None:
+    text = words.strip().lower()
+    match = re.fullmatch(r"(?:sm_?|cc\s*|compute capability\s*)?(\d+)\.?(\d)a?", text)
+    if match and ("." in text or "sm" in text):
+        return f"{match[1]}.{match[2]}"
+    return None
+
+
+def _common(models: Iterable[GpuModel]) -> str | None:
+    capabilities = {one.compute_capability for one in models}
     return capabilities.pop() if len(capabilities) == 1 else None
+
+
+def _other_vendor(words: str, file: GpusFile) -> str | None:
+    text = words.lower()
+    return next((one.vendor for one in file.vendors if re.search(one.pattern, text)), None)
+
+
+def _labels(model: GpuModel) -> tuple[str, ...]:
+    return (model.model, *model.match)
+
+
+def _is_laptop(model: GpuModel) -> bool:
+    return "Laptop" in model.model or "with Max-Q" in model.model
 
 
 def _normal(name: str) -> str:
     words = re.sub(r"[-_/()]", " ", name.lower())
+    words = _SUFFIX.sub(_spaced, _GLUED.sub(r"\1 ", words))
     words = _MEMORY.sub(r"\1gb", words)
     return " ".join(word for word in words.split() if word not in _BRANDS)
 
 
+def _spaced(match: re.Match[str]) -> str:
+    return "".join(f" {part}" for part in match.groups() if part)
+
+
 def _bare(name: str) -> list[str]:
     return _MEMORY.sub("", _normal(name)).split()
+
+
+def _short(name: str) -> list[str]:
+    return [word for word in _bare(name) if word not in _SERIES]
 
 
 def _fits(model: GpuModel, memory_bytes: int | None) -> bool:

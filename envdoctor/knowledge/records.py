@@ -54,21 +54,19 @@ class TorchRelease(Record):
     """A stable release of torch. `variants` are the Linux x86_64 builds, `aarch64` those for Arm.
 
     `pypi_variant` is what `pip install torch` gives on Linux x86_64 and `pypi_variant_aarch64` on
-    Arm; the PyPI wheels for Windows and macOS have no CUDA. `pythons` are those with a wheel.
+    Arm; the PyPI wheels for Windows and macOS have no CUDA. For which Pythons and systems there are
+    wheels is in wheels.json.
     """
 
     version: str
     date: str
     requires_python: str
-    pythons: tuple[str, ...]
-    platforms: tuple[str, ...]
     pypi_variant: str
     variants: tuple[Variant, ...]
     source: str
     retrieved: str
     aarch64: tuple[Variant, ...] = ()
     pypi_variant_aarch64: str | None = None
-    free_threaded: tuple[str, ...] = ()
     rocm: tuple[str, ...] = ()
     rocm_source: str | None = None
 
@@ -130,6 +128,16 @@ class DriverBranch(Record):
     end_of_life: str | None = None
     min_compute_capability: str | None = None
     note: str | None = None
+
+
+class DriverStart(Record):
+    """The first driver branch that supports an architecture."""
+
+    architecture: str
+    compute_capabilities: tuple[str, ...]
+    branch: str
+    source: str
+    retrieved: str
 
 
 class DriverLimit(Record):
@@ -199,6 +207,7 @@ class DriversFile(Record):
     as_of: str
     floors: tuple[DriverFloor, ...]
     branches: tuple[DriverBranch, ...]
+    starts: tuple[DriverStart, ...]
     limits: tuple[DriverLimit, ...]
     toolkits: tuple[ToolkitDriver, ...]
     forward_compat: tuple[ForwardCompatibility, ...]
@@ -249,18 +258,41 @@ class ExtensionRelease(Record):
     """A release of a package that extends torch.
 
     `requires_torch` is its own requirement; `built_for_torch` the torch that its binaries were
-    made for, where it declares none.
+    made for, where it declares none, in its own words; `pairs_with_torch` a specifier from the
+    project's own table of compatible versions. `date` is None where it was not read.
     """
 
     name: str
     version: str
-    date: str
+    date: str | None
     source: str
     retrieved: str
     requires_torch: str | None = None
     requires: tuple[str, ...] = ()
     requires_python: str | None = None
     built_for_torch: str | None = None
+    pairs_with_torch: str | None = None
+
+
+class CudaLinks(Record):
+    """The CUDA majors whose runtime the PyPI wheels of some releases are linked against; empty
+    where they need no library of CUDA."""
+
+    name: str
+    version: str
+    cuda_majors: tuple[str, ...]
+    source: str
+    retrieved: str
+
+
+class IndexBuilds(Record):
+    """The variants in which PyTorch's own index has a release that pairs with no single torch."""
+
+    name: str
+    version: str
+    tags: tuple[str, ...]
+    source: str
+    retrieved: str
 
 
 class CudaBinaries(Record):
@@ -301,6 +333,8 @@ class CompanionsFile(Record):
     pairs: tuple[Companions, ...]
     extensions: tuple[ExtensionRelease, ...]
     binaries: tuple[CudaBinaries, ...]
+    links: tuple[CudaLinks, ...]
+    indexes: tuple[IndexBuilds, ...]
     numpy: tuple[NumpyRule, ...]
     broken_pins: tuple[BrokenPin, ...]
 
@@ -340,11 +374,32 @@ class GpuModel(Record):
     provenance: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class GpuName(Record):
+    """A name that several models share ("Orin"): `what` it stands for, and what it can run."""
+
+    name: str
+    compute_capability: str
+    what: str
+    source: str
+    retrieved: str
+
+
+class OtherVendor(Record):
+    """How GPUs of another vendor are called: a regular expression on the name in lower case."""
+
+    vendor: str
+    pattern: str
+    source: str
+    retrieved: str
+
+
 class GpusFile(Record):
     """gpus.json."""
 
     as_of: str
     gpus: tuple[GpuModel, ...]
+    names: tuple[GpuName, ...]
+    vendors: tuple[OtherVendor, ...]
 
 
 # --- ResNet-50 ---

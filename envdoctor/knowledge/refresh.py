@@ -1,58 +1,69 @@
 """Shows what the package index says and the knowledge does not: `python -m
 envdoctor.knowledge.refresh`.
 
-It changes nothing: a difference is for a person to look at, with its source, before it goes into
-the data.
+Compared are the file lists of torch and its companions (releases, platforms, macOS floors, Python
+tags) and, of the newest or the named releases of torch, the pins and the compiled GPU targets of
+the wheels for Linux x86_64 and aarch64, and what their companions require. `--write` puts all of
+that into the JSON files, for a person to review: a build that is on PyTorch's own index alone, or
+a fact that no wheel states, still has to be added by hand.
+
+Exit codes: 0 no differences, 1 differences, 2 the refresh itself failed somewhere (said on stderr),
+whatever else it found.
 """
 
 import argparse
+import datetime
 import re
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from envdoctor.knowledge import Knowledge, TorchRelease, load
+from envdoctor.knowledge import Knowledge, Variant, load
+from envdoctor.knowledge.refresh_lists import (
+    Difference,
+    FileList,
+    list_differences,
+    listed,
+    newest,
+    since_the_first,
+    wheel_for,
+)
+from envdoctor.knowledge.refresh_write import Found, FoundBuild, write
 from envdoctor.knowledge.remote import (
     Metadata,
     RemoteFile,
+    TooMuch,
     configured_index,
     files_of,
+    member_of,
     metadata_of,
 )
-from envdoctor.record import Record
 
-_WHEEL = re.compile(r"torch-(?P<version>[^-]+)-(?P<python>cp\d+)-\w+-(?P<platform>.+)\.whl")
-_LINUX = re.compile(r"manylinux\w*_x86_64")
-_PREFERRED = ("cp311", "cp310", "cp39")
 _GPU = re.compile(r"^(nvidia-|cuda-|triton$)")
+_PREFERRED = ("cp311", "cp312", "cp310", "cp39")
+MACHINES = ("x86_64", "aarch64")
+_FAILURES = (OSError, ValueError, KeyError, TooMuch, zipfile.BadZipFile)
+_CONFIG = "torch/include/ATen/cuda/CUDAConfig.h"
+_TARGET = re.compile(r"arch=compute_\d+[af]?,code=(\w+)")
+_PAIRED = ("torchvision", "torchaudio", "torchtext")
 
 
-class Difference(Record):
-    """One fact on which index and knowledge differ."""
-
-    torch: str
-    fact: str
-    index: str
-    knowledge: str
-
-
-def differences(
-    release: TorchRelease, metadata: Metadata, knowledge: Knowledge
-) -> Iterator[Difference]:
-    """How the pins of a wheel differ from those of the release in the data."""
-    variant = knowledge.variant(release.version, release.pypi_variant)
-    known = variant.requires if variant else {}
+def differences(known: Variant | None, metadata: Metadata, subject: str) -> Iterator[Difference]:
+    """How the pins of a wheel differ from those of the build in the data."""
+    pins = known.requires if known else {}
     found = dict(gpu_requirements(metadata.requires))
-    direct = {name: pin for name, pin in known.items() if name in found or not _by_toolkit(found)}
+    direct = {name: pin for name, pin in pins.items() if name in found or not _by_toolkit(found)}
     for name in sorted({*found, *direct}):
         ours, theirs = direct.get(name), found.get(name)
         if _same(ours, theirs):
             continue
         yield Difference(
-            torch=release.version,
+            subject=subject,
             fact=f"requires {name}",
             index=theirs or "not required",
             knowledge=ours or "not in the data",
@@ -82,92 +93,175 @@ def gpu_requirements(requires: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield requirement.name, str(requirement.specifier)
 
 
-def wheel_of(version: str, files: Iterable[RemoteFile]) -> RemoteFile | None:
-    """The Linux x86_64 wheel of a release that is read for it."""
-    fitting: dict[str, RemoteFile] = {}
-    for file in files:
-        match = _WHEEL.fullmatch(file.filename)
-        if match and match["version"] == version and _LINUX.search(match["platform"]):
-            fitting.setdefault(match["python"], file)
-    preferred = [fitting[tag] for tag in _PREFERRED if tag in fitting]
-    return next(iter([*preferred, *fitting.values()]), None)
+def targets_in(config: str) -> tuple[str, ...]:
+    """The compiled GPU targets that CUDAConfig.h of a wheel states (NVCC_FLAGS_EXTRA)."""
+    line = next((one for one in config.splitlines() if "NVCC_FLAGS_EXTRA" in one), "")
+    return tuple(dict.fromkeys(_TARGET.findall(line)))
 
 
-def about_the_list(files: Sequence[RemoteFile], knowledge: Knowledge) -> Iterator[Difference]:
-    """Stable releases of one side only, and Python versions that differ."""
-    published: dict[str, set[str]] = {}
-    for file in files:
-        match = _WHEEL.fullmatch(file.filename)
-        if match and _is_stable(match["version"]) and not file.yanked:
-            published.setdefault(match["version"], set()).add(_dotted(match["python"]))
-    oldest = Version(knowledge.releases[0].version)
-    for version in sorted(published, key=Version):
-        release = knowledge.release(version)
-        if release is None and Version(version) > oldest:
+class Refresh:
+    """One look at an index. `failures` are what could not be looked at."""
+
+    def __init__(self, knowledge: Knowledge, index: str) -> None:
+        self.knowledge = knowledge
+        self.index = index
+        self.failures: list[str] = []
+        self.files: dict[str, tuple[RemoteFile, ...]] = {}
+        self.lists: dict[str, FileList] = {}
+        self.found = Found()
+
+    def lists_differ(self) -> Iterator[Difference]:
+        """The file lists of every project in the data."""
+        for project in self.knowledge.wheels_file.projects:
+            try:
+                files = files_of(project.name, self.index)
+            except _FAILURES as error:
+                self.failures.append(f"{project.name}: {error}")
+                continue
+            self.files[project.name] = files
+            self.lists[project.name] = since_the_first(project.name, listed(files), self.knowledge)
+            yield from list_differences(project.name, self.lists[project.name], self.knowledge)
+
+    def wheels_differ(self, versions: Sequence[str]) -> Iterator[Difference]:
+        """The pins and GPU targets of torch's wheels for these releases."""
+        for version in versions:
+            for machine in MACHINES:
+                yield from self._wheel_differs(version, machine)
+
+    def _wheel_differs(self, version: str, machine: str) -> Iterator[Difference]:
+        file = wheel_for(version, machine, self.files.get("torch", ()), _PREFERRED)
+        if file is None:
+            return
+        subject = f"torch {version} ({machine})"
+        try:
+            metadata = metadata_of(file)
+            targets = self._targets(file, metadata)
+        except _FAILURES as error:
+            self.failures.append(f"{file.filename}: {error}")
+            return
+        _say(f"{file.filename}: {metadata.bytes_read} bytes read ({metadata.by})")
+        self.found.builds.append(FoundBuild(version, machine, file, metadata, targets))
+        release = self.knowledge.release(version)
+        tag = None
+        if release is not None:
+            arm = machine == "aarch64"
+            tag = release.pypi_variant_aarch64 if arm else release.pypi_variant
+        known = self.knowledge.variant(version, tag or "", machine)
+        yield from differences(known, metadata, subject)
+        flags = known.arch_flags if known else None
+        if targets and targets != flags:
             yield Difference(
-                torch=version, fact="release", index="published", knowledge="not in the data"
+                subject=subject,
+                fact="GPU targets",
+                index=" ".join(targets),
+                knowledge=" ".join(flags or ()) or "not in the data",
             )
-        elif release is not None and published[version] != set(release.pythons):
+
+    def _targets(self, file: RemoteFile, metadata: Metadata) -> tuple[str, ...]:
+        """Of builds with CUDA alone: the others have no such file."""
+        if not any(name.startswith(("nvidia-", "cuda-")) for name, _ in _named(metadata)):
+            return ()
+        body, read = member_of(file, _CONFIG)
+        _say(f"{file.filename}: {read} bytes read for its GPU targets")
+        return targets_in(body.decode("utf-8", "replace"))
+
+    def companions_differ(self) -> Iterator[Difference]:
+        """What the newest release of each companion requires of torch."""
+        for project, releases in self.lists.items():
+            version = newest(releases)
+            if project in ("torch", "triton") or version is None:
+                continue
+            file = wheel_for(version, "x86_64", self.files[project], _PREFERRED)
+            if file is None:
+                continue
+            try:
+                metadata = metadata_of(file)
+            except _FAILURES as error:
+                self.failures.append(f"{file.filename}: {error}")
+                continue
+            self.found.companions[project] = (version, file, metadata)
+            yield from self._companion(project, version, metadata)
+
+    def _companion(self, project: str, version: str, metadata: Metadata) -> Iterator[Difference]:
+        stated = next((spec for name, spec in _named(metadata) if name == "torch"), "")
+        ours = self._required(project, version)
+        if project in _PAIRED and not stated.startswith("==") and (ours or "").startswith("=="):
+            return  # it admits more than the torch that it was made for: no fact on pairing
+        if ours is not None and not _same(ours, stated):
             yield Difference(
-                torch=version,
-                fact="Python versions",
-                index=" ".join(sorted(published[version], key=Version)),
-                knowledge=" ".join(release.pythons),
-            )
-    for release in knowledge.releases:
-        if release.version not in published:
-            yield Difference(
-                torch=release.version, fact="release", index="not there", knowledge="published"
+                subject=f"{project} {version}",
+                fact="requires torch",
+                index=stated or "any",
+                knowledge=ours or "any",
             )
 
+    def _required(self, project: str, version: str) -> str | None:
+        """What the data says that it requires; None where the data need not know it."""
+        if project in _PAIRED:
+            for pair in self.knowledge.companions_file.pairs:
+                if version in getattr(pair, project):
+                    return pair.admits.get(project, f"=={pair.torch}")
+            return None
+        known = self.knowledge.extension(project, version)
+        if known is not None:
+            return known.requires_torch or ""
+        return "not in the data" if self.knowledge.extensions(project) else None
 
-def _is_stable(version: str) -> bool:
-    try:
-        parsed = Version(version)
-    except InvalidVersion:
-        return False
-    return not parsed.is_prerelease and not parsed.local
+
+def _named(metadata: Metadata) -> Iterator[tuple[str, str]]:
+    for text in metadata.requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if "extra ==" not in text:
+            yield requirement.name.lower(), str(requirement.specifier)
 
 
-def _dotted(tag: str) -> str:
-    return f"{tag[2]}.{tag[3:]}"
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the differences; 0 where there are none, 1 where there are, 2 if the index fails."""
+    """Print the differences, and write them if asked to."""
     options = _options(arguments)
-    knowledge = load()
-    index = options.index or configured_index()
-    try:
-        files = files_of("torch", index)
-    except (OSError, ValueError) as error:
-        print(f"refresh: {error}", file=sys.stderr)
-        return 2
-    found = list(about_the_list(files, knowledge))
-    for version in options.torch or [knowledge.newest_torch]:
-        found += _of_wheel(version, files, knowledge)
+    knowledge = load(options.folder)
+    refresh = Refresh(knowledge, options.index or configured_index())
+    found = list(refresh.lists_differ())
+    versions = options.torch or _new_or_newest(refresh)
+    found += refresh.wheels_differ(versions)
+    found += refresh.companions_differ()
     for one in found:
-        print(f"{one.torch}: {one.fact}: index {one.index}; knowledge {one.knowledge}")
+        print(f"{one.subject}: {one.fact}: index {one.index}; knowledge {one.knowledge}")
     print(f"{len(found)} differences from the knowledge of {knowledge.as_of}")
+    for failure in refresh.failures:
+        _say(f"refresh: {failure}")
+    if options.write:
+        for line in write(knowledge, refresh.lists, refresh.found, options.retrieved):
+            print(line)
+    if refresh.failures:
+        return 2
     return 1 if found else 0
+
+
+def _new_or_newest(refresh: Refresh) -> list[str]:
+    """The releases of torch that the data lacks, else the newest that it has."""
+    new = [one for one in refresh.lists.get("torch", {}) if refresh.knowledge.release(one) is None]
+    return sorted(new, key=Version) or [refresh.knowledge.newest_torch]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m envdoctor.knowledge.refresh")
-    parser.add_argument("torch", nargs="*", help="releases whose wheels are read; the newest")
+    parser.add_argument("torch", nargs="*", help="releases whose wheels are read; the new ones")
     parser.add_argument("--index", help="a simple index; the configured one")
+    parser.add_argument("--write", action="store_true", help="write the JSON, for review")
+    parser.add_argument(
+        "--retrieved", default=datetime.date.today().isoformat(), help="the day, if not today"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path(__file__).parent, help="the folder of the JSON files"
+    )
     return parser.parse_args(arguments)
-
-
-def _of_wheel(version: str, files: Sequence[RemoteFile], knowledge: Knowledge) -> list[Difference]:
-    release = knowledge.release(version)
-    file = wheel_of(version, files)
-    if release is None or file is None:
-        print(f"{version}: no wheel for Linux x86_64 to compare", file=sys.stderr)
-        return []
-    metadata = metadata_of(file)
-    print(f"{file.filename}: {metadata.bytes_read} bytes read ({metadata.by})", file=sys.stderr)
-    return list(differences(release, metadata, knowledge))
 
 
 if __name__ == "__main__":

@@ -98,13 +98,20 @@ def metadata_of(file: RemoteFile) -> Metadata:
         with urllib.request.urlopen(f"{file.url}.metadata", timeout=_TIMEOUT_S) as answer:
             body = answer.read(MAX_BYTES)
         return _parsed(file, body, len(body), "PEP 658")
+    body, read = member_of(file, ".dist-info/METADATA")
+    return _parsed(file, body, read, "range")
+
+
+def member_of(file: RemoteFile, ending: str) -> tuple[bytes, int]:
+    """A file in a wheel by the end of its name, and how many bytes were read for it. Raises as
+    `metadata_of` does."""
     remote = RangedFile(file.url)
     with zipfile.ZipFile(remote) as wheel:
-        name = next((one for one in wheel.namelist() if one.endswith(".dist-info/METADATA")), None)
+        name = next((one for one in wheel.namelist() if one.endswith(ending)), None)
         if name is None:
-            raise KeyError(f"`{file.filename}` has no METADATA")
+            raise KeyError(f"`{file.filename}` has no {ending}")
         body = wheel.read(name)
-    return _parsed(file, body, remote.bytes_read, "range")
+    return body, remote.bytes_read
 
 
 def _parsed(file: RemoteFile, body: bytes, bytes_read: int, by: str) -> Metadata:

@@ -21,7 +21,7 @@ Wheels = Mapping[str, tuple[Distribution, int | None]]
 
 
 def extension_problems(program: Program, run: Simulation, wheels: Wheels) -> tuple[Extension, ...]:
-    """What keeps extension modules from loading once torch is imported; only broken ones are told.
+    """What keeps extension modules from loading once torch is imported; the broken ones alone.
 
     Only modules that link torch's libraries are tried: the others (bitsandbytes brings one for each
     CUDA) are opened by choice.
@@ -47,7 +47,7 @@ def _broken(program: Program, run: Simulation, wheels: Wheels) -> Iterator[Exten
         _open_siblings(path, siblings[distribution.metadata_path], process, run)
         opening = process.dlopen(path, run.caller or process.main)
         if not opening.ok:
-            problems = tuple(with_culprits(opening.problems, process))
+            problems = tuple(with_culprits(opening.problems, process, run.libraries))
             yield Extension(distribution=distribution.name, path=path, problems=problems)
 
 

@@ -8,17 +8,21 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from envdoctor.facts.libraries import Problem
+from envdoctor.facts.libraries import Problem, SearchRule
 from envdoctor.loader.elf import Elf, Symbols, Unreadable, read_symbols
 from envdoctor.loader.search import BY_PATH, Files, Place, System, expand, offers
 
-MISSING, UNREADABLE, VERSION, SYMBOL = "missing", "unreadable", "version", "symbol"
+MISSING: Final = "missing"
+UNREADABLE: Final = "unreadable"
+VERSION: Final = "version"
+SYMBOL: Final = "symbol"
 """The kinds of Problem: no file, a refused file, an absent version node, an absent symbol."""
 
 
 @dataclass(eq=False, kw_only=True)
-class Loaded:
+class MappedObject:
     """One mapped object. `names` are all by which it was asked for; `origin` replaces $ORIGIN."""
 
     elf: Elf
@@ -26,10 +30,10 @@ class Loaded:
     origin: str
     place: Place
     asked: str
-    loader: "Loaded | None" = None
+    loader: "MappedObject | None" = None
     names: set[str] = field(default_factory=set)
     needed_by: list[str] = field(default_factory=list)
-    dependencies: list["Loaded"] = field(default_factory=list)
+    dependencies: list["MappedObject"] = field(default_factory=list)
     complete: bool = True
 
 
@@ -38,8 +42,8 @@ class Opening:
     """What one dlopen, or the program's start, came to. `fatal` is the loader's own first words."""
 
     asked: str
-    root: Loaded | None = None
-    added: list[Loaded] = field(default_factory=list)
+    root: MappedObject | None = None
+    added: list[MappedObject] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     fatal: str = ""
 
@@ -61,14 +65,14 @@ class Process:
         self.system = system
         self.files = files
         self.symbols = symbols
-        self.mapped: list[Loaded] = []
-        self.unmapped: list[Loaded] = []
-        self.global_scope: list[Loaded] = []
+        self.mapped: list[MappedObject] = []
+        self.unmapped: list[MappedObject] = []
+        self.global_scope: list[MappedObject] = []
 
     def start(self, executable: Elf) -> Opening:
         """Map the program, what is preloaded, and all that they need."""
         path = os.path.realpath(executable.path)
-        main = Loaded(
+        main = MappedObject(
             elf=executable,
             path=path,
             origin=os.path.dirname(path),
@@ -88,11 +92,11 @@ class Process:
         return opening
 
     @property
-    def main(self) -> Loaded:
+    def main(self) -> MappedObject:
         """The program itself."""
         return self.mapped[0]
 
-    def find(self, name: str) -> Loaded | None:
+    def find(self, name: str) -> MappedObject | None:
         """The mapped object that answers to that name."""
         for loaded in self.mapped:
             if name in loaded.names or name == loaded.elf.soname:
@@ -100,7 +104,12 @@ class Process:
         return None
 
     def dlopen(
-        self, name: str, caller: Loaded, *, everywhere: bool = False, rule: str | None = None
+        self,
+        name: str,
+        caller: MappedObject,
+        *,
+        everywhere: bool = False,
+        rule: SearchRule | None = None,
     ) -> Opening:
         """What dlopen(name, RTLD_NOW) from `caller` does; `everywhere` is RTLD_GLOBAL.
 
@@ -119,7 +128,9 @@ class Process:
             self.global_scope += [one for one in order if one not in self.global_scope]
         return opening
 
-    def _preload(self, name: str, rule: str, main: Loaded, opening: Opening) -> Loaded | None:
+    def _preload(
+        self, name: str, rule: SearchRule, main: MappedObject, opening: Opening
+    ) -> MappedObject | None:
         """A preloaded library; the loader only grumbles about one that it cannot have."""
         attempt = Opening(asked=name)
         loaded = self._map(name, main, attempt, rule=rule)
@@ -127,7 +138,7 @@ class Process:
         opening.added += attempt.added
         return loaded
 
-    def _closure(self, roots: Iterable[Loaded], opening: Opening) -> list[Loaded]:
+    def _closure(self, roots: Iterable[MappedObject], opening: Opening) -> list[MappedObject]:
         """The roots and all that they need, breadth first, mapping what is not mapped yet."""
         order = list(roots)
         waiting = deque(order)
@@ -146,8 +157,13 @@ class Process:
         return order
 
     def _map(
-        self, name: str, requester: Loaded, opening: Opening, *, rule: str | None = None
-    ) -> Loaded | None:
+        self,
+        name: str,
+        requester: MappedObject,
+        opening: Opening,
+        *,
+        rule: SearchRule | None = None,
+    ) -> MappedObject | None:
         mapped = self.find(name)
         if mapped is not None:
             return mapped
@@ -172,7 +188,9 @@ class Process:
         )
         return None
 
-    def _refuse(self, name: str, path: str, why: str, requester: Loaded, opening: Opening) -> None:
+    def _refuse(
+        self, name: str, path: str, why: str, requester: MappedObject, opening: Opening
+    ) -> None:
         problem = Problem(
             kind=UNREADABLE,
             library=name,
@@ -188,15 +206,15 @@ class Process:
         path: str,
         elf: Elf,
         place: Place,
-        requester: Loaded,
+        requester: MappedObject,
         opening: Opening,
-    ) -> Loaded:
+    ) -> MappedObject:
         same = next((one for one in self.mapped if one.elf.identity == elf.identity), None)
         if same is not None:
             same.names.add(name)
             return same
         full = os.path.abspath(path)
-        loaded = Loaded(
+        loaded = MappedObject(
             elf=elf,
             path=full,
             origin=os.path.dirname(full),
@@ -212,7 +230,7 @@ class Process:
             self._refuse(name, path, why, requester, opening)
         return loaded
 
-    def _verify(self, opening: Opening, scope: list[Loaded]) -> None:
+    def _verify(self, opening: Opening, scope: list[MappedObject]) -> None:
         """Check the version nodes, then the symbols, of every object that was added."""
         for loaded in opening.added:
             for problem in self._version_problems(loaded):
@@ -233,7 +251,7 @@ class Process:
                 )
                 opening.fail(problem, f"{loaded.path}: undefined symbol: {names[0]}")
 
-    def _version_problems(self, loaded: Loaded) -> Iterable[Problem]:
+    def _version_problems(self, loaded: MappedObject) -> Iterable[Problem]:
         for need in loaded.elf.version_needs:
             offered = self.find(need.library)
             if offered is None or not offered.elf.version_nodes:
@@ -264,7 +282,7 @@ class SymbolReader:
                 self._symbols[elf.identity] = Symbols(frozenset(), frozenset())
         return self._symbols[elf.identity]
 
-    def missing(self, loaded: Loaded, scope: Iterable[Loaded]) -> frozenset[bytes]:
+    def missing(self, loaded: MappedObject, scope: Iterable[MappedObject]) -> frozenset[bytes]:
         """The required names of an object that nothing in its scope offers."""
         missing = self.of(loaded.elf).required
         for provider in scope:

@@ -8,9 +8,10 @@ import msgspec
 
 from envdoctor.facts.libraries import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.facts.python import Distribution
+from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.loader.extensions import extension_problems
 from envdoctor.loader.owners import Owners, wheel_files
-from envdoctor.loader.process import Loaded, SymbolReader
+from envdoctor.loader.process import MappedObject, SymbolReader
 from envdoctor.loader.search import Files, System, offers
 from envdoctor.loader.simulate import (
     Entry,
@@ -33,19 +34,21 @@ class Surroundings:
     conda_prefix: str | None = None
 
 
-def resolve(program: Program, system: System, around: Surroundings) -> LibraryResolution:
+def resolve(
+    program: Program, system: System, around: Surroundings, libraries: LibraryCatalogue
+) -> LibraryResolution:
     """Work out the whole resolution. Reads files only."""
     files, symbols = Files(), SymbolReader()
-    run = simulate(program, system, files, symbols)
+    run = simulate(program, system, files, symbols, libraries)
     clean = None
     if system.library_path or system.preload:
         plain = replace(system, library_path=(), preload=())
-        clean = simulate(program, plain, files, symbols)
+        clean = simulate(program, plain, files, symbols, libraries)
     wheels = wheel_files(around.distributions)
     extensions = extension_problems(program, run, wheels)
-    problems = with_culprits(run.problems, run.process)
-    libraries = _Libraries(run, clean, system, files, wheels).all(problems)
-    owned = _with_owners(libraries, Owners(wheels=wheels, conda_prefix=around.conda_prefix))
+    problems = with_culprits(run.problems, run.process, libraries)
+    records = _Records(run, clean, system, files, wheels).all(problems)
+    owned = _with_owners(records, Owners(wheels=wheels, conda_prefix=around.conda_prefix))
     return LibraryResolution(
         root=extension_module(program) or os.path.join(program.torch_path, "_C"),
         libraries=tuple(owned),
@@ -59,7 +62,7 @@ def resolve(program: Program, system: System, around: Surroundings) -> LibraryRe
 
 
 @dataclass
-class _Libraries:
+class _Records:
     """Builds the records of one run beside those of the run without LD_LIBRARY_PATH."""
 
     run: Simulation
@@ -101,14 +104,13 @@ class _Libraries:
     def _record(self, entry: Entry, name: str, problems: list[Problem]) -> ResolvedLibrary:
         loaded = entry.loaded
         if loaded is None:
-            optional = entry.call is not None and entry.call.driver
             return ResolvedLibrary(
                 soname=name,
                 path=None,
                 needed_by=(entry.caller,),
                 how=entry.how,
                 when=entry.when,
-                optional=optional,
+                optional=self.run.libraries.is_of_driver(name),
                 clean_path=self.clean_paths.get(name),
                 alternatives=tuple(self._of_wheels(name)),
                 problems=tuple(p for p in problems if _concerns(p, name, entry)),
@@ -152,7 +154,7 @@ class _Libraries:
             problems=tuple(p for p in problems if p.library == problem.library),
         )
 
-    def _alternatives(self, name: str, loaded: Loaded) -> Iterator[Offer]:
+    def _alternatives(self, name: str, loaded: MappedObject) -> Iterator[Offer]:
         """The other files of that name that a search from the same place, or a wheel, offers."""
         seen = {loaded.elf.identity}
         requester = loaded.loader or self.run.process.main

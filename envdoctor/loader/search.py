@@ -10,21 +10,22 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-from envdoctor.loader.dlopen import said_in
+from envdoctor.facts.libraries import SearchRule
 from envdoctor.loader.elf import Elf, Foreign, Unreadable, read_elf
 from envdoctor.loader.ldcache import BadCache, LdCache, read_cache
+from envdoctor.loader.strings import version_after
 
-PRELOAD = "LD_PRELOAD"
-PRELOAD_FILE = "ld.so.preload"
-RPATH = "RPATH"
-LIBRARY_PATH = "LD_LIBRARY_PATH"
-RUNPATH = "RUNPATH"
-CACHE = "ld.so.cache"
-DEFAULT = "default directory"
-BY_PATH = "path"
-TORCH_PRELOAD = "preloaded by torch"
+PRELOAD: Final = "LD_PRELOAD"
+PRELOAD_FILE: Final = "ld.so.preload"
+RPATH: Final = "RPATH"
+LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
+RUNPATH: Final = "RUNPATH"
+CACHE: Final = "ld.so.cache"
+DEFAULT: Final = "default directory"
+BY_PATH: Final = "path"
+TORCH_PRELOAD: Final = "preloaded by torch"
 
 _X86_64, _AARCH64 = 62, 183
 _DEFAULT_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
@@ -48,7 +49,7 @@ _LEVELS = (
 class Place:
     """Which rule led to a file: its directory and, for RPATH and RUNPATH, whose it is."""
 
-    rule: str
+    rule: SearchRule
     directory: str = ""
     of: str | None = None
 
@@ -73,7 +74,7 @@ class Files:
         self._folders: dict[str, frozenset[str]] = {}
         self._subdirs: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._objects: dict[str, Elf | Unreadable | Foreign | None] = {}
-        self._said: dict[tuple[str, str], str | None] = {}
+        self._versions: dict[tuple[str, str], str | None] = {}
 
     def exists(self, directory: str, name: str) -> bool:
         """Whether that folder has an entry of that name."""
@@ -95,11 +96,11 @@ class Files:
             self._subdirs[directory, subdirs] = tuple(p for p in paths if os.path.isdir(p or "."))
         return self._subdirs[directory, subdirs]
 
-    def said(self, path: str, text: str) -> str | None:
-        """`said_in`, each file searched once for a text."""
-        if (path, text) not in self._said:
-            self._said[path, text] = said_in(path, text)
-        return self._said[path, text]
+    def version_after(self, path: str, text: str) -> str | None:
+        """`version_after`, each file searched once for a text."""
+        if (path, text) not in self._versions:
+            self._versions[path, text] = version_after(path, text)
+        return self._versions[path, text]
 
     def read(self, path: str) -> Elf | Unreadable | Foreign | None:
         """The object at that path, or why it is none; None where nothing can be opened."""
@@ -125,7 +126,7 @@ class System:
 
     machine: int = _X86_64
     library_path: tuple[str, ...] = ()
-    preload: tuple[tuple[str, str], ...] = ()
+    preload: tuple[tuple[str, SearchRule], ...] = ()
     default_dirs: tuple[str, ...] = _DEFAULT_DIRS
     cache: LdCache = field(default_factory=LdCache)
     cache_problem: str = ""
@@ -211,8 +212,10 @@ def _paths(text: str) -> tuple[str, ...]:
     return tuple(re.split("[:;]", text)) if text else ()
 
 
-def _preloads(variable: str, file: str) -> tuple[tuple[str, str], ...]:
-    names = [(name, PRELOAD) for name in re.split(r"[ :]+", variable) if name]
+def _preloads(variable: str, file: str) -> tuple[tuple[str, SearchRule], ...]:
+    names: list[tuple[str, SearchRule]] = [
+        (name, PRELOAD) for name in re.split(r"[ :]+", variable) if name
+    ]
     try:
         with open(file, encoding="utf-8", errors="surrogateescape") as lines:
             text = " ".join(line.partition("#")[0] for line in lines)
@@ -247,7 +250,9 @@ def places(requester: Chained, main: Chained, system: System) -> Iterator[Place]
             yield Place(rule=DEFAULT, directory=directory)
 
 
-def _of_object(holder: Chained, text: str | None, rule: str, system: System) -> Iterator[Place]:
+def _of_object(
+    holder: Chained, text: str | None, rule: SearchRule, system: System
+) -> Iterator[Place]:
     for directory in text.split(":") if text else ():
         expanded = expand(directory, holder.origin, system)
         yield Place(rule=rule, directory=expanded, of=holder.elf.path)

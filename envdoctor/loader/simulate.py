@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from envdoctor.facts.libraries import Problem
-from envdoctor.loader.dlopen import DRIVER_LIBRARIES, QUERY, Call, calls_of
+from envdoctor.facts.libraries import OpenedAt, OpenedBy, Problem
+from envdoctor.knowledge.libraries import Dlopen, LibraryCatalogue
 from envdoctor.loader.elf import Elf
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
-from envdoctor.loader.process import Loaded, Opening, Process, SymbolReader
+from envdoctor.loader.process import MappedObject, Opening, Process, SymbolReader
 from envdoctor.loader.search import TORCH_PRELOAD, Files, System
 
 _GLOBAL_DEPS = "libtorch_global_deps.so"
@@ -32,11 +32,11 @@ class Entry:
     """One library that was asked for: what came of it, and when and how."""
 
     asked: str
-    when: str
-    how: str
-    loaded: Loaded | None = None
+    when: OpenedAt
+    how: OpenedBy
+    loaded: MappedObject | None = None
     caller: str = ""
-    call: Call | None = None
+    call: Dlopen | None = None
 
 
 @dataclass(kw_only=True)
@@ -44,14 +44,15 @@ class Simulation:
     """One run. `mapped` are the objects after the import and the version queries."""
 
     process: Process
+    libraries: LibraryCatalogue
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     preload_problems: list[Problem] = field(default_factory=list)
     import_error: str | None = None
-    mapped: tuple[Loaded, ...] = ()
-    caller: Loaded | None = None
+    mapped: tuple[MappedObject, ...] = ()
+    caller: MappedObject | None = None
 
-    def note(self, opening: Opening, *, when: str, how: str) -> None:
+    def note(self, opening: Opening, *, when: OpenedAt, how: OpenedBy) -> None:
         """Record what an opening brought, and what was missing in it."""
         for loaded in opening.added:
             kind = how if loaded is opening.root else "needed"
@@ -59,10 +60,16 @@ class Simulation:
         self.problems += opening.problems
 
 
-def simulate(program: Program, system: System, files: Files, symbols: SymbolReader) -> Simulation:
+def simulate(
+    program: Program,
+    system: System,
+    files: Files,
+    symbols: SymbolReader,
+    libraries: LibraryCatalogue,
+) -> Simulation:
     """Start the interpreter, import torch, ask for versions, and use a GPU; on paper."""
     process = Process(system, files, symbols)
-    run = Simulation(process=process)
+    run = Simulation(process=process, libraries=libraries)
     started = process.start(program.executable)
     run.note(started, when="start", how="preload")
     run.preload_problems = [p for p in started.problems if p.needed_by == process.main.path]
@@ -73,9 +80,9 @@ def simulate(program: Program, system: System, files: Files, symbols: SymbolRead
         _import(program, run)
     run.mapped = tuple(process.mapped)
     if run.import_error is None:
-        _later(program, run, QUERY)
+        _later(program, run, ("query",))
         run.mapped = tuple(process.mapped)
-        _later(program, run, "")
+        _later(program, run, ("query", "use"))
     return run
 
 
@@ -101,7 +108,7 @@ def _import(program: Program, run: Simulation) -> None:
 
 
 def _would_be(run: Simulation, extension: str) -> None:
-    """What the extension would find if torch came so far; told, and not counted as mapped."""
+    """What the extension would find if torch came so far; listed, and not counted as mapped."""
     assert run.caller is not None
     before = list(run.process.mapped)
     run.note(run.process.dlopen(extension, run.caller), when="import", how="needed")
@@ -141,7 +148,7 @@ def _load_global_deps(
     return second.fatal or None
 
 
-def _load_ctypes(program: Program, run: Simulation) -> Loaded:
+def _load_ctypes(program: Program, run: Simulation) -> MappedObject:
     """The module from which ctypes calls dlopen; its RPATH chain is the one that counts."""
     assert run.caller is not None
     for folder in program.sys_path:
@@ -158,7 +165,11 @@ def _is_mapped(process: Process, needle: str) -> bool:
 
 
 def _preload(
-    steps: Sequence[Step], plan: PreloadPlan, program: Program, run: Simulation, ctypes: Loaded
+    steps: Sequence[Step],
+    plan: PreloadPlan,
+    program: Program,
+    run: Simulation,
+    ctypes: MappedObject,
 ) -> str | None:
     """Load by path, in order; the first failure ends it, as in torch."""
     for step in steps:
@@ -177,14 +188,14 @@ def _preload(
     return None
 
 
-def _later(program: Program, run: Simulation, when: str) -> None:
+def _later(program: Program, run: Simulation, moments: tuple[str, ...]) -> None:
     """The dlopens of the mapped libraries; those that they bring in make their own."""
     done: set[tuple[int, str]] = set()
     while True:
         pending = [
             (one, call, name)
-            for one, call, name in _calls(program, run.process)
-            if (id(one), name) not in done and (not when or call.when == when)
+            for one, call, name in _calls(program, run)
+            if (id(one), name) not in done and call.when in moments
         ]
         if not pending:
             return
@@ -193,15 +204,15 @@ def _later(program: Program, run: Simulation, when: str) -> None:
             _open_later(run, caller, call, name)
 
 
-def _calls(program: Program, process: Process) -> Iterator[tuple[Loaded, Call, str]]:
-    for one in list(process.mapped):
+def _calls(program: Program, run: Simulation) -> Iterator[tuple[MappedObject, Dlopen, str]]:
+    for one in list(run.process.mapped):
         soname = one.elf.soname or os.path.basename(one.path)
-        said = partial(process.files.said, one.path)
-        for call, name in calls_of(soname, program.cuda_major, said):
+        version_in = partial(run.process.files.version_after, one.path)
+        for call, name in run.libraries.opened_by(soname, program.cuda_major, version_in):
             yield one, call, name
 
 
-def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
+def _open_later(run: Simulation, caller: MappedObject, call: Dlopen, name: str) -> None:
     if run.process.find(name) is not None:
         return
     opening = run.process.dlopen(name, caller)
@@ -221,5 +232,6 @@ def _open_later(run: Simulation, caller: Loaded, call: Call, name: str) -> None:
         run.entries.append(
             Entry(asked=name, when=call.when, how="dlopen", caller=caller.path, call=call)
         )
-    if not call.driver and not (call.optional and opening.root is None):
-        run.problems += [one for one in opening.problems if one.library not in DRIVER_LIBRARIES]
+    if run.libraries.is_of_driver(name) or (call.optional and opening.root is None):
+        return
+    run.problems += [one for one in opening.problems if not run.libraries.is_of_driver(one.library)]

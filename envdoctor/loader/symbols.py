@@ -1,48 +1,15 @@
 """Which library an undefined symbol should have come from, by its name."""
 
-import re
 from collections.abc import Iterable
 
 from envdoctor.facts.libraries import Problem
-from envdoctor.loader.dlopen import stem_of
+from envdoctor.knowledge.libraries import LibraryCatalogue, stem_of
 from envdoctor.loader.process import SYMBOL, Process
 
-_PROVIDERS = (
-    (r"_?_?nvJitLink", "libnvJitLink"),
-    (r"p?nccl[A-Z]", "libnccl"),
-    (r"cublasLt", "libcublasLt"),
-    (r"cublas", "libcublas"),
-    (r"cudnn", "libcudnn"),
-    (r"cusparseLt", "libcusparseLt"),
-    (r"cusparse", "libcusparse"),
-    (r"cusolver", "libcusolver"),
-    (r"cufft", "libcufft"),
-    (r"curand", "libcurand"),
-    (r"nvrtc", "libnvrtc"),
-    (r"cupti", "libcupti"),
-    (r"nvshmem", "libnvshmem_host"),
-    (r"cuFile", "libcufile"),
-    (r"nvtx", "libnvToolsExt"),
-    (r"cuda[A-Z]|__cuda", "libcudart"),
-    (r"cu[A-Z]", "libcuda"),
-    (r"nvml", "libnvidia-ml"),
-    (r"iJIT_", "libmkl_core"),
-    (r"GOMP_|omp_", "libgomp"),
-    (r"_Z.*(?:2at|5torch|3c10)", "libtorch_cpu"),
-    (r"_?Py", "libpython"),
-    (r"_ZNK?S|_ZS|__cxa_|_ZTV?N?10__cxxabiv1", "libstdc++"),
-)
-"""Prefixes of the C interfaces, from NVIDIA's and torch's headers; the first that fits decides."""
 
-_PATTERNS = tuple((re.compile(pattern), stem) for pattern, stem in _PROVIDERS)
-
-
-def provider_of(symbol: str) -> str | None:
-    """The stem of the library that offers such symbols, or None where the name does not tell."""
-    return next((stem for pattern, stem in _PATTERNS if pattern.match(symbol)), None)
-
-
-def with_culprits(problems: Iterable[Problem], process: Process) -> list[Problem]:
+def with_culprits(
+    problems: Iterable[Problem], process: Process, libraries: LibraryCatalogue
+) -> list[Problem]:
     """Symbol problems split by the library that should have offered them, with its path."""
     named: list[Problem] = []
     for problem in problems:
@@ -51,7 +18,7 @@ def with_culprits(problems: Iterable[Problem], process: Process) -> list[Problem
             continue
         groups: dict[str | None, list[str]] = {}
         for symbol in problem.names:
-            groups.setdefault(provider_of(symbol), []).append(symbol)
+            groups.setdefault(libraries.provider_of(symbol), []).append(symbol)
         for stem, symbols in groups.items():
             named.append(_blamed(problem, stem, tuple(symbols), process))
     return named

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from envdoctor.facts.libraries import LibraryResolution, Offer, Problem, ResolvedLibrary
+from envdoctor.loader.mapped import Difference, Libraries
 
 _WHEN = {
     "start": "the interpreter itself",
@@ -12,12 +13,37 @@ _WHEN = {
     "use": "first use on a GPU (opened by name)",
 }
 _MAX_NAMES = 3
+_AS_PREDICTED = "checked: torch was imported, and exactly these files are mapped"
 
 Paint = Callable[[str], str]
 
 
-def render_tree(resolution: LibraryResolution, paint: Paint = str) -> str:
-    """The whole resolution, step by step; what is wrong is marked with `!!`."""
+def render_libraries(found: Libraries, *, colour: bool = False) -> str:
+    """The whole tree and where it differs from what is mapped; or the library that was asked for.
+
+    What is wrong is marked with `!!`.
+    """
+    paint = _red if colour else str
+    if found.asked is not None:
+        return "".join(_library(one, paint) for one in found.libraries)
+    return _tree(found, paint) + _truth(found.differences)
+
+
+def _red(text: str) -> str:
+    return f"\x1b[1;31m{text}\x1b[0m"
+
+
+def _truth(differing: Iterable[Difference] | None) -> str:
+    if differing is None:
+        return ""
+    lines = [
+        f"differs: {one.soname}: predicted {one.predicted or 'none'}, mapped {one.mapped or 'none'}"
+        for one in differing
+    ]
+    return "\n".join(lines or [_AS_PREDICTED]) + "\n"
+
+
+def _tree(resolution: LibraryResolution, paint: Paint) -> str:
     lines = [resolution.root]
     for when, title in _WHEN.items():
         libraries = [one for one in resolution.libraries if one.when == when]
@@ -94,11 +120,8 @@ def _verdict(resolution: LibraryResolution, paint: Paint) -> Iterator[str]:
         yield "`import torch` will find all that it loads"
 
 
-def render_library(resolution: LibraryResolution, wanted: str, paint: Paint = str) -> str | None:
-    """All that is known of one library; None where nothing of that name is loaded."""
-    library = resolution.named(wanted)
-    if library is None:
-        return None
+def _library(library: ResolvedLibrary, paint: Paint) -> str:
+    """All that is known of one library."""
     rows: list[tuple[str, str]] = [
         ("file", library.path or "none"),
         ("opened as", library.named if library.named != library.path and library.named else ""),

@@ -2,17 +2,27 @@
 
 from collections.abc import Iterator
 
+import msgspec
 from packaging.version import Version
 
 from envdoctor.knowledge import Knowledge, TorchRelease, Variant
 from envdoctor.knowledge.arch import covers, cubins
-from envdoctor.knowledge.drivers import driver_runs, driver_serves, release_key
+from envdoctor.knowledge.drivers import (
+    cudnn_serves,
+    driver_knows,
+    driver_runs,
+    driver_serves,
+    release_key,
+)
 from envdoctor.prescribe.records import Machine
 from envdoctor.record import Record
 
 
 class Obstacle(Record):
-    """Why a build does not work here. `kind`: python, glibc, driver, branch, gpu, existence."""
+    """Why a build does not work here.
+
+    `kind`: python, glibc, driver, branch, gpu, cudnn, existence.
+    """
 
     kind: str
     text: str
@@ -27,13 +37,34 @@ class Candidate(Record):
 
 
 def candidates(machine: Machine, knowledge: Knowledge) -> Iterator[Candidate]:
-    """Every Linux build for the machine's architecture, with what stands in its way."""
+    """Every build for the machine's system and architecture, with what stands in its way."""
     for release in knowledge.releases:
-        for variant in release.builds(machine.arch):
+        for variant in builds_of(release, machine):
             if variant.is_cpu == uses_gpu(machine):
                 continue
             found = tuple(_obstacles(release, variant, machine, knowledge))
             yield Candidate(release=release, variant=variant, obstacles=found)
+
+
+def builds_of(release: TorchRelease, machine: Machine) -> tuple[Variant, ...]:
+    """The builds of a release for that system.
+
+    PyTorch's page of previous versions gives one index for Linux and Windows; what is not on it
+    (experimental builds and extras) is left out for Windows.
+    """
+    if machine.os == "linux":
+        return release.builds(machine.arch)
+    if machine.os == "windows" and machine.arch == "x86_64":
+        return tuple(
+            msgspec.structs.replace(one, machine=WINDOWS, glibc=None)
+            for one in release.variants
+            if one.status in (None, "stable")
+        )
+    return ()
+
+
+WINDOWS = "win_amd64"
+"""The machine of a variant for Windows."""
 
 
 def uses_gpu(machine: Machine) -> bool:
@@ -48,7 +79,7 @@ def _obstacles(
 ) -> Iterator[Obstacle]:
     if variant.status in ("unverified", "derived"):
         yield Obstacle(kind="existence", text="no source confirms that this build was published")
-    yield from python_obstacle(release, machine)
+    yield from python_obstacle(release, machine, knowledge)
     yield from _glibc(variant, machine)
     if variant.cuda is None:
         return
@@ -56,18 +87,28 @@ def _obstacles(
     yield from _gpus(release, variant, machine, knowledge)
 
 
-def python_obstacle(release: TorchRelease, machine: Machine) -> Iterator[Obstacle]:
-    """Whether the release has no wheel for the machine's Python."""
+def python_obstacle(
+    release: TorchRelease, machine: Machine, knowledge: Knowledge
+) -> Iterator[Obstacle]:
+    """Whether the release has no wheel for the machine's Python, by PyPI's file list.
+
+    PyTorch's own index has each variant for the Pythons of PyPI's wheels for the same system.
+    """
     if machine.pypy:
         yield Obstacle(kind="python", text="torch is published for CPython only")
         return
-    if machine.python is None:
+    target = msgspec.structs.replace(machine.target, glibc=None, macos=None)
+    if knowledge.wheels.admits("torch", release.version, target) is not False:
         return
-    tags = release.free_threaded if machine.free_threaded else release.pythons
-    if machine.python not in tags:
-        name = f"Python {machine.python}" + (" (free-threaded)" if machine.free_threaded else "")
-        offered = f"for {tags[0]} to {tags[-1]}" if tags else "for none of its kind"
-        yield Obstacle(kind="python", text=f"no wheel for {name}, only {offered}")
+    tags = knowledge.wheels.pythons("torch", release.version, target)
+    name = f"Python {machine.python}" + (" (free-threaded)" if machine.free_threaded else "")
+    offered = f"only for {tags[0]} to {tags[-1]}" if tags else "for none of its kind"
+    yield Obstacle(kind="python", text=f"no wheel for {name} on {_place(machine)}, {offered}")
+
+
+def _place(machine: Machine) -> str:
+    names = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}
+    return f"{names[machine.os]} {machine.arch}"
 
 
 def _glibc(variant: Variant, machine: Machine) -> Iterator[Obstacle]:
@@ -79,7 +120,7 @@ def _glibc(variant: Variant, machine: Machine) -> Iterator[Obstacle]:
 
 def _driver(variant: Variant, machine: Machine, knowledge: Knowledge) -> Iterator[Obstacle]:
     if machine.driver is None:
-        if machine.driver_loaded is False:
+        if machine.driver_loaded is False and not machine.runs_elsewhere:
             yield Obstacle(kind="driver", text="no NVIDIA driver is loaded")
         return
     assert variant.cuda is not None
@@ -108,20 +149,50 @@ def floor_of(variant: Variant, machine: Machine, knowledge: Knowledge) -> str | 
 def _gpus(
     release: TorchRelease, variant: Variant, machine: Machine, knowledge: Knowledge
 ) -> Iterator[Obstacle]:
+    flags = flags_of(release, variant, machine)
     known = {(gpu.name, gpu.compute_capability) for gpu in machine.gpus if gpu.compute_capability}
     for name, capability in sorted(known):
-        if machine.driver and driver_serves(machine.driver, capability, knowledge) is False:
-            yield Obstacle(kind="branch", text=f"driver {machine.driver} no longer supports {name}")
-        if variant.arch_flags is None:
+        yield from _branch(name, capability, machine, knowledge)
+        if flags is None:
             yield Obstacle(kind="gpu", text="no source lists the GPUs that this build is for")
-        elif not _runs_on(capability, release, variant, machine, knowledge):
+        elif not _runs_on(capability, flags, release, variant, machine, knowledge):
             yield Obstacle(
                 kind="gpu", text=f"has no code for {name} (sm_{capability.replace('.', '')})"
             )
+        elif variant.cudnn and cudnn_serves(variant.cudnn, capability, knowledge) is False:
+            text = f"its cuDNN {variant.cudnn} has no code for {name}"
+            yield Obstacle(kind="cudnn", text=text)
+
+
+def flags_of(release: TorchRelease, variant: Variant, machine: Machine) -> tuple[str, ...] | None:
+    """The compiled targets: those of the installed torch itself where it is that build."""
+    if machine.arch_flags and is_installed(machine, release, variant):
+        return machine.arch_flags
+    return variant.arch_flags
+
+
+def is_installed(machine: Machine, release: TorchRelease, variant: Variant) -> bool:
+    """Whether the machine has that very build already."""
+    base = machine.torch.partition("+")[0] if machine.torch else None
+    return base == release.version and machine.variant == variant.tag
+
+
+def _branch(
+    name: str, capability: str, machine: Machine, knowledge: Knowledge
+) -> Iterator[Obstacle]:
+    if machine.driver is None:
+        return
+    if driver_serves(machine.driver, capability, knowledge) is False:
+        yield Obstacle(kind="branch", text=f"driver {machine.driver} no longer supports {name}")
+    start = knowledge.min_driver_branch(capability)
+    if start and driver_knows(machine.driver, capability, knowledge) is False:
+        text = f"{name} needs driver {start.branch} or later, here is {machine.driver}"
+        yield Obstacle(kind="branch", text=text)
 
 
 def _runs_on(
     capability: str,
+    flags: tuple[str, ...],
     release: TorchRelease,
     variant: Variant,
     machine: Machine,
@@ -131,7 +202,6 @@ def _runs_on(
 
     Source: NVIDIA CUDA compatibility guide, minor-version compatibility, limitations.
     """
-    flags = variant.arch_flags or ()
     if not _compiles_ptx(variant, machine, knowledge):
         flags = cubins(flags)
     return covers(flags, capability, torch=release.version, cuda=variant.cuda)

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from envdoctor.facts.python import Installer
 from envdoctor.knowledge import TorchRelease, Variant
+from envdoctor.prescribe.candidates import WINDOWS, is_installed
 from envdoctor.prescribe.companions import PAIRED, Companionship
 from envdoctor.prescribe.records import Machine
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_source
@@ -79,14 +80,14 @@ def is_entered(machine: Machine) -> bool:
 
 def is_default(release: TorchRelease, variant: Variant) -> bool:
     """Whether the plain package index gives this build, so that no other index is needed."""
+    if variant.machine == WINDOWS:
+        return variant.is_cpu
     if variant.machine == "aarch64":
         return variant.tag == release.pypi_variant_aarch64
     return variant.tag == release.pypi_variant
 
 
-def is_installed(machine: Machine, release: TorchRelease, variant: Variant) -> bool:
-    """Whether the machine has that very build already."""
-    return _base(machine.torch) == release.version and machine.variant == variant.tag
+# --- what to remove and to install ---
 
 
 def change_for(
@@ -100,7 +101,7 @@ def change_for(
         Batch(requirements=other),
     )
     return Change(
-        dropped=companions.removals,
+        dropped=tuple(companions.removals),
         evicted=tuple(name for name in gone if name not in companions.removals),
         batches=tuple(batch for batch in batches if batch.requirements),
     )
@@ -121,6 +122,12 @@ def removals(
     if _base(machine.torch) == release.version and not machine.torch_by_conda:
         gone.append("torch")
         gone += [name for name in PAIRED if name in companions.pins and name in machine.installed]
+    elif machine.variant != variant.tag:
+        gone += [
+            name
+            for name in companions.published_with
+            if _base(machine.installed.get(name)) == companions.pins[name]
+        ]
     gone += [name for name in machine.installed if _is_stale(name, machine, variant)]
     return tuple(dict.fromkeys(gone))
 

@@ -3,8 +3,9 @@
 import re
 
 from envdoctor.facts import Snapshot
-from envdoctor.facts.machine import Container, Driver, Expectation, Gpus, Host, Nvml, PciGpus
-from envdoctor.facts.python import Distributions, Installer, Interpreter, Target
+from envdoctor.facts.derived import DriverRelease, GpuTrace, TracedGpu
+from envdoctor.facts.machine import Container, Driver, Expectation, Host, PciGpus
+from envdoctor.facts.python import Distribution, Distributions, Installer, Interpreter, Target
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.records import Machine, SeenGpu
@@ -23,8 +24,8 @@ def machine_of(
     interpreter: Interpreter | None = None,
     target: Target | None = None,
     driver: Driver | None = None,
-    nvml: Nvml | None = None,
-    gpus: Gpus | None = None,
+    release: DriverRelease | None = None,
+    trace: GpuTrace | None = None,
     pci: PciGpus | None = None,
     container: Container | None = None,
     installer: Installer | None = None,
@@ -33,15 +34,11 @@ def machine_of(
     expectation: Expectation | None = None,
 ) -> Machine:
     """The machine that these facts describe; every one may be unknown."""
-    release = (driver.release if driver else None) or (nvml.driver_release if nvml else None)
-    seen = tuple(
-        SeenGpu(
-            name=gpu.name,
-            compute_capability=gpu.compute_capability or _looked_up(gpu.name, knowledge),
-        )
-        for gpu in (gpus.devices if gpus else ())
-    )
+    seen = tuple(_seen(gpu, knowledge) for gpu in (trace.visible if trace else ()) if gpu.name)
+    if trace and not seen:
+        seen = tuple(_seen(gpu, knowledge) for gpu in trace.visible if gpu.compute_capability)
     torch = distributions.first("torch") if distributions else None
+    unserved = _unserved(trace, knowledge)
     return Machine(
         os=_system(host),
         arch=_arch(host, interpreter),
@@ -55,31 +52,35 @@ def machine_of(
         locked=bool(installer and installer.evidence.endswith(".lock")),
         project=project_of(installer),
         conda_prefix=_conda_prefix(installer, interpreter),
-        driver=release or None,
+        driver=release.release if release else None,
         driver_loaded=driver.loaded if driver else None,
         wsl=bool(container and container.wsl),
         tegra=_is_tegra(host, seen),
         gpus=seen,
-        nvidia_on_bus=bool(pci.nvidia) if pci else None,
+        nvidia_on_bus=bool(pci.nvidia) and (bool(seen) or not unserved) if pci else None,
+        unserved=unserved,
         amd_on_bus=any(device.vendor_id == _AMD for device in pci.devices) if pci else False,
-        wants_gpu=_wish(expectation),
+        wants_gpu=_wants_gpu(expectation),
         torch=(build.version if build else None) or (torch.version if torch else None),
         variant=build.variant if build else None,
+        arch_flags=build.arch_flags if build else (),
+        vendor=_vendor(build, torch, installer),
+        macos=host.os_version if host and _system(host) == "macos" else None,
         torch_by_conda=bool(torch and torch.installer == "conda"),
         installed=_installed(distributions, knowledge),
     )
 
 
 def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
-    """The machine that a snapshot describes."""
+    """The machine that a snapshot describes, once its derived facts are worked out."""
     return machine_of(
         knowledge,
         host=snapshot.value(Host),
         interpreter=snapshot.value(Interpreter),
         target=snapshot.value(Target),
         driver=snapshot.value(Driver),
-        nvml=snapshot.value(Nvml),
-        gpus=snapshot.value(Gpus),
+        release=snapshot.value(DriverRelease),
+        trace=snapshot.value(GpuTrace),
         pci=snapshot.value(PciGpus),
         container=snapshot.value(Container),
         installer=snapshot.value(Installer),
@@ -89,9 +90,19 @@ def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
     )
 
 
-def _looked_up(name: str, knowledge: Knowledge) -> str | None:
-    model = knowledge.gpu(name)
-    return model.compute_capability if model else None
+def _seen(gpu: TracedGpu, knowledge: Knowledge) -> SeenGpu:
+    looked_up = knowledge.capability_named(gpu.name) if gpu.name else None
+    return SeenGpu(name=gpu.described, compute_capability=gpu.compute_capability or looked_up)
+
+
+def _unserved(trace: GpuTrace | None, knowledge: Knowledge) -> tuple[str, ...]:
+    """The names of the GPUs for which no torch has code."""
+    return tuple(
+        gpu.described
+        for gpu in (trace.gpus if trace else ())
+        if gpu.compute_capability
+        and knowledge.served_by_some_torch(gpu.compute_capability) is False
+    )
 
 
 def _system(host: Host | None) -> str:
@@ -102,9 +113,9 @@ def _system(host: Host | None) -> str:
 
 
 def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
-    said = (interpreter.machine if interpreter else "") or (host.machine if host else "")
-    said = said or "x86_64"
-    return {"AMD64": "x86_64", "amd64": "x86_64"}.get(said, said)
+    by_host = host.machine if host else None
+    stated = (interpreter.machine if interpreter else None) or by_host or "x86_64"
+    return {"AMD64": "x86_64", "amd64": "x86_64"}.get(stated, stated)
 
 
 def _python(interpreter: Interpreter | None, target: Target | None) -> str | None:
@@ -134,11 +145,30 @@ def _is_tegra(host: Host | None, gpus: tuple[SeenGpu, ...]) -> bool:
     if gpus and all(gpu.compute_capability in _ORDINARY_JETSONS for gpu in gpus):
         return False
     names = " ".join(gpu.name for gpu in gpus)
-    kernel = host.kernel if host else ""
+    kernel = (host.kernel if host else None) or ""
     return "tegra" in kernel.lower() or bool(re.search(r"\b(Tegra|Orin|Xavier|Thor)\b", names))
 
 
-def _wish(expectation: Expectation | None) -> bool | None:
+def _vendor(
+    build: TorchBuild | None, torch: Distribution | None, installer: Installer | None
+) -> str | None:
+    """Who built the torch that is installed, if not PyTorch; None where nothing says so.
+
+    NVIDIA's containers and JetPack wheels carry `nv` and a date in the local version
+    (`2.6.0a0+ecf3bae.nv25.01`), Debian installs into dist-packages.
+    """
+    version = (build.version if build else None) or (torch.version if torch else None) or ""
+    if re.search(r"\bnv(internal|\d+\.\d+)", version.partition("+")[2]):
+        return "NVIDIA (NGC or JetPack)"
+    path = (build.path if build else None) or (torch.location if torch else "")
+    if path.startswith("/usr/lib/python3/dist-packages"):
+        return "the Linux distribution"
+    if torch and torch.installer == "conda":
+        return "the conda channel that it came from"
+    return None
+
+
+def _wants_gpu(expectation: Expectation | None) -> bool | None:
     if expectation is None or expectation.device is None:
         return None
     return expectation.device == "gpu"

@@ -1,8 +1,11 @@
 """What is asked of the prescriber, and what it answers."""
 
+from typing import ClassVar
+
 import msgspec
 
 from envdoctor.facts import Fact
+from envdoctor.knowledge import WheelTarget
 from envdoctor.record import Record
 
 
@@ -20,7 +23,10 @@ class Machine(Record):
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
     `locked` says that a lock file decides what the installer keeps, `project` is the folder of the
     project that it is of.
-    `wants_gpu` is None where nobody said.
+    `unserved` names GPUs for which no torch has code; they are not among `gpus`.
+    `wants_gpu` is None where nobody asked for either. `arch_flags` are the compiled targets of the
+    torch that is installed, empty where they were not read. `vendor` says who built that torch, if
+    not PyTorch itself ("NVIDIA (NGC)", "Debian"). `macos` is the version of macOS.
     """
 
     os: str = "linux"
@@ -41,19 +47,42 @@ class Machine(Record):
     tegra: bool = False
     gpus: tuple[SeenGpu, ...] = ()
     nvidia_on_bus: bool | None = None
+    unserved: tuple[str, ...] = ()
     amd_on_bus: bool = False
     wants_gpu: bool | None = None
     torch: str | None = None
     variant: str | None = None
+    arch_flags: tuple[str, ...] = ()
+    vendor: str | None = None
+    macos: str | None = None
     torch_by_conda: bool = False
     installed: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def target(self) -> WheelTarget:
+        """What a wheel has to fit here; its glibc is judged by the build that needs it."""
+        return WheelTarget(
+            os=self.os,
+            arch=self.arch,
+            python=self.python,
+            free_threaded=self.free_threaded,
+            glibc=self.glibc,
+            macos=self.macos,
+        )
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether a GPU is wanted where none is: an image or a login node is being prepared."""
+        return bool(self.wants_gpu) and not self.gpus and not self.nvidia_on_bus
 
 
 class Build(Record):
     """One build that works, the commands that install it, and what they change.
 
     `variant` is the tag of its index ("cu126", "cpu"), or `pypi` for the wheels of macOS and
-    Windows. `companions` are the versions that go with it, for those that are installed.
+    Windows. `companions` are the versions that go with it, for those that are installed;
+    `pairs_with` those of PyTorch's own libraries that are not. `lost` says why installed packages
+    will not work with it.
     """
 
     torch: str
@@ -62,13 +91,21 @@ class Build(Record):
     changes: tuple[str, ...]
     companions: dict[str, str]
     why: str
+    pairs_with: dict[str, str] = msgspec.field(default_factory=dict)
+    lost: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Prescription(Fact):
-    """The builds that would work on this machine, best first; or why there is none."""
+    """The builds that would work on this machine, best first; or why there is none.
+
+    `knowledge_of` is the day of the knowledge that they come from.
+    """
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json", "script")
 
     builds: tuple[Build, ...]
     none_because: str | None = None
+    knowledge_of: str = ""
 
     @property
     def best(self) -> Build | None:

@@ -13,13 +13,13 @@ _NO_LIMIT_BYTES = 1 << 60
 """Version 1 writes a number near 2**63 where no memory limit is set."""
 
 
-def cpu_quota(root: Path = Path("/")) -> float | None:
+def cpu_quota(root: Path) -> float | None:
     """How many CPUs' worth of time the process may use; None without a quota."""
     quotas = [*_quotas_v2(root), *_quotas_v1(root)]
     return min(quotas, default=None)
 
 
-def memory_limit_bytes(root: Path = Path("/")) -> int | None:
+def memory_limit_bytes(root: Path) -> int | None:
     """The memory limit in bytes; None without one."""
     folders_v2 = _folders(root, "", "sys/fs/cgroup")
     folders_v1 = _folders(root, "memory", "sys/fs/cgroup/memory")

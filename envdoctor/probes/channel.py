@@ -1,7 +1,6 @@
 """The channel from a child to the doctor: a file without a name, passed as a descriptor."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,8 @@ def anonymous_file() -> Iterator[int]:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("envdoctor")
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     try:

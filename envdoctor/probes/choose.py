@@ -1,248 +1,304 @@
-"""Which interpreter is the patient: the candidates, and the first of them that has a torch."""
+"""Which interpreter is the patient: the one that the user named, or the first that has a torch.
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+The child that is asked who it is goes on with the torch of the target, so that it begins before
+anything else of the doctor is loaded: the facts are imported while it runs.
+"""
 
-from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
-from envdoctor.facts.python import Candidate, Interpreter, Target
-from envdoctor.plugins import StageResult
-from envdoctor.probes.run import Children
-from envdoctor.probes.staging import run_stages
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from envdoctor.errors import BadInput
+from envdoctor.probes.built_in_stages import INTERPRETER, STATIC_INTERPRETER
+from envdoctor.probes.candidates import (
+    default_candidates,
+    has_torch,
+    named_by_the_user,
+    problem_on_disk,
+    site_packages_beside,
+)
+from envdoctor.probes.context import Context
+from envdoctor.probes.stage import Stage, StageResult
+from envdoctor.probes.staging import NO_LIMIT, OnStage, StageRun, run_stages
+
+if TYPE_CHECKING:
+    from envdoctor.facts import Fact, Known
+    from envdoctor.facts.python import Candidate, TargetProblem
 
 OLDEST_PYTHON = (3, 8)
-"""The oldest Python that the probe's stages run on."""
+"""The oldest Python that the stages run on."""
 
-_LIMIT_S = 20.0
+
+class UnusableTarget(BadInput):
+    """An interpreter that the user named does not exist, or is no Python."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examined:
-    """A candidate after it was asked who it is."""
+class Choice:
+    """The facts Target and Interpreter, and the child of the target that goes on with stages.
+
+    `stages` is None where the target is not run: it cannot be, or is not to be. `deadline` is the
+    moment of the monotonic clock at which the time of the examination runs out.
+    """
+
+    facts: "Mapping[type[Fact], Known]"
+    stages: StageRun | None = None
+    deadline: float = NO_LIMIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asking:
+    """How candidates are asked who they are."""
+
+    context: Context
+    static: bool
+    stages: Sequence[Stage]
+    deadline: float
+    on_stage: OnStage
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Examined:
+    """A candidate after it was asked who it is. `answer` is what it said of itself."""
 
     path: str
     origin: str
-    interpreter: Interpreter | None
     torch_on_disk: bool
-    problem: str | None = None
+    site_packages: tuple[str, ...]
+    answer: StageResult | None = None
+    problem: "TargetProblem | None" = None
     detail: str = ""
     version: str | None = None
-    seconds: float = 0.0
-
-    def as_candidate(self) -> Candidate:
-        """What the report says of a candidate that was passed over."""
-        return Candidate(
-            path=self.path,
-            origin=self.origin,
-            torch_on_disk=self.torch_on_disk,
-            problem=self.problem,
-        )
-
-
-def default_candidates(env: Mapping[str, str], cwd: str, doctor: str) -> Iterator[tuple[str, str]]:
-    """Paths and their origins, in the order in which they are considered, each path once.
-
-    `env` is the user's environment, `cwd` the folder `./.venv` is looked for in, `doctor` the
-    doctor's own interpreter.
-    """
-    seen: set[str] = set()
-    for path, origin in _all_candidates(env, cwd, doctor):
-        if path and path not in seen:
-            seen.add(path)
-            yield path, origin
-
-
-def _all_candidates(
-    env: Mapping[str, str], cwd: str, doctor: str
-) -> Iterator[tuple[str | None, str]]:
-    yield env.get("ENVDOCTOR_PYTHON"), "ENVDOCTOR_PYTHON"
-    yield _inside(env.get("VIRTUAL_ENV")), "VIRTUAL_ENV"
-    yield _inside(env.get("CONDA_PREFIX")), "CONDA_PREFIX"
-    local = os.path.join(cwd, ".venv")
-    yield _inside(local) if os.path.isdir(local) else None, "./.venv"
-    yield doctor, "the doctor's own interpreter"
-    for name in ("python3", "python"):
-        yield shutil.which(name, path=env.get("PATH")), f"`{name}` on PATH"
-
-
-def _inside(folder: str | None) -> str | None:
-    """The interpreter of a venv or prefix; its usual path even where it is missing."""
-    if not folder:
-        return None
-    names = [os.path.join(folder, "bin", name) for name in ("python", "python3")]
-    return next((path for path in names if os.path.exists(path)), names[0])
+    run: StageRun | None = field(default=None, repr=False)
 
 
 def choose_target(
     requested: str | None,
     *,
-    children: Children,
-    env: Mapping[str, str],
-    cwd: str,
+    context: Context,
     doctor: str,
     static: bool = False,
-) -> dict[type[Fact], Known]:
-    """The facts Target and Interpreter for `--python`, or for the first candidate with a torch."""
-    if requested is not None:
-        path = _named_by_the_user(requested, env)
-        examined = examine(path, "--python", children=children, static=static)
-        return _facts(examined, "it was asked for with --python", ())
-    passed: list[Examined] = []
-    for path, origin in default_candidates(env, cwd, doctor):
-        examined = examine(path, origin, children=children, static=static)
+    stages: Sequence[Stage] = (),
+    deadline: float = NO_LIMIT,
+    on_stage: OnStage = lambda stage, event, detail: None,
+) -> Choice:
+    """Choose the target, and begin to run `stages` in it.
+
+    It is the interpreter `requested`, else that of ENVDOCTOR_PYTHON, else the first with a torch
+    among the defaults. Raises UnusableTarget for one that the user named and that is no Python.
+    """
+    asking = _Asking(
+        context=context, static=static, stages=stages, deadline=deadline, on_stage=on_stage
+    )
+    named = named_by_the_user(requested, context)
+    chosen = _first_with_torch(asking, doctor) if named is None else _named(*named, asking)
+    return replace(chosen, deadline=deadline)
+
+
+def _named(path: str, origin: str, asking: _Asking) -> Choice:
+    examined = _examine(path, origin, asking, chosen=True)
+    if examined.problem in ("not-found", "not-python"):
+        raise UnusableTarget(f"`{path}` ({origin}) cannot be examined: {examined.detail}")
+    return _choice(examined, f"it was asked for with {origin}", ())
+
+
+def _first_with_torch(asking: _Asking, doctor: str) -> Choice:
+    passed: list[_Examined] = []
+    for path, origin in default_candidates(asking.context, doctor):
+        examined = _examine(path, origin, asking)
         if examined.torch_on_disk:
-            return _facts(examined, f"{origin}: the first with a torch on disk", passed)
+            _stop(passed)
+            return _choice(examined, f"{origin}: the first with a torch on disk", passed)
         passed.append(examined)
     if not passed:
-        return _facts(_no_python(), "no interpreter was found", ())
+        return _choice(_no_python(), "no interpreter was found", ())
     first = next((one for one in passed if one.problem is None), passed[0])
     others = [one for one in passed if one is not first]
-    return _facts(first, f"{first.origin}: no interpreter found has a torch on disk", others)
+    _stop(others)
+    if first.run is not None:
+        first.run.ask(asking.stages)
+    return _choice(first, f"{first.origin}: no interpreter found has a torch on disk", others)
 
 
-def _named_by_the_user(requested: str, env: Mapping[str, str]) -> str:
-    """The absolute path of an interpreter given as a path, a folder, or a command's name."""
-    if os.sep not in requested and not os.path.exists(requested):
-        return shutil.which(requested, path=env.get("PATH")) or requested
-    path = os.path.abspath(os.path.expanduser(requested))
-    return (_inside(path) or path) if os.path.isdir(path) else path
+def _stop(candidates: Sequence[_Examined]) -> None:
+    for one in candidates:
+        if one.run is not None:
+            one.run.stop()
 
 
-def _no_python() -> Examined:
-    return Examined(
+def _no_python() -> _Examined:
+    return _Examined(
         path="python3",
         origin="PATH",
-        interpreter=None,
         torch_on_disk=False,
+        site_packages=(),
         problem="not-found",
         detail="neither a virtual environment nor a python on PATH",
     )
 
 
-def _facts(
-    examined: Examined, because: str, passed_over: Sequence[Examined]
-) -> dict[type[Fact], Known]:
+def _choice(examined: _Examined, because: str, passed_over: Sequence[_Examined]) -> Choice:
+    from envdoctor.facts import Known, Observed, Reason, Unknown
+    from envdoctor.facts.python import Interpreter, Target
+
     target = Target(
         path=examined.path,
         chosen_because=because,
-        passed_over=tuple(one.as_candidate() for one in passed_over),
+        passed_over=tuple(_as_candidate(one) for one in passed_over),
         problem=examined.problem,
         detail=examined.detail,
         version=examined.version,
-        site_packages=_site_packages(examined),
+        site_packages=examined.site_packages,
     )
-    interpreter: Known = Unknown(reason=Reason.NOT_APPLICABLE, detail=examined.detail)
-    if examined.interpreter is not None:
-        interpreter = Observed(
-            value=examined.interpreter, source=examined.path, seconds=examined.seconds
-        )
-    return {
+    why = Reason.NOT_APPLICABLE if examined.problem else Reason.NOT_OBSERVED
+    interpreter: Known = Unknown(reason=why, detail=examined.detail)
+    answer = examined.answer
+    if answer is not None:
+        import msgspec
+
+        value = msgspec.convert({**answer.data, "type": "Interpreter"}, Interpreter)
+        interpreter = Observed(value=value, source=examined.path, seconds=answer.seconds)
+    facts: dict[type[Fact], Known] = {
         Target: Observed(value=target, source=examined.origin),
         Interpreter: interpreter,
     }
+    return Choice(facts=facts, stages=examined.run)
 
 
-def _site_packages(examined: Examined) -> tuple[str, ...]:
-    if examined.interpreter is not None:
-        return examined.interpreter.site_packages
-    lib = Path(examined.path).parent.parent / "lib"
-    return tuple(sorted(str(path) for path in lib.glob("python*/site-packages")))
+def _as_candidate(examined: _Examined) -> "Candidate":
+    """What the report says of a candidate that was passed over."""
+    from envdoctor.facts.python import Candidate
+
+    return Candidate(
+        path=examined.path,
+        origin=examined.origin,
+        torch_on_disk=examined.torch_on_disk,
+        problem=examined.problem,
+    )
 
 
-def examine(path: str, origin: str, *, children: Children, static: bool = False) -> Examined:
-    """Ask an interpreter who it is, and look whether a torch lies on its path."""
-    problem = _problem_on_disk(path)
+def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -> _Examined:
+    """Ask an interpreter who it is, and look whether a torch lies on its path.
+
+    One that is chosen, or that has a torch, goes on with the stages.
+    """
+    problem = problem_on_disk(path, asking.context)
     if problem is not None:
-        return _unusable(path, origin, *problem)
-    results = _ask(path, children, static)
-    if isinstance(results, str):
-        return _unusable(path, origin, "not-executable", results)
-    version = results["version"].data.get("version") if "version" in results else None
-    answer = results["interpreter"]
+        return _unusable(path, origin, asking.context, *problem)
+    if not asking.context.is_live:
+        return _on_disk(path, origin, asking.context)
+    try:
+        version, answer, run = _ask(path, asking, asking.stages if chosen else ())
+    except OSError as error:
+        return _unusable(path, origin, asking.context, "not-executable", str(error))
     if answer.state == "ok":
-        interpreter = _decode(answer)
-        return Examined(
+        torch = has_torch(answer.data["sys_path"], answer.data["cwd"], asking.context)
+        if run is not None and torch and not chosen:
+            run.ask(asking.stages)
+        return _Examined(
             path=path,
             origin=origin,
-            interpreter=interpreter,
-            torch_on_disk=has_torch(interpreter.sys_path, interpreter.cwd),
-            version=interpreter.version,
-            seconds=answer.seconds,
+            torch_on_disk=torch,
+            site_packages=tuple(answer.data["site_packages"]),
+            answer=answer,
+            version=answer.data["version"],
+            run=run,
         )
+    context = asking.context
     if version is None:
-        return _unusable(path, origin, "not-python", f"it is not a Python: {answer.detail}")
+        return _unusable(path, origin, context, *_silence(answer))
     if tuple(map(int, version.split("."))) < OLDEST_PYTHON:
-        return _unusable(path, origin, "too-old", f"it is Python {version}", version)
-    return _unusable(path, origin, "failed", answer.detail, version)
+        return _unusable(path, origin, context, "too-old", f"it is Python {version}", version)
+    return _unusable(path, origin, context, "failed", answer.detail, version)
 
 
-def _ask(path: str, children: Children, static: bool) -> dict[str, StageResult] | str:
-    """The stage `interpreter`; without its sites' code if that is asked for, or if that fails."""
-    try:
-        if not static:
-            results = run_stages(
-                path, ["interpreter"], children=children, timeout_s={"interpreter": _LIMIT_S}
-            )
-            if results["interpreter"].state == "ok" or "version" not in results:
-                return results
-        results = run_stages(
-            path,
-            ["static_interpreter"],
-            children=children,
-            timeout_s={"static_interpreter": _LIMIT_S},
-            flags=("-S",),
-        )
-    except OSError as error:
-        return str(error)
-    results["interpreter"] = results.pop("static_interpreter")
-    return results
+_LACKS_A_LIBRARY = "error while loading shared libraries"
+"""As glibc says it (elf/rtld.c) of a program that it cannot start."""
 
 
-def _problem_on_disk(path: str) -> tuple[str, str] | None:
-    if os.path.isfile(path):
-        return None if os.access(path, os.X_OK) else ("not-executable", "it is not executable")
-    if os.path.isdir(path):
-        return "not-found", "the folder holds no bin/python"
-    if os.path.islink(path):
-        base = os.path.realpath(path)
-        return "base-missing", f"it is a link to `{base}`, which is gone"
-    folder = os.path.dirname(os.path.dirname(path))
-    if os.path.isdir(folder) and os.path.basename(os.path.dirname(path)) == "bin":
-        return "not-found", f"`{folder}` holds no bin/python"
-    return "not-found", "there is no such file"
+def _silence(answer: StageResult) -> "tuple[TargetProblem, str]":
+    """Why a program did not say that it is a Python: it is none, or it did not come so far."""
+    words = (line for line in answer.output_tail.splitlines() if _LACKS_A_LIBRARY in line)
+    refusal = next(words, "")
+    if answer.state != "exit" or refusal:
+        return "failed", refusal or answer.detail
+    return "not-python", f"it is not a Python: {answer.detail}"
+
+
+def _ask(
+    path: str, asking: _Asking, stages: Sequence[Stage]
+) -> tuple[str | None, StageResult, StageRun | None]:
+    """The version, what the interpreter says of itself, and its child, which waits for stages.
+
+    Without the code of its sites if that is asked for, or if it does not come so far with it.
+    Raises OSError.
+    """
+    if not asking.static:
+        staged = _begun(path, asking, [INTERPRETER, *stages])
+        answer = staged.wait_for(INTERPRETER.name)
+        if answer.state == "ok":
+            return _version_in(staged.so_far()), answer, staged
+        staged.stop()
+    results = run_stages(
+        path,
+        [STATIC_INTERPRETER],
+        run=asking.context.run,
+        flags=("-S",),
+        deadline=asking.deadline,
+    )
+    answer, version = results[STATIC_INTERPRETER.name], _version_in(results)
+    if asking.static or answer.state != "ok":
+        return version, answer, None
+    # What its sites do to it is seen again where torch is imported as the user would.
+    return version, answer, _begun(path, asking, stages)
+
+
+def _begun(path: str, asking: _Asking, stages: Sequence[Stage]) -> StageRun:
+    """A child that runs these stages, and then waits for others if there may be any."""
+    run = StageRun(
+        path,
+        stages,
+        run=asking.context.run,
+        deadline=asking.deadline,
+        on_stage=asking.on_stage,
+    ).start()
+    if not asking.stages:
+        run.complete()
+    return run
+
+
+def _version_in(results: Mapping[str, StageResult]) -> str | None:
+    said = results.get("version")
+    return said.data.get("version") if said else None
 
 
 def _unusable(
-    path: str, origin: str, problem: str, detail: str, version: str | None = None
-) -> Examined:
-    lib = Path(path).parent.parent / "lib"
-    folders = [str(folder) for folder in lib.glob("python*/site-packages")]
-    return Examined(
+    path: str,
+    origin: str,
+    context: Context,
+    problem: "TargetProblem",
+    detail: str,
+    version: str | None = None,
+) -> _Examined:
+    folders = site_packages_beside(path, context)
+    return _Examined(
         path=path,
         origin=origin,
-        interpreter=None,
-        torch_on_disk=has_torch(folders, ""),
+        torch_on_disk=has_torch(folders, "", context),
+        site_packages=folders,
         problem=problem,
         detail=detail,
         version=version,
     )
 
 
-def _decode(answer: StageResult) -> Interpreter:
-    import msgspec
-
-    return msgspec.convert({**answer.data, "type": "Interpreter"}, Interpreter)
-
-
-def has_torch(folders: Sequence[str], cwd: str) -> bool:
-    """Whether a torch, whole or damaged, lies in one of the folders of a module path."""
-    return any(_holds_torch(Path(folder or cwd)) for folder in folders)
-
-
-def _holds_torch(folder: Path) -> bool:
-    package = folder / "torch"
-    if (package / "__init__.py").exists() or (package / "lib").is_dir():
-        return True
-    return next(folder.glob("torch-*.dist-info"), None) is not None
+def _on_disk(path: str, origin: str, context: Context) -> _Examined:
+    """An interpreter of a root that does not run here."""
+    folders = site_packages_beside(path, context)
+    return _Examined(
+        path=path,
+        origin=origin,
+        torch_on_disk=has_torch(folders, "", context),
+        site_packages=folders,
+        detail=f"below `{context.root}` nothing can be run",
+    )

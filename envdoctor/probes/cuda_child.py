@@ -1,9 +1,11 @@
-"""Tries cuInit by ctypes, without torch; run as `python -I cuda_child.py FD`."""
+"""Tries cuInit by ctypes, without torch; run as `python -I cuda_child.py FD DOCTOR`."""
 
 import ctypes
 import json
 import os
+import runpy
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -55,4 +57,6 @@ def mapped_library() -> str | None:
 
 
 if __name__ == "__main__":
+    tether = runpy.run_path(str(Path(__file__).parent / "target" / "tether.py"))["tether"]
+    tether(int(sys.argv[2]))
     main(int(sys.argv[1]))

@@ -5,46 +5,49 @@ from pathlib import Path
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.python import Distributions, InstalledFiles, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchAbsent, TorchBuild
-from envdoctor.options import Options
+from envdoctor.knowledge import Knowledge
 from envdoctor.plugins import Probe, Where
 from envdoctor.probes.components import read_components
+from envdoctor.probes.context import Context
 from envdoctor.probes.distributions import read_distributions, search_path
+from envdoctor.probes.installed_files import LIMIT_S, observe_installed_files
 from envdoctor.probes.installer import read_installer
-from envdoctor.probes.record_files import read_installed_files
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
 
 _METADATA = "*.dist-info"
 
 
-def decode_distributions(
-    target: Target, interpreter: Interpreter | None, options: Options
+def observe_distributions(
+    target: Target, interpreter: Interpreter | None, context: Context
 ) -> dict[type[Fact], Known]:
-    """The distributions, and what installed them. A target that does not run is read as well."""
-    folders = _folders(target, interpreter)
-    found = read_distributions(folders)
+    """The distributions. Those of a target that does not run are read as well."""
+    found = read_distributions(_folders(target, interpreter, context))
+    return {Distributions: Observed(value=found, source=_METADATA)}
+
+
+def observe_installer(
+    target: Target,
+    interpreter: Interpreter | None,
+    distributions: Distributions,
+    context: Context,
+) -> dict[type[Fact], Known]:
+    """What installed the distributions."""
     prefix = interpreter.prefix if interpreter else str(Path(target.path).parent.parent)
-    installer = read_installer(prefix, found, options.env)
-    return {
-        Distributions: Observed(value=found, source=_METADATA),
-        Installer: Observed(value=installer, source=installer.evidence or "INSTALLER"),
-    }
+    installer = read_installer(str(context.path(prefix)), distributions)
+    return {Installer: Observed(value=installer, source=installer.evidence or "INSTALLER")}
 
 
-def decode_installed_files(
-    distributions: Distributions, options: Options
-) -> dict[type[Fact], Known]:
-    """Which installed files differ from their RECORD."""
-    found = read_installed_files(distributions, deep=options.deep)
-    return {InstalledFiles: Observed(value=found, source="RECORD of every distribution")}
-
-
-def decode_torch_build(
-    target: Target, interpreter: Interpreter | None, distributions: Distributions
+def observe_torch_build(
+    target: Target,
+    interpreter: Interpreter | None,
+    distributions: Distributions,
+    knowledge: Knowledge,
+    context: Context,
 ) -> dict[type[Fact], Known]:
     """The torch on disk, or that there is none."""
-    folders = _folders(target, interpreter)
-    package = find_torch(folders)
-    build = read_torch_build(package, distributions)
+    folders = _folders(target, interpreter, context)
+    package = find_torch(folders, knowledge.libraries)
+    build = read_torch_build(package, distributions, knowledge.libraries)
     absent = read_torch_absent(folders, package, distributions)
     known: Known = Unknown(reason=Reason.NOT_APPLICABLE, detail="no torch on disk")
     if build is not None:
@@ -52,37 +55,47 @@ def decode_torch_build(
     return {TorchBuild: known, TorchAbsent: Observed(value=absent, source="sys.path")}
 
 
-def decode_components(
+def observe_components(
     target: Target,
     interpreter: Interpreter | None,
     distributions: Distributions,
     installed: InstalledFiles | None,
+    knowledge: Knowledge,
+    context: Context,
 ) -> dict[type[Fact], Known]:
     """The versions of cuDNN, NCCL, nvJitLink, cudart and cuBLAS on disk."""
-    found = read_components(_folders(target, interpreter), distributions, installed)
+    folders = _folders(target, interpreter, context)
+    found = read_components(folders, distributions, installed, knowledge.libraries)
     return {CudaComponents: Observed(value=found, source="site-packages/nvidia")}
 
 
-def _folders(target: Target, interpreter: Interpreter | None) -> tuple[Path, ...]:
+def _folders(target: Target, interpreter: Interpreter | None, context: Context) -> tuple[Path, ...]:
     if interpreter is None:
-        return search_path(target.site_packages, "")
-    return search_path(interpreter.sys_path, interpreter.cwd)
+        return search_path(target.site_packages, "", context)
+    return search_path(interpreter.sys_path, interpreter.cwd, context)
 
 
 DISK_PROBES = (
     Probe(
         name="distributions",
         where=Where.HOST,
-        provides=(Distributions, Installer),
-        decode=decode_distributions,
+        provides=(Distributions,),
+        observe=observe_distributions,
+        static=True,
+    ),
+    Probe(
+        name="installer",
+        where=Where.HOST,
+        provides=(Installer,),
+        observe=observe_installer,
         static=True,
     ),
     Probe(
         name="installed files",
         where=Where.HOST,
         provides=(InstalledFiles,),
-        decode=decode_installed_files,
-        timeout_s=120.0,
+        observe=observe_installed_files,
+        timeout_s=LIMIT_S + 5.0,
         static=True,
         slow_because="every installed file is compared with its RECORD",
     ),
@@ -90,14 +103,14 @@ DISK_PROBES = (
         name="torch on disk",
         where=Where.HOST,
         provides=(TorchBuild, TorchAbsent),
-        decode=decode_torch_build,
+        observe=observe_torch_build,
         static=True,
     ),
     Probe(
         name="CUDA components",
         where=Where.HOST,
         provides=(CudaComponents,),
-        decode=decode_components,
+        observe=observe_components,
         static=True,
     ),
 )

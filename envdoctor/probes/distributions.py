@@ -1,6 +1,7 @@
 """The installed distributions, read from their metadata folders; pip is not asked."""
 
-import email.parser
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,14 +9,20 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from envdoctor.facts.python import Distribution, Distributions
+from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 
 _SUFFIXES = (".dist-info", ".egg-info")
+_END_OF_HEADER = re.compile(r"\r?\n\r?\n")
+_FIELD = re.compile(
+    r"^(Name|Version|Requires-Dist|Requires-Python):(.*)$", re.MULTILINE | re.IGNORECASE
+)
+"""The fields of the core metadata that are used; each is one line."""
 
 
-def search_path(sys_path: Sequence[str], cwd: str) -> tuple[Path, ...]:
+def search_path(sys_path: Sequence[str], cwd: str, context: Context) -> tuple[Path, ...]:
     """The folders of a module path, each once; an empty entry is the current directory."""
-    folders = (Path(entry or cwd) for entry in sys_path)
+    folders = (context.path(os.path.join(cwd, entry)) for entry in sys_path)
     return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
 
 
@@ -50,20 +57,23 @@ def _is_metadata(name: str) -> bool:
 def _read(metadata: Path) -> Distribution | None:
     """A distribution; its folder's name stands in where METADATA is gone. None if nothing tells."""
     text = next((text for text in _texts(metadata) if text), "")
-    header = email.parser.HeaderParser().parsestr(text.partition("\n\n")[0])
+    header = _END_OF_HEADER.split(text, 1)[0]
+    fields = [(name.lower(), value.strip()) for name, value in _FIELD.findall(header)]
+    first = dict(reversed(fields))
     stem_name, _, stem_version = metadata.name.rpartition(".")[0].partition("-")
-    name, version = header["Name"] or stem_name, header["Version"] or stem_version.split("-")[0]
+    name = first.get("name") or stem_name
+    version = first.get("version") or stem_version.split("-")[0]
     if not name or not version:
         return None
     return Distribution(
-        name=canonicalize_name(str(name)),
-        version=str(version).strip(),
+        name=canonicalize_name(name),
+        version=version.strip(),
         location=str(metadata.parent),
         metadata_path=str(metadata),
         installer=(read_text(metadata / "INSTALLER") or "").strip() or None,
         tags=_tags(metadata),
-        requires=tuple(str(line) for line in header.get_all("Requires-Dist") or ()),
-        requires_python=header["Requires-Python"],
+        requires=tuple(value for name, value in fields if name == "requires-dist"),
+        requires_python=first.get("requires-python"),
         editable=_is_editable(metadata),
         has_record=(metadata / "RECORD").is_file(),
     )

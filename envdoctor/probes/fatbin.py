@@ -11,10 +11,8 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
+from envdoctor.probes.sections import find_section
 
 _MAGIC = 0xBA55ED50
 _OUTER = struct.Struct("<IHHQ")
@@ -36,16 +34,10 @@ def common_targets(library: Path) -> tuple[str, ...]:
     """
     try:
         with library.open("rb") as file:
-            return _common(_sampled(file.fileno(), *_section(file)))
-    except (OSError, ELFError, struct.error, ValueError, AttributeError, OverflowError):
+            section = find_section(file.fileno(), ".nv_fatbin")
+            return _common(_sampled(file.fileno(), *section)) if section else ()
+    except (OSError, struct.error, ValueError, OverflowError):
         return ()
-
-
-def _section(file: BinaryIO) -> tuple[int, int]:
-    section = ELFFile(file).get_section_by_name(".nv_fatbin")
-    if section is None:
-        return 0, 0
-    return section["sh_offset"], section["sh_size"]
 
 
 def _common(fatbins: list[set[str]]) -> tuple[str, ...]:

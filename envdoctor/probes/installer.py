@@ -1,7 +1,6 @@
 """What manages the target environment, so that a fix names the right command."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from envdoctor.facts.python import Distributions, Installer
@@ -16,7 +15,7 @@ _LOCK_FILES = (
 )
 
 
-def read_installer(prefix: str, distributions: Distributions, env: Mapping[str, str]) -> Installer:
+def read_installer(prefix: str, distributions: Distributions) -> Installer:
     """The manager of the environment at `prefix`, by what it leaves there.
 
     Order: conda's and pixi's own records, uv's and poetry's marks in the environment, a lock file

@@ -1,5 +1,6 @@
 """The probes of the machine: host, driver, NVML and cuInit."""
 
+from envdoctor.facts import Fact, Known
 from envdoctor.facts.machine import (
     Container,
     CudaInit,
@@ -8,46 +9,50 @@ from envdoctor.facts.machine import (
     Gpus,
     Host,
     HostCompiler,
+    HostIdentity,
     Limits,
     Nvml,
     PciGpus,
     Toolkits,
+    WorkingFolder,
 )
 from envdoctor.plugins import Cost, Probe, Where
-from envdoctor.probes.compiler import decode_compiler
-from envdoctor.probes.driver import decode_driver
-from envdoctor.probes.driver_api import LIMIT_S, decode_cuda_init, decode_nvml
-from envdoctor.probes.host import decode_host
+from envdoctor.probes.compiler import observe_compiler
+from envdoctor.probes.container import observe_container
+from envdoctor.probes.context import Context
+from envdoctor.probes.driver import observe_driver
+from envdoctor.probes.driver_api import LIMIT_S, observe_cuda_init, observe_nvml
+from envdoctor.probes.environment import observe_environment
+from envdoctor.probes.host import observe_host
+from envdoctor.probes.limits import observe_limits, observe_working_folder
+from envdoctor.probes.pci import observe_pci
+from envdoctor.probes.toolkits import observe_toolkits
 
 _PATIENCE_S = LIMIT_S + 5.0
 
+
+def observe_before_measuring(context: Context) -> dict[type[Fact], Known]:
+    """What explains the speed of a training step; nothing of it puts anything on a GPU."""
+    observers = (
+        observe_host,
+        observe_limits,
+        observe_container,
+        observe_environment,
+        observe_pci,
+        observe_driver,
+        observe_toolkits,
+        observe_nvml,
+    )
+    return {kind: fact for observe in observers for kind, fact in observe(context).items()}
+
+
 MACHINE_PROBES = (
-    Probe(
-        name="host",
-        where=Where.HOST,
-        provides=(Host, Limits, Container, Environment),
-        decode=decode_host,
-        static=True,
-    ),
-    Probe(
-        name="driver",
-        where=Where.HOST,
-        provides=(PciGpus, Driver, Toolkits),
-        decode=decode_driver,
-        static=True,
-    ),
-    Probe(
-        name="host compiler",
-        where=Where.HOST,
-        provides=(HostCompiler,),
-        decode=decode_compiler,
-        static=True,
-    ),
+    # What waits for a driver begins first.
     Probe(
         name="NVML",
         where=Where.HOST,
         provides=(Nvml, Gpus),
-        decode=decode_nvml,
+        observe=observe_nvml,
         timeout_s=_PATIENCE_S,
         cost=Cost.SLOW,
         static=True,
@@ -57,10 +62,73 @@ MACHINE_PROBES = (
         name="cuInit",
         where=Where.HOST,
         provides=(CudaInit,),
-        decode=decode_cuda_init,
+        observe=observe_cuda_init,
         timeout_s=_PATIENCE_S,
         cost=Cost.SLOW,
         static=True,
         slow_because="the driver initialises every GPU",
+    ),
+    Probe(
+        name="host",
+        where=Where.HOST,
+        provides=(Host, HostIdentity),
+        observe=observe_host,
+        static=True,
+    ),
+    Probe(
+        name="limits",
+        where=Where.HOST,
+        provides=(Limits,),
+        observe=observe_limits,
+        static=True,
+    ),
+    Probe(
+        name="working folder",
+        where=Where.HOST,
+        provides=(WorkingFolder,),
+        observe=observe_working_folder,
+        static=True,
+    ),
+    Probe(
+        name="container",
+        where=Where.HOST,
+        provides=(Container,),
+        observe=observe_container,
+        static=True,
+    ),
+    Probe(
+        name="environment",
+        where=Where.HOST,
+        provides=(Environment,),
+        observe=observe_environment,
+        static=True,
+    ),
+    Probe(
+        name="PCI bus",
+        where=Where.HOST,
+        provides=(PciGpus,),
+        observe=observe_pci,
+        static=True,
+    ),
+    Probe(
+        name="driver",
+        where=Where.HOST,
+        provides=(Driver,),
+        observe=observe_driver,
+        static=True,
+    ),
+    Probe(
+        name="toolkits",
+        where=Where.HOST,
+        provides=(Toolkits,),
+        observe=observe_toolkits,
+        static=True,
+    ),
+    Probe(
+        name="host compiler",
+        where=Where.HOST,
+        provides=(HostCompiler,),
+        observe=observe_compiler,
+        static=True,
     ),
 )

@@ -13,9 +13,12 @@ from typing import IO
 OUTPUT_CAP_BYTES = 64 * 1024
 """How much of each stream is kept: the first and the last half of this."""
 
-_TICK_S = 0.05
+_TICK_S, _FIRST_TICK_S, _FIRST_S = 0.05, 0.005, 0.5
+"""A caller looks for news of a child this often; a young one is waited for by what comes next."""
+
 _DRAIN_S = 0.5
 _REAP_S = 2.0
+_LAST_WORDS_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class Children:
         self._lock = threading.Lock()
         self._groups: set[int] = set()
         self._closed = False
+        self.has_started = threading.Event()
+        """Set once a child was started, or none will be."""
 
     def start(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
         """Start a child in a group of its own. Raises OSError if it cannot be started, and
@@ -57,6 +62,7 @@ class Children:
                 argv, stdin=subprocess.DEVNULL, start_new_session=True, **options
             )  # type: ignore[call-overload]
             self._groups.add(process.pid)
+            self.has_started.set()
             return process
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
@@ -118,11 +124,14 @@ def run_child(
     pass_fds: Sequence[int] = (),
     cap_bytes: int = OUTPUT_CAP_BYTES,
     still_allowed: Callable[[], bool] = lambda: True,
+    last_words: signal.Signals | None = None,
 ) -> ChildResult:
     """Run a command to its end, its time limit, or until `still_allowed` says no.
 
-    `still_allowed` is asked every 50 ms, so that a caller can set a limit for each stage of the
-    child. Raises OSError if the command cannot be started, and Stopping if none may be any more.
+    `still_allowed` is asked at least every 50 ms, so that a caller can set a limit for each stage
+    of the child. `last_words` is a signal that makes the child say what it does, before it is ended
+    for its time. Raises OSError if the command cannot be started, and Stopping if none may be any
+    more.
     """
     started = time.monotonic()
     process = children.start(
@@ -137,6 +146,9 @@ def run_child(
     try:
         timed_out = _pump(process, outputs, started + timeout_s, still_allowed)
         if timed_out:
+            if last_words is not None:
+                process.send_signal(last_words)
+                _pump(process, outputs, time.monotonic() + _LAST_WORDS_S, lambda: True)
             children.kill(process)
         code = _reap(process)
     finally:
@@ -176,9 +188,10 @@ def _pump(
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, selectors.EVENT_READ, name)
-        ended_at: float | None = None
+        began, ended_at = time.monotonic(), None
         while selector.get_map():
-            for key, _ in selector.select(_TICK_S):
+            is_young = time.monotonic() - began < _FIRST_S
+            for key, _ in selector.select(_FIRST_TICK_S if is_young else _TICK_S):
                 _read(selector, key.fileobj, outputs[key.data])  # type: ignore[arg-type]
             now = time.monotonic()
             if ended_at is None and process.poll() is not None:

@@ -8,30 +8,30 @@ from typing import Any
 
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import TorchAbsent, TorchBuild
+from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.probes.fatbin import common_targets
 from envdoctor.probes.files import read_text
 
-_PARTS = (
-    "__init__.py",
-    "version.py",
-    "lib/libc10.so",
-    "lib/libtorch_cpu.so",
-    "lib/libtorch_python.so",
-)
-_CUDA_PARTS = ("lib/libc10_cuda.so", "lib/libtorch_cuda.so")
+_PYTHON_FILES = ("__init__.py", "version.py")
 _TARGET = re.compile(r"code=\[?([\w,]+)")
 
 
-def find_torch(folders: Sequence[Path]) -> Path | None:
+def find_torch(folders: Sequence[Path], libraries: LibraryCatalogue) -> Path | None:
     """The torch package that an import would find, whole or damaged."""
-    return next((folder / "torch" for folder in folders if _is_torch(folder / "torch")), None)
+    packages = (folder / "torch" for folder in folders)
+    return next((package for package in packages if _is_torch(package, libraries)), None)
 
 
-def _is_torch(package: Path) -> bool:
+def _is_torch(package: Path, libraries: LibraryCatalogue) -> bool:
     """A folder is torch if something of it is there: a local folder of that name is not."""
-    return any((package / part).exists() for part in (*_PARTS[1:], "_C")) or (
+    parts = ("version.py", "_C", *_libraries(libraries, cuda=False))
+    return any((package / part).exists() for part in parts) or (
         (package / "__init__.py").is_file() and (package / "nn").is_dir()
     )
+
+
+def _libraries(libraries: LibraryCatalogue, *, cuda: bool) -> tuple[str, ...]:
+    return tuple(f"lib/{name}" for name in libraries.torch_files(cuda=cuda))
 
 
 def read_torch_absent(
@@ -42,7 +42,9 @@ def read_torch_absent(
     return TorchAbsent(absent=absent, searched=tuple(str(folder) for folder in folders))
 
 
-def read_torch_build(package: Path | None, distributions: Distributions) -> TorchBuild | None:
+def read_torch_build(
+    package: Path | None, distributions: Distributions, libraries: LibraryCatalogue
+) -> TorchBuild | None:
     """The build of that torch; None where there is none. Damaged parts are null, not guessed."""
     distribution = distributions.first("torch")
     if package is None:
@@ -67,7 +69,7 @@ def read_torch_build(package: Path | None, distributions: Distributions) -> Torc
         git_version=said.get("git_version"),
         debug=said.get("debug") is True,
         cxx11_abi=_cxx11_abi(package),
-        missing_parts=tuple(_missing(package, variant)),
+        missing_parts=tuple(_missing(package, variant, libraries)),
     )
 
 
@@ -139,8 +141,8 @@ def _cxx11_abi(package: Path) -> bool | None:
     return match[1] == "1" if match else None
 
 
-def _missing(package: Path, variant: str) -> Iterable[str]:
-    parts = [*_PARTS, *(_CUDA_PARTS if variant.startswith("cu") else ())]
+def _missing(package: Path, variant: str, libraries: LibraryCatalogue) -> Iterable[str]:
+    parts = (*_PYTHON_FILES, *_libraries(libraries, cuda=variant.startswith("cu")))
     yield from (part for part in parts if not (package / part).exists())
     if not any(package.glob("_C.*.so")) and not (package / "_C.so").exists():
         yield "_C"

@@ -1,86 +1,162 @@
 """The facts that come from the stages in the target's child: the import and what follows it."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from envdoctor.facts import F, Fact, Known, Observed, Reason, Unknown
-from envdoctor.facts.torch import Frame, LoadedLibraries, TorchFirstUse, TorchImport, TorchRuntime
-from envdoctor.plugins import Cost, Probe, StageResult, Where
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    Frame,
+    LoadedLibraries,
+    TorchFirstUse,
+    TorchImport,
+    TorchRuntime,
+)
+from envdoctor.plugins import Cost, Probe, Where
+from envdoctor.probes.built_in_stages import (
+    COMPANION_STAGES,
+    COMPANIONS,
+    FIRST_USE,
+    IMPORT,
+    LOADED_LIBRARIES,
+    RUNTIME,
+)
+from envdoctor.probes.stage import EXIT, Stage, StageResult, StageState
 
-ISOLATED_IMPORT = "isolated_import"
-"""The result of a second `import`, run with -I."""
+Results = Mapping[str, StageResult]
+Ended = Literal["ok", "exception", "signal", "exit", "hang"]
 
-Stages = Mapping[str, StageResult]
+_ENDS: Mapping[StageState, Ended] = {
+    "ok": "ok",
+    "exception": "exception",
+    "signal": "signal",
+    "exit": "exit",
+    "hang": "hang",
+}
+"""The states that are observations of what a stage did."""
 
-_REASONS = {
+_REASONS: Mapping[StageState, Reason] = {
     "hang": Reason.TIMED_OUT,
     "signal": Reason.CRASHED,
     "exit": Reason.CRASHED,
     "exception": Reason.CRASHED,
+    "timed-out": Reason.TIMED_OUT,
+    "skipped": Reason.NOT_APPLICABLE,
+    "not-reached": Reason.NOT_OBSERVED,
 }
 
 
-def decode_import(stages: Stages) -> dict[type[Fact], Known]:
+def unknown(result: StageResult) -> Unknown:
+    """Why a stage gave no fact."""
+    return Unknown(reason=_REASONS[result.state], detail=result.detail)
+
+
+def _frames(result: StageResult) -> tuple[Frame, ...]:
+    return tuple(Frame(**frame) for frame in result.data.get("frames", ()))
+
+
+def decode_import(results: Results) -> dict[type[Fact], Known]:
     """What `import torch` did. A death or a hang is an observation, not an unknown."""
-    result = stages["import"]
-    if result.state == "not-reached":
-        return {TorchImport: _not_reached(stages)}
-    isolated = stages.get(ISOLATED_IMPORT)
-    data = result.data
+    result = results[IMPORT.name]
+    outcome = _ENDS.get(result.state)
+    if outcome is None:
+        return {TorchImport: unknown(result)}
+    isolated, data = result.isolated, result.data
+    left = results.get(EXIT)
     fact = TorchImport(
-        outcome=result.state,
+        outcome=outcome,
         seconds=data.get("import_seconds", result.seconds),
         file=data.get("file"),
         version=data.get("version"),
         exception=data.get("exception"),
-        message=data.get("message") or ("" if result.state == "ok" else result.detail),
+        message=data.get("message") or result.detail,
         cause=data.get("cause", ""),
-        frames=tuple(Frame(**frame) for frame in data.get("frames", ())),
+        frames=_frames(result),
         signal=result.signal,
         exit_code=result.exit_code,
         output_tail=result.output_tail,
-        isolated_outcome=isolated.state if isolated else None,
+        isolated_outcome=_ENDS.get(isolated.state) if isolated else None,
         isolated_file=isolated.data.get("file") if isolated else None,
         isolated_message=isolated.detail if isolated else "",
         shadowed=tuple(data.get("shadowed", ())),
+        exit_outcome=_exit_outcome(left),
+        exit_detail=left.detail if left else "",
+        exit_output_tail=left.output_tail if left and left.state != "ok" else "",
     )
     return {TorchImport: Observed(value=fact, source="import torch", seconds=result.seconds)}
 
 
-def _of_stage(stages: Stages, stage: str, kind: type[F], source: str) -> Known:
-    result = stages[stage]
-    if result.state == "not-reached":
-        return _not_reached(stages)
+def _exit_outcome(left: StageResult | None) -> Literal["ok", "signal", "exit", "hang"] | None:
+    ended = _ENDS.get(left.state) if left else None
+    return None if ended == "exception" else ended
+
+
+def _of_stage(
+    results: Results, stage: Stage, kind: type[F], source: str
+) -> dict[type[Fact], Known]:
+    result = results[stage.name]
     if result.state != "ok":
-        return Unknown(reason=_REASONS[result.state], detail=result.detail)
+        return {kind: unknown(result)}
     try:
         value = msgspec.convert({**result.data, "type": kind.__name__}, kind)
     except msgspec.ValidationError as error:
-        return Unknown(reason=Reason.UNDECODABLE, detail=f"stage {stage}: {error}")
-    return Observed(value=value, source=source, seconds=result.seconds)
+        detail = f"{stage.name}: {error}"
+        return {kind: Unknown(reason=Reason.UNDECODABLE, detail=detail)}
+    return {kind: Observed(value=value, source=source, seconds=result.seconds)}
 
 
-def _not_reached(stages: Stages) -> Unknown:
-    imported = stages.get("import")
-    if imported is not None and imported.state not in ("ok", "not-reached"):
-        return Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
-    return Unknown(reason=Reason.NOT_OBSERVED, detail="the stage was not run")
-
-
-def decode_runtime(stages: Stages) -> dict[type[Fact], Known]:
+def decode_runtime(results: Results) -> dict[type[Fact], Known]:
     """What the imported torch says of itself."""
-    return {TorchRuntime: _of_stage(stages, "runtime", TorchRuntime, "torch")}
+    return _of_stage(results, RUNTIME, TorchRuntime, "torch")
 
 
-def decode_first_use(stages: Stages) -> dict[type[Fact], Known]:
+def decode_first_use(results: Results) -> dict[type[Fact], Known]:
     """Whether the first matmul and convolution work on every device."""
-    return {TorchFirstUse: _of_stage(stages, "first_use", TorchFirstUse, "torch")}
+    return _of_stage(results, FIRST_USE, TorchFirstUse, "torch")
 
 
-def decode_maps(stages: Stages) -> dict[type[Fact], Known]:
+def decode_loaded_libraries(results: Results) -> dict[type[Fact], Known]:
     """The libraries that are loaded after torch was used."""
-    return {LoadedLibraries: _of_stage(stages, "maps", LoadedLibraries, "/proc/self/maps")}
+    return _of_stage(results, LOADED_LIBRARIES, LoadedLibraries, "/proc/self/maps")
+
+
+def decode_companions(results: Results) -> dict[type[Fact], Known]:
+    """What the imports of the domain libraries did; unknown where none could be tried."""
+    names = zip(COMPANIONS, COMPANION_STAGES, strict=True)
+    tried = {name: results[stage.name] for name, stage in names}
+    unseen = {name: result for name, result in tried.items() if result.state not in _ENDS}
+    if len(unseen) == len(tried):
+        return {CompanionImports: unknown(next(iter(unseen.values())))}
+    items = [
+        _companion(name, result)
+        for name, result in tried.items()
+        if name not in unseen and result.data.get("installed", True)
+    ]
+    fact = CompanionImports(items=tuple(items), unseen=tuple(unseen))
+    seconds = sum(result.seconds for result in tried.values())
+    return {CompanionImports: Observed(value=fact, source="their imports", seconds=seconds)}
+
+
+def _companion(name: str, result: StageResult) -> CompanionImport:
+    data = result.data
+    failed_in_use = result.state == "ok" and "exception" in data
+    return CompanionImport(
+        name=name,
+        outcome="exception" if failed_in_use else _ENDS[result.state],
+        operation=data.get("operation", ""),
+        version=data.get("version"),
+        file=data.get("file"),
+        exception=data.get("exception"),
+        message=data.get("message") or result.detail,
+        frames=_frames(result),
+        signal=result.signal,
+        exit_code=result.exit_code,
+        output_tail=result.output_tail,
+        seconds=result.seconds,
+    )
 
 
 TARGET_PROBES = (
@@ -88,37 +164,39 @@ TARGET_PROBES = (
         name="import torch",
         where=Where.TARGET,
         provides=(TorchImport,),
-        stages=("import",),
+        stages=(IMPORT,),
         decode=decode_import,
-        timeout_s=90.0,
         cost=Cost.SLOW,
-        slow_because="a first import reads up to a few GB from disk",
     ),
     Probe(
         name="torch runtime",
         where=Where.TARGET,
         provides=(TorchRuntime,),
-        stages=("runtime",),
+        stages=(RUNTIME,),
         decode=decode_runtime,
-        timeout_s=90.0,
         cost=Cost.SLOW,
-        slow_because="the first CUDA call initialises the driver and every GPU",
     ),
     Probe(
         name="first use",
         where=Where.TARGET,
         provides=(TorchFirstUse,),
-        stages=("first_use",),
+        stages=(FIRST_USE,),
         decode=decode_first_use,
-        timeout_s=90.0,
         cost=Cost.SLOW,
-        slow_because="the first kernel on a GPU loads its libraries",
     ),
     Probe(
         name="loaded libraries",
         where=Where.TARGET,
         provides=(LoadedLibraries,),
-        stages=("maps",),
-        decode=decode_maps,
+        stages=(LOADED_LIBRARIES,),
+        decode=decode_loaded_libraries,
+    ),
+    Probe(
+        name="companion imports",
+        where=Where.TARGET,
+        provides=(CompanionImports,),
+        stages=COMPANION_STAGES,
+        decode=decode_companions,
+        cost=Cost.SLOW,
     ),
 )

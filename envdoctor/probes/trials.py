@@ -13,9 +13,9 @@ from typing import Literal
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import ImportTrial, ImportTrials, TorchImport
-from envdoctor.options import Options
 from envdoctor.plugins import Cost, Probe, Where
-from envdoctor.probes.run import Children, ChildResult, run_child
+from envdoctor.probes.context import Context
+from envdoctor.probes.run import ChildResult
 
 VARIABLES = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH")
 """They put other files in place of those that torch would load."""
@@ -96,8 +96,8 @@ def _outcome(child: ChildResult) -> Literal["ok", "exception", "signal", "exit",
     return "exception" if child.exit_code == 1 and "Traceback" in child.stderr else "exit"
 
 
-def decode_trials(
-    imported: TorchImport, interpreter: Interpreter, options: Options, children: Children
+def observe_trials(
+    imported: TorchImport, interpreter: Interpreter, context: Context
 ) -> dict[type[Fact], Known]:
     """The trials of this machine; none where the import works."""
     if imported.outcome == "ok":
@@ -105,15 +105,14 @@ def decode_trials(
         return {ImportTrials: why}
 
     def attempt(one: Try) -> ChildResult:
-        return run_child(
+        return context.run(
             [interpreter.executable, "-B", "-c", one.code],
-            children=children,
             timeout_s=_TRIAL_LIMIT_S,
-            env=one.environment(options.env),
+            env=one.environment(context.env),
         )
 
     deadline = time.monotonic() + _ALL_LIMIT_S - _TRIAL_LIMIT_S
-    todo = trials(imported, interpreter, options.env)
+    todo = trials(imported, interpreter, context.env)
     items = tuple(run_trials(todo, attempt, deadline))
     return {ImportTrials: Observed(value=ImportTrials(items=items), source="import torch")}
 
@@ -123,7 +122,7 @@ TRIAL_PROBES = (
         name="import trials",
         where=Where.HOST,
         provides=(ImportTrials,),
-        decode=decode_trials,
+        observe=observe_trials,
         timeout_s=_ALL_LIMIT_S,
         cost=Cost.SLOW,
         slow_because="`import torch` failed, and is tried again in other surroundings",

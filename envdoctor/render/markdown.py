@@ -1,9 +1,10 @@
 """The report as Markdown, for an issue or a chat: the same words in the same order as the text."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from envdoctor.findings import Finding
-from envdoctor.render.text import VERDICTS
+from envdoctor.render.text import meaning_of
 from envdoctor.report import Report, Stack
 
 
@@ -11,7 +12,7 @@ def render_markdown(report: Report) -> str:
     """The whole report, ending with a line break."""
     blocks = [
         f"# envdoctor: {report.verdict.value}",
-        f"{VERDICTS[report.verdict]}, {report.created_at}",
+        f"{meaning_of(report)}, {report.created_at}",
         *_findings(report.findings),
         "## Stack\n\n" + "\n".join(_stack(report)),
         "## Checks\n\n" + "\n".join(_checks(report)),
@@ -24,24 +25,37 @@ def _findings(findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
         if finding.because is not None:
             continue
-        yield f"## {finding.severity.value} {finding.code} {finding.name}\n\n{finding.message}"
+        yield f"## {finding.severity.value} {finding.code} {finding.name}"
+        yield _prose(finding.message)
         yield from _details(finding)
         consequences = [other for other in findings if other.because == finding.id]
         if consequences:
-            lines = (f"- {one.code} {one.name}: {one.message}" for one in consequences)
+            lines = (f"- {one.code} {one.name}: {_prose(one.message)}" for one in consequences)
             yield "And so:\n\n" + "\n".join(lines)
 
 
 def _details(finding: Finding) -> Iterator[str]:
     if finding.evidence:
-        lines = (f"- {one.label}: {_code(one.value)} ({one.source})" for one in finding.evidence)
+        lines = (
+            f"- {_prose(one.label)}: {_code(one.value)} ({_prose(one.source)})"
+            for one in finding.evidence
+        )
         yield "Evidence:\n\n" + "\n".join(lines)
     for fix in finding.fixes:
         commands = "\n".join(fix.commands)
-        yield f"Help: {fix.summary}" + (f"\n\n{_block(commands)}" if commands else "")
+        yield f"Help: {_prose(fix.summary)}" + (f"\n\n{_block(commands)}" if commands else "")
     for note in finding.notes:
-        yield f"Note: {note}"
+        yield f"Note: {_prose(note)}"
     yield f"Page: `envdoctor {finding.page}`"
+
+
+def _prose(text: str) -> str:
+    """A text in which nothing but `code` is markup: placeholders as <token> would not be shown."""
+    parts = re.split(r"(`[^`\n]*`)", text)
+    return "".join(
+        part if part.startswith("`") else part.replace("&", "&amp;").replace("<", "&lt;")
+        for part in parts
+    )
 
 
 def _code(text: str) -> str:
@@ -70,7 +84,7 @@ def _stack(report: Report) -> Iterator[str]:
 
 
 def _row(label: str, value: str) -> str:
-    cell = value.replace("|", "\\|").replace("\n", " ")
+    cell = _prose(value).replace("|", "\\|").replace("\n", " ")
     return f"| {label} | {cell} |"
 
 
@@ -79,4 +93,4 @@ def _checks(report: Report) -> Iterator[str]:
     yield f"{ran} of {len(report.checks)} ran"
     for check in report.checks:
         if check.status != "ran":
-            yield f"- {check.name} {check.status}: {check.reason}"
+            yield f"- {check.name} {check.status}: {_prose(check.reason)}"

@@ -3,9 +3,13 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
-from envdoctor.calibration.text import render_calibration
+from envdoctor.facts import Reason
+from envdoctor.facts.assessment import Assessment
+from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import Evidence, Finding, Fix, Severity, Verdict
-from envdoctor.report import CheckRecord, Report, Stack, StackGpu
+from envdoctor.outcomes import Outcome, in_words
+from envdoctor.render.calibration import render_calibration
+from envdoctor.report import CalibrationReport, CheckRecord, Report, Stack, StackGpu
 
 WIDTH = 80
 _LABEL = 12
@@ -26,7 +30,7 @@ _PLAIN = "\x1b[0m"
 
 VERDICTS = {
     Verdict.BROKEN: "PyTorch does not work here",
-    Verdict.INCOMPLETE: "no error was found, but something that is wanted could not be tried",
+    Verdict.INCOMPLETE: "no error was found, but not all could be tried",
     Verdict.DEGRADED: "PyTorch works, but slower or at risk",
     Verdict.UNPROVEN: "no error was found in what was looked at; not all was tried",
     Verdict.HEALTHY: "no problem was found",
@@ -38,13 +42,31 @@ def render_text(report: Report, *, colour: bool = False) -> str:
     """The whole report. It says what the JSON says, in the same order."""
     paint = _painter(colour)
     blocks = [
-        _verdict(report, paint),
+        "\n".join([_verdict(report, paint), *_outcomes(report.outcomes)]),
         *_findings(report.findings, paint),
         _stack(report.stack, report),
-        render_calibration(report.calibration).rstrip() if report.calibration else "",
+        _calibration(report.calibration, report.assessment),
         _unseen(report),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def render_calibration_report(report: CalibrationReport) -> str:
+    """The document of `envdoctor calibrate`, without colour."""
+    target = report.target
+    blocks = (
+        f"target: {target.path} ({target.chosen_because})" if target else "",
+        _calibration(report.calibration, report.assessment)
+        or f"nothing could be measured: {report.problem}",
+        render_findings(report.findings),
+    )
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _calibration(calibration: Calibration | None, assessment: Assessment | None) -> str:
+    if calibration is None:
+        return ""
+    return render_calibration(calibration, assessment or Assessment()).rstrip()
 
 
 def render_findings(findings: Iterable[Finding], *, colour: bool = False) -> str:
@@ -58,7 +80,49 @@ def _painter(colour: bool) -> Callable[[str, str], str]:
 
 def _verdict(report: Report, paint: Callable[[str, str], str]) -> str:
     word = paint(report.verdict.value, _VERDICT_COLOURS[report.verdict])
-    return f"verdict: {word} - {VERDICTS[report.verdict]}"
+    return f"verdict: {word} - {meaning_of(report)}"
+
+
+def meaning_of(report: Report) -> str:
+    """What the verdict means for this machine, in one sentence."""
+    in_part = any(one.state == "works" for one in report.outcomes)
+    if report.verdict is Verdict.BROKEN and in_part:
+        return "PyTorch works here only in part"
+    return VERDICTS[report.verdict]
+
+
+_UNSEEN = {
+    Reason.TIMED_OUT: "it gave no answer in time",
+    Reason.CRASHED: "looking failed",
+    Reason.UNDECODABLE: "the answer made no sense",
+    Reason.SWITCHED_OFF: "switched off",
+    Reason.NOT_OBSERVED: "nobody looked",
+    Reason.NOT_APPLICABLE: "it cannot be tried",
+}
+
+
+def _outcomes(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """What was tried, and what became of it."""
+    outcomes = tuple(outcomes)
+    working = [one for one in outcomes if one.state == "works"]
+    if working:
+        yield from _labelled("works", in_words(*working))
+    rows: dict[tuple[str, str], list[Outcome]] = {}
+    for one in outcomes:
+        if one.state != "works":
+            rows.setdefault(_row(one), []).append(one)
+    for (label, why), those in rows.items():
+        yield from _labelled(label, f"{in_words(*those)}: {why}")
+
+
+def _row(outcome: Outcome) -> tuple[str, str]:
+    """The label and the reason of an outcome that was not seen to work."""
+    if outcome.state == "fails":
+        return "will fail" if outcome.basis == "predicted" else "fails", outcome.detail
+    if outcome.wanted == "elsewhere":
+        return "not here", outcome.detail
+    reason = _UNSEEN[outcome.reason] if outcome.reason else "nobody looked"
+    return "not tried", reason + (f" ({outcome.detail})" if outcome.detail else "")
 
 
 def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> Iterator[str]:
@@ -71,7 +135,7 @@ def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> 
         for other in consequences:
             label = f"{other.severity.value}[{other.code}] {other.name}"
             lines += _labelled("and so", f"{label}: {other.message}")
-            lines += [f"  {line}" for line in _evidence(other.evidence)]
+            lines += [f"  {line}" for line in _evidence(other.evidence, WIDTH - 2)]
         yield "\n".join(lines)
 
 
@@ -91,12 +155,12 @@ def _details(finding: Finding) -> Iterator[str]:
     yield from _labelled("page", f"envdoctor {finding.page}")
 
 
-def _evidence(evidence: Iterable[Evidence]) -> Iterator[str]:
+def _evidence(evidence: Iterable[Evidence], width: int = WIDTH) -> Iterator[str]:
     label = "evidence"
     for item in evidence:
         text = f"{item.label}: {item.value}"
         together = f"{text}  ({item.source})"
-        if len(together) + _LABEL <= WIDTH:
+        if len(together) + _LABEL <= width:
             yield from _labelled(label, together)
         else:
             yield from _labelled(label, text)

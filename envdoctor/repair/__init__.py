@@ -3,7 +3,7 @@
 Each function is something that a repair means to do, and yields it as a Fix for a Site.
 """
 
-from envdoctor.repair import doctor, interpreters, packages, surroundings
+from envdoctor.repair import doctor, interpreters, packages, surroundings, system
 from envdoctor.repair.changes import Source, pytorch_source
 from envdoctor.repair.packages import prescribed
 from envdoctor.repair.site import Site, site_of
@@ -18,4 +18,5 @@ __all__ = [
     "pytorch_source",
     "site_of",
     "surroundings",
+    "system",
 ]

@@ -12,7 +12,7 @@ from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
 
-from envdoctor.facts.documents import Unwritable, write_text
+from envdoctor.errors import Unwritable
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.tui.contract import Event, Failed, Model, Saved
 from envdoctor.tui.notices import notices, why_not_on_top, why_not_saved, why_nothing_else
@@ -21,6 +21,7 @@ from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
 from envdoctor.tui.themes import DARK, LIGHT, THEMES
 from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
+from envdoctor.writing import write_text
 
 
 class Told(Message):

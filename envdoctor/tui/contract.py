@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from envdoctor.calibration.runner import Progress
-from envdoctor.collect import ProbeEvent
-from envdoctor.facts.calibration import Calibration
+from envdoctor.calibration.progress import CalibrationProgress
+from envdoctor.events import ProbeEvent
+from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 
@@ -45,7 +45,7 @@ class CalibrationStarted:
 class CalibrationProgressed:
     """What is measured now."""
 
-    progress: Progress
+    progress: CalibrationProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +88,11 @@ class TargetsFound:
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """What another GPU would bring here; `calibration` holds only predictions."""
+    """What another GPU would bring here; null where nothing can be predicted, then `reason` says
+    why."""
 
     gpu: str
-    calibration: Calibration | None
+    assessment: Assessment | None
     reason: str = ""
 
 

@@ -3,12 +3,9 @@
 import enum
 from dataclasses import dataclass, replace
 
-from envdoctor.findings import Finding, Severity
+from envdoctor.findings import Finding, Severity, Topic
 from envdoctor.report import CheckRecord, Report
 from envdoctor.tui.contract import ReportReady
-
-OTHER_TOPIC = "doctor"
-"""The topic of findings that no check made: a plugin that does not load, say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +38,7 @@ class Cause:
 class Group:
     """The root causes of one topic, the most severe first."""
 
-    topic: str
+    topic: Topic
     causes: tuple[Cause, ...]
 
     @property
@@ -55,23 +52,23 @@ def group_findings(report: Report, wanted: Wanted) -> tuple[Group, ...]:
 
     A cause stays if one of its consequences matches.
     """
-    topics = topics_of(report)
-    groups: dict[str, list[Cause]] = {}
+    groups: dict[Topic, list[Cause]] = {}
     for finding in report.findings:
         if finding.because is not None:
             continue
-        topic = topics.get(finding.code, OTHER_TOPIC)
         consequences = tuple(
             other
             for other in report.findings
-            if other.because == finding.id and _wanted(other, topics, wanted)
+            if other.because == finding.id and _wanted(other, wanted)
         )
-        if consequences or _wanted(finding, topics, wanted):
-            groups.setdefault(topic, []).append(Cause(finding=finding, consequences=consequences))
+        if consequences or _wanted(finding, wanted):
+            groups.setdefault(finding.topic, []).append(
+                Cause(finding=finding, consequences=consequences)
+            )
     return tuple(Group(topic=topic, causes=tuple(causes)) for topic, causes in groups.items())
 
 
-def _wanted(finding: Finding, topics: dict[str, str], wanted: Wanted) -> bool:
+def _wanted(finding: Finding, wanted: Wanted) -> bool:
     if finding.severity.rank < wanted.least.rank:
         return False
     return wanted.matches(
@@ -79,15 +76,10 @@ def _wanted(finding: Finding, topics: dict[str, str], wanted: Wanted) -> bool:
         finding.name,
         finding.family,
         finding.message,
-        topics.get(finding.code, OTHER_TOPIC),
+        finding.topic,
         finding.severity.value,
         *(fix.summary for fix in finding.fixes),
     )
-
-
-def topics_of(report: Report) -> dict[str, str]:
-    """The topic of every code."""
-    return {code: check.topic for check in report.checks for code in check.codes}
 
 
 def passed_checks(report: Report, wanted: Wanted) -> tuple[CheckRecord, ...]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from envdoctor.facts.documents import Unwritable
+from envdoctor.errors import BadInput, Unwritable
 from envdoctor.probes.run import Children
 from envdoctor.tui.contract import Event, Failed, Listener
 
@@ -113,7 +113,7 @@ def run_aside(
         try:
             work()
         except Exception as error:
-            clear = isinstance(error, ValueError | Unwritable)
+            clear = isinstance(error, BadInput | Unwritable)
             text = str(error) if clear else f"{name}: {error!r}"
             tell(Failed(message=text))
         finally:

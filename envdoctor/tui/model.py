@@ -4,27 +4,26 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
-from envdoctor.calibration.runner import calibrate
-from envdoctor.collect import ProbeEvent, collect
-from envdoctor.commands.reports import options_for, report_on, safe_report, with_expectation
+from envdoctor.errors import BadInput
+from envdoctor.events import ProbeEvent
 from envdoctor.facts import Observed, Snapshot, Unknown
-from envdoctor.facts.calibration import Calibration, Settings
-from envdoctor.facts.documents import write_text
-from envdoctor.facts.python import Interpreter
-from envdoctor.facts.torch import TorchRuntime
-from envdoctor.pages import BadPage, find_page
-from envdoctor.redact import for_terminals
+from envdoctor.facts.calibration import Calibration
+from envdoctor.find_target import TargetSearch
+from envdoctor.options import Options
+from envdoctor.output import Output
+from envdoctor.pages import find_code, find_page
+from envdoctor.probes.context import context_of
+from envdoctor.probes.run import Children
 from envdoctor.report import Report
-from envdoctor.session import Session, user_redactor
+from envdoctor.session import Listener as Work
+from envdoctor.session import Session, can_be_measured
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,
@@ -49,31 +48,32 @@ from envdoctor.tui.prediction import prediction
 from envdoctor.tui.rerun import only_for, with_calibration_of
 from envdoctor.tui.saving import document_of
 from envdoctor.tui.targets import targets_of_machine
+from envdoctor.writing import write_text
 
 SAVING_S = 1.0
 """How long the end waits for a file that is being written."""
 
 
 class LiveModel:
-    """Works on top of the same session as the commands; `options` are those of `envdoctor`.
+    """Works on top of the same session as the commands, and tells what the filter of `output`
+    lets through.
 
     `path` is a saved report or facts file to show instead of examining this machine. Without a
-    `session` one is made once the application is shown. With `measure_first` a calibration
+    `session` one is made once the application is shown. With `options.calibrate` a calibration
     follows the first examination.
     """
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        options: Options,
+        output: Output,
         *,
         path: str | None = None,
         session: Session | None = None,
-        measure_first: bool = False,
     ) -> None:
-        self._given = dict(options)
-        self._options = options_for(next(iter(options["pythons"]), None), self._given)
+        self._options = options
+        self._output = output
         self._path = path
-        self._measure_first = measure_first
         self._jobs = Jobs(WorkEnded())
         self._readings = Jobs(ReadingEnded())
         self._predictions = Jobs()
@@ -81,7 +81,6 @@ class LiveModel:
         self._session = session
         self._session_lock = threading.Lock()
         self._snapshot = Snapshot()
-        self._safe = for_terminals(user_redactor())
 
     def start(self, listener: Listener) -> None:
         self._listener = listener
@@ -107,31 +106,52 @@ class LiveModel:
 
     def switch_target(self, path: str) -> None:
         python = os.path.expanduser(path)
+        before = self._options, self._path, self._snapshot
         self._readings.drop()
         self._jobs.drop()
         if self._path is not None or python != self._options.python:
             self._snapshot = Snapshot()
         self._path, self._options = None, replace(self._options, python=python)
-        self._jobs.start("examination", self._examine, self._listener)
+
+        def examine(job: Job) -> None:
+            try:
+                self._examine(job)
+            except BadInput as refusal:
+                job.tell(Failed(message=str(refusal)))
+                self._return_to(job, *before)
+
+        self._jobs.start("examination", examine, self._listener)
+
+    def _return_to(self, job: Job, options: Options, path: str | None, snapshot: Snapshot) -> None:
+        """Show again what was shown before a target that is refused."""
+
+        def change() -> None:
+            self._options, self._path = options, path
+
+        job.commit(change)
+        if snapshot.items():
+            self._settle(job, snapshot, path=path)
+        elif path is None:
+            self._examine(job)
+        else:
+            self._show(job, path)
 
     def find_targets(self) -> None:
         def work() -> None:
-            found = targets_of_machine(self._options.env, _working_folder(), sys.executable)
+            here = context_of(Children(), cwd=_working_folder())
+            found = targets_of_machine(here, sys.executable)
             self._listener(TargetsFound(targets=found))
 
         run_aside("targets", work, self._listener)
 
     def calibrate(self) -> None:
-        python = self._measurable()
         if self._path is not None:
             self._listener(Failed(message="a recorded machine cannot be measured"))
-        elif python is None:
+        elif not can_be_measured(self._snapshot):
             self._listener(CalibrationEnded(reason="torch does not work in the target"))
         else:
             self._readings.drop()
-            self._jobs.start(
-                "calibration", lambda job: self._calibrate(job, python), self._listener
-            )
+            self._jobs.start("calibration", self._calibrate, self._listener)
 
     def stop(self) -> None:
         self._jobs.stop()
@@ -144,13 +164,14 @@ class LiveModel:
         self._predictions.start("prediction", work, self._listener)
 
     def page(self, code: str) -> str | None:
-        if self._session is None:
+        loaded = self._session.loaded if self._session else None
+        disease = find_code(code, loaded) if loaded else None
+        if loaded is None or disease is None:
             return None
         try:
-            page = find_page(code, self._session.loaded)
-        except (BadPage, OSError):
+            return find_page(disease, loaded)
+        except (OSError, UnicodeDecodeError):
             return None
-        return None if page is None else page.body
 
     def find_files(self) -> None:
         def work() -> None:
@@ -189,8 +210,7 @@ class LiveModel:
             return self._session
 
     def _read(self, path: str) -> Snapshot:
-        snapshot = self._ready_session().read(os.path.expanduser(path))
-        return with_expectation(snapshot, self._given["expect"])
+        return self._ready_session().read(os.path.expanduser(path))
 
     def _show(self, job: Job, path: str, snapshot: Snapshot | None = None) -> None:
         job.tell(ExaminationStarted(what=f"reading {path}"))
@@ -198,15 +218,9 @@ class LiveModel:
 
     def _first_examination(self, job: Job) -> None:
         self._examine(job)
-        python = self._measurable() if self._measure_first and not self._options.static else None
-        if python is not None and not job.stopped:
-            self._calibrate(job, python)
-
-    def _measurable(self) -> str | None:
-        """The interpreter whose torch can be measured; None where torch does not work."""
-        interpreter = self._snapshot.value(Interpreter)
-        works = interpreter is not None and self._snapshot.value(TorchRuntime) is not None
-        return interpreter.executable if interpreter is not None and works else None
+        wanted = self._options.calibrate and not self._options.static
+        if wanted and can_be_measured(self._snapshot) and not job.stopped:
+            self._calibrate(job)
 
     def _examine(self, job: Job, checks: tuple[str, ...] | None = None) -> None:
         """Look at what these checks need, and keep the other facts; at everything without any."""
@@ -224,13 +238,12 @@ class LiveModel:
             lambda found: self._report(beside(found)),
             lambda report: job.tell(ReportReady(report=report, final=False)),
         ) as reports:
-            found = collect(
+            found = session.observe(
                 self._options,
-                loaded,
-                children=job.children,
-                services=session.services,
-                on_event=lambda event: job.tell(self._safe_event(event)),
+                listener=Work(probe=lambda event: job.tell(self._safe_event(event))),
+                search=TargetSearch(self._options, job.children),
                 on_snapshot=reports.take,
+                loaded=loaded,
             )
         if not job.stopped:
             self._settle(job, beside(found))
@@ -251,20 +264,21 @@ class LiveModel:
 
     def _report(self, snapshot: Snapshot) -> Report:
         """The report with its texts made safe, since all that is shown may be saved."""
-        report = report_on(snapshot, self._ready_session(), self._given)
-        return safe_report(report, self._safe)
+        return self._output.safe(self._ready_session().diagnose(snapshot, self._options))
 
     def _safe_event(self, event: ProbeEvent) -> ProbeChanged:
-        return ProbeChanged(event=replace(event, detail=self._safe(event.detail)))
+        return ProbeChanged(event=replace(event, detail=self._output.safe_text(event.detail)))
 
-    def _calibrate(self, job: Job, python: str) -> None:
+    def _calibrate(self, job: Job) -> None:
         job.tell(CalibrationStarted())
-        measured = calibrate(
-            python,
-            Settings(budget_s=self._given.get("budget_s")),
+        measured = self._ready_session().measure(
+            self._snapshot,
+            # Who asks for it wants it also where the examination executed nothing.
+            replace(self._options, static=False),
+            listener=Work(
+                measurement=lambda progress: job.tell(CalibrationProgressed(progress=progress))
+            ),
             children=job.children,
-            on_progress=lambda progress: job.tell(CalibrationProgressed(progress=progress)),
-            knowledge=self._ready_session().knowledge,
         )
         if isinstance(measured, Unknown):
             stopped = "stopped before anything was measured"

@@ -3,7 +3,8 @@
 import msgspec
 
 from envdoctor.calibration.assess import assess, predict_model
-from envdoctor.facts.calibration import Calibration, Conditions, Settings
+from envdoctor.facts.assessment import Assessment
+from envdoctor.facts.calibration import Calibration
 from envdoctor.knowledge import Knowledge
 from envdoctor.tui.contract import Predicted
 
@@ -12,14 +13,11 @@ def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> 
     """The rates of a GPU by its name, and its speedups where this machine was measured."""
     model = knowledge.gpu(gpu)
     if model is None:
-        return Predicted(gpu=gpu, calibration=None, reason=f"`{gpu}` is not known")
+        return Predicted(gpu=gpu, assessment=None, reason=f"`{gpu}` is not known")
     if measured is None:
-        empty = Calibration(
-            runs=(), settings=Settings(), conditions=Conditions(started_at=""), complete=False
-        )
-        predicted = msgspec.structs.replace(empty, expected=predict_model(model, knowledge))
+        predicted = Assessment(expected=predict_model(model, knowledge))
         reason = "measure first (`m`) to see the speedup against this machine"
-        return Predicted(gpu=gpu, calibration=predicted, reason=reason)
+        return Predicted(gpu=gpu, assessment=predicted, reason=reason)
     settings = msgspec.structs.replace(measured.settings, what_if=(gpu,))
     asked = msgspec.structs.replace(measured, settings=settings)
-    return Predicted(gpu=gpu, calibration=assess(asked, knowledge))
+    return Predicted(gpu=gpu, assessment=assess(asked, knowledge))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from envdoctor.derived import derivations_of
 from envdoctor.facts import Fact, Observed, Snapshot
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.python import Interpreter
@@ -51,7 +52,7 @@ def _with_their_needs(wanted: set[type[Fact]], loaded: Loaded) -> set[type[Fact]
     while True:
         derived = {
             kind
-            for step in loaded.derivations
+            for step in derivations_of(loaded)
             if step.provides in wanted
             for kind in _facts(step.needs)
         }

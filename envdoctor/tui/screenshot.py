@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from textual.pilot import Pilot
 
-from envdoctor.commands.errors import BadInput
-from envdoctor.facts.documents import Unwritable, write_text
+from envdoctor.errors import BadInput, Unwritable
 from envdoctor.tui.app import DoctorApp
+from envdoctor.writing import write_text
 
 _STEP_S = 0.1
 _SIZE = re.compile(r"([1-9]\d{1,2})x([1-9]\d{1,2})")
@@ -28,7 +28,7 @@ def take_screenshot(
     """Run the application unseen until its work is done, press the keys, and save it as SVG.
 
     A key `wait` waits until the work that the keys before it began is done. Returns the exit
-    code of the report. Raises BadInput if the file cannot be written.
+    code of the report. Raises Unwritable.
     """
 
     async def drive(pilot: Pilot[object]) -> None:
@@ -39,13 +39,13 @@ def take_screenshot(
         try:
             write_text(path, app.export_screenshot(title="envdoctor"))
         except Unwritable as error:
-            failures.append(str(error))
+            failures.append(error)
         await pilot.press("q")
 
-    failures: list[str] = []
+    failures: list[Unwritable] = []
     code = app.run(headless=True, size=size, auto_pilot=drive)
     if failures:
-        raise BadInput(failures[0])
+        raise failures[0]
     return app.exit_code if code is None else code
 
 

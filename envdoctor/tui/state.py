@@ -3,10 +3,8 @@
 import time
 from dataclasses import dataclass, replace
 
-from envdoctor.calibration.runner import Progress
-from envdoctor.calibration.telemetry import Sample
-from envdoctor.collect import ProbeEvent
-from envdoctor.facts.calibration import Calibration
+from envdoctor.calibration.progress import CalibrationProgress, Sample
+from envdoctor.events import ProbeEvent
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
@@ -97,7 +95,7 @@ class Measuring:
     """The calibration that is going on: the last news, the rates of all that was timed, and how
     the GPUs are."""
 
-    now: Progress | None = None
+    now: CalibrationProgress | None = None
     tracks: tuple[Track, ...] = ()
     gpus: tuple[GpuTrack, ...] = ()
 
@@ -172,18 +170,6 @@ def after(state: State, event: Event) -> State:
     return state
 
 
-def calibration_of(report: Report | None) -> Calibration | None:
-    """The calibration that the report holds, if any and if this version can read it."""
-    if report is None or report.calibration is None:
-        return None
-    import msgspec
-
-    try:
-        return msgspec.convert(report.calibration, Calibration)
-    except msgspec.ValidationError:
-        return None
-
-
 def _examining(state: State, what: str) -> State:
     """What was found in another target or file does not hold for this one."""
     if what != state.examined:
@@ -234,7 +220,7 @@ def _with_probe(probes: tuple[ProbeState, ...], event: ProbeEvent) -> tuple[Prob
     return tuple(changed if probe is before else probe for probe in probes)
 
 
-def _with_progress(before: Measuring, now: Progress) -> Measuring:
+def _with_progress(before: Measuring, now: CalibrationProgress) -> Measuring:
     tracks = before.tracks
     if now.images_per_s is not None:
         tracks = _with_rate(tracks, now.device, now.precision, now.images_per_s)

@@ -1,11 +1,10 @@
 """What stays in the shell after the TUI is left: the verdict, the root cause and its fix."""
 
 from envdoctor.findings import Severity, Verdict
-from envdoctor.render.text import VERDICTS
+from envdoctor.render.text import meaning_of
 from envdoctor.report import Report
 from envdoctor.tui.ascii import to_ascii
-from envdoctor.tui.state import calibration_of
-from envdoctor.tui.unseen import not_looked_for
+from envdoctor.tui.unseen import not_looked_for, not_tried
 
 
 def summary(report: Report | None, *, final: bool) -> str:
@@ -16,7 +15,7 @@ def summary(report: Report | None, *, final: bool) -> str:
     if not final:
         worst = "so far" if report.findings else "nothing found so far"
         return f"envdoctor: left before the examination ended; {worst}\n" + _causes(report)
-    said = f"envdoctor: {verdict.value} - {VERDICTS[verdict]}\n"
+    said = f"envdoctor: {verdict.value} - {meaning_of(report)}\n"
     return said + _unseen(report) + _causes(report) + _rates(report)
 
 
@@ -30,9 +29,10 @@ def printable(text: str, encoding: str | None) -> str:
 
 
 def _unseen(report: Report) -> str:
-    if report.verdict is not Verdict.INCOMPLETE:
+    if report.verdict not in (Verdict.INCOMPLETE, Verdict.UNPROVEN):
         return ""
-    return "".join(
+    tried = (f"  not tried: {what}: {reason}\n" for reason, what in not_tried(report).items())
+    return "".join(tried) + "".join(
         f"  could not look: {reason}\n    not looked for: {', '.join(names)}\n"
         for reason, names in not_looked_for(report).items()
     )
@@ -58,7 +58,7 @@ def _causes(report: Report) -> str:
 
 
 def _rates(report: Report) -> str:
-    calibration = calibration_of(report)
+    calibration = report.calibration
     if calibration is None:
         return ""
     return "".join(

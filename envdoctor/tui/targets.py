@@ -6,18 +6,26 @@ from itertools import islice
 from pathlib import Path
 
 from envdoctor.facts.python import Candidate
-from envdoctor.probes.choose import default_candidates
+from envdoctor.probes.candidates import default_candidates, named_by_the_user
+from envdoctor.probes.context import Context
 
 MOST_TARGETS = 50
 
 
-def targets_of_machine(env: Mapping[str, str], cwd: str, doctor: str) -> tuple[Candidate, ...]:
-    """The default candidates in their order, then environments found beside them; each path once.
+def targets_of_machine(context: Context, doctor: str) -> tuple[Candidate, ...]:
+    """What the user named, the default candidates in their order, then environments found beside
+    them; each path once.
 
     `torch_on_disk` is null for an interpreter whose packages do not lie beside it.
     """
     found: dict[str, Candidate] = {}
-    for path, origin in (*default_candidates(env, cwd, doctor), *_environments(env, cwd)):
+    named = named_by_the_user(None, context)
+    places = (
+        *([named] if named else ()),
+        *default_candidates(context, doctor),
+        *_environments(context.env, context.cwd),
+    )
+    for path, origin in places:
         if os.path.exists(path) and path not in found:
             found[path] = Candidate(path=path, origin=origin, torch_on_disk=_has_torch(path))
     return tuple(islice(found.values(), MOST_TARGETS))

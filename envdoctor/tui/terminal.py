@@ -13,8 +13,7 @@ SIMPLE_TERMINALS = frozenset({"linux", "vt100", "vt102", "vt220", "ansi", "cons2
 
 
 def can_show(
-    env: Mapping[str, str],
-    streams: tuple[TextIO, TextIO, TextIO] | None = None,
+    env: Mapping[str, str], streams: tuple[TextIO | None, TextIO | None, TextIO | None]
 ) -> bool:
     """Whether a full-screen program is wanted and possible here.
 
@@ -23,8 +22,7 @@ def can_show(
     """
     if env.get("NO_COLOR") or env.get("TERM", "dumb") == "dumb":
         return False
-    used = streams or (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream is not None and stream.isatty() for stream in used)
+    return all(stream is not None and stream.isatty() for stream in streams)
 
 
 def shows_unicode(env: Mapping[str, str], encoding: str | None = None) -> bool:

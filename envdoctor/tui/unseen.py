@@ -1,9 +1,20 @@
-"""The checks that did not run: those that could not look, and those that did not apply. Pure."""
+"""What was not seen: outcomes that were not tried, and checks that could not look. Pure."""
 
+from envdoctor.outcomes import Outcome, in_words
 from envdoctor.report import CheckRecord, Report
 from envdoctor.tui.grouping import Wanted, unrun_checks
 
 ByReason = dict[str, tuple[CheckRecord, ...]]
+
+
+def not_tried(report: Report) -> dict[str, str]:
+    """The outcomes that are wanted and that nobody saw, in words, by the reason."""
+    by_reason: dict[str, list[Outcome]] = {}
+    for outcome in report.outcomes:
+        if outcome.state == "unseen" and outcome.wanted in ("yes", "unknown"):
+            reason = outcome.reason.value if outcome.reason else ""
+            by_reason.setdefault(outcome.detail or reason, []).append(outcome)
+    return {reason: in_words(*outcomes) for reason, outcomes in by_reason.items()}
 
 
 def could_not_look(report: Report, wanted: Wanted | None = None) -> ByReason:

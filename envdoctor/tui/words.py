@@ -30,6 +30,7 @@ LINK_SYMBOL = {
     LinkState.AFFECTED: "↳",
     LinkState.WARNING: "!",
     LinkState.ABSENT: "–",
+    LinkState.UNUSED: "–",
     LinkState.UNKNOWN: "?",
     LinkState.WAITING: "…",
 }
@@ -39,6 +40,7 @@ LINK_STYLE = {
     LinkState.AFFECTED: "$text-error",
     LinkState.WARNING: "bold $text-warning",
     LinkState.ABSENT: "$text-muted",
+    LinkState.UNUSED: "$text-muted",
     LinkState.UNKNOWN: "$text-warning",
     LinkState.WAITING: "$text-muted",
 }

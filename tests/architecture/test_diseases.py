@@ -1,20 +1,31 @@
 """Every disease has one name, one page, and a machine that has it."""
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from envdoctor.findings import Code
-from envdoctor.pages import find_page
+from envdoctor.findings import Code, Layer, Severity
+from envdoctor.pages import codes_of, find_page
 from envdoctor.plugins import load_plugins
-from envdoctor.schema import report_schema, shipped_schema
-from envdoctor.symptoms import CORE_CODES
+from tests.architecture.families import OWN, VOCABULARY
+from tests.captured import CAPTURED
+from tests.support.cases import CASES
+from tests.support.diagnosis import recorded, report_on
 from tests.support.doctor import envdoctor
+from tests.support.gpu_states import DISEASES
 
 LOADED = load_plugins()
-CODES = (*CORE_CODES, *LOADED.codes)
-SECTIONS = ("## What it means", "## How it is recognised", "## Fix", "## Sources")
+CODES = codes_of(LOADED)
+SECTIONS = ["## What it means", "## How it is recognised", "## Fix", "## Sources"]
+ROOT = Path(__file__).parents[2]
+
+every_code = pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
+
+
+# --- the code says what there is to say ---
 
 
 def test_ids_and_names_are_used_once() -> None:
@@ -22,15 +33,53 @@ def test_ids_and_names_are_used_once() -> None:
     assert len({code.name for code in CODES}) == len(CODES)
 
 
-@pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
-def test_every_disease_has_its_page(code: Code) -> None:
-    page = find_page(code.id, LOADED)
-    assert page is not None
-    assert page.meta["id"] == code.id
-    assert page.meta["name"] == code.name
-    assert page.meta["family"] == code.family
-    assert page.meta["severity"] == code.severity.value
-    assert [line for line in page.body.splitlines() if line in SECTIONS] == list(SECTIONS)
+@every_code
+def test_names_follow_the_style(code: Code) -> None:
+    assert re.fullmatch(r"ED\d{3}", code.id)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9.]+)*", code.name)
+    assert set(code.explains) <= {one.id for one in CODES}
+
+
+OF_THE_DOCTOR = {"plugin-load-failed", "check-crashed", "knowledge-outdated"}
+"""Diseases of the doctor itself; all others say where in the stack they sit."""
+
+
+@every_code
+def test_every_code_says_where_it_sits_and_what_it_breaks(code: Code) -> None:
+    of_the_doctor = code.name in OF_THE_DOCTOR
+    assert (code.topic == "doctor") is of_the_doctor
+    assert (code.layer is Layer.DOCTOR) is of_the_doctor
+    assert code.breaks or code.severity is not Severity.ERROR, "an error says what it breaks"
+
+
+@every_code
+def test_the_message_needs_no_argument(code: Code) -> None:
+    message = code.finding().message
+    assert message == code.message
+    assert "{" not in message
+    assert len(message.split()) > 2
+    assert re.match(r"[a-z`/]|[A-Z_]{2}", message), "it begins in lower case"
+    assert not message.endswith(".")
+
+
+@every_code
+def test_a_family_is_a_label_of_the_vocabulary_or_the_codes_own_name(code: Code) -> None:
+    assert code.family in VOCABULARY | OWN | {code.name}
+
+
+def test_no_family_is_left_over() -> None:
+    assert {code.family for code in CODES} >= VOCABULARY | OWN
+
+
+def test_the_vocabulary_is_that_of_the_recorded_failures(shared: Path) -> None:
+    text = (shared / "cases" / "causes.md").read_text(encoding="utf-8")
+    labels = {label.replace("_", "-") for label in re.findall(r"`([a-z0-9_-]+)`", text)}
+    assert labels >= VOCABULARY
+    families = {code.family for code in CODES}
+    assert families & labels == VOCABULARY, "a family that is a label is listed as one"
+
+
+# --- the page ---
 
 
 def test_every_page_belongs_to_a_disease() -> None:
@@ -39,64 +88,116 @@ def test_every_page_belongs_to_a_disease() -> None:
     assert {path.stem for path in folder.glob("*.md")} == {code.id for code in CODES}
 
 
-@pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
-def test_names_and_messages_follow_the_style(code: Code) -> None:
-    assert re.fullmatch(r"ED\d{3}", code.id)
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9.]+)*", code.name)
-    assert not code.message.endswith(".")
-    known = {one.id for one in CODES}
-    numbered = {one for one in code.explains if one not in known}
-    assert all(re.fullmatch(r"ED\d{3}", one) for one in numbered)
-
-
-BEYOND_THE_VOCABULARY = {
-    "cuda-init-failed",
-    "cuda-unavailable",
-    "ecc-in-gddr",
-    "fp32-training",
-    "gpu-slower-than-expected",
-    "mig-slice",
-    "missing-library",
-    "prediction-differs",
-    "preload-missing",
-    "remote-numa-node",
-    "slower-than-baseline",
-    "threads-across-numa-nodes",
-    "undefined-symbol",
-    "unreadable-library",
-}
-"""Diseases that no label of the vocabulary names; each is its own family."""
-
-
-def test_families_are_labels_of_the_vocabulary(shared: Path) -> None:
-    text = (shared / "cases" / "causes.md").read_text()
-    labels = {label.replace("_", "-") for label in re.findall(r"`([a-z0-9_-]+)`", text)}
-    assert {code.family for code in CODES} - labels == BEYOND_THE_VOCABULARY
-
-
-def test_the_schema_that_ships_is_that_of_the_types() -> None:
-    import json
-
-    shipped = json.loads(shipped_schema())
-    assert shipped == json.loads(json.dumps(report_schema(LOADED.fact_types)))
+@every_code
+def test_a_page_holds_what_the_code_cannot_say(code: Code) -> None:
+    page = find_page(code, LOADED)
+    assert page is not None
+    head, _, rest = page.partition("\n\n## ")
+    assert head.startswith(f"# {code.id} {code.name}\n")
+    assert code.message in head
+    assert [line for line in page.splitlines() if line in SECTIONS] == SECTIONS
+    assert rest.startswith("What it means"), "nothing stands before the first section"
 
 
 @pytest.mark.parametrize("code", CODES[:3], ids=lambda code: code.name)
 def test_a_page_is_shown_by_code_and_by_name(code: Code) -> None:
-    by_code, by_name = envdoctor("rule", code.id), envdoctor("rule", code.name)
+    by_code, by_name = envdoctor("rule", code.id), envdoctor("rule", code.name.upper())
     assert by_code.exit_code == 0
     assert by_code.stdout == by_name.stdout
 
 
-TESTS = Path(__file__).parents[1]
-OF_THE_PROGRAM = "\n".join(
-    path.read_text(encoding="utf-8")
-    for pattern in ("**/*.py", "reports/*.txt", "**/*.json")
-    for path in TESTS.glob(pattern)
-    if path.name != "test_diseases.py"
-)
+# --- the case ---
 
 
-@pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
-def test_every_disease_is_named_by_a_test(code: Code) -> None:
-    assert re.search(rf"\b({code.id}|{code.name})\b", OF_THE_PROGRAM), "no test makes it fire"
+@cache
+def fired_by_cases() -> frozenset[str]:
+    """The codes that the lists of broken machines fire."""
+    machines = [case.snapshot for case in (*CASES.values(), *DISEASES.values())]
+    machines += [recorded(str(path)) for path in CAPTURED]
+    return frozenset(one.code for machine in machines for one in report_on(machine).findings)
+
+
+LOADER = "tests/loader/test_broken_miniatures.py"
+COMPANIONS = "tests/knowledge/test_companion_checks.py"
+SPEED = "tests/calibration/test_checks.py"
+
+FIRED_BY = {
+    "ED001": "tests/plugins/test_third_party.py::test_a_plugin_that_fails_is_a_finding",
+    "ED002": "tests/core/test_engine.py::test_a_check_that_fails_does_not_disturb_the_others",
+    "ED300": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
+    "ED301": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
+    "ED310": f"{LOADER}::test_a_shadow_that_still_fits_is_a_warning",
+    "ED311": f"{LOADER}::test_an_older_nvjitlink_on_the_path_breaks_24",
+    "ED312": f"{LOADER}::test_a_preloaded_old_nccl_lacks_the_symbol",
+    "ED314": f"{LOADER}::test_two_majors_of_one_component",
+    "ED320": f"{LOADER}::test_old_c_plus_plus_and_old_glibc",
+    "ED321": f"{LOADER}::test_old_c_plus_plus_and_old_glibc",
+    "ED322": f"{LOADER}::test_an_mkl_without_the_profilers_symbol",
+    "ED325": f"{LOADER}::test_two_copies_of_an_openmp_runtime",
+    "ED330": f"{LOADER}::test_a_stub_that_wins_is_told",
+    "ED331": f"{LOADER}::test_a_compat_library_that_is_not_newer_than_the_driver",
+    "ED332": f"{LOADER}::test_a_missing_ld_preload_is_a_warning",
+    "ED345": f"{LOADER}::test_an_extension_built_for_another_torch",
+    "ED346": f"{LOADER}::test_an_extension_built_for_another_torch",
+    "ED347": f"{LOADER}::test_an_extension_built_for_another_torch",
+    "ED349": f"{LOADER}::test_a_difference_between_prediction_and_truth_is_told",
+    "ED350": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
+    "ED351": f"{LOADER}::test_cudnn_of_two_versions",
+    "ED360": f"{LOADER}::test_a_pin_that_is_violated_and_a_wheel_that_is_missing",
+    "ED361": f"{LOADER}::test_a_pin_that_is_violated_and_a_wheel_that_is_missing",
+    "ED370": f"{COMPANIONS}::test_what_was_made_for_another_torch",
+    "ED371": f"{COMPANIONS}::test_what_was_made_for_another_torch",
+    "ED372": f"{COMPANIONS}::test_what_was_made_for_another_torch",
+    "ED373": f"{COMPANIONS}::test_what_was_made_for_another_torch",
+    "ED374": f"{COMPANIONS}::test_bitsandbytes_without_code_for_this_cuda",
+    "ED375": f"{COMPANIONS}::test_a_toolkit_matters_to_those_who_build",
+    "ED376": f"{COMPANIONS}::test_a_newer_cudnn_put_in_by_hand_has_no_code_for_a_v100",
+    "ED379": f"{COMPANIONS}::test_a_torch_newer_than_the_data_is_named_and_not_judged",
+    "ED416": "tests/machines/test_numpy.py::test_what_nothing_explains_is_looked_at_further",
+    "ED600": f"{SPEED}::test_slower_than_expected",
+    "ED601": f"{SPEED}::test_throttling_is_the_cause_of_a_slow_gpu",
+    "ED602": f"{SPEED}::test_a_lowered_power_limit_matters_once_the_gpu_runs_into_it",
+    "ED603": f"{SPEED}::test_fewer_lanes_and_a_low_generation_under_load",
+    "ED604": f"{SPEED}::test_a_pipeline_that_feeds_232_starves_an_a100",
+    "ED605": f"{SPEED}::test_training_on_the_cpu_beside_a_gpu",
+    "ED606": f"{SPEED}::test_memory_held_by_others",
+    "ED607": f"{SPEED}::test_thread_limits",
+    "ED608": f"{SPEED}::test_a_quota_below_the_visible_cpus",
+    "ED609": "tests/machines/test_variables.py"
+    "::test_what_waits_for_every_kernel_is_a_warning_where_there_are_kernels",
+    "ED610": f"{SPEED}::test_training_in_fp32_where_more_is_on_offer",
+    "ED611": f"{SPEED}::test_slower_than_last_month_by_more_than_the_noise",
+    "ED612": f"{SPEED}::test_a_step_that_does_not_shrink_with_the_batch",
+    "ED613": f"{SPEED}::test_a_mig_slice",
+    "ED614": f"{SPEED}::test_low_clocks",
+    "ED615": f"{SPEED}::test_a_gpu_that_others_use_is_slower",
+    "ED616": f"{SPEED}::test_ecc_costs_bandwidth_in_gddr_alone",
+    "ED617": f"{SPEED}::test_gpus_on_another_numa_node",
+    "ED618": f"{SPEED}::test_threads_across_numa_nodes_matter_where_the_cpu_trains",
+    "ED619": f"{SPEED}::test_a_process_that_may_use_a_part_of_the_cpus",
+}
+"""Diseases that need more than facts in a list (real libraries, a calibration), by the test that
+makes them fire."""
+
+
+@every_code
+def test_every_disease_is_fired_by_a_case(code: Code) -> None:
+    by_case = code.id in fired_by_cases()
+    assert by_case or code.id in FIRED_BY, "no machine has it"
+
+
+def test_the_table_names_no_disease_that_is_none() -> None:
+    assert FIRED_BY.keys() <= {code.id for code in CODES}
+
+
+@pytest.mark.parametrize("id_", FIRED_BY)
+def test_the_test_that_fires_it_is_there_and_speaks_of_it(id_: str) -> None:
+    path, _, name = FIRED_BY[id_].partition("::")
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    tests = [one for one in ast.parse("\n".join(lines)).body if isinstance(one, ast.FunctionDef)]
+    (test,) = (one for one in tests if one.name == name)
+    first = min(node.lineno for node in (test, *test.decorator_list))
+    text = "\n".join(lines[first - 1 : test.end_lineno])
+    code = next(code for code in CODES if code.id == id_)
+    constant = code.name.upper().replace("-", "_")
+    assert re.search(rf"\b({code.id}|{re.escape(code.name)}|{constant})\b", text)

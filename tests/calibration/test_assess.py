@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF, assess, duration
-from envdoctor.facts.calibration import Calibration, Ceiling, Conditions, Settings
+from envdoctor.facts.assessment import Assessment
+from envdoctor.facts.calibration import Calibration, Ceiling, Conditions, DecodeRate, Settings
 from envdoctor.knowledge import load
 from tests.calibration.synthetic import make_calibration, make_pipeline, make_run, spread
 
@@ -12,13 +13,13 @@ CPU = (make_run(5.0, device="cpu", precision="fp32"), make_run(9.0, device="cpu"
 GPU = (make_run(400.0, precision="fp32"), make_run(940.0, precision="tf32"), make_run(2400.0))
 
 
-def assessed(calibration: Calibration) -> Calibration:
+def assessed(calibration: Calibration) -> Assessment:
     return assess(calibration, load())
 
 
-def sentence(calibration: Calibration, of: str, against: str) -> str:
+def sentence(assessment: Assessment, of: str, against: str) -> str:
     return next(
-        one.sentence for one in calibration.speedups if (one.of, one.against) == (of, against)
+        one.sentence for one in assessment.speedups if (one.of, one.against) == (of, against)
     )
 
 
@@ -89,7 +90,7 @@ def test_a_prediction_knows_the_input_pipeline() -> None:
     result = assessed(make_calibration(*CPU, settings=settings, pipeline=make_pipeline(480.0)))
     limited = "A100 SXM4 80 GB bf16, fed by this input pipeline"
     assert sentence(result, limited, "cpu bf16").startswith("53.3x faster")
-    feed = next(one for one in result.pipeline.feeds if one.device == "A100 SXM4 80 GB")
+    feed = next(one for one in result.feeds if one.device == "A100 SXM4 80 GB")
     assert feed.sentence == ("this GPU will wait: 2,470 images/s wanted, 480 fed by 4 workers")
 
 
@@ -97,7 +98,7 @@ def test_a_device_without_a_data_sheet_is_judged_by_what_it_was_measured_to_do()
     name = "NVIDIA A100-SXM4-40GB MIG 3g.20gb"
     limits = {"matmul fp32": 8.0, "matmul bf16": 110.0, "memory copy": 700.0}
     ceilings = tuple(
-        Ceiling(device="cuda:0", name=limit, value=spread(value), unit="")
+        Ceiling(device="cuda:0", name=limit, value=spread(value), unit="TFLOP/s")
         for limit, value in limits.items()
     )
     result = assessed(make_calibration(make_run(300.0, device_name=name), ceilings=ceilings))
@@ -122,12 +123,28 @@ def test_the_gain_of_pinned_memory_is_a_ratio_of_two_ceilings() -> None:
         Ceiling(device="cuda:0", name=name, value=spread(value), unit="GB/s")
         for name, value in copies.items()
     )
-    calibration = make_calibration(*GPU, ceilings=ceilings, pipeline=make_pipeline(480.0))
-    pipeline = assessed(calibration).pipeline
-    assert pipeline is not None
-    assert pipeline.pin_memory_ratio is not None
-    assert pipeline.pin_memory_ratio.median == pytest.approx(3.0)
-    assert make_pipeline(480.0).pin_memory_ratio is None
+    ratio = assessed(make_calibration(*GPU, ceilings=ceilings)).pin_memory_ratio
+    assert ratio is not None
+    assert ratio.median == pytest.approx(3.0)
+    assert assessed(make_calibration(*GPU)).pin_memory_ratio is None
+
+
+@pytest.mark.parametrize(
+    ("rates", "recommended"),
+    [
+        ({1: 100.0, 2: 199.0, 4: 300.0, 8: 305.0}, 4),
+        ({1: 100.0, 2: 90.0}, 1),
+        ({}, None),
+    ],
+)
+def test_the_fewest_workers_that_are_nearly_as_fast_are_recommended(
+    rates: dict[int, float], recommended: int | None
+) -> None:
+    measured = tuple(
+        DecodeRate(workers=workers, images_per_s=spread(rate)) for workers, rate in rates.items()
+    )
+    pipeline = msgspec.structs.replace(make_pipeline(1.0), rates=measured)
+    assert assessed(make_calibration(pipeline=pipeline)).recommended_workers == recommended
 
 
 def test_an_epoch_takes_the_longer_of_the_two() -> None:
@@ -140,7 +157,7 @@ def test_an_epoch_takes_the_longer_of_the_two() -> None:
 
 def test_what_is_known_survives_json() -> None:
     result = assessed(make_calibration(*CPU, *GPU, pipeline=make_pipeline(480.0)))
-    assert msgspec.json.decode(msgspec.json.encode(result), type=Calibration) == result
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Assessment) == result
 
 
 def test_nothing_measured_gives_nothing_to_compare() -> None:

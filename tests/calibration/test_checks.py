@@ -5,12 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from envdoctor.calibration.assess import assess
-from envdoctor.calibration.document import TOPICS
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import Fact, Observed, Snapshot
 from envdoctor.facts.calibration import (
-    Calibration,
     CalibrationBaseline,
     Conditions,
     Settings,
@@ -35,15 +32,13 @@ def findings(*facts: Fact) -> dict[str, Finding]:
 
 
 def all_findings(*facts: Fact) -> tuple[Finding, ...]:
-    """What the performance checks say; calibrations are assessed first."""
-    knowledge = load()
-    known = [assess(one, knowledge) if isinstance(one, Calibration) else one for one in facts]
-    snapshot = Snapshot({type(one): Observed(value=one, source="synthetic") for one in known})
+    """What the performance checks say, in their order."""
+    snapshot = Snapshot({type(one): Observed(value=one, source="synthetic") for one in facts})
     report = diagnose(
         snapshot,
         load_plugins(),
-        {Knowledge: knowledge},
-        wanted=lambda check: check.topic in TOPICS,
+        {Knowledge: load()},
+        wanted=lambda check: check.topic == "speed",
     )
     assert not [one for one in report.findings if one.name == "check-crashed"], report.findings
     return report.findings
@@ -73,7 +68,6 @@ def make_limits(**fields: Any) -> Limits:
         "cgroup_memory_bytes": None,
         "shm_bytes": None,
         "shm_free_bytes": None,
-        "disk_free_bytes": None,
     }
     return Limits(**{**values, **fields})
 
@@ -266,18 +260,56 @@ def test_memory_held_by_others() -> None:
     assert not findings(Gpus(devices=(make_gpu(process_pids=(4711,)),)))
 
 
+def make_host(logical: int, physical: int | None) -> Host:
+    return Host(
+        os="synthetic",
+        os_id="debian",
+        os_version="12",
+        kernel="6.1",
+        machine="x86_64",
+        glibc="2.36",
+        cpu_name="synthetic",
+        cpu_flags=(),
+        logical_cpus=logical,
+        physical_cpus=physical,
+        memory_bytes=1,
+        memory_available_bytes=1,
+    )
+
+
 @pytest.mark.parametrize(
     ("threads", "severity"), [("1", "warning"), ("4", "warning"), ("6", "info")]
 )
 def test_thread_limits(threads: str, severity: str) -> None:
     environment = Environment(variables={"OMP_NUM_THREADS": threads})
-    assert findings(environment, make_limits())["threads-limited"].severity.value == severity
+    found = findings(environment, make_limits(), make_host(8, 8))
+    assert found["threads-limited"].severity.value == severity
 
 
 @pytest.mark.parametrize("threads", ["8", "16", "", "many", "0"])
 def test_threads_that_are_no_limit(threads: str) -> None:
     environment = Environment(variables={"OMP_NUM_THREADS": threads})
-    assert not findings(environment, make_limits())
+    assert not findings(environment, make_limits(), make_host(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("usable", "physical", "threads", "said"),
+    [
+        (128, 64, "64", False),
+        (128, 64, "48", True),
+        (128, None, "64", False),
+        (128, None, "16", True),
+        (1, 64, "1", False),
+        (4, 64, "2", False),
+    ],
+)
+def test_one_thread_a_physical_core_is_no_limit(
+    usable: int, physical: int | None, threads: str, said: bool
+) -> None:
+    limits = make_limits(usable_cpus=float(usable), affinity_cpus=128)
+    environment = Environment(variables={"OMP_NUM_THREADS": threads})
+    found = findings(environment, limits, make_host(128, physical))
+    assert ("threads-limited" in found) is said
 
 
 def test_a_quota_below_the_visible_cpus() -> None:
@@ -285,20 +317,65 @@ def test_a_quota_below_the_visible_cpus() -> None:
     assert "1.5 CPUs, and 8 are visible" in findings(limits)["cpu-quota"].message
 
 
+A100S = tuple(make_gpu(index=index, compute_capability="8.0") for index in range(2))
+V100 = make_gpu(name="Tesla V100-SXM2-16GB", compute_capability="7.0")
+RTX_4090S = tuple(
+    make_gpu(index=index, name="NVIDIA GeForce RTX 4090", compute_capability="8.9")
+    for index in range(2)
+)
+
+
 @pytest.mark.parametrize(
-    ("variable", "slow", "fine"),
+    ("variable", "value", "gpus", "severity"),
     [
-        ("CUDA_LAUNCH_BLOCKING", "1", "0"),
-        ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1", "0"),
-        ("NVIDIA_TF32_OVERRIDE", "0", "1"),
-        ("NCCL_DEBUG", "INFO", "WARN"),
+        ("CUDA_LAUNCH_BLOCKING", "1", A100S[:1], "warning"),
+        ("CUDA_LAUNCH_BLOCKING", "0", A100S[:1], None),
+        ("CUDA_LAUNCH_BLOCKING", "1", (), None),
+        ("PYTORCH_NO_CUDA_MEMORY_CACHING", "0", A100S[:1], "warning"),
+        ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1", (), None),
+        ("CUDA_CACHE_DISABLE", "1", A100S[:1], "info"),
+        ("NVIDIA_TF32_OVERRIDE", "0", A100S[:1], "warning"),
+        ("NVIDIA_TF32_OVERRIDE", "1", A100S[:1], None),
+        ("NVIDIA_TF32_OVERRIDE", "0", (V100,), None),
+        ("NCCL_P2P_DISABLE", "1", A100S, "warning"),
+        ("NCCL_P2P_DISABLE", "1", A100S[:1], None),
+        ("NCCL_P2P_DISABLE", "1", RTX_4090S, None),
+        ("NCCL_IB_DISABLE", "1", A100S, "info"),
+        ("NCCL_IB_DISABLE", "1", (), None),
+        ("NCCL_DEBUG", "info", A100S, "info"),
+        ("NCCL_DEBUG", "WARN", A100S, None),
+        ("NCCL_DEBUG", "INFO", A100S[:1], None),
+        ("TORCH_DISTRIBUTED_DEBUG", "DETAIL", A100S, "warning"),
+        ("TORCH_DISTRIBUTED_DEBUG", "INFO", A100S, None),
+        ("TORCH_DISTRIBUTED_DEBUG", "DETAIL", (), None),
     ],
 )
-def test_debug_variables(variable: str, slow: str, fine: str) -> None:
-    assert (
-        variable in findings(Environment(variables={variable: slow}))["debug-environment"].message
-    )
-    assert not findings(Environment(variables={variable: fine}))
+def test_a_variable_matters_to_those_whom_it_concerns(
+    variable: str, value: str, gpus: tuple[Gpu, ...], severity: str | None
+) -> None:
+    found = findings(Environment(variables={variable: value}), Gpus(devices=gpus))
+    one = found.get("debug-environment")
+    assert (one and one.severity.value) == severity
+    if one is not None:
+        assert one.message.startswith(f"{variable}={value} is set, which ")
+
+
+def test_where_the_gpus_are_not_known_a_variable_is_information_without_a_command() -> None:
+    one = findings(Environment(variables={"NCCL_P2P_DISABLE": "1"}))["debug-environment"]
+    assert one.severity.value == "info"
+    assert one.fixes == ()
+
+
+def test_crowded_gpus_are_left_for_one_with_room() -> None:
+    def gpu(index: int, used: int) -> Gpu:
+        return make_gpu(index=index, memory_used_bytes=used, process_pids=(7,), uuid=f"GPU-{index}")
+
+    gpus = Gpus(devices=(gpu(0, 1_000_000_000), gpu(1, 80_000_000_000), gpu(2, 5_000_000_000)))
+    (one,) = all_findings(gpus)
+    assert one.subjects == ("gpu:1",)
+    assert one.fixes[1].commands == ("export CUDA_VISIBLE_DEVICES=GPU-0",)
+    alike = Gpus(devices=(gpu(0, 80_000_000_000), gpu(1, 80_000_000_000)))
+    assert [len(one.fixes) for one in all_findings(alike)] == [1, 1]
 
 
 def test_training_on_the_cpu_beside_a_gpu() -> None:
@@ -402,18 +479,4 @@ def test_threads_across_numa_nodes_matter_where_the_cpu_trains() -> None:
 
 @pytest.mark.parametrize(("logical", "said"), [(64, True), (8, False)])
 def test_a_process_that_may_use_a_part_of_the_cpus(logical: int, said: bool) -> None:
-    host = Host(
-        os="synthetic",
-        os_id="debian",
-        os_version="12",
-        kernel="6.1",
-        machine="x86_64",
-        glibc="2.36",
-        cpu_name="synthetic",
-        cpu_flags=(),
-        logical_cpus=logical,
-        physical_cpus=None,
-        memory_bytes=1,
-        memory_available_bytes=1,
-    )
-    assert ("cpu-affinity" in findings(host, make_limits())) is said
+    assert ("cpu-affinity" in findings(make_host(logical, None), make_limits())) is said

@@ -141,11 +141,6 @@ def test_workers_double_up_to_the_usable_cpus(cpus: float) -> None:
     assert counts[-1] == max(1, min(32, int(cpus)))
 
 
-def test_the_fewest_workers_that_are_nearly_as_fast_are_recommended() -> None:
-    assert pipeline.recommended([(1, 100.0), (2, 199.0), (4, 300.0), (8, 305.0)]) == 4
-    assert pipeline.recommended([(1, 100.0), (2, 90.0)]) == 1
-
-
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_a_crop_lies_in_its_image(width: int, height: int) -> None:
     left, top, right, bottom = pipeline.random_crop(width, height)

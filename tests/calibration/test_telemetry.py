@@ -4,7 +4,8 @@ import json
 import os
 from typing import Any
 
-from envdoctor.calibration.telemetry import Sample, Sampler, decode_samples, summarise
+from envdoctor.calibration.progress import Sample
+from envdoctor.calibration.telemetry import Sampler, decode_samples, summarise
 from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.run import Children
 

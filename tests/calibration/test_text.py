@@ -3,9 +3,10 @@
 import pytest
 
 from envdoctor.calibration.assess import assess
-from envdoctor.calibration.text import render_calibration
+from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import BatchAdvice, Ceiling, LeftOut, Settings, Telemetry
 from envdoctor.knowledge import load
+from envdoctor.render.calibration import render_calibration
 from tests.calibration.synthetic import (
     make_calibration,
     make_pipeline,
@@ -39,7 +40,7 @@ FULL = make_calibration(
 
 
 def test_no_line_is_longer_than_80_columns() -> None:
-    text = render_calibration(assess(FULL, load()))
+    text = render_calibration(FULL, assess(FULL, load()))
     assert [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()] == []
     assert text.endswith("\n")
 
@@ -60,15 +61,17 @@ def test_no_line_is_longer_than_80_columns() -> None:
     ],
 )
 def test_the_text_says(expected: str) -> None:
-    assert expected in render_calibration(assess(FULL, load()))
+    assert expected in render_calibration(FULL, assess(FULL, load()))
 
 
 def test_telemetry_says_nothing_of_what_the_driver_does_not_tell() -> None:
     silent = Telemetry(samples=4, temperature_c=61)
-    text = render_calibration(make_calibration(make_run(2400.0, telemetry=silent)))
+    run = make_run(2400.0, telemetry=silent)
+    text = render_calibration(make_calibration(run), Assessment())
     assert "  cuda:0 bf16: 61 °C\n" in text
 
 
 def test_a_partial_calibration_is_marked_in_its_heading() -> None:
     partial = make_calibration(complete=False, incomplete_because="interrupted by the user")
-    assert "PARTIAL: interrupted by the user" in render_calibration(partial).split("\n\n")[0]
+    heading, _, _ = render_calibration(partial, Assessment()).partition("\n\n")
+    assert "PARTIAL: interrupted by the user" in heading

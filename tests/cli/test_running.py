@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,89 @@ def test_an_interrupt_leaves_no_child(hanging: Patient, number: signal.Signals) 
             break
         time.sleep(0.05)
     assert children_of(MARK) == []
+
+
+def running(pids: set[int]) -> set[int]:
+    """Those of these processes that still run."""
+    alive = set()
+    for pid in pids:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if stat.rpartition(")")[2].split()[0] != "Z":
+            alive.add(pid)
+    return alive
+
+
+def children_pids(parent: int) -> set[int]:
+    """The processes that a process has started in any of its threads."""
+    found = set()
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        found |= set(map(int, children.read_text().split()))
+    return found
+
+
+def killed_outright(
+    argv: list[str], env: dict[str, str], until: Callable[[set[int]], bool]
+) -> None:
+    """Start a doctor, kill it once its children are as wanted, and see that none is left."""
+    process = subprocess.Popen(
+        argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env}
+    )
+    deadline = time.monotonic() + 60
+    while not until(children := children_pids(process.pid)):
+        assert time.monotonic() < deadline, "the children did not come so far"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    for _ in range(200):
+        if not running(children):
+            break
+        time.sleep(0.05)
+    left = running(children)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def is_measuring(pid: int) -> bool:
+    """Whether a process is a calibration that has loaded torch."""
+    try:
+        loaded = "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+    return loaded and "calibration/worker.py" in command_of(pid)
+
+
+def test_no_child_outlives_a_doctor_that_is_killed(compiler: str, tmp_path: Path) -> None:
+    """The target hangs in its import, NVML in its driver; the doctor cannot clean up."""
+    patient = empty_patient(tmp_path / "venv")
+    came_so_far = tmp_path / "imported"
+    fake_torch(patient, f"import time; open({str(came_so_far)!r}, 'w'); time.sleep(600)")
+    library = tmp_path / "libnvidia-ml.so.1"
+    source = Path(__file__).parents[1] / "fakes" / "nvml.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-DHANG", "-o", library, source], check=True)
+
+    def hang(pids: set[int]) -> bool:
+        commands = {command_of(pid) for pid in pids}
+        return came_so_far.exists() and any("nvml_child" in one for one in commands)
+
+    argv = [sys.executable, "-m", "envdoctor", "check", "--python", str(patient.root)]
+    killed_outright(argv, {"LD_LIBRARY_PATH": str(tmp_path)}, hang)
+
+
+def test_no_worker_outlives_a_doctor_that_is_killed() -> None:
+    require(has_torch(), "a torch in the environment of the tests")
+    argv = [sys.executable, "-m", "envdoctor", "calibrate", "--python", sys.executable]
+    killed_outright(argv, {}, lambda pids: any(map(is_measuring, pids)))
 
 
 def test_several_targets_are_one_document(tmp_path: Path) -> None:
@@ -144,6 +228,8 @@ def test_only_and_skip_take_codes_names_and_topics(tmp_path: Path) -> None:
         assert names(envdoctor(*target, "--only", label).json) == ["torch-not-installed"]
         assert names(envdoctor(*target, "--skip", label).json) == []
     assert names(envdoctor(*target, "--only", "driver").json) == []
+    both = envdoctor(*target, "--only", "driver,pytorch", "--only", "ED201").json
+    assert names(both) == ["torch-not-installed"]
 
 
 def test_secrets_and_the_home_folder_are_not_written(tmp_path: Path) -> None:

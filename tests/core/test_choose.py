@@ -1,6 +1,7 @@
 """Which interpreter is examined by default, in the documented order, and why."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from envdoctor.facts import Observed
 from envdoctor.facts.python import Interpreter, Target
-from envdoctor.probes.choose import choose_target
+from envdoctor.probes.built_in_stages import IMPORT
+from envdoctor.probes.choose import UnusableTarget, choose_target
+from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
 from tests.support.patients import Patient, empty_patient, fake_torch
 
@@ -31,13 +34,8 @@ class Machine:
         return patient
 
     def chosen(self, requested: str | None = None, env: Mapping[str, str] | None = None) -> Target:
-        facts = choose_target(
-            requested,
-            children=self.children,
-            env=env or self.env,
-            cwd=str(self.root),
-            doctor=str(self.doctor.python),
-        )
+        context = context_of(self.children, env=env or self.env, cwd=str(self.root))
+        facts = choose_target(requested, context=context, doctor=str(self.doctor.python)).facts
         target = facts[Target]
         assert isinstance(target, Observed)
         assert isinstance(facts[Interpreter], Observed) is (target.value.problem is None)
@@ -59,16 +57,45 @@ def test_the_first_with_a_torch_wins(machine: Machine) -> None:
     assert [one.origin for one in target.passed_over] == ["VIRTUAL_ENV"]
 
 
-@pytest.mark.parametrize(
-    ("earlier", "later"), [("VIRTUAL_ENV", "CONDA_PREFIX"), ("ENVDOCTOR_PYTHON", "VIRTUAL_ENV")]
-)
-def test_the_order_of_the_origins(machine: Machine, earlier: str, later: str) -> None:
+def test_the_active_environment_comes_before_conda(machine: Machine) -> None:
     first = machine.environment("first", torch=True)
     second = machine.environment("second", torch=True)
-    for name, patient in ((later, second), (earlier, first)):
-        is_path = name == "ENVDOCTOR_PYTHON"
-        machine.env[name] = str(patient.python if is_path else patient.root)
+    machine.env.update(CONDA_PREFIX=str(second.root), VIRTUAL_ENV=str(first.root))
     assert machine.chosen().path == str(first.python)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_the_variable_names_the_target(machine: Machine, folder: bool) -> None:
+    named = machine.environment("named")
+    machine.environment(".venv", torch=True)
+    machine.env["ENVDOCTOR_PYTHON"] = str(named.root if folder else named.python)
+    target = machine.chosen()
+    assert target.path == str(named.python), "also without a torch: it was asked for"
+    assert "ENVDOCTOR_PYTHON" in target.chosen_because
+    assert machine.chosen(".venv").path == str(machine.root / ".venv" / "bin" / "python")
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("kind", ["nothing", "an empty folder", "another program"])
+def test_what_is_no_python_is_refused(machine: Machine, kind: str, by_variable: bool) -> None:
+    machine.environment(".venv", torch=True)
+    path = machine.root / "named"
+    if kind == "an empty folder":
+        path.mkdir()
+    elif kind == "another program":
+        path.write_text("#!/bin/sh\necho hello\n")
+        path.chmod(0o755)
+    if by_variable:
+        machine.env["ENVDOCTOR_PYTHON"] = str(path)
+    with pytest.raises(UnusableTarget, match=f"`{path}.*ENVDOCTOR_PYTHON|`{path}.*--python"):
+        machine.chosen(None if by_variable else str(path))
+
+
+def test_a_link_whose_base_is_gone_is_examined(machine: Machine) -> None:
+    patient = machine.environment("asked", torch=True)
+    patient.python.unlink()
+    patient.python.symlink_to(machine.root / "gone" / "python3")
+    assert machine.chosen(str(patient.root)).problem == "base-missing"
 
 
 def test_the_doctors_own_comes_before_the_path(machine: Machine) -> None:
@@ -122,12 +149,10 @@ def test_static_executes_no_line_of_a_pth_file(machine: Machine, children: Child
     (patient.site_packages / "folder.pth").write_text(str(machine.root) + "\n")
     facts = choose_target(
         str(patient.python),
-        children=children,
-        env=machine.env,
-        cwd=str(machine.root),
+        context=context_of(children, env=machine.env, cwd=str(machine.root)),
         doctor=str(machine.doctor.python),
         static=True,
-    )
+    ).facts
     interpreter = facts[Interpreter]
     assert isinstance(interpreter, Observed)
     assert not witness.exists()
@@ -135,3 +160,56 @@ def test_static_executes_no_line_of_a_pth_file(machine: Machine, children: Child
     assert str(patient.site_packages) in interpreter.value.sys_path
     machine.chosen(str(patient.python))
     assert witness.exists(), "without --static the target's sites run as for its user"
+
+
+@pytest.mark.parametrize(
+    "code", ["import os; os._exit(3)", "import ctypes; ctypes.string_at(0)", "raise SystemExit(4)"]
+)
+def test_a_python_whose_sites_end_it_is_a_python(
+    machine: Machine, children: Children, code: str
+) -> None:
+    patient = machine.environment("asked", torch=True)
+    (patient.site_packages / "sitecustomize.py").write_text(code + "\n")
+    choice = choose_target(
+        str(patient.python),
+        context=context_of(children, env=machine.env, cwd=str(machine.root)),
+        doctor=str(machine.doctor.python),
+        stages=(IMPORT,),
+    )
+    interpreter, target = choice.facts[Interpreter], choice.facts[Target]
+    assert isinstance(interpreter, Observed)
+    assert isinstance(target, Observed)
+    assert target.value.problem is None
+    assert str(patient.site_packages) in interpreter.value.sys_path
+    assert choice.stages is not None
+    choice.stages.complete()
+    assert choice.stages.results()[IMPORT.name].state in ("exit", "signal")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "echo 'python: error while loading shared libraries: libpython3.11.so.1.0: cannot open "
+            "shared object file: No such file or directory' >&2; exit 127",
+            "libpython3.11.so.1.0",
+        ),
+        ("kill -SEGV $$", "SIGSEGV"),
+        ("exec /bin/sleep 600", "no answer"),
+    ],
+)
+def test_a_program_that_does_not_come_so_far_may_be_a_python(
+    machine: Machine, children: Children, body: str, words: str
+) -> None:
+    program = machine.root / "python"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    target = choose_target(
+        str(program),
+        context=context_of(children, env=machine.env, cwd=str(machine.root)),
+        doctor=str(machine.doctor.python),
+        deadline=time.monotonic() + 2,
+    ).facts[Target]
+    assert isinstance(target, Observed)
+    assert target.value.problem == "failed"
+    assert words in target.value.detail

@@ -1,16 +1,15 @@
-"""The engine: needs, skips, crashes, ranking, verdict."""
+"""Deriving facts and running checks: needs, skips, crashes, and what is recorded of them."""
 
-from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from envdoctor.api import (
     Code,
-    Confidence,
     Fact,
-    Finding,
     Findings,
     Known,
+    Layer,
     Observed,
     Reason,
     Severity,
@@ -19,8 +18,7 @@ from envdoctor.api import (
     check,
     derive,
 )
-from envdoctor.engine import CHECK_CRASHED, derive_facts, rank, run_checks
-from envdoctor.findings import Verdict, exit_code_of, verdict_of
+from envdoctor.engine import CHECK_CRASHED, derive_facts, run_checks
 from envdoctor.signature import needs_of
 
 
@@ -36,18 +34,25 @@ class Leak(Fact):
     mm: float
 
 
-def code(number: int, severity: Severity = Severity.ERROR, explains: tuple[str, ...] = ()) -> Code:
-    return Code(
-        id=f"ED9{number:02}",
-        name=f"disease-{number}",
-        family=f"disease-{number}",
-        severity=severity,
-        message="found {what}",
-        explains=explains,
-    )
+class Puddle(Fact):
+    mm: float
 
 
-WET = code(1)
+class Almanac:
+    """A service that nobody offers."""
+
+
+WET = Code(
+    id="ED901",
+    name="wet-floor",
+    family="wet-floor",
+    severity=Severity.ERROR,
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the floor is wet",
+    detailed="the floor is wet: {what}",
+)
+DRY = Code(id="ED902", name="dry", family="dry", severity=Severity.WARNING, message="it is dry")
 
 
 @check(WET)
@@ -57,78 +62,80 @@ def wet_floor(weather: Weather, roof: Roof) -> Findings:
         yield WET.finding(what=f"{roof.holes} holes")
 
 
-@check(code(2))
+@check(DRY)
 def raises(weather: Weather) -> Findings:
     """A check with a defect."""
     raise ZeroDivisionError("oh no")
 
 
-@check(code(3, Severity.WARNING))
+@check(DRY)
+def yields_and_raises(weather: Weather) -> Findings:
+    """A check whose defect shows after its first finding."""
+    yield DRY.finding()
+    raise ZeroDivisionError("oh no")
+
+
+@check(DRY)
 def without_roof(weather: Weather, roof: Roof | None) -> Findings:
     """A check that can do without a roof."""
     if roof is None:
-        yield code(3, Severity.WARNING).finding(what="no roof")
+        yield DRY.finding()
 
 
-def snapshot(
-    weather: Weather | Unknown | None = None, roof: Roof | Unknown | None = None
-) -> Snapshot:
-    facts: dict[type[Fact], Known] = {}
-    for kind, value in ((Weather, weather), (Roof, roof)):
-        if isinstance(value, Unknown):
-            facts[kind] = value
-        elif value is not None:
-            facts[kind] = Observed(value=value, source="test")
-    return Snapshot(facts)
+@check(DRY)
+def asks_for_an_almanac(weather: Weather, almanac: Almanac) -> Findings:
+    """A check that was written for another doctor."""
+    yield DRY.finding()
+
+
+def snapshot(*facts: Fact, **unknown: Unknown) -> Snapshot:
+    known: dict[type[Fact], Known] = {
+        type(fact): Observed(value=fact, source="test") for fact in facts
+    }
+    kinds = {"weather": Weather, "roof": Roof}
+    return Snapshot(known | {kinds[name]: why for name, why in unknown.items()})
 
 
 RAIN = Weather(rain_mm=3.0)
 
 
 def test_a_check_runs_on_its_facts() -> None:
-    (outcome,) = run_checks([wet_floor], snapshot(weather=RAIN, roof=Roof(holes=2)), {})
-    assert outcome.status == "ran"
-    assert [finding.message for finding in outcome.findings] == ["found 2 holes"]
-    assert outcome.topic == "test_engine"
+    (run,) = run_checks([wet_floor], snapshot(RAIN, Roof(holes=2)), {})
+    assert (run.status, run.topic, run.codes) == ("ran", "speed", ("ED901",))
+    assert [finding.message for finding in run.findings] == ["the floor is wet: 2 holes"]
 
 
-@pytest.mark.parametrize(
-    ("reason", "blind"),
-    [
-        (Reason.TIMED_OUT, True),
-        (Reason.CRASHED, True),
-        (Reason.UNDECODABLE, True),
-        (Reason.NOT_OBSERVED, False),
-        (Reason.SWITCHED_OFF, False),
-        (Reason.NOT_APPLICABLE, False),
-    ],
-)
-def test_an_unknown_fact_skips_the_check_and_only_failures_blind_it(
-    reason: Reason, blind: bool
-) -> None:
-    unknown = Unknown(reason=reason, detail="why")
-    (outcome,) = run_checks([wet_floor], snapshot(weather=RAIN, roof=unknown), {})
-    assert (outcome.status, outcome.blind) == ("skipped", blind)
-    assert "Roof" in outcome.reason
-    assert "why" in outcome.reason
+@pytest.mark.parametrize("reason", Reason)
+def test_an_unknown_fact_skips_the_check_and_the_record_keeps_why(reason: Reason) -> None:
+    unseen = snapshot(RAIN, roof=Unknown(reason=reason, detail="no ladder"))
+    (run,) = run_checks([wet_floor], unseen, {})
+    assert (run.status, run.unknown, run.findings) == ("skipped", reason, ())
+    assert run.reason == f"Roof is unknown ({reason.value}): no ladder"
 
 
-def test_a_check_that_raises_does_not_disturb_the_others() -> None:
-    facts = snapshot(weather=RAIN, roof=Roof(holes=1))
-    crashed, ran = run_checks([raises, wet_floor], facts, {})
-    assert (crashed.status, crashed.blind) == ("crashed", True)
-    assert [finding.code for finding in crashed.findings] == [CHECK_CRASHED.id]
-    assert ran.status == "ran"
+def test_a_fact_that_nobody_looked_for_is_not_observed() -> None:
+    (run,) = run_checks([wet_floor], snapshot(RAIN), {})
+    assert (run.status, run.unknown) == ("skipped", Reason.NOT_OBSERVED)
+
+
+@pytest.mark.parametrize("broken", [raises, yields_and_raises, asks_for_an_almanac])
+def test_a_check_that_fails_does_not_disturb_the_others(broken: Any) -> None:
+    crashed, ran = run_checks([broken, wet_floor], snapshot(RAIN, Roof(holes=1)), {})
+    assert (crashed.status, ran.status) == ("crashed", "ran")
+    (finding,) = crashed.findings
+    assert (finding.code, finding.subjects) == (CHECK_CRASHED.id, (broken.name,))
+    assert finding.breaks == ()
 
 
 def test_an_optional_need_is_none_where_it_is_unknown() -> None:
-    (outcome,) = run_checks([without_roof], snapshot(weather=RAIN), {})
-    assert [finding.message for finding in outcome.findings] == ["found no roof"]
+    (run,) = run_checks([without_roof], snapshot(RAIN), {})
+    assert [finding.code for finding in run.findings] == ["ED902"]
 
 
-def test_unwanted_checks_are_skipped_and_do_not_blind() -> None:
-    (outcome,) = run_checks([wet_floor], snapshot(), {}, lambda check: False)
-    assert (outcome.status, outcome.blind) == ("skipped", False)
+def test_a_check_that_the_user_left_out_is_skipped_for_that_reason_alone() -> None:
+    (run,) = run_checks([wet_floor], snapshot(), {}, lambda check: False)
+    assert (run.status, run.unknown) == ("skipped", None)
+    assert run.reason == "switched off by the user"
 
 
 def test_a_parameter_without_a_class_is_refused() -> None:
@@ -139,78 +146,72 @@ def test_a_parameter_without_a_class_is_refused() -> None:
         needs_of(bad)
 
 
-def test_derived_facts_build_on_each_other_and_say_why_they_are_unknown() -> None:
-    @derive(Leak)
-    def leak(weather: Weather, roof: Roof) -> Leak | None:
-        return Leak(mm=weather.rain_mm) if roof.holes else None
-
-    whole = derive_facts([leak], snapshot(weather=RAIN, roof=Roof(holes=1)), {})
-    assert whole.value(Leak) == Leak(mm=3.0)
-    tight = derive_facts([leak], snapshot(weather=RAIN, roof=Roof(holes=0)), {}).get(Leak)
-    assert isinstance(tight, Unknown)
-    assert tight.reason is Reason.NOT_APPLICABLE
-    unseen = derive_facts([leak], snapshot(weather=RAIN), {}).get(Leak)
-    assert isinstance(unseen, Unknown)
-    assert unseen.reason is Reason.NOT_OBSERVED
+@derive(Leak)
+def leak(weather: Weather, roof: Roof) -> Leak | None:
+    """How much comes through; nothing under a tight roof."""
+    return Leak(mm=weather.rain_mm) if roof.holes else None
 
 
-def ids(findings: Iterable[Finding]) -> list[tuple[str, str | None]]:
-    return [(finding.id, finding.because) for finding in findings]
+@derive(Puddle)
+def puddle(leak: Leak) -> Puddle:
+    """What lies on the floor."""
+    return Puddle(mm=leak.mm / 2)
 
 
-def test_consequences_follow_their_root_cause() -> None:
-    top, middle, low = code(1, explains=("ED902",)), code(2, explains=("ED903",)), code(3)
-    other = code(4, Severity.WARNING)
-    found = [one.finding(what="x") for one in (low, other, middle, top)]
-    ranked = rank(found, (top, middle, low, other))
-    assert ids(ranked) == [
-        ("ED901", None),
-        ("ED902", "ED901"),
-        ("ED903", "ED901"),
-        ("ED904", None),
-    ]
-
-
-def test_a_warning_never_explains_an_error_away() -> None:
-    cause, error = code(1, Severity.WARNING, explains=("ED902",)), code(2)
-    ranked = rank([cause.finding(what="x"), error.finding(what="y")], (cause, error))
-    assert ids(ranked) == [("ED902", None), ("ED901", None)]
-
-
-def test_codes_that_explain_each_other_do_not_loop() -> None:
-    one, two = code(1, explains=("ED902",)), code(2, explains=("ED901",))
-    ranked = rank([one.finding(what="x"), two.finding(what="y")], (one, two))
-    assert len(ranked) == 2
-    assert sum(finding.because is None for finding in ranked) >= 1
-
-
-def test_certain_findings_come_before_possible_ones() -> None:
-    maybe = code(1).finding(what="x", confidence=Confidence.POSSIBLE)
-    sure = code(2).finding(what="y")
-    assert [finding.code for finding in rank([maybe, sure], ())] == ["ED902", "ED901"]
+def test_derived_facts_build_on_each_other_in_whatever_order_they_are_named() -> None:
+    for steps in ((leak, puddle), (puddle, leak)):
+        whole = derive_facts(steps, snapshot(RAIN, Roof(holes=1)), {})
+        assert (whole.value(Leak), whole.value(Puddle)) == (Leak(mm=3.0), Puddle(mm=1.5))
 
 
 @pytest.mark.parametrize(
-    ("severities", "incomplete", "verdict", "code_on_error", "code_on_warning"),
+    ("facts", "reason"),
     [
-        ((), False, Verdict.HEALTHY, 0, 0),
-        ((Severity.INFO,), False, Verdict.HEALTHY, 0, 0),
-        ((Severity.WARNING,), False, Verdict.DEGRADED, 0, 1),
-        ((Severity.WARNING,), True, Verdict.INCOMPLETE, 3, 1),
-        ((), True, Verdict.INCOMPLETE, 3, 3),
-        ((Severity.ERROR, Severity.INFO), True, Verdict.BROKEN, 1, 1),
+        ((RAIN, Roof(holes=0)), Reason.NOT_APPLICABLE),
+        ((RAIN,), Reason.NOT_OBSERVED),
     ],
 )
-def test_verdict_and_exit_code(
-    severities: tuple[Severity, ...],
-    incomplete: bool,
-    verdict: Verdict,
-    code_on_error: int,
-    code_on_warning: int,
-) -> None:
-    findings = tuple(code(n, severity).finding(what="x") for n, severity in enumerate(severities))
-    assert verdict_of(findings, incomplete=incomplete) is verdict
-    assert exit_code_of(findings, incomplete=incomplete) == code_on_error
-    assert (
-        exit_code_of(findings, incomplete=incomplete, fail_on=Severity.WARNING) == code_on_warning
-    )
+def test_a_derived_fact_says_why_it_is_unknown(facts: tuple[Fact, ...], reason: Reason) -> None:
+    derived = derive_facts([leak, puddle], snapshot(*facts), {})
+    for kind in (Leak, Puddle):
+        fact = derived.get(kind)
+        assert isinstance(fact, Unknown)
+        assert fact.reason is reason
+
+
+def test_a_derived_fact_is_never_kept_as_it_was_recorded() -> None:
+    recorded = snapshot(RAIN, Roof(holes=1), Leak(mm=99.0))
+    assert derive_facts([leak], recorded, {}).value(Leak) == Leak(mm=3.0)
+
+
+def test_a_derivation_that_fails_leaves_the_others_alone() -> None:
+    @derive(Leak)
+    def fails(weather: Weather) -> Leak:
+        raise ZeroDivisionError("oh no")
+
+    @derive(Puddle)
+    def other(weather: Weather) -> Puddle:
+        return Puddle(mm=1.0)
+
+    derived = derive_facts([fails, other], snapshot(RAIN), {})
+    lost = derived.get(Leak)
+    assert isinstance(lost, Unknown)
+    assert (lost.reason, lost.detail) == (Reason.CRASHED, "fails: ZeroDivisionError: oh no")
+    assert derived.value(Puddle) == Puddle(mm=1.0)
+
+
+def test_derivations_that_need_each_other_are_unknown_and_the_others_stay() -> None:
+    @derive(Leak)
+    def from_puddle(puddle: Puddle) -> Leak:
+        return Leak(mm=puddle.mm)
+
+    @derive(Roof)
+    def roof(weather: Weather) -> Roof:
+        return Roof(holes=1)
+
+    derived = derive_facts([from_puddle, puddle, roof], snapshot(RAIN), {})
+    assert derived.value(Roof) == Roof(holes=1)
+    for kind in (Leak, Puddle):
+        fact = derived.get(kind)
+        assert isinstance(fact, Unknown)
+        assert fact.reason is Reason.CRASHED

@@ -19,7 +19,7 @@ KNOWLEDGE = load()
 
 
 def _prescribed(row: dict[str, Any]) -> Prescription:
-    return prescribe(msgspec.convert(row["machine"], Machine), KNOWLEDGE, row["wish"])
+    return prescribe(msgspec.convert(row["machine"], Machine), KNOWLEDGE, row["torch"])
 
 
 def test_there_are_enough_and_each_has_a_source() -> None:
@@ -60,10 +60,10 @@ def test_what_was_asked_for_and_does_not_work_is_explained() -> None:
 
 
 def test_a_build_whose_gpus_no_source_lists_is_not_prescribed_and_that_is_said() -> None:
-    row = next(row for row in ROWS if row["title"].startswith("V100 on 470"))
-    machine = msgspec.convert(row["machine"], Machine)
+    row = next(row for row in ROWS if row["title"].startswith("535 runs a cu126"))
+    machine = msgspec.convert({**row["machine"], "python": "3.12"}, Machine)
     found = {(one.release.version, one.variant.tag): one for one in candidates(machine, KNOWLEDGE)}
-    texts = [one.text for one in found["2.7.1", "cu118"].obstacles]
+    texts = [one.text for one in found["2.12.1", "cu129"].obstacles]
     assert texts == ["no source lists the GPUs that this build is for"]
 
 

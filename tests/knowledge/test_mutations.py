@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-JUDGES = ("test_rules", "test_machines", "test_companion_checks", "test_fits", "test_commands")
+JUDGES = (
+    "test_rules",
+    "test_machines",
+    "test_prescriptions",
+    "test_companion_checks",
+    "test_fits",
+    "test_free_claims",
+    "test_commands",
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,16 @@ DRIVERS_DATA = "envdoctor/knowledge/drivers.json"
 TORCH_DATA = "envdoctor/knowledge/torch.json"
 COMPANIONS_DATA = "envdoctor/knowledge/companions.json"
 CANDIDATES = "envdoctor/prescribe/candidates.py"
+WHEELS = "envdoctor/knowledge/wheels.py"
 COMPANIONS = "envdoctor/prescribe/companions.py"
 COMMANDS = "envdoctor/prescribe/commands.py"
 CHANGES = "envdoctor/repair/changes.py"
 CHOOSE = "envdoctor/prescribe/choose.py"
-NONE = "envdoctor/prescribe/none.py"
+NO_SOLUTION = "envdoctor/prescribe/no_solution.py"
 MACHINE = "envdoctor/prescribe/machine.py"
-JUDGE = "envdoctor/fits/judge.py"
+VERDICT = "envdoctor/fits/verdict.py"
+VERSIONS = "envdoctor/fits/versions.py"
+HOST = "envdoctor/fits/host.py"
 NEAREST = "envdoctor/fits/nearest.py"
 CHECKS = "checks/envdoctor_checks/companions.py"
 EXTENSIONS = "checks/envdoctor_checks/torch_extensions.py"
@@ -96,29 +107,40 @@ MUTATIONS = (
         "newer than the data", BASE, "> Version(self.newest_torch)", ">= Version(self.newest_torch)"
     ),
     Mutation("numpy 2", COMPANIONS_DATA, '"torch": "<2.3"', '"torch": "<2.2"'),
-    Mutation("python", CANDIDATES, "if machine.python not in tags:", "if False:"),
+    Mutation("python", WHEELS, "return minor == int(match", "return True or minor == int(match"),
+    Mutation(
+        "platform", WHEELS, "return enough and _same_machine(match[4]", "return enough or (match[4]"
+    ),
+    Mutation("macOS floor", WHEELS, "return target.macos is None or", "return True or"),
     Mutation(
         "free-threaded",
-        CANDIDATES,
-        "if machine.free_threaded else release.pythons",
-        "if False else release.pythons",
+        WHEELS,
+        'int(match["minor"]) and bool(match["free"]) == target.free_threaded',
+        'int(match["minor"])',
     ),
     Mutation("glibc", CANDIDATES, "< Version(variant.glibc)", "< Version('0')"),
     Mutation(
         "glibc: off by one", CANDIDATES, "Version(machine.glibc) <", "Version(machine.glibc) <="
     ),
     Mutation("driver in the prescriber", CANDIDATES, "if runs is False:", "if runs is None:"),
-    Mutation("no driver loaded", CANDIDATES, "if machine.driver_loaded is False:", "if False:"),
+    Mutation(
+        "no driver loaded", CANDIDATES, "if machine.driver_loaded is False and", "if False and"
+    ),
     Mutation("GPU in the prescriber", CANDIDATES, "elif not _runs_on(", "elif False and _runs_on("),
-    Mutation("unknown targets", CANDIDATES, "if variant.arch_flags is None:", "if False:"),
+    Mutation("unknown targets", CANDIDATES, "if flags is None:", "if False:"),
     Mutation("unconfirmed builds", CANDIDATES, '("unverified", "derived")', "()"),
     Mutation("WSL numbering", CANDIDATES, "if machine.wsl or", "if"),
     Mutation("GPU wanted", CANDIDATES, "if machine.wants_gpu is not None:", "if False:"),
-    Mutation("torch is kept", CHOOSE, "min(abs(at - position) for position in wanted),", "0,"),
+    Mutation(
+        "torch is kept",
+        CHOOSE,
+        "        at not in wanted.positions,\n        _minors_away(at, knowledge, wanted),\n",
+        "",
+    ),
     Mutation(
         "the build is kept", CHOOSE, "not is_installed(machine, one.release, one.variant),", ""
     ),
-    Mutation("extensions are kept", COMPANIONS, "misfits.append(name)", "pass"),
+    Mutation("extensions are kept", COMPANIONS, "misfits[name] = ", "_ = "),
     Mutation(
         "experimental builds last",
         CHOOSE,
@@ -131,10 +153,12 @@ MUTATIONS = (
         "        not is_default(one.release, one.variant),\n        beyond",
         "        beyond",
     ),
-    Mutation("Jetson", NONE, "if machine.tegra:", "if False:"),
-    Mutation("AMD", NONE, "and machine.amd_on_bus", "and False"),
-    Mutation("Windows", NONE, 'machine.os == "windows" and nvidia', "False"),
-    Mutation("several GPUs", NONE, ") > 1:\n            return", ") > 9:\n            return"),
+    Mutation("Jetson", NO_SOLUTION, "if machine.tegra:", "if False:"),
+    Mutation("AMD", NO_SOLUTION, "and machine.amd_on_bus", "and False"),
+    Mutation("Windows", NO_SOLUTION, 'machine.os == "windows" and nvidia', "False"),
+    Mutation(
+        "several GPUs", NO_SOLUTION, ") > 1:\n            return", ") > 9:\n            return"
+    ),
     Mutation("PEP 440 trap", COMMANDS, 'gone.append("torch")', "pass"),
     Mutation("stale wheels", COMMANDS, "return match[1] != new", "return False"),
     Mutation("stale wheels of CUDA 13", COMMANDS, 'return old == "13"', 'return old == "12"'),
@@ -148,19 +172,58 @@ MUTATIONS = (
     Mutation("stable page", CHANGES, 'version < Version("1.11")', "False"),
     Mutation("system Python", COMMANDS, "if machine.externally_managed and", "if False and"),
     Mutation("numpy below 2", COMPANIONS, 'pins["numpy"] = "<2"', "pass"),
-    Mutation("torchtext goes", COMPANIONS, "removals.append(name)", "pass"),
+    Mutation("torchtext goes", COMPANIONS, "removals[name] = reason", "pass"),
     Mutation(
         "article: CUDA",
-        JUDGE,
+        VERSIONS,
         "kept = [one for one in builds if _has_cuda(claim.value, one[1])]",
         "kept = builds",
     ),
     Mutation(
-        "article: beginning of a version", JUDGE, "[: len(wanted)] == wanted", "[:1] == wanted[:1]"
+        "article: beginning of a version",
+        VERDICT,
+        "[: len(wanted)] == wanted",
+        "[:1] == wanted[:1]",
     ),
     Mutation(
-        "claims: GPU dropped by the driver", JUDGE, "if limit and serves is False:", "if False:"
+        "claims: GPU dropped by the driver",
+        HOST,
+        "if limit and driver_serves(",
+        "if False and driver_serves(",
     ),
+    Mutation(
+        "new: too old a driver for the card",
+        CANDIDATES,
+        "if start and driver_knows(",
+        "if False and driver_knows(",
+    ),
+    Mutation("new: cuDNN and the card", CANDIDATES, "elif variant.cudnn and", "elif False and"),
+    Mutation("new: installed targets", CANDIDATES, "if machine.arch_flags and", "if False and"),
+    Mutation("new: image", CANDIDATES, "and not machine.runs_elsewhere", ""),
+    Mutation(
+        "new: CUDA major", COMPANIONS, "return bool(links and links", "return bool(None and links"
+    ),
+    Mutation(
+        "new: wheel of a companion",
+        COMPANIONS,
+        "if knowledge.wheels.admits(name, version, machine.target) is False:",
+        "if False:",
+    ),
+    Mutation(
+        "new: compiled here",
+        COMPANIONS,
+        "if name in COMPILED_HERE:\n        return _minor",
+        "if False:\n        return _minor",
+    ),
+    Mutation("new: variant asked for", CHOOSE, 'wanted.tag not in ("", one.variant.tag),', "0,"),
+    Mutation("new: Windows is no PyPI", COMMANDS, "return variant.is_cpu", "return True"),
+    Mutation(
+        "new: older than the data",
+        VERSIONS,
+        "if claimed.release < Version(first)",
+        "if False and claimed.release < Version(first)",
+    ),
+    Mutation("new: announced", VERSIONS, "if announced and len", "if False and len"),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(
         "torchvision", CHECKS, "if stated.contains(torch.public, prereleases=True):", "if True:"

@@ -13,7 +13,7 @@ from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugins import Loaded, load_plugins
 from envdoctor.prescribe import machine_in, prescribe
 from tests.knowledge.oracle import works
-from tests.knowledge.world import World, follow
+from tests.knowledge.world import World, derived, follow
 
 KNOWLEDGE = load()
 MODELS = tuple(
@@ -98,7 +98,7 @@ def _packages(draw: st.DrawFn, torch: str | None) -> dict[str, str]:
 
 def _holds(world: World, knowledge: Knowledge = KNOWLEDGE) -> int:
     """Check one machine; returns the number of builds."""
-    machine = machine_in(world.snapshot(knowledge), knowledge)
+    machine = machine_in(derived(world.snapshot(knowledge), knowledge), knowledge)
     prescription = prescribe(machine, knowledge)
     listed = {(build.torch, build.variant) for build in prescription.builds}
     assert listed == works(world), "every build that works is listed, and no other"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from envdoctor.knowledge import Knowledge, load
+from envdoctor.knowledge import Knowledge, WheelTarget, load
 from envdoctor.knowledge.arch import covers
 from envdoctor.knowledge.drivers import (
     cudnn_serves,
@@ -74,8 +74,8 @@ def test_driver_525_is_too_old_for_torch_2_15(knowledge: Knowledge) -> None:
 
 
 def test_python_3_13_has_no_torch_2_4(knowledge: Knowledge) -> None:
-    assert "3.13" not in (knowledge.release("2.4.1") or pytest.fail("unknown")).pythons
-    assert "3.13" in (knowledge.release("2.5.0") or pytest.fail("unknown")).pythons
+    assert "3.13" not in knowledge.wheels.pythons("torch", "2.4.1", WheelTarget())
+    assert "3.13" in knowledge.wheels.pythons("torch", "2.5.0", WheelTarget())
 
 
 def test_a_gtx_1080_cannot_have_driver_590(knowledge: Knowledge) -> None:

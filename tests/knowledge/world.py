@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from envdoctor.derived import CORE_DERIVATIONS
+from envdoctor.engine import derive_facts
 from envdoctor.facts import Fact, Observed, Snapshot
 from envdoctor.facts.machine import (
     Container,
@@ -33,7 +35,7 @@ from envdoctor.facts.python import (
     Interpreter,
     Target,
 )
-from envdoctor.facts.torch import TorchAbsent, TorchBuild, TorchImport, TorchRuntime
+from envdoctor.facts.torch import TorchAbsent, TorchBuild, TorchImport
 from envdoctor.knowledge import Knowledge
 
 PYTHON = "/home/me/env/bin/python"
@@ -43,7 +45,10 @@ NEWEST_NUMPY = "2.3.5"
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A machine and its environment. `gpus` are (name, compute capability)."""
+    """A machine and its environment. `gpus` are (name, compute capability).
+
+    What torch does with the GPUs was not seen: what was seen to work would excuse a wrong build.
+    """
 
     gpus: tuple[tuple[str, str], ...] = (("NVIDIA A100-SXM4-40GB", "8.0"),)
     driver: str | None = "535.183.01"
@@ -169,7 +174,6 @@ class World:
         flags = build.arch_flags or () if build else ()
         cuda = build.cuda if build else None
         version = f"{self.torch}+{self.variant}"
-        available = bool(cuda and self.gpus and self.driver)
         return [
             TorchAbsent(absent=False, searched=(SITE,)),
             TorchBuild(
@@ -184,15 +188,6 @@ class World:
             ),
             TorchImport(
                 outcome="ok", seconds=1.0, file=f"{SITE}/torch/__init__.py", version=version
-            ),
-            TorchRuntime(
-                version=version,
-                cuda=cuda,
-                hip=None,
-                cuda_available=available,
-                device_count=len(self.gpus) if available else 0,
-                arch_list=flags,
-                numpy_version=self.packages.get("numpy"),
             ),
         ]
 
@@ -366,3 +361,8 @@ class _Environment:
 def _one_that_meets(pin: str) -> str:
     numbers = re.findall(r"[~=>]=(\d+(?:\.\d+)*)", pin)
     return str(max(map(Version, numbers)))
+
+
+def derived(snapshot: Snapshot, knowledge: Knowledge) -> Snapshot:
+    """The snapshot with what the core derives from it."""
+    return derive_facts(CORE_DERIVATIONS, snapshot, {Knowledge: knowledge})

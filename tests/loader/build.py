@@ -112,7 +112,8 @@ def prediction(
 ) -> Answer:
     """The same on paper."""
     executable = read_elf(str(program))
-    system = system_of(executable, {**os.environ, **(variables or {})}, cpu_flags=cpu_flags())
+    flags = cpu_flags(Path("/proc/cpuinfo"))
+    system = system_of(executable, {**os.environ, **(variables or {})}, cpu_flags=flags)
     process = Process(system, Files(), SymbolReader())
     started = process.start(executable)
     if not started.ok:

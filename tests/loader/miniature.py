@@ -174,8 +174,9 @@ class Miniature:
             cuda_major="12",
         )
         environment = {**os.environ, **(variables or {})}
-        system = system_of(executable, environment, cpu_flags=cpu_flags())
-        return resolve(program, system, Surroundings(distributions=self.distributions().items))
+        system = system_of(executable, environment, cpu_flags=cpu_flags(Path("/proc/cpuinfo")))
+        around = Surroundings(distributions=self.distributions().items)
+        return resolve(program, system, around, KNOWLEDGE.libraries)
 
     def run(self, variables: dict[str, str] | None = None) -> Truth:
         """The truth."""
@@ -229,11 +230,11 @@ def findings_of(snapshot: Snapshot) -> tuple[Finding, ...]:
         if type(item).__name__ == "Check"
     ]
     services: dict[type, object] = {Knowledge: KNOWLEDGE}
-    snapshot = derive_facts(CORE_DERIVATIONS, snapshot, services)
-    outcomes = run_checks(dict.fromkeys(checks), snapshot, services)
-    crashed = [outcome.reason for outcome in outcomes if outcome.status == "crashed"]
+    known = derive_facts(CORE_DERIVATIONS, snapshot, services)
+    runs = run_checks(dict.fromkeys(checks), known, services)
+    crashed = [run.reason for run in runs if run.status == "crashed"]
     assert not crashed, crashed
-    return tuple(finding for outcome in outcomes for finding in outcome.findings)
+    return tuple(finding for run in runs for finding in run.findings)
 
 
 def copied(template: Path, shop: Workshop, *, preloads: bool) -> Miniature:

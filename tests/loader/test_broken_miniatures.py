@@ -12,9 +12,10 @@ from envdoctor.facts.machine import Driver
 from envdoctor.facts.python import Distributions, Interpreter
 from envdoctor.facts.torch import FirstUse, LoadedLibraries, TorchFirstUse
 from envdoctor.findings import Severity
-from envdoctor.loader.truth import differences, is_cuda
+from envdoctor.loader.mapped import differences
 from tests.loader.build import Workshop
 from tests.loader.miniature import (
+    KNOWLEDGE,
     Miniature,
     build,
     copied,
@@ -22,6 +23,8 @@ from tests.loader.miniature import (
     snapshot_with_maps,
     unlinked,
 )
+
+LIBRARIES = KNOWLEDGE.libraries
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +59,11 @@ def agree(miniature: Miniature, variables: dict[str, str] | None = None):
     resolution, truth = miniature.resolve(variables), miniature.run(variables)
     if truth.error is None:
         assert resolution.import_error is None
-        assert differences(resolution, truth.paths) == ()
+        assert differences(resolution, truth.paths, LIBRARIES) == ()
         predicted = {one.path for one in resolution.libraries if one.mapped and one.path}
-        assert {p for p in predicted if is_cuda(p)} == {p for p in truth.paths if is_cuda(p)}
+        assert {p for p in predicted if LIBRARIES.uses_cuda(p)} == {
+            p for p in truth.paths if LIBRARIES.uses_cuda(p)
+        }
     else:
         assert resolution.import_error is not None, truth.error
     return miniature.findings(variables), truth

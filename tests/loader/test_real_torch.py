@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.loader.truth import differences
+from envdoctor.loader.mapped import differences
 from tests.conftest import require
 from tests.loader.build import Workshop
-from tests.loader.miniature import Miniature
+from tests.loader.miniature import KNOWLEDGE, Miniature
+
+LIBRARIES = KNOWLEDGE.libraries
 
 _CHILD = """
 import torch
@@ -55,7 +57,7 @@ def test_what_is_predicted_is_mapped(torch: Miniature):
     assert paths is not None
     resolution = torch.resolve()
     assert resolution.import_error is None
-    assert differences(resolution, paths) == ()
+    assert differences(resolution, paths, LIBRARIES) == ()
     assert torch.findings() == ()
 
 
@@ -68,7 +70,7 @@ def test_another_libgomp_on_the_path(torch: Miniature):
     variables = {"LD_LIBRARY_PATH": str(folder)}
     paths = mapped(torch, variables)
     assert paths is not None
-    assert differences(torch.resolve(variables), paths) == ()
+    assert differences(torch.resolve(variables), paths, LIBRARIES) == ()
 
 
 def test_a_removed_and_a_cut_library(torch: Miniature):

@@ -6,7 +6,9 @@ from envdoctor_checks.loader import library_problem
 
 from envdoctor.api import Confidence, Severity, Site
 from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.knowledge import load
 
+KNOWN = load()
 WHEEL, OTHER = "/venv/nvidia/cudnn/lib", "/opt/cudnn/lib"
 
 
@@ -34,7 +36,9 @@ def test_only_what_libcudnn_opens_itself_is_sure_to_break(
             part("libcudnn_ops.so.9", OTHER, "9.5.1", f"{WHEEL}/{opened_by}"),
         ),
     )
-    (finding,) = cudnn_version_mismatch.fn(resolution=resolution, used=None, trials=None)
+    (finding,) = cudnn_version_mismatch.fn(
+        resolution=resolution, used=None, trials=None, known=KNOWN
+    )
     assert (finding.severity, finding.confidence) == (severity, confidence)
 
 
@@ -63,6 +67,6 @@ def test_a_symbol_that_only_a_part_of_a_part_lacks_is_a_warning(
         ),
     )
     (finding,) = library_problem.fn(
-        resolution=resolution, distributions=None, trials=None, site=Site()
+        resolution=resolution, distributions=None, trials=None, site=Site(), known=KNOWN
     )
     assert finding.severity is severity

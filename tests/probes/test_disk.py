@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.api import Distributions
+from envdoctor.api import Context, Distributions, InstalledFiles
+from envdoctor.knowledge import load
 from envdoctor.probes.components import read_components
+from envdoctor.probes.context import context_of
 from envdoctor.probes.distributions import read_distributions
 from envdoctor.probes.fatbin import common_targets
+from envdoctor.probes.installed_files import read_installed_files
 from envdoctor.probes.installer import read_installer
-from envdoctor.probes.record_files import read_installed_files
+from envdoctor.probes.run import Children
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
+
+LIBRARIES = load().libraries
 
 
 def install(site: Path, name: str, version: str, **files: bytes) -> Path:
@@ -50,10 +55,11 @@ def test_a_distribution_is_read_from_its_metadata(tmp_path: Path) -> None:
 
 def test_damaged_metadata_is_named_by_its_folder_or_unreadable(tmp_path: Path) -> None:
     (tmp_path / "torch-2.6.0+cu124.dist-info").mkdir()
-    (tmp_path / "~orch.dist-info").mkdir()
+    (tmp_path / "~orch-2.6.0.dist-info").mkdir()  # what pip left when it was interrupted
+    (tmp_path / "-1.0.dist-info").mkdir()
     found = read_distributions([tmp_path])
     assert [(one.name, one.version) for one in found.items] == [("torch", "2.6.0+cu124")]
-    assert found.unreadable == (str(tmp_path / "~orch.dist-info"),)
+    assert found.unreadable == (str(tmp_path / "-1.0.dist-info"),)
 
 
 def test_an_editable_install_is_one_without_its_url(tmp_path: Path) -> None:
@@ -66,34 +72,70 @@ def test_an_editable_install_is_one_without_its_url(tmp_path: Path) -> None:
     assert "secret" not in repr(found)
 
 
-def test_record_differences_by_kind(tmp_path: Path) -> None:
+@pytest.fixture
+def here(children: Children) -> Context:
+    return context_of(children)
+
+
+def compared(
+    distributions: Distributions, context: Context, *, deep: bool = False
+) -> InstalledFiles:
+    found = read_installed_files(distributions, context, deep=deep)
+    assert isinstance(found, InstalledFiles), found
+    return found
+
+
+def test_record_differences_by_kind(tmp_path: Path, here: Context) -> None:
     install(tmp_path, "thing", "1.0", thing__a=b"a", thing__b=b"bb", thing__c=b"ccc", d=b"d")
     (tmp_path / "thing/a").unlink()
     (tmp_path / "thing/b").write_bytes(b"b")
     (tmp_path / "thing/c").write_bytes(b"xxx")
     distributions = read_distributions([tmp_path])
-    (shallow,) = read_installed_files(distributions).damaged
+    (shallow,) = compared(distributions, here).damaged
     assert [(one.path, one.kind) for one in shallow.files] == [
         ("thing/a", "missing"),
         ("thing/b", "size"),
     ]
-    (deep,) = read_installed_files(distributions, deep=True).damaged
+    (deep,) = compared(distributions, here, deep=True).damaged
     assert [(one.path, one.kind) for one in deep.files][-1] == ("thing/c", "hash")
-    assert read_installed_files(distributions).checked_files == 4
+    assert compared(distributions, here).checked_files == 4
 
 
-def test_what_installers_change_is_not_damage(tmp_path: Path) -> None:
+def test_what_installers_change_is_not_damage(tmp_path: Path, here: Context) -> None:
     info = install(tmp_path, "thing", "1.0", thing__a=b"a")
     with (info / "RECORD").open("a") as record:
         record.write("../../bin/thing,sha256=x,100\nthing/__pycache__/a.pyc,,\n")
         record.write(f"{info.name}/INSTALLER,sha256=x,99\n")
-    assert read_installed_files(read_distributions([tmp_path])).damaged == ()
+    assert compared(read_distributions([tmp_path]), here).damaged == ()
 
 
-def test_a_record_that_is_garbage_is_no_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a,b", 'a "quoted" name', "caf\xe9", "a b"])
+def test_names_that_are_quoted_or_not_ascii(tmp_path: Path, here: Context, name: str) -> None:
+    info = install(tmp_path, "thing", "1.0", thing__a=b"a")
+    (tmp_path / name).write_bytes(b"abc")
+    quoted = '"' + name.replace('"', '""') + '"' if set('",') & set(name) else name
+    with (info / "RECORD").open("a", encoding="utf-8") as record:
+        record.write(f"{quoted},,3\n")
+    distributions = read_distributions([tmp_path])
+    assert compared(distributions, here) == InstalledFiles(damaged=(), checked_files=2)
+    (tmp_path / name).write_bytes(b"ab")
+    (damaged,) = compared(distributions, here).damaged
+    assert [(one.path, one.expected, one.actual) for one in damaged.files] == [(name, "3", "2")]
+
+
+def test_only_the_first_fifty_are_named_and_all_counted(tmp_path: Path, here: Context) -> None:
+    files = {f"thing__f{number:02}.txt": b"a" for number in range(60)}
+    install(tmp_path, "thing", "1.0", thing__z_so=b"a", **files, **{"thing__lib.so": b"a"})
+    shutil.rmtree(tmp_path / "thing")
+    (damaged,) = compared(read_distributions([tmp_path]), here).damaged
+    assert (damaged.damaged_count, len(damaged.files)) == (62, 50)
+    assert damaged.files[0].path == "thing/lib.so"
+
+
+def test_a_record_that_is_garbage_is_no_crash(tmp_path: Path, here: Context) -> None:
     info = install(tmp_path, "thing", "1.0", thing__a=b"a")
     (info / "RECORD").write_bytes(b'\x00\xff,,\n"open quote\nthing/a,,1\n')
-    read_installed_files(read_distributions([tmp_path]))
+    compared(read_distributions([tmp_path]), here)
 
 
 VERSION = """
@@ -129,8 +171,8 @@ def torch_on_disk(site: Path, version: str = VERSION) -> Path:
 
 def test_the_build_is_read_from_files(tmp_path: Path) -> None:
     package = torch_on_disk(tmp_path)
-    assert find_torch([tmp_path / "empty", tmp_path]) == package
-    build = read_torch_build(package, Distributions(items=()))
+    assert find_torch([tmp_path / "empty", tmp_path], LIBRARIES) == package
+    build = read_torch_build(package, Distributions(items=()), LIBRARIES)
     assert build is not None
     assert (build.version, build.cuda, build.variant) == ("2.6.0+cu124", "12.4", "cu124")
     assert build.arch_flags == ("compute_90", "sm_80", "sm_90")
@@ -141,7 +183,7 @@ def test_the_build_is_read_from_files(tmp_path: Path) -> None:
 def test_a_cut_version_file_leaves_the_metadata(tmp_path: Path) -> None:
     package = torch_on_disk(tmp_path, VERSION[:40])
     install(tmp_path, "torch", "2.6.0+cu118")
-    build = read_torch_build(package, read_distributions([tmp_path]))
+    build = read_torch_build(package, read_distributions([tmp_path]), LIBRARIES)
     assert build is not None
     assert (build.version, build.variant, build.cuda) == ("2.6.0+cu118", "cu118", "11.8")
     assert build.version_source == "METADATA of torch"
@@ -151,14 +193,14 @@ def test_metadata_alone_is_a_damaged_torch_not_an_absent_one(tmp_path: Path) -> 
     install(tmp_path, "torch", "2.6.0")
     distributions = read_distributions([tmp_path])
     assert not read_torch_absent([tmp_path], None, distributions).absent
-    build = read_torch_build(None, distributions)
+    build = read_torch_build(None, distributions, LIBRARIES)
     assert build is not None
     assert build.variant == "unknown"
 
 
 def test_a_folder_called_torch_is_no_torch(tmp_path: Path) -> None:
     (tmp_path / "torch" / "data").mkdir(parents=True)
-    assert find_torch([tmp_path]) is None
+    assert find_torch([tmp_path], LIBRARIES) is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +209,7 @@ def test_a_folder_called_torch_is_no_torch(tmp_path: Path) -> None:
 )
 def test_variants_without_cuda(tmp_path: Path, hip: str, version: str, variant: str) -> None:
     text = f"__version__ = '{version}'\ncuda = None\nhip = {hip}\n"
-    build = read_torch_build(torch_on_disk(tmp_path, text), Distributions(items=()))
+    build = read_torch_build(torch_on_disk(tmp_path, text), Distributions(items=()), LIBRARIES)
     assert build is not None
     assert build.variant == variant
 
@@ -225,7 +267,9 @@ def test_the_targets_of_a_real_nvcc(compiler: str, tmp_path: Path) -> None:
     assert common_targets(output) == ("compute_90", "sm_80")
 
 
-def test_a_component_whose_file_was_exchanged_has_no_version_from_metadata(tmp_path: Path) -> None:
+def test_a_component_whose_file_was_exchanged_has_no_version_from_metadata(
+    tmp_path: Path, here: Context
+) -> None:
     header = b"#define CUDNN_MAJOR 9\n#define CUDNN_MINOR 5\n#define CUDNN_PATCHLEVEL 1\n"
     install(
         tmp_path,
@@ -237,10 +281,10 @@ def test_a_component_whose_file_was_exchanged_has_no_version_from_metadata(tmp_p
         },
     )
     distributions = read_distributions([tmp_path])
-    whole = read_components([tmp_path], distributions, read_installed_files(distributions))
+    whole = read_components([tmp_path], distributions, compared(distributions, here), LIBRARIES)
     assert [one.version for one in whole.items] == ["9.1.0.70", "9.5.1"]
     (tmp_path / "nvidia/cudnn/lib/libcudnn.so.9").write_bytes(b"another")
-    changed = read_components([tmp_path], distributions, read_installed_files(distributions))
+    changed = read_components([tmp_path], distributions, compared(distributions, here), LIBRARIES)
     assert [one.version for one in changed.items] == [None, "9.5.1"]
 
 
@@ -257,11 +301,11 @@ def test_what_manages_the_environment(tmp_path: Path, traces: dict[str, str], na
     for file, text in traces.items():
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
-    assert read_installer(str(tmp_path / "env"), Distributions(items=()), {}).name == name
+    assert read_installer(str(tmp_path / "env"), Distributions(items=())).name == name
 
 
 def test_a_lock_file_beside_the_environment_names_its_tool(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / "poetry.lock").touch()
-    found = read_installer(str(tmp_path / ".venv"), Distributions(items=()), {})
+    found = read_installer(str(tmp_path / ".venv"), Distributions(items=()))
     assert (found.name, found.evidence) == ("poetry", str(tmp_path / "poetry.lock"))

@@ -3,22 +3,21 @@
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
-from envdoctor.api import HostCompiler, Observed, Toolkits, Unknown
-from envdoctor.options import Options
+from envdoctor.api import HostCompiler, Limits, Observed, Reason, Toolkits, Unknown
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
-from envdoctor.probes.compiler import decode_compiler
-from envdoctor.probes.driver import read_driver, read_pci, read_toolkits
-from envdoctor.probes.host import (
-    cpu,
-    numa_nodes,
-    os_release,
-    read_container,
-    read_environment,
-    read_limits,
-)
+from envdoctor.probes.compiler import observe_compiler
+from envdoctor.probes.container import read_container
+from envdoctor.probes.context import Context, context_of
+from envdoctor.probes.driver import read_driver
+from envdoctor.probes.environment import read_environment
+from envdoctor.probes.host import cpu, os_release, read_host
+from envdoctor.probes.limits import numa_nodes, observe_limits, read_limits
+from envdoctor.probes.pci import read_pci
 from envdoctor.probes.run import Children
+from envdoctor.probes.toolkits import read_toolkits
 
 
 class Tree:
@@ -26,6 +25,10 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def context(self, **env: str) -> Context:
+        """The context of that root, with these variables."""
+        return context_of(Children(), root=self.root, env=env, cwd="/")
 
     def file(self, name: str, text: str = "") -> Path:
         path = self.root / name
@@ -54,14 +57,14 @@ def test_the_driver_release(tree: Tree, text: str, release: str, flavor: str) ->
     tree.file("proc/modules", "nvidia_uvm 1 0 - Live 0x0\nnvidia 2 1 nvidia_uvm, Live 0x0\n")
     for node in ("nvidia0", "nvidiactl", "nvidia-uvm", "null"):
         tree.file(f"dev/{node}")
-    driver = read_driver(tree.root)
+    driver = read_driver(tree.context())
     assert (driver.release, driver.flavor, driver.loaded) == (release, flavor, True)
     assert driver.modules == ("nvidia", "nvidia_uvm")
     assert driver.device_nodes == ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
 
 
 def test_without_a_driver_nothing_is_claimed(tree: Tree) -> None:
-    driver = read_driver(tree.root)
+    driver = read_driver(tree.context())
     assert (driver.loaded, driver.release, driver.device_nodes) == (False, None, ())
 
 
@@ -172,16 +175,16 @@ def test_the_memory_limit(tree: Tree, files: dict[str, str], limit: int | None) 
     assert memory_limit_bytes(tree.root) == limit
 
 
-def test_the_limits_of_this_process_are_real() -> None:
-    limits = read_limits()
+def test_the_limits_of_this_process_are_real(children: Children) -> None:
+    limits = read_limits(context_of(children))
     assert 0 < limits.usable_cpus <= limits.affinity_cpus
 
 
 def test_the_limits_are_read_where_processes_have_no_affinity(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, children: Children
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert read_limits().affinity_cpus == os.cpu_count()
+    assert read_limits(context_of(children)).affinity_cpus == os.cpu_count()
 
 
 @pytest.mark.parametrize(
@@ -203,13 +206,13 @@ def test_containers_and_wsl(
 ) -> None:
     for name, text in files.items():
         tree.file(name, text)
-    container = read_container(tree.root, env)
+    container = read_container(tree.context(**env))
     assert (container.kind, container.wsl) == (kind, wsl)
 
 
-def test_only_watched_variables_are_read() -> None:
+def test_only_watched_variables_are_read(tree: Tree) -> None:
     found = read_environment(
-        {"LD_LIBRARY_PATH": "/x", "AWS_SECRET_ACCESS_KEY": "s", "HF_TOKEN": "t"}
+        tree.context(LD_LIBRARY_PATH="/x", AWS_SECRET_ACCESS_KEY="s", HF_TOKEN="t")
     )
     assert found.variables == {"LD_LIBRARY_PATH": "/x"}
 
@@ -231,21 +234,68 @@ def test_toolkits_in_the_order_that_builds_use(tree: Tree) -> None:
     )
     tree.file("usr/local/cuda-11.0/version.txt", "CUDA Version 11.0.228\n")
     tree.file("usr/local/cuda-9.0/README", "")
-    home = tree.file("opt/cuda/include/cuda.h", "#define CUDA_VERSION 12060\n").parents[1]
-    found = read_toolkits(tree.root, {"CUDA_HOME": str(home), "PATH": ""})
+    tree.file("opt/cuda/include/cuda.h", "#define CUDA_VERSION 12060\n")
+    found = read_toolkits(tree.context(CUDA_HOME="/opt/cuda", PATH=""))
     assert [one.version for one in found.items] == ["12.6", "11.0.228", "12.4.1"]
-    assert found.cuda_home == str(home)
+    assert found.items[0].path == found.cuda_home == "/opt/cuda"
     assert found.nvcc is None
+
+
+def test_a_toolkit_behind_links_is_that_of_the_examined_root(tree: Tree) -> None:
+    tree.file("usr/local/cuda-12.4/version.json", '{"cuda": {"version": "12.4.1"}}')
+    tree.file("usr/local/cuda-12.4/bin/nvcc")
+    (tree.root / "etc/alternatives").mkdir(parents=True)
+    (tree.root / "etc/alternatives/cuda").symlink_to("/usr/local/cuda-12.4")
+    (tree.root / "usr/local/cuda").symlink_to("/etc/alternatives/cuda")
+    found = read_toolkits(tree.context(PATH="/usr/bin:/usr/local/cuda/bin"))
+    (toolkit,) = found.items
+    assert (toolkit.path, toolkit.version) == ("/usr/local/cuda-12.4", "12.4.1")
+    assert found.nvcc == "/usr/local/cuda/bin/nvcc"
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_loop_of_links_is_no_toolkit(tree: Tree, children: Children, live: bool) -> None:
+    (tree.root / "a").symlink_to("b")
+    (tree.root / "b").symlink_to("a")
+    env = {"CUDA_HOME": str(tree.root / "a") if live else "/a", "PATH": ""}
+    context = context_of(children, env=env) if live else tree.context(**env)
+    found = read_toolkits(context)
+    assert found.cuda_home == env["CUDA_HOME"]
+    assert not [one for one in found.items if one.source == "CUDA_HOME"]
+
+
+def test_a_root_that_does_not_run_is_read_by_its_files(tree: Tree) -> None:
+    tree.file("etc/os-release", 'ID=ubuntu\nVERSION_ID="22.04"\n')
+    tree.file("dev/nvidia0")
+    tree.file("proc/meminfo", "MemTotal:  1024 kB\nMemAvailable:  512 kB\n")
+    tree.file("proc/cpuinfo", "processor\t: 0\n\nprocessor\t: 1\n")
+    tree.file("sys/devices/system/cpu/cpu0/topology/core_cpus_list", "0-1\n")
+    tree.file("sys/devices/system/cpu/cpu1/topology/core_cpus_list", "0-1\n")
+    host = read_host(tree.context())
+    assert (host.os_id, host.kernel, host.machine, host.glibc) == ("ubuntu", None, None, None)
+    assert (host.memory_bytes, host.memory_available_bytes) == (1024 * 1024, 512 * 1024)
+    assert (host.logical_cpus, host.physical_cpus) == (2, 1)
+    assert read_driver(tree.context()).unusable_nodes == ()
+    limits = observe_limits(tree.context())[Limits]
+    assert isinstance(limits, Unknown)
+    assert limits.reason is Reason.NOT_OBSERVED
+    assert str(tree.root) in limits.detail
+
+
+def test_the_live_host_is_that_of_psutil(children: Children) -> None:
+    host = read_host(context_of(children))
+    assert host.memory_bytes == psutil.virtual_memory().total
+    assert host.physical_cpus == psutil.cpu_count(logical=False)
+    assert host.logical_cpus == psutil.cpu_count()
 
 
 def test_the_compiler_is_asked_only_where_there_is_an_nvcc(
     compiler: str, children: Children
 ) -> None:
-    options = Options()
-    without = decode_compiler(Toolkits(items=()), options, children)
+    context = context_of(children)
+    without = observe_compiler(Toolkits(items=()), context)
     assert isinstance(without[HostCompiler], Unknown)
-    found = decode_compiler(Toolkits(items=(), nvcc="/usr/bin/nvcc"), options, children)
+    found = observe_compiler(Toolkits(items=(), nvcc="/usr/bin/nvcc"), context)
     fact = found[HostCompiler]
     assert isinstance(fact, Observed)
     assert int(fact.value.version.split(".")[0]) >= 4
-    assert compiler

@@ -11,6 +11,7 @@ from envdoctor.api import (
     DamagedDistribution,
     DamagedFile,
     Distributions,
+    Driver,
     FirstUse,
     Frame,
     Gpu,
@@ -32,6 +33,13 @@ from envdoctor.api import (
     TorchImport,
     TorchRuntime,
     Unknown,
+)
+from envdoctor.facts.libraries import (
+    LibraryResolution,
+    OpenedAt,
+    Problem,
+    ProblemKind,
+    ResolvedLibrary,
 )
 from tests.support.machines import ARCHS, HEALTHY, SITE, distribution, machine
 
@@ -58,6 +66,9 @@ OF_THE_TARGET = (
     TorchRuntime,
     TorchFirstUse,
 )
+LATE = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")
+OFF = Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
+WSL_DRIVER = {"loaded": False, "release": None, "modules": (), "device_nodes": ("/dev/dxg",)}
 NOT_REACHED = Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
 
 
@@ -122,6 +133,32 @@ def _cpu_build() -> dict[str, Any]:
         "arch_flags": (),
         "fatbin_arch_flags": (),
     }
+
+
+def _lacking(
+    library: str, kind: ProblemKind, *names: str, when: OpenedAt = "import"
+) -> LibraryResolution:
+    """What the loader will find: one library that is absent or lacks what is needed of it."""
+    problem = Problem(
+        kind=kind,
+        library=library,
+        needed_by=f"{SITE}/torch/lib/libtorch_cuda.so",
+        path=None if kind == "missing" else f"/usr/lib/{library}",
+        names=names,
+    )
+    resolved = ResolvedLibrary(
+        soname=library, path=problem.path, named=problem.path, when=when, problems=(problem,)
+    )
+    error = f"{library}: cannot open" if kind == "missing" else f"undefined symbol: {names[0]}"
+    return LibraryResolution(
+        root=f"{SITE}/torch/_C.so",
+        libraries=(resolved,),
+        import_error=error if when == "import" else None,
+    )
+
+
+def _import_error(message: str, *changes: Any) -> Snapshot:
+    return _not_imported(*changes, outcome="exception", exception="ImportError", message=message)
 
 
 _DISTRIBUTIONS = next(fact for fact in HEALTHY if isinstance(fact, Distributions)).items
@@ -310,6 +347,13 @@ CASES: dict[str, Case] = {
     ),
     "import-hangs": Case(_not_imported(outcome="hang"), "torch-import-hangs", 1),
     "import-exits": Case(_not_imported(outcome="exit", exit_code=3), "torch-import-exits", 1),
+    "torch-works-and-python-does-not-exit": Case(
+        machine(
+            TorchImport={"exit_outcome": "signal", "exit_detail": "SIGSEGV", "exit_output_tail": ""}
+        ),
+        "exit-after-torch-fails",
+        0,
+    ),
     "library-missing-from-the-wheel": Case(
         _not_imported(
             _damaged("torch/lib/libtorch_cuda.so"),
@@ -324,11 +368,7 @@ CASES: dict[str, Case] = {
         machine(_damaged("torch/include/ATen/ATen.h")), "damaged-install", 0
     ),
     "two-numpys": Case(
-        machine(
-            Distributions={
-                "items": (*_DISTRIBUTIONS, distribution("numpy", "1.26.4", location="/usr/lib"))
-            }
-        ),
+        machine(Distributions={"items": (*_DISTRIBUTIONS, distribution("numpy", "1.26.4"))}),
         "duplicate-distribution",
         0,
     ),
@@ -415,11 +455,25 @@ CASES: dict[str, Case] = {
             CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
             PciGpus(devices=()),
             Container={"wsl": 2},
-            Driver={"loaded": False, "release": None, "modules": (), "device_nodes": ("/dev/dxg",)},
+            Driver={**WSL_DRIVER, "libcuda_files": ("/usr/lib/wsl/lib/libcuda.so.1",)},
             TorchRuntime=NO_CUDA,
         ),
         "wsl-libcuda",
         1,
+    ),
+    "wsl-without-nvidia": Case(
+        machine(
+            NO_LIBRARY,
+            NO_GPUS,
+            CPU_USE,
+            CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
+            PciGpus(devices=()),
+            Container={"wsl": 2},
+            Driver={**WSL_DRIVER, "libcuda_files": ()},
+            TorchRuntime=NO_CUDA,
+        ),
+        "no-nvidia-gpu",
+        0,
     ),
     "gcc-too-new-for-nvcc": Case(
         machine(
@@ -435,10 +489,67 @@ CASES: dict[str, Case] = {
     ),
     "nvml-timed-out": Case(
         machine(
-            (Nvml, Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")),
-            (Gpus, Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")),
+            (Nvml, LATE),
+            (Gpus, LATE),
         ),
         None,
-        3,
+        0,
     ),
+    "libtorch-of-another-build": Case(
+        _import_error(
+            "undefined symbol: _ZN3c105Error4oldEv",
+            _lacking("libtorch_python.so", "symbol", "_ZN3c105Error4oldEv"),
+        ),
+        "undefined-symbol",
+        1,
+    ),
+    "libcublas-of-another-cuda": Case(
+        _import_error(
+            "undefined symbol: cublasGemmGroupedBatchedEx",
+            _lacking("libcublas.so.12", "symbol", "cublasGemmGroupedBatchedEx"),
+        ),
+        "cublas-mismatch",
+        1,
+    ),
+    "libcuda-that-torch-itself-needs": Case(
+        _import_error(
+            "libcuda.so.1: cannot open shared object file",
+            _lacking("libcuda.so.1", "missing"),
+            PciGpus(devices=()),
+            NO_LIBRARY,
+            NO_GPUS,
+            CudaInit(status="libcuda-missing", message="libcuda.so.1: cannot open"),
+            Driver(loaded=False, release=None),
+        ),
+        "libcuda-missing",
+        1,
+    ),
+    "cudnn-that-lacks-a-symbol": Case(
+        machine(
+            _lacking("libcudnn.so.9", "symbol", "cudnnBackendExecute", when="use"),
+            TorchFirstUse(
+                operations=(
+                    FirstUse(device="cpu", operation="matmul"),
+                    FirstUse(device="cuda:0", operation="matmul"),
+                    FirstUse(
+                        device="cuda:0",
+                        operation="convolution",
+                        error="RuntimeError: undefined symbol: cudnnBackendExecute",
+                    ),
+                )
+            ),
+        ),
+        "cudnn-symbol-mismatch",
+        1,
+    ),
+    "interpreter-that-does-not-exit": Case(
+        machine(TorchImport={"exit_outcome": "hang"}), "exit-after-torch-fails", 0
+    ),
+    "nothing-answers-in-time": Case(
+        machine(*((kind, LATE) for kind in (Nvml, Gpus, TorchRuntime, TorchFirstUse))), None, 3
+    ),
+    "nothing-was-run": Case(
+        machine(*((kind, OFF) for kind in (TorchImport, TorchRuntime, TorchFirstUse))), None, 0
+    ),
+    "nothing-is-known": Case(Snapshot(), None, 3),
 }

@@ -164,7 +164,6 @@ HEALTHY: tuple[Fact, ...] = (
         cgroup_memory_bytes=None,
         shm_bytes=540_550_588_416,
         shm_free_bytes=540_550_588_416,
-        disk_free_bytes=500_000_000_000,
     ),
     Container(kind="none", nvidia_runtime=True),
     PciGpus(

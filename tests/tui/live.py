@@ -4,22 +4,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
+from envdoctor.options import Options
+from envdoctor.output import Output
+from envdoctor.session import Session
 from envdoctor.tui.contract import Event, ReportReady
+from envdoctor.tui.model import LiveModel
 from envdoctor.tui.state import State, after
 
 E = TypeVar("E")
-OPTIONS: dict[str, Any] = {
-    "pythons": (sys.executable,),
-    "static": True,
-    "deep": False,
-    "expect": None,
-    "timeout_s": 60.0,
-    "fail_on": "error",
-    "only": (),
-    "skip": (),
-}
+OPTIONS = Options(python=sys.executable, static=True, timeout_s=60.0)
+
+
+def live_model(
+    path: str | None = None, session: Session | None = None, **changes: object
+) -> LiveModel:
+    """A model with these options, changed."""
+    return LiveModel(replace(OPTIONS, **changes), Output(), path=path, session=session)
 
 
 class Ear:

@@ -1,10 +1,13 @@
 """Machines made by hand, as reports: synthetic, built from the typed records.
 
-`python -m tests.tui.machines` writes them to tests/tui/reports/.
+Their codes and checks are few and their own, so that the view is tested whatever checks there are.
 """
 
 import json
+import re
+import tempfile
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +15,45 @@ import msgspec
 
 from envdoctor.api import (
     Code,
+    CudaInit,
     Driver,
     Evidence,
     Fact,
     Finding,
+    FirstUse,
     Fix,
     Gpu,
     Gpus,
     Host,
     Installer,
     Interpreter,
+    Layer,
     Nvml,
     Observed,
+    PciDevice,
+    PciGpus,
     Safety,
     Severity,
     Snapshot,
     Target,
+    Topic,
     TorchBuild,
+    TorchDevice,
+    TorchFirstUse,
+    TorchImport,
     TorchRuntime,
 )
-from envdoctor.engine import rank
+from envdoctor.conclusion import conclude, verdict_of
+from envdoctor.engine import derive_facts
 from envdoctor.facts import Reason, Unknown
+from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Conditions,
     DecodeRate,
-    Epoch,
-    ExpectedRate,
-    FeedRate,
     InputPipeline,
     Settings,
-    Speedup,
     Spread,
     Telemetry,
 )
@@ -51,19 +61,35 @@ from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.libraries import LibraryResolution, Offer, Owner, Problem, ResolvedLibrary
 from envdoctor.facts.python import Candidate
 from envdoctor.facts.torch import ComponentVersion, CudaComponents
-from envdoctor.findings import exit_code_of, verdict_of
+from envdoctor.findings import exit_code_of
+from envdoctor.gpus import driver_release, gpu_trace
+from envdoctor.outcomes import outcomes_of, wanted_gpu
 from envdoctor.report import CheckRecord, ExaminedTarget, Report, stack_of
+from tests.support.diagnosis import services
 
-REPORTS = Path(__file__).parent / "reports"
 PYTHON = "~/train/.venv/bin/python"
 WHEN = "2026-01-02T03:04:05+00:00"
 
 
 def code(
-    id_: str, name: str, message: str, severity: Severity = Severity.ERROR, *explains: str
+    id_: str,
+    name: str,
+    message: str,
+    topic: Topic,
+    layer: Layer,
+    breaks: str | None = None,
+    severity: Severity = Severity.ERROR,
 ) -> Code:
     return Code(
-        id=id_, name=name, family=name, severity=severity, message=message, explains=explains
+        id=id_,
+        name=name,
+        family=name,
+        severity=severity,
+        topic=topic,
+        layer=layer,
+        breaks=breaks,
+        message=name.replace("-", " "),
+        detailed=message,
     )
 
 
@@ -72,36 +98,75 @@ DRIVER_TOO_OLD = code(
     "driver-too-old",
     "driver {release} is too old for torch {version}, which is built with CUDA {cuda} and "
     "needs a driver >= {minimum}",
-    Severity.ERROR,
-    "ED212",
-    "ED411",
+    "driver",
+    Layer.KERNEL_MODULE,
+    "compute:gpu",
 )
-CUDA_INIT_FAILED = code("ED212", "cuda-init-failed", "cuInit fails with {status}")
-CUDA_UNAVAILABLE = code("ED411", "cuda-unavailable", "torch {version} sees no GPU: {error}")
+CUDA_INIT_FAILED = code(
+    "ED212",
+    "cuda-init-failed",
+    "cuInit fails with {status}",
+    "driver",
+    Layer.CUDA_INIT,
+    "compute:gpu",
+)
+CUDA_UNAVAILABLE = code(
+    "ED411",
+    "cuda-unavailable",
+    "torch {version} sees no GPU: {error}",
+    "torch",
+    Layer.FIRST_USE,
+    "compute:gpu",
+)
 SHM_TOO_SMALL = code(
     "ED503",
     "shm-too-small",
     "/dev/shm holds {size}, which data loader workers fill quickly",
-    Severity.WARNING,
+    "container",
+    Layer.SPEED,
+    severity=Severity.WARNING,
 )
 MISSING_LIBCUDART = code(
     "ED300",
     "missing-libcudart",
     "`{library}` wants `{soname}`, and no directory that the loader searches has it",
-    Severity.ERROR,
-    "ED401",
+    "libraries",
+    Layer.LIBRARIES,
+    "import:torch",
 )
-IMPORT_FAILED = code("ED401", "torch-import-failed", "`import torch` raises {exception}: {text}")
+IMPORT_FAILED = code(
+    "ED401",
+    "torch-import-failed",
+    "`import torch` raises {exception}: {text}",
+    "torch",
+    Layer.IMPORT,
+    "import:torch",
+)
 IMPORT_HANGS = code(
-    "ED403", "torch-import-hangs", "`import torch` gave no answer within {seconds} s"
+    "ED403",
+    "torch-import-hangs",
+    "`import torch` gave no answer within {seconds} s",
+    "torch",
+    Layer.IMPORT,
+    "import:torch",
 )
 POWER_CAP = code(
     "ED600",
     "gpu-power-cap",
     "GPU 1 is capped at {limit} W, its default is {default} W",
-    Severity.WARNING,
+    "speed",
+    Layer.SPEED,
+    severity=Severity.WARNING,
 )
-NO_GPU = code("ED412", "no-nvidia-gpu", "no NVIDIA GPU is visible", Severity.INFO)
+NO_GPU = code(
+    "ED412",
+    "no-nvidia-gpu",
+    "no NVIDIA GPU is visible",
+    "driver",
+    Layer.BUS,
+    "compute:gpu",
+    Severity.INFO,
+)
 
 CODES = (
     DRIVER_TOO_OLD,
@@ -115,18 +180,18 @@ CODES = (
     NO_GPU,
 )
 
-CHECKS = (
+CHECKS: tuple[tuple[str, Topic, tuple[str, ...]], ...] = (
     ("driver-too-old", "driver", ("ED201",)),
     ("cuda-init", "driver", ("ED212",)),
     ("driver-not-loaded", "driver", ("ED200",)),
-    ("missing-libraries", "loader", ("ED300", "ED301")),
-    ("cudnn-pin", "cudnn", ("ED350",)),
-    ("nccl-pin", "nccl", ("ED360",)),
-    ("torch-import", "pytorch", ("ED401", "ED402", "ED403", "ED404")),
-    ("cuda-unavailable", "pytorch", ("ED411", "ED412")),
-    ("damaged-install", "python_env", ("ED100",)),
+    ("missing-libraries", "libraries", ("ED300", "ED301")),
+    ("cudnn-pin", "libraries", ("ED350",)),
+    ("nccl-pin", "libraries", ("ED360",)),
+    ("torch-import", "torch", ("ED401", "ED402", "ED403", "ED404")),
+    ("cuda-unavailable", "torch", ("ED411", "ED412")),
+    ("damaged-install", "python", ("ED100",)),
     ("shm-too-small", "container", ("ED503",)),
-    ("gpu-slower-than-expected", "performance", ("ED600", "ED601")),
+    ("gpu-slower-than-expected", "speed", ("ED600", "ED601")),
 )
 
 HOST = Host(
@@ -207,23 +272,74 @@ def _gpu(index: int, name: str, capability: str, memory: int, **more: Any) -> Gp
     )
 
 
+def _bus(*device_ids: str) -> PciGpus:
+    return PciGpus(
+        devices=tuple(
+            PciDevice(
+                address=f"0000:{place + 1:02x}:00.0",
+                vendor_id="10de",
+                device_id=device_id,
+                driver="nvidia",
+            )
+            for place, device_id in enumerate(device_ids)
+        )
+    )
+
+
+def _runtime(version: str, cuda: str | None, *gpus: Gpu, error: str | None = None) -> TorchRuntime:
+    """Torch as it lists these GPUs."""
+    devices = tuple(
+        TorchDevice(
+            index=gpu.index,
+            name=gpu.name,
+            compute_capability=gpu.compute_capability or "",
+            memory_bytes=gpu.memory_bytes or 0,
+        )
+        for gpu in gpus
+    )
+    return TorchRuntime(
+        version=version,
+        cuda=cuda,
+        hip=None,
+        cuda_available=bool(devices),
+        device_count=len(devices),
+        devices=devices,
+        cuda_error=error,
+    )
+
+
+def _used(*gpus: Gpu) -> TorchFirstUse:
+    devices = ("cpu", *(f"cuda:{gpu.index}" for gpu in gpus))
+    return TorchFirstUse(
+        operations=tuple(FirstUse(device=device, operation="matmul") for device in devices)
+    )
+
+
+IMPORTED = TorchImport(outcome="ok", seconds=2.0)
+NOT_REACHED = Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
+LATE = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")
+NO_NVML = Unknown(reason=Reason.NOT_APPLICABLE, detail="NVML: no library")
+_AFTER_THE_IMPORT = (TorchRuntime, TorchFirstUse)
+
+
+def derived(snapshot: Snapshot) -> Snapshot:
+    """The facts with what follows from them, but for what a calibration means."""
+    return derive_facts((driver_release, gpu_trace, wanted_gpu), snapshot, services())
+
+
 def _report(
     facts: Iterable[Fact],
     findings: Iterable[Finding] = (),
     skipped: dict[str, str] | None = None,
-    blind: frozenset[str] = frozenset(),
     unknown: dict[type[Fact], Unknown] | None = None,
 ) -> Report:
+    """The report that such facts and findings make, with the outcomes of the program itself."""
     always = (HOST, _interpreter(), _target(), Installer(name="pip", evidence="INSTALLER"))
-    snapshot = Snapshot(
-        {
-            **{type(fact): Observed(value=fact, source="made by hand") for fact in always},
-            **{type(fact): Observed(value=fact, source="made by hand") for fact in facts},
-            **(unknown or {}),
-        }
-    )
-    ranked = rank(findings, CODES)
-    calibration = snapshot.value(Calibration)
+    seen = {type(fact): Observed(value=fact, source="made by hand") for fact in (*always, *facts)}
+    observed = Snapshot({**seen, **(unknown or {})})
+    snapshot = derived(observed)
+    ranked, outcomes = conclude(findings, outcomes_of(snapshot), CODES)
+    verdict = verdict_of(ranked, outcomes, narrowed=False)
     target = _target()
     return Report(
         created_at=WHEN,
@@ -231,37 +347,48 @@ def _report(
             path=target.path, chosen_because=target.chosen_because, passed_over=target.passed_over
         ),
         stack=stack_of(snapshot),
-        verdict=verdict_of(ranked, incomplete=bool(blind)),
-        exit_code=exit_code_of(ranked, incomplete=bool(blind)),
+        verdict=verdict,
+        exit_code=exit_code_of(ranked, verdict),
+        outcomes=outcomes,
         findings=ranked,
-        checks=tuple(
-            _check(*one, (skipped or {}).get(one[0]), blind=one[0] in blind) for one in CHECKS
-        ),
-        calibration=None if calibration is None else msgspec.to_builtins(calibration),
+        checks=tuple(_check(*one, (skipped or {}).get(one[0])) for one in CHECKS),
+        calibration=snapshot.value(Calibration),
+        assessment=snapshot.value(Assessment),
         facts=facts_to_builtins(snapshot),
     )
 
 
-def _check(
-    name: str, topic: str, codes: tuple[str, ...], reason: str | None, *, blind: bool
-) -> CheckRecord:
+def _check(name: str, topic: Topic, codes: tuple[str, ...], reason: str | None) -> CheckRecord:
     if reason is None:
         return CheckRecord(name=name, topic=topic, status="ran", codes=codes, seconds=0.0002)
+    said = re.search(r"is unknown \((.*?)\)", reason)
     return CheckRecord(
-        name=name, topic=topic, status="skipped", codes=codes, reason=reason, blind=blind
+        name=name,
+        topic=topic,
+        status="skipped",
+        codes=codes,
+        reason=reason,
+        unknown=Reason(said[1]) if said else None,
     )
 
 
-_NO_GPUS = "Gpus is unknown (not-applicable): NVML is not installed"
+_NO_GPUS = "Gpus is unknown (not-applicable): NVML: no library"
+_NOT_MEASURED = "Calibration is unknown (not-observed): no probe observed it"
 
 
 def healthy_cpu() -> Report:
     """A CPU build of torch on a machine without a GPU: nothing to repair."""
-    runtime = TorchRuntime(
-        version="2.13.0+cpu", cuda=None, hip=None, cuda_available=False, device_count=0
+    facts = (
+        _build("2.13.0+cpu", None),
+        _runtime("2.13.0+cpu", None),
+        IMPORTED,
+        _used(),
+        _bus(),
+        Driver(loaded=False, release=None),
+        Nvml(status="NVML_ERROR_LIBRARY_NOT_FOUND"),
     )
-    skipped = {"driver-too-old": _NO_GPUS, "gpu-slower-than-expected": "Calibration is unknown"}
-    return _report((_build("2.13.0+cpu", None), runtime), (NO_GPU.finding(),), skipped)
+    skipped = {"driver-too-old": _NO_GPUS, "gpu-slower-than-expected": _NOT_MEASURED}
+    return _report(facts, (NO_GPU.finding(),), skipped, {Gpus: NO_NVML})
 
 
 def broken_driver() -> Report:
@@ -307,11 +434,20 @@ def broken_driver() -> Report:
     unavailable = CUDA_UNAVAILABLE.finding(
         version="2.6.0+cu124", error="the NVIDIA driver on your system is too old"
     )
-    return _report(
-        (build, driver, nvml, gpus, _components("12.4.127")),
-        (_small_shm(), unavailable, init, too_old),
-        {"gpu-slower-than-expected": "Calibration is unknown (not-observed): no probe observed it"},
+    facts = (
+        build,
+        driver,
+        nvml,
+        gpus,
+        _bus("20b0"),
+        CudaInit(status="CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", code=803, library="libcuda.so.1"),
+        IMPORTED,
+        _runtime("2.6.0+cu124", "12.4", error="RuntimeError: the NVIDIA driver is too old"),
+        _used(),
+        _components("12.4.127"),
     )
+    found = (_small_shm(), unavailable, init, too_old)
+    return _report(facts, found, {"gpu-slower-than-expected": _NOT_MEASURED})
 
 
 def _small_shm() -> Finding:
@@ -328,22 +464,21 @@ def _small_shm() -> Finding:
 
 
 def driver_silent() -> Report:
-    """NVML gives no answer, so that errors of the driver may hide; a warning beside it."""
+    """NVML and torch's first CUDA call give no answer, so that errors of the driver may hide; a
+    warning beside it."""
     build = _build("2.6.0+cu124", "12.4")
     driver = Driver(loaded=True, release="550.54.15", release_source="/proc/driver/nvidia/version")
-    silent = "is unknown (timed-out): no answer within 20 s"
+    silent = f"is unknown (timed-out): {LATE.detail}"
     skipped = {
-        "gpu-slower-than-expected": "Calibration is unknown (not-observed): no probe observed it",
-        "cudnn-pin": "TorchRuntime is unknown (not-applicable): `import torch` did not succeed",
+        "gpu-slower-than-expected": _NOT_MEASURED,
+        "cudnn-pin": "LibraryResolution is unknown (not-applicable): the target is not for Linux",
         "driver-too-old": f"Nvml {silent}",
         "driver-not-loaded": f"Nvml {silent}",
         "cuda-init": f"Gpus {silent}",
     }
-    blind = frozenset({"driver-too-old", "driver-not-loaded", "cuda-init"})
-    facts = (build, driver, _components("12.4.127"))
-    unknown = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")
-    unseen: dict[type[Fact], Unknown] = {Gpus: unknown, Nvml: unknown}
-    return _report(facts, (_small_shm(),), skipped, blind, unseen)
+    facts = (build, driver, _bus("20b0"), IMPORTED, _components("12.4.127"))
+    unseen: dict[type[Fact], Unknown] = dict.fromkeys((Gpus, Nvml, *_AFTER_THE_IMPORT), LATE)
+    return _report(facts, (_small_shm(),), skipped, unseen)
 
 
 def import_hangs() -> Report:
@@ -370,10 +505,11 @@ def import_hangs() -> Report:
             ),
         ),
     )
-    unknown = "TorchRuntime is unknown (not-applicable): `import torch` did not succeed"
+    unknown = f"TorchRuntime is unknown (not-applicable): {NOT_REACHED.detail}"
     skipped = dict.fromkeys(("cuda-unavailable", "cudnn-pin", "nccl-pin"), unknown)
-    facts = (build, driver, nvml, gpus, _components("12.4.127"))
-    return _report(facts, (hangs,), skipped)
+    hung = TorchImport(outcome="hang", seconds=90.0, message="no answer within the time limit")
+    facts = (build, driver, nvml, gpus, _bus("27b8"), hung, _components("12.4.127"))
+    return _report(facts, (hangs,), skipped, dict.fromkeys(_AFTER_THE_IMPORT, NOT_REACHED))
 
 
 def missing_libcudart() -> Report:
@@ -412,10 +548,17 @@ def missing_libcudart() -> Report:
             ComponentVersion(component="nccl", version="2.21.5", source="dist-info"),
         )
     )
-    reason = "TorchRuntime is unknown (crashed): torch could not be imported"
+    reason = f"TorchRuntime is unknown (not-applicable): {NOT_REACHED.detail}"
     skipped = dict.fromkeys(("cuda-unavailable", "nccl-pin"), reason)
-    facts = (build, driver, nvml, gpus, components, _resolution())
-    return _report(facts, (failed, missing), skipped)
+    raised = TorchImport(
+        outcome="exception",
+        seconds=0.4,
+        exception="ImportError",
+        message="libcudart.so.12: cannot open shared object file: No such file or directory",
+    )
+    facts = (build, driver, nvml, gpus, _bus("27b8"), raised, components, _resolution())
+    unseen: dict[type[Fact], Unknown] = dict.fromkeys(_AFTER_THE_IMPORT, NOT_REACHED)
+    return _report(facts, (failed, missing), skipped, unseen)
 
 
 def _resolution() -> LibraryResolution:
@@ -503,7 +646,19 @@ def two_gpus() -> Report:
             ),
         ),
     )
-    facts = (build, driver, nvml, gpus, _components("12.6.77"), calibration())
+    facts = (
+        build,
+        driver,
+        nvml,
+        gpus,
+        _bus("20b2", "20b2"),
+        IMPORTED,
+        _runtime("2.13.0+cu126", "12.6", *gpus.devices),
+        _used(*gpus.devices),
+        _components("12.6.77"),
+        calibration(),
+        assessment(),
+    )
     return _report(facts, (capped,))
 
 
@@ -567,16 +722,22 @@ def calibration() -> Calibration:
                 DecodeRate(workers=workers, images_per_s=spread(rate))
                 for workers, rate in ((1, 130.0), (2, 255.0), (4, 480.0))
             ),
-            recommended_workers=4,
-            feeds=(
-                FeedRate(
-                    device="cuda:0",
-                    precision="fp16",
-                    wanted_images_per_s=2000.0,
-                    fed_images_per_s=480.0,
-                    waits=True,
-                    sentence="this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs",
-                ),
+        ),
+    )
+
+
+def assessment() -> Assessment:
+    """What such a calibration would mean; every number is made up."""
+    return Assessment(
+        recommended_workers=4,
+        feeds=(
+            FeedRate(
+                device="cuda:0",
+                precision="fp16",
+                wanted_images_per_s=2000.0,
+                fed_images_per_s=480.0,
+                waits=True,
+                sentence="this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs",
             ),
         ),
         expected=tuple(
@@ -590,7 +751,7 @@ def calibration() -> Calibration:
                 verdict=verdict,
             )
             for device, ratio, verdict in (
-                ("cuda:0", 0.95, "as expected"),
+                ("cuda:0", 0.95, "as-expected"),
                 ("cuda:1", 0.57, "slower"),
             )
         ),
@@ -638,17 +799,25 @@ MACHINES: dict[str, Callable[[], Report]] = {
 
 
 def document(report: Report) -> str:
-    """The report as it lies in the folder, marked as synthetic."""
+    """The report as it lies in a file, marked as synthetic."""
     data = {**msgspec.to_builtins(report), "provenance": "synthetic"}
     data["tool"] = {**data["tool"], "version": "0"}
     return json.dumps(data, indent=1) + "\n"
 
 
 def read(name: str) -> Report:
-    """A recorded report."""
-    return msgspec.json.decode((REPORTS / f"{name}.json").read_bytes(), type=Report)
+    """The report as it is read from its file."""
+    return msgspec.json.decode(file_of(name).read_bytes(), type=Report)
 
 
-if __name__ == "__main__":
-    for name, build in MACHINES.items():
-        (REPORTS / f"{name}.json").write_text(document(build()), encoding="utf-8")
+@cache
+def file_of(name: str) -> Path:
+    """The report in a file, which lasts as long as the tests."""
+    path = Path(_folder().name) / f"{name}.json"
+    path.write_text(document(MACHINES[name]()), encoding="utf-8")
+    return path
+
+
+@cache
+def _folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="envdoctor-machines-")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.facts.python import Candidate
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
@@ -83,7 +83,7 @@ class RecordedModel:
     def predict(self, gpu: str) -> None:
         self.asked.append(("predict", gpu))
         reason = "measure first (`m`) to see the speedup against this machine"
-        self.tell(self.predicted or Predicted(gpu=gpu, calibration=None, reason=reason))
+        self.tell(self.predicted or Predicted(gpu=gpu, assessment=None, reason=reason))
 
     def page(self, code: str) -> str | None:
         self.asked.append(("page", code))

@@ -9,12 +9,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Sparkline, TabbedContent
 
 from envdoctor.api import Gpu
-from envdoctor.calibration.runner import Progress
-from envdoctor.calibration.telemetry import Sample
-from envdoctor.findings import Verdict
+from envdoctor.calibration.progress import CalibrationProgress, Sample
 from envdoctor.report import Report
 from envdoctor.tui.contract import CalibrationEnded, CalibrationProgressed, Predicted, ReportReady
-from envdoctor.tui.state import calibration_of
 from envdoctor.tui.widgets.calibration_text import speedup_table
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
@@ -28,7 +25,7 @@ def model() -> RecordedModel:
 
 def progress(rate: float | None, seconds: float = 1.0, **more: object) -> CalibrationProgressed:
     return CalibrationProgressed(
-        progress=Progress(
+        progress=CalibrationProgress(
             device="cuda:0",
             precision="fp16",
             phase="timing",
@@ -42,8 +39,9 @@ def progress(rate: float | None, seconds: float = 1.0, **more: object) -> Calibr
 
 
 def measured(report: Report) -> Report:
-    calibration = msgspec.to_builtins(machines.calibration())
-    return msgspec.structs.replace(report, calibration=calibration)
+    return msgspec.structs.replace(
+        report, calibration=machines.calibration(), assessment=machines.assessment()
+    )
 
 
 def test_measuring_shows_the_rates_as_they_settle(model: RecordedModel) -> None:
@@ -130,9 +128,7 @@ def test_a_partial_calibration_says_so(model: RecordedModel) -> None:
     partial = msgspec.structs.replace(
         machines.calibration(), complete=False, incomplete_because="stopped by the user"
     )
-    report = msgspec.structs.replace(
-        machines.read("healthy_cpu"), calibration=msgspec.to_builtins(partial)
-    )
+    report = msgspec.structs.replace(machines.read("healthy_cpu"), calibration=partial)
 
     async def steps(pilot: Pilot[int]) -> None:
         model.tell(ReportReady(report=report, final=True))
@@ -150,16 +146,16 @@ def test_the_overview_says_how_fast_it_trains() -> None:
 
 
 def test_what_if(model: RecordedModel) -> None:
-    calibration = machines.calibration()
+    assessment = machines.assessment()
     expected = msgspec.structs.replace(
-        calibration.expected[0], device="H100", verdict="not-measured"
+        assessment.expected[0], device="H100", verdict="not-measured"
     )
     speedup = msgspec.structs.replace(
-        calibration.speedups[0], of="H100 fp16", against="cpu fp32", kind="predicted"
+        assessment.speedups[0], of="H100 fp16", against="cpu fp32", kind="predicted"
     )
     model.predicted = Predicted(
         gpu="H100-SXM5",
-        calibration=msgspec.structs.replace(calibration, expected=(expected,), speedups=(speedup,)),
+        assessment=msgspec.structs.replace(assessment, expected=(expected,), speedups=(speedup,)),
     )
 
     async def steps(pilot: Pilot[int]) -> None:
@@ -186,14 +182,8 @@ def test_what_if_search(model: RecordedModel) -> None:
     play(model, steps)
 
 
-def test_a_calibration_that_cannot_be_read_is_none() -> None:
-    report = msgspec.structs.replace(machines.read("healthy_cpu"), calibration={"type": "Other"})
-    assert report.verdict is Verdict.HEALTHY
-    assert calibration_of(report) is None
-
-
 def test_no_speedup_saves_all_of_the_time() -> None:
-    huge = msgspec.structs.replace(machines.calibration().speedups[0], time_saved_pct=99.97)
+    huge = msgspec.structs.replace(machines.assessment().speedups[0], time_saved_pct=99.97)
     console = Console(width=100, file=io.StringIO())
     console.print(speedup_table([huge]))
     assert "99.970 %" in console.file.getvalue()  # type: ignore[attr-defined]

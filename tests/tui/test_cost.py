@@ -4,7 +4,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Sparkline
 
-from envdoctor.collect import ProbeEvent
+from envdoctor.events import ProbeEvent
 from envdoctor.tui.contract import ExaminationStarted, ProbeChanged
 from envdoctor.tui.widgets.probes import ProbeList
 from tests.tui import machines

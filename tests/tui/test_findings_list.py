@@ -80,7 +80,7 @@ def test_what_the_user_closed_and_opened_stays_so(model: RecordedModel) -> None:
         await next_report(pilot, model)
         seen = screen_text(pilot.app)
         assert "shm-too-small" not in seen
-        assert "✓ python_env: damaged-install" in seen
+        assert "✓ python: damaged-install" in seen
 
     play(model, steps, (120, 40))
 

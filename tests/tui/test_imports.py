@@ -7,7 +7,7 @@ import pytest
 
 from tests.tui import machines
 
-FACTS = str(machines.REPORTS / "healthy_cpu.json")
+FACTS = str(machines.file_of("healthy_cpu"))
 
 
 @pytest.mark.parametrize(

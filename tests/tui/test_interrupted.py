@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.facts import Observed
+from envdoctor.errors import BadInput
+from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchRuntime
+from envdoctor.session import Session
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationStarted,
@@ -29,10 +31,10 @@ from envdoctor.tui.jobs import Job, Jobs
 from envdoctor.tui.model import LiveModel
 from tests.support.patients import empty_patient, fake_torch
 from tests.tui import machines
-from tests.tui.live import OPTIONS, Ear, wait_until
+from tests.tui.live import Ear, live_model, wait_until
 
 HANGS = "import time\ntime.sleep(600)\n"
-RECORDED = str(machines.REPORTS / "broken_driver.json")
+RECORDED = str(machines.file_of("broken_driver"))
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def hanging_python(tmp_path: Path) -> str:
 @pytest.fixture
 def examining(ear: Ear, hanging_python: str) -> Iterator[LiveModel]:
     """A model in mid-examination."""
-    model = LiveModel({**OPTIONS, "static": False, "pythons": (hanging_python,)})
+    model = live_model(python=hanging_python, static=False)
     model.start(ear)
     ear.wait(ProbeChanged, lambda one: one.event.probe == "import torch")
     yield model
@@ -61,7 +63,7 @@ def examining(ear: Ear, hanging_python: str) -> Iterator[LiveModel]:
 @pytest.fixture
 def measuring(ear: Ear, hanging_python: str) -> Iterator[LiveModel]:
     """A model in mid-calibration: its worker waits for torch."""
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model.start(ear)
     ear.wait(WorkEnded)
     interpreter = model._snapshot.value(Interpreter)
@@ -116,11 +118,11 @@ def test_what_is_measured_is_never_the_target_before(measuring: LiveModel, ear: 
 
 def test_a_calibration_that_is_stopped_before_its_worker_begins_ends(ear: Ear) -> None:
     jobs = Jobs(WorkEnded())
-    model = LiveModel(OPTIONS)
+    model = live_model()
 
     def calibrate(job: Job) -> None:
         job.stop()
-        model._calibrate(job, "/usr/bin/python3")
+        model._calibrate(job)
 
     jobs.start("calibration", calibrate, ear)
     ear.wait(WorkEnded)
@@ -140,7 +142,7 @@ def test_a_mistyped_file_does_not_disturb_an_examination(examining: LiveModel, e
 
 
 def test_after_a_mistyped_file_the_report_still_stands(ear: Ear) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model.start(ear)
     ear.wait(WorkEnded)
     before = ear.state
@@ -153,7 +155,7 @@ def test_after_a_mistyped_file_the_report_still_stands(ear: Ear) -> None:
 
 
 def test_a_file_that_vanished_is_told_and_ends_the_work(ear: Ear, tmp_path: Path) -> None:
-    model = LiveModel(OPTIONS, path=str(tmp_path / "gone.json"))
+    model = live_model(path=str(tmp_path / "gone.json"))
     model.start(ear)
     ear.wait(WorkEnded)
     assert "gone.json" in ear.wait(Failed).message
@@ -161,24 +163,44 @@ def test_a_file_that_vanished_is_told_and_ends_the_work(ear: Ear, tmp_path: Path
     model.close()
 
 
+class SlowDisk(Session):
+    """A session on a network disk that does not answer: one file is read once it may be."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.answers = threading.Event()
+
+    def read(self, path: str) -> Snapshot:
+        if path == self.path:
+            assert self.answers.wait(60)
+        return super().read(path)
+
+
+@pytest.fixture
+def slow_disk(tmp_path: Path) -> SlowDisk:
+    path = tmp_path / "slow.json"
+    path.write_text(Path(RECORDED).read_text())
+    return SlowDisk(str(path))
+
+
 @pytest.fixture
 def slow_file(tmp_path: Path) -> Path:
-    """A pipe: whoever reads it waits until somebody writes."""
+    """A pipe: whoever writes it waits until somebody reads."""
     path = tmp_path / "slow.json"
     os.mkfifo(path)
     return path
 
 
-def test_a_file_that_comes_too_late_changes_nothing(ear: Ear, slow_file: Path) -> None:
-    model = LiveModel(OPTIONS)
+def test_a_file_that_comes_too_late_changes_nothing(ear: Ear, slow_disk: SlowDisk) -> None:
+    model = live_model(session=slow_disk)
     model.start(ear)
     ear.wait(WorkEnded)
-    model.open(str(slow_file))
+    model.open(slow_disk.path)
     ear.wait(ReadingStarted)
     first = len(ear.events)
     model.rerun()
     ear.wait(WorkEnded, since=first)
-    slow_file.write_text(Path(RECORDED).read_text())
+    slow_disk.answers.set()
     wait_until(lambda: not _running("reading"), "the reading does not end")
     wait_until(lambda: not _running("showing"), "the file is shown")
     assert model._path is None
@@ -191,15 +213,15 @@ def _running(name: str) -> bool:
     return any(thread.name == name for thread in threading.enumerate())
 
 
-def test_the_newer_of_two_files_is_shown(ear: Ear, slow_file: Path) -> None:
-    model = LiveModel(OPTIONS)
+def test_the_newer_of_two_files_is_shown(ear: Ear, slow_disk: SlowDisk) -> None:
+    model = live_model(session=slow_disk)
     model.start(ear)
     ear.wait(WorkEnded)
-    model.open(str(slow_file))
+    model.open(slow_disk.path)
     ear.wait(ReadingStarted)
     model.open(RECORDED)
     ear.wait(ReportReady, lambda event: event.source == RECORDED)
-    slow_file.write_text(Path(RECORDED).read_text())
+    slow_disk.answers.set()
     wait_until(lambda: not _running("reading"), "the reading does not end")
     wait_until(lambda: not _running("showing"), "the file is shown")
     assert model._path == RECORDED
@@ -227,19 +249,26 @@ def test_a_superseded_job_neither_tells_nor_changes_anything(ear: Ear) -> None:
     assert ear.events == [Saved(path="new"), WorkEnded()]
 
 
-def test_a_job_that_fails_has_ended(ear: Ear) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (BadInput("no such thing"), "no such thing"),
+        (ValueError("no such thing"), "work: ValueError('no such thing')"),
+    ],
+)
+def test_a_job_that_fails_has_ended(ear: Ear, error: Exception, message: str) -> None:
     def fail(job: Job) -> None:
-        raise ValueError("no such thing")
+        raise error
 
     jobs = Jobs(WorkEnded())
     jobs.start("work", fail, ear)
     ear.wait(WorkEnded)
-    assert ear.events == [Failed(message="no such thing"), WorkEnded()]
+    assert ear.events == [Failed(message=message), WorkEnded()]
     wait_until(lambda: jobs._current is None, "the job is kept")
 
 
 def test_the_older_of_two_predictions_is_not_told(ear: Ear) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model._listener = ear
     with model._session_lock:
         for gpu in ("A100-SXM4-80GB", "L4"):
@@ -249,7 +278,7 @@ def test_the_older_of_two_predictions_is_not_told(ear: Ear) -> None:
 
 
 def test_the_end_waits_for_a_file_that_is_being_written(ear: Ear, slow_file: Path) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model._listener = ear
     model.save("json", str(slow_file), machines.read("two_gpus"))
     texts: list[str] = []
@@ -264,7 +293,7 @@ def test_the_end_waits_for_a_file_that_is_being_written(ear: Ear, slow_file: Pat
 def test_a_file_that_cannot_be_written_does_not_hold_the_end_up_for_ever(
     ear: Ear, slow_file: Path
 ) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model._listener = ear
     model.save("json", str(slow_file), machines.read("healthy_cpu"))
     model.close()
@@ -279,7 +308,7 @@ def test_a_removed_folder_is_no_reason_to_end(
     folder.mkdir()
     monkeypatch.chdir(folder)
     folder.rmdir()
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model._listener = ear
     model.find_files()
     assert ear.wait(FilesFound).files == ()
@@ -289,7 +318,7 @@ def test_a_removed_folder_is_no_reason_to_end(
 
 
 def test_one_check_alone_cannot_be_the_first_look(ear: Ear) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model._listener = ear
     model.rerun(("driver-not-loaded",))
     assert set(ear.final().report.facts) >= {"Host", "TorchBuild"}

@@ -25,8 +25,9 @@ from envdoctor.tui.contract import (
 )
 from envdoctor.tui.model import LiveModel
 from envdoctor.tui.rerun import only_for, with_calibration_of
+from tests.support.patients import empty_patient
 from tests.tui import machines
-from tests.tui.live import OPTIONS, Ear
+from tests.tui.live import Ear, live_model
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def ear() -> Ear:
 
 @pytest.fixture
 def live(ear: Ear) -> Iterator[LiveModel]:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model.start(ear)
     yield model
     model.close()
@@ -79,7 +80,7 @@ def test_only_for_keeps_all_probes_of_the_target_or_none(live: LiveModel, ear: E
 def test_a_repaired_target_loses_its_finding(tmp_path: Path, ear: Ear) -> None:
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    model = LiveModel({**OPTIONS, "pythons": (str(folder),)})
+    model = live_model(python=str(folder))
     model.start(ear)
     broken = ear.final().report
     assert "torch-not-installed" in [one.name for one in broken.findings]
@@ -97,21 +98,37 @@ def test_a_repaired_target_loses_its_finding(tmp_path: Path, ear: Ear) -> None:
 
 def test_switch_target(live: LiveModel, ear: Ear, tmp_path: Path) -> None:
     ear.final()
-    live.switch_target(str(tmp_path / "nowhere"))
-    report = ear.wait(
-        ReportReady,
-        lambda event: (
-            event.final
-            and event.report.target is not None
-            and event.report.target.path.endswith("nowhere")
-        ),
-    ).report
-    assert report.findings[0].name == "target-unusable"
+    live.switch_target(str(empty_patient(tmp_path / "other").root))
+    ear.wait(ReportReady, lambda event: event.final and examines(event, "other/bin/python"))
+
+
+def examines(event: ReportReady, end_of_path: str) -> bool:
+    target = event.report.target
+    return target is not None and target.path.endswith(end_of_path)
+
+
+def test_a_target_that_is_none_is_refused_and_the_one_before_stays(
+    live: LiveModel, ear: Ear
+) -> None:
+    ear.final()
+    ear.wait(WorkEnded)
+    shown, first = ear.state.report, len(ear.events)
+    live.switch_target("/nowhere")
+    assert "/nowhere" in ear.wait(Failed, since=first).message
+    ear.wait(WorkEnded, since=first)
+    state = ear.state
+    assert (state.final, state.busy) == (True, False)
+    assert state.report is not None
+    assert shown is not None
+    assert state.report.target == shown.target
+    first = len(ear.events)
+    live.rerun()
+    assert examines(ear.final(since=first), Path(sys.executable).name)
 
 
 def test_open_a_report_and_save_it(ear: Ear, tmp_path: Path) -> None:
-    path = machines.REPORTS / "broken_driver.json"
-    model = LiveModel(OPTIONS, path=str(path))
+    path = machines.file_of("broken_driver")
+    model = live_model(path=str(path))
     model.start(ear)
     event = ear.final()
     assert event.source == str(path)
@@ -155,15 +172,15 @@ def test_pages_and_predictions(live: LiveModel, ear: Ear) -> None:
     gpu = live.gpus()[0]
     live.predict(gpu)
     predicted = ear.wait(Predicted)
-    assert predicted.calibration is not None
-    assert predicted.calibration.expected
+    assert predicted.assessment is not None
+    assert predicted.assessment.expected
     assert "measure first" in predicted.reason
     live.predict("no such GPU")
-    assert ear.wait(Predicted, lambda event: event.calibration is None).reason
+    assert ear.wait(Predicted, lambda event: event.assessment is None).reason
 
 
 def test_nothing_is_told_after_close(ear: Ear) -> None:
-    model = LiveModel(OPTIONS)
+    model = live_model()
     model.start(ear)
     ear.wait(ExaminationStarted)
     model.close()
@@ -188,7 +205,9 @@ def with_calibration(live: LiveModel, torch_version: str | None = None) -> None:
     live._snapshot = live._snapshot.with_facts({Calibration: fact})
 
 
-def test_a_calibration_outlives_a_new_look_at_the_same_target(live: LiveModel, ear: Ear) -> None:
+def test_a_calibration_outlives_a_new_look_at_the_same_target(
+    live: LiveModel, ear: Ear, tmp_path: Path
+) -> None:
     ear.wait(WorkEnded)
     with_calibration(live)
     for path in (None, sys.executable):
@@ -201,7 +220,7 @@ def test_a_calibration_outlives_a_new_look_at_the_same_target(live: LiveModel, e
         assert calibration is not None
         assert calibration.conditions.started_at == machines.WHEN
     first = len(ear.events)
-    live.switch_target("/nowhere")
+    live.switch_target(str(empty_patient(tmp_path / "other").root))
     assert ear.final(since=first).report.calibration is None
 
 
@@ -234,7 +253,7 @@ def test_what_the_patient_says_moves_no_cursor(tmp_path: Path, ear: Ear) -> None
     torch.mkdir()
     (torch / "version.py").write_text("__version__ = '2.6.0+cpu'\ncuda = None\n")
     (torch / "__init__.py").write_text("raise OSError('\\x1b[31mred\\x1b[0m \\x9b2J \\x07gone')\n")
-    model = LiveModel({**OPTIONS, "static": False, "pythons": (str(folder),)})
+    model = live_model(python=str(folder), static=False)
     model.start(ear)
     report = ear.final().report
     model.close()

@@ -9,8 +9,8 @@ import pytest
 from textual.pilot import Pilot
 
 from envdoctor.api import Gpu
-from envdoctor.calibration.telemetry import Sample
-from envdoctor.collect import ProbeEvent
+from envdoctor.calibration.progress import Sample
+from envdoctor.events import ProbeEvent
 from envdoctor.tui.ascii import to_ascii
 from envdoctor.tui.contract import CalibrationStarted, Predicted, ProbeChanged, ReportReady
 from envdoctor.tui.words import SPINNER
@@ -52,10 +52,10 @@ async def measuring(pilot: Pilot[int], model: RecordedModel) -> None:
 
 
 async def predicted(pilot: Pilot[int], model: RecordedModel) -> None:
-    calibration = machines.calibration()
+    assessment = machines.assessment()
     rates = tuple(
         msgspec.structs.replace(
-            calibration.expected[0],
+            assessment.expected[0],
             device="H100-SXM5",
             precision=precision,
             verdict="not-measured",
@@ -65,16 +65,16 @@ async def predicted(pilot: Pilot[int], model: RecordedModel) -> None:
     )
     speedups = tuple(
         msgspec.structs.replace(one, of="H100-SXM5 fp16", kind="predicted")
-        for one in calibration.speedups
+        for one in assessment.speedups
     )
     epochs = tuple(
         msgspec.structs.replace(one, device="H100-SXM5", kind="predicted")
-        for one in calibration.epochs
+        for one in assessment.epochs
     )
     model.predicted = Predicted(
         gpu="H100-SXM5",
-        calibration=msgspec.structs.replace(
-            calibration, expected=rates, speedups=speedups, epochs=epochs
+        assessment=msgspec.structs.replace(
+            assessment, expected=rates, speedups=speedups, epochs=epochs
         ),
     )
     await press(pilot, "5", "down", "enter")

@@ -1,4 +1,4 @@
-"""The pure parts: chain, groups, ASCII, terminal, summary, state."""
+"""The pure parts: groups, ASCII, terminal, summary, state."""
 
 import io
 import os
@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from envdoctor.collect import ProbeEvent
-from envdoctor.findings import Confidence, Finding, Severity
-from envdoctor.report import ExaminedTarget, Report, Stack
+from envdoctor.events import ProbeEvent
+from envdoctor.probes.context import context_of
+from envdoctor.probes.run import Children
+from envdoctor.report import ExaminedTarget, Report
 from envdoctor.tui.ascii import to_ascii
-from envdoctor.tui.chain import LinkState, chain_of, link_of
 from envdoctor.tui.contract import ExaminationStarted, ProbeChanged, ReportReady
 from envdoctor.tui.files import saved_files
 from envdoctor.tui.grouping import (
@@ -35,88 +35,10 @@ from envdoctor.tui.widgets.strip import probe_line
 from tests.tui import machines
 
 
-def finding(name: str, severity: Severity = Severity.ERROR, because: str | None = None) -> Finding:
-    return Finding(
-        id=name,
-        code="ED999",
-        name=name,
-        family=name,
-        severity=severity,
-        confidence=Confidence.CERTAIN,
-        message="made by hand",
-        because=because,
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "topic", "link"),
-    [
-        ("driver-too-old", "driver", "driver"),
-        ("missing-library:libc10.so", "loader", "PyTorch"),
-        ("gpu-hw-fault", "driver", "GPU"),
-        ("cuda-visible-devices", "driver", "GPU"),
-        ("missing-libcudart", "loader", "CUDA"),
-        ("cudnn-missing", "loader", "cuDNN"),
-        ("nccl-symbol-mismatch", "loader", "NCCL"),
-        ("gpu-arch-too-new", "pytorch", "PyTorch"),
-        ("torchvision-mismatch", "companions", "PyTorch"),
-        ("container-no-gpu-runtime", "container", "driver"),
-        ("shm-too-small", "container", None),
-        ("gpu-power-cap", "performance", None),
-    ],
-)
-def test_where_a_disease_sits(name: str, topic: str, link: str | None) -> None:
-    name, _, subject = name.partition(":")
-    found = msgspec.structs.replace(finding(name), subject=subject or None)
-    assert link_of(found, topic) == link
-
-
-def test_what_misses_in_a_cpu_build_is_a_matter_of_torch() -> None:
-    report = machines.read("healthy_cpu")
-    checks = (msgspec.structs.replace(report.checks[0], topic="loader", codes=("ED999",)),)
-    found = (finding("missing-library"),)
-    chain = chain_of(msgspec.structs.replace(report, findings=found, checks=checks))
-    assert [link.name for link in chain if link.finding] == ["PyTorch"]
-
-
-def test_the_chain_of_the_broken_driver() -> None:
-    links = {link.name: link for link in chain_of(machines.read("broken_driver"))}
-    assert list(links) == ["GPU", "driver", "CUDA", "cuDNN", "NCCL", "PyTorch"]
-    assert links["driver"].state is LinkState.BROKEN
-    assert links["driver"].finding is not None
-    assert links["driver"].finding.code == "ED201"
-    assert links["PyTorch"].state is LinkState.AFFECTED
-    assert links["GPU"].state is LinkState.OK
-
-
-def test_a_root_cause_outranks_a_consequence_on_one_link() -> None:
-    report = machines.read("healthy_cpu")
-    found = (finding("torch-b", because="torch-a"), finding("torch-a"))
-    checks = (msgspec.structs.replace(report.checks[0], topic="pytorch", codes=("ED999",)),)
-    chain = chain_of(msgspec.structs.replace(report, findings=found, checks=checks))
-    assert chain[-1].state is LinkState.BROKEN
-
-
-def test_a_cuda_build_without_a_known_cudnn_is_unknown() -> None:
-    report = machines.read("healthy_cpu")
-    stack = Stack(torch_version="2.6.0+cu124", torch_cuda="12.4")
-    links = {
-        link.name: link.state for link in chain_of(msgspec.structs.replace(report, stack=stack))
-    }
-    assert links["cuDNN"] is LinkState.UNKNOWN
-    assert links["driver"] is LinkState.ABSENT
-
-
-def test_a_gpu_that_could_not_be_looked_for_is_not_called_absent() -> None:
-    gpu = chain_of(machines.read("driver_silent"))[0]
-    assert gpu.state is LinkState.UNKNOWN
-    assert gpu.value == "not known: no answer within 20 s"
-    assert chain_of(machines.read("healthy_cpu"))[0].state is LinkState.ABSENT
-
-
 def test_groups_keep_causes_above_consequences() -> None:
     groups = group_findings(machines.read("broken_driver"), Wanted())
     assert [group.topic for group in groups] == ["driver", "container"]
+    assert [group.topic for group in groups] == [one.findings[0].topic for one in groups]
     assert [one.code for one in groups[0].findings] == ["ED201", "ED212", "ED411"]
 
 
@@ -222,7 +144,7 @@ def test_when_the_terminal_shows_unicode(env: dict[str, str], encoding: str, sho
 
 def test_summary_names_the_cause_and_its_fix() -> None:
     text = summary(machines.read("broken_driver"), final=True)
-    assert text.startswith("envdoctor: broken - torch cannot do what it was installed for\n")
+    assert text.startswith("envdoctor: broken - PyTorch works here only in part\n")
     assert "error[ED201] driver-too-old" in text
     assert "sudo apt install nvidia-driver-535-server" in text
     assert "ED212" not in text
@@ -280,7 +202,8 @@ def test_targets_are_found_in_the_folder_and_listed_once(tmp_path: Path) -> None
     torch.mkdir(parents=True)
     (torch / "version.py").touch()
     env = {"VIRTUAL_ENV": str(tmp_path / "b"), "HOME": str(tmp_path), "PATH": ""}
-    found = targets_of_machine(env, str(tmp_path), sys.executable)
+    here = context_of(Children(), env=env, cwd=str(tmp_path))
+    found = targets_of_machine(here, sys.executable)
     assert [(one.origin, one.torch_on_disk) for one in found[:1]] == [("VIRTUAL_ENV", True)]
     assert [one.path for one in found].count(str(tmp_path / "b" / "bin" / "python")) == 1
     assert ("./a", None) in [(one.origin, one.torch_on_disk) for one in found]

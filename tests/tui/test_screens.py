@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from envdoctor.api import Driver, Gpus, Observed, Snapshot, TorchBuild, TorchRuntime
-from envdoctor.facts import Fact
+from envdoctor.api import Driver, Fact, Gpu, Gpus, Observed, TorchBuild, TorchRuntime
+from envdoctor.derived import observed_types_of
 from envdoctor.facts.documents import facts_from_builtins
 from envdoctor.report import Report, stack_of
+from tests.support.diagnosis import loaded
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import GOLDEN, SIZES, check_golden, play, press, screen_text
@@ -50,21 +51,6 @@ def looks(report: Report, size: str, views: Iterable[str]) -> dict[str, str]:
     return seen
 
 
-@pytest.mark.parametrize("machine", machines.MACHINES)
-def test_recorded_reports_are_what_the_builder_makes(machine: str) -> None:
-    """But for fields that facts have got since, whose defaults both mean."""
-    recorded, built = machines.read(machine), machines.MACHINES[machine]()
-    facts, built_facts = facts_of(recorded), facts_of(built)
-    assert facts == built_facts
-    for name in ("target", "stack", "verdict", "exit_code", "findings", "checks"):
-        assert getattr(recorded, name) == getattr(built, name)
-
-
-def facts_of(report: Report) -> dict[type[Fact], object]:
-    kinds = [one for one in Fact.__subclasses__() if one.__name__ in report.facts]
-    return dict(facts_from_builtins(report.facts, kinds).items())
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("machine", machines.MACHINES)
 def test_screens(machine: str, size: str, write_goldens: bool) -> None:
@@ -74,12 +60,11 @@ def test_screens(machine: str, size: str, write_goldens: bool) -> None:
 
 def with_fact(report: Report, kind: type[Fact], **changed: object) -> Report:
     """The report of a machine on which one fact is another; findings stay as they are."""
-    kinds = (kind, *(one for one in (Driver, Gpus, TorchBuild, TorchRuntime) if one is not kind))
-    snapshot = facts_from_builtins(report.facts, kinds)
+    snapshot = machines.derived(facts_from_builtins(report.facts, observed_types_of(loaded())))
     value = snapshot.value(kind)
     assert value is not None
     other = Observed(value=msgspec.structs.replace(value, **changed), source="made by hand")
-    broken: Snapshot = snapshot.with_facts({kind: other})
+    broken = machines.derived(snapshot.with_facts({kind: other}))
     before, after = stack_of(snapshot), stack_of(broken)
     changes = {
         name: getattr(after, name)
@@ -98,7 +83,7 @@ def with_fact(report: Report, kind: type[Fact], **changed: object) -> Report:
         ("healthy_cpu", TorchRuntime, {"version": "2.12.0+cpu"}),
         ("broken_driver", Driver, {"release": "470.82.02"}),
         ("missing_libcudart", TorchBuild, {"cuda": "12.3"}),
-        ("two_gpus", Gpus, {"devices": ()}),
+        ("two_gpus", Gpus, {"devices": (Gpu(index=0, name="another"),)}),
     ],
 )
 def test_one_other_fact_changes_the_screen(

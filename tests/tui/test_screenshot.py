@@ -9,7 +9,7 @@ import pytest
 from tests.tui import machines
 
 DOCTOR = [sys.executable, "-c", "from envdoctor.cli import main; main()", "tui"]
-REPORT = str(machines.REPORTS / "broken_driver.json")
+REPORT = str(machines.file_of("broken_driver"))
 
 
 def run(*argv: str) -> "subprocess.CompletedProcess[str]":
@@ -46,7 +46,7 @@ def test_bad_input_is_one_line_and_2(argv: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("expect", ["gpu", "cpu"])
 def test_what_the_user_expects_counts_for_a_saved_report_too(tmp_path: Path, expect: str) -> None:
-    report = str(machines.REPORTS / "healthy_cpu.json")
+    report = str(machines.file_of("healthy_cpu"))
     plain = subprocess.run(
         [*DOCTOR[:-1], "check", "--facts", report, "--expect", expect], check=False
     )

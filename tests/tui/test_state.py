@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from envdoctor.api import Gpu
-from envdoctor.calibration.runner import Progress
-from envdoctor.calibration.telemetry import Sample
-from envdoctor.collect import ProbeEvent
+from envdoctor.calibration.progress import CalibrationProgress, Sample
+from envdoctor.events import ProbeEvent
 from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,
@@ -138,7 +137,8 @@ def sample(at: float, clock: int) -> Sample:
 def test_a_sample_that_is_told_twice_counts_once() -> None:
     samples = (sample(1.0, 210), sample(1.0, 210), sample(1.25, 1400), sample(1.25, 1400))
     events = (
-        CalibrationProgressed(progress=Progress(phase="timing", gpus=(one,))) for one in samples
+        CalibrationProgressed(progress=CalibrationProgress(phase="timing", gpus=(one,)))
+        for one in samples
     )
     state = following(CalibrationStarted(), *events)
     assert state.measuring is not None

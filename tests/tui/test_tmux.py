@@ -100,7 +100,7 @@ def test_walk_through_this_machine(terminal: Open, tmp_path: Path) -> None:
 
 
 def test_exit_code_and_summary_of_a_saved_report(terminal: Open) -> None:
-    report = machines.REPORTS / "broken_driver.json"
+    report = machines.file_of("broken_driver")
     plain = subprocess.run(
         [*DOCTOR, "check", "--json", "--facts", str(report)], check=False, capture_output=True
     )
@@ -143,7 +143,7 @@ def test_a_closed_terminal_leaves_no_child(hanging_python: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_without_colour_it_is_plain_text(terminal: Open, env: dict[str, str]) -> None:
-    one = terminal("tui", str(machines.REPORTS / "healthy_cpu.json"), env=env)
+    one = terminal("tui", str(machines.file_of("healthy_cpu")), env=env)
     assert one.exit_code() != 2
     seen = one.wait_for("skipped: ")
     assert "1 Overview" not in seen
@@ -153,7 +153,7 @@ def test_without_colour_it_is_plain_text(terminal: Open, env: dict[str, str]) ->
     "env", [{"LC_ALL": "C"}, {"LC_ALL": "en_US.ISO-8859-1"}, {"TERM": "linux"}]
 )
 def test_ascii_where_the_terminal_shows_no_more(terminal: Open, env: dict[str, str]) -> None:
-    one = terminal("tui", str(machines.REPORTS / "broken_driver.json"), env=env)
+    one = terminal("tui", str(machines.file_of("broken_driver")), env=env)
     seen = one.wait_for("recorded:")
     assert seen.isascii()
     one.press("2")
@@ -207,7 +207,7 @@ def test_a_calibration_is_stopped_by_x_alone_and_the_program_goes_on(terminal: O
 
 
 def test_a_command_comes_to_the_clipboard_of_the_terminal(terminal: Open) -> None:
-    one = terminal("tui", str(machines.REPORTS / "broken_driver.json"))
+    one = terminal("tui", str(machines.file_of("broken_driver")))
     one.accept_clipboard()
     one.wait_for("fix: ")
     one.press("c")
@@ -228,7 +228,7 @@ def test_a_command_comes_to_the_clipboard_of_the_terminal(terminal: Open) -> Non
     ],
 )
 def test_ctrl_c_leaves_from_every_dialog(terminal: Open, key: str, shown: str) -> None:
-    one = terminal("tui", str(machines.REPORTS / "broken_driver.json"))
+    one = terminal("tui", str(machines.file_of("broken_driver")))
     one.wait_for("recorded:")
     one.press(key)
     one.wait_for(shown)
@@ -240,7 +240,7 @@ def test_ctrl_c_leaves_from_every_dialog(terminal: Open, key: str, shown: str) -
 def test_ctrl_z_suspends_also_from_a_dialog_and_fg_goes_on(terminal: Open) -> None:
     require(shutil.which("bash") is not None, "bash")
     shell = terminal(program=["bash", "--norc", "-i"])
-    report = machines.REPORTS / "broken_driver.json"
+    report = machines.file_of("broken_driver")
     shell.press(f"{sys.executable} -m envdoctor tui {report}", "Enter")
     shell.wait_for("recorded:")
     for open_dialog, shown in (((), "recorded:"), (("o",), "Enter opens")):

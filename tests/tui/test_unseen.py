@@ -4,8 +4,10 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from envdoctor.api import Reason
+from envdoctor.findings import Verdict
 from envdoctor.tui.summary import summary
-from envdoctor.tui.unseen import could_not_look, did_not_apply, not_looked_for
+from envdoctor.tui.unseen import could_not_look, did_not_apply, not_looked_for, not_tried
 from envdoctor.tui.widgets.findings import FindingsPane
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
@@ -18,6 +20,7 @@ def test_the_banner_says_why_it_is_incomplete_before_any_warning() -> None:
     async def steps(pilot: Pilot[int]) -> None:
         seen = screen_text(pilot.app)
         assert "INCOMPLETE" in seen
+        assert "? not tried: compute on the CPU and GPU 0000:01:00.0:" in seen
         assert "could not look: Nvml is unknown (timed-out): no answer within 20 s" in seen
         assert "not looked for: driver-too-old, driver-not-loaded" in seen
         assert "not looked for: cuda-init" in seen
@@ -29,10 +32,31 @@ def test_the_banner_says_why_it_is_incomplete_before_any_warning() -> None:
 
 def test_the_shell_keeps_why_it_is_incomplete() -> None:
     text = summary(SILENT, final=True)
+    assert "not tried: compute on the CPU and GPU 0000:01:00.0: no answer within 20 s\n" in text
     assert "could not look: Nvml is unknown (timed-out): no answer within 20 s\n" in text
     assert "not looked for: driver-too-old, driver-not-loaded\n" in text
     assert text.index("could not look") < text.index("ED503")
     assert "not looked for" not in summary(machines.read("healthy_cpu"), final=True)
+
+
+def test_what_was_switched_off_is_said_as_well() -> None:
+    off = tuple(
+        msgspec.structs.replace(
+            one, state="unseen", reason=Reason.SWITCHED_OFF, detail="left out by --static"
+        )
+        for one in machines.read("two_gpus").outcomes
+    )
+    report = msgspec.structs.replace(
+        machines.read("two_gpus"), outcomes=off, findings=(), verdict=Verdict.UNPROVEN
+    )
+    said = "import torch, compute on the CPU and GPUs 0 and 1"
+    assert not_tried(report) == {"left out by --static": said}
+    assert f"not tried: {said}: left out by --static\n" in summary(report, final=True)
+
+    async def steps(pilot: Pilot[int]) -> None:
+        assert f"? not tried: {said}" in screen_text(pilot.app)
+
+    play(RecordedModel(report), steps)
 
 
 def test_what_did_not_apply_is_not_called_unseen() -> None:
@@ -50,7 +74,9 @@ def test_what_did_not_apply_is_not_called_unseen() -> None:
 
 def test_a_reason_that_blinds_one_check_blinds_all_of_it() -> None:
     one_blind = tuple(
-        msgspec.structs.replace(check, blind=check.name == "driver-too-old")
+        msgspec.structs.replace(
+            check, unknown=Reason.TIMED_OUT if check.name == "driver-too-old" else None
+        )
         for check in SILENT.checks
     )
     report = msgspec.structs.replace(SILENT, checks=one_blind)

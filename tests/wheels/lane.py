@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envdoctor.loader.truth import is_cuda
+from envdoctor.knowledge import load
 from tests.wheels.environments import (
     Environment,
     clean_environment,
@@ -18,6 +18,7 @@ from tests.wheels.environments import (
 from tests.wheels.scenarios import Scenario
 
 _TEXT = 200
+LIBRARIES = load().libraries
 
 
 @dataclass
@@ -94,12 +95,14 @@ def judge(
 def _compare_files(
     outcome: Outcome, fact: dict[str, Any], mapped: list[str], later: list[str]
 ) -> None:
-    truth = {os.path.realpath(path) for path in mapped if is_cuda(path)}
+    truth = {os.path.realpath(path) for path in mapped if LIBRARIES.uses_cuda(path)}
     libraries = fact["libraries"]
-    predicted = {one["path"] for one in libraries if one["mapped"] and is_cuda(one["path"])}
+    predicted = {
+        one["path"] for one in libraries if one["mapped"] and LIBRARIES.uses_cuda(one["path"])
+    }
     outcome.mapped, outcome.right = len(truth), len(truth & predicted)
     outcome.faults += [f"not predicted: {path}" for path in sorted(truth - predicted)]
-    late = {os.path.realpath(path) for path in later if is_cuda(path)}
+    late = {os.path.realpath(path) for path in later if LIBRARIES.uses_cuda(path)}
     known = {one["path"] for one in libraries}
     outcome.opened_later, outcome.opened_later_right = len(late), len(late & known)
     outcome.faults += [f"not predicted, later: {path}" for path in sorted(late - known)]

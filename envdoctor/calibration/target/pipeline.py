@@ -33,9 +33,6 @@ SHARED_SHARE = 0.9
 SECONDS_EACH = 1.5
 FEWEST_SAMPLES = 4
 MOST_WORKERS = 32
-ENOUGH = 0.95
-"""The recommended number of workers is the smallest that reaches this share of the best rate."""
-
 READ_BYTES = 256 * 2**20
 READ_SECONDS = 3.0
 LOOK_SECONDS = 10.0
@@ -74,9 +71,6 @@ def measure_pipeline(channel: Channel, settings: dict[str, Any]) -> None:
         channel.left_out("cpu", "decoding", shared_memory_problem(counts[-1], shared), failed=True)
         return
     result["rates"] = [_rate(channel, Images(images, decode), one, batch) for one in counts]
-    result["recommended_workers"] = recommended(
-        [(rate["workers"], rate["images_per_s"]["median"]) for rate in result["rates"]]
-    )
     channel.send("pipeline", **result)
 
 
@@ -120,12 +114,6 @@ def worker_counts(usable_cpus: float) -> list[int]:
     while counts[-1] * 2 < most:
         counts.append(counts[-1] * 2)
     return counts if counts[-1] == most else [*counts, most]
-
-
-def recommended(rates: list[tuple[int, float]]) -> int:
-    """The fewest workers with nearly the best rate. Raises ValueError if there is none."""
-    best = max(rate for _, rate in rates)
-    return min(workers for workers, rate in rates if rate >= ENOUGH * best)
 
 
 class Images(Dataset):  # type: ignore[type-arg]

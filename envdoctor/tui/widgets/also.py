@@ -7,7 +7,7 @@ from textual.widgets import Static
 from envdoctor.calibration.speedup import figure
 from envdoctor.findings import Severity
 from envdoctor.report import Report
-from envdoctor.tui.state import State, calibration_of
+from envdoctor.tui.state import State
 from envdoctor.tui.words import severity_label
 
 MOST_LINES = 5
@@ -49,7 +49,7 @@ def also_found(report: Report) -> list[Content]:
 
 def rates(report: Report) -> list[Content]:
     """The fastest measured run of each device."""
-    calibration = calibration_of(report)
+    calibration = report.calibration
     if calibration is None:
         return []
     fastest = {

@@ -5,10 +5,10 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envdoctor.findings import Finding, Severity, Verdict
-from envdoctor.render.text import VERDICTS
+from envdoctor.render.text import meaning_of
 from envdoctor.report import Report
 from envdoctor.tui.state import State
-from envdoctor.tui.unseen import not_looked_for
+from envdoctor.tui.unseen import not_looked_for, not_tried
 from envdoctor.tui.widgets.finding_text import fix_lines
 from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import VERDICT_SYMBOL, plural, severity_label, sureness
@@ -52,14 +52,14 @@ def verdict_shown(state: State) -> Verdict | None:
 
 
 def title(state: State) -> str:
-    """`✗ BROKEN: torch cannot do what it was installed for`."""
-    verdict = verdict_shown(state)
+    """`✗ BROKEN: PyTorch does not work here`."""
+    report, verdict = state.report, verdict_shown(state)
     if verdict is None and state.examining is None:
         return "? NO VERDICT: the examination did not come to its end"
-    if verdict is None:
-        return "… LOOKING: no error found so far" if state.report else "… LOOKING"
+    if report is None or verdict is None:
+        return "… LOOKING: no error found so far" if report else "… LOOKING"
     so_far = "" if state.final else " (still looking)"
-    return f"{VERDICT_SYMBOL[verdict]} {verdict.value.upper()}: {VERDICTS[verdict]}{so_far}"
+    return f"{VERDICT_SYMBOL[verdict]} {verdict.value.upper()}: {meaning_of(report)}{so_far}"
 
 
 def body(state: State) -> list[Paragraph]:
@@ -67,8 +67,8 @@ def body(state: State) -> list[Paragraph]:
     report = state.report
     if report is None:
         return [Paragraph(text=Content(state.examining or "`r` looks again"))]
-    incomplete = state.final and report.verdict is Verdict.INCOMPLETE
-    parts = _unseen(report) if incomplete else []
+    is_open = report.verdict in (Verdict.INCOMPLETE, Verdict.UNPROVEN)
+    parts = _unseen(report) if state.final and is_open else []
     if report.findings and report.findings[0].severity is not Severity.INFO:
         parts += _cause(report.findings[0])
     if parts:
@@ -105,13 +105,14 @@ def _cause(finding: Finding) -> list[Paragraph]:
 
 
 def _unseen(report: Report) -> list[Paragraph]:
-    """Why a look failed, and which errors may hide behind it."""
+    """What was not tried, why a look failed, and which errors may hide behind it."""
     parts = []
+    for reason, what in not_tried(report).items():
+        said = Content.assemble(("? not tried: ", "bold $text-warning"), f"{what}: {reason}")
+        parts.append(Paragraph(text=said, hang=2, most=2))
     for reason, names in not_looked_for(report).items():
         said = Content.assemble(("? could not look: ", "bold $text-warning"), reason)
         parts.append(Paragraph(text=said, hang=2, most=2))
         missed = Content(f"not looked for: {', '.join(names)}")
         parts.append(Paragraph(text=missed, first="  ", hang=4, most=2))
-    if not parts:
-        parts.append(Paragraph(text=Content("no plugin with checks could be loaded")))
     return parts

@@ -7,8 +7,9 @@ from textual.theme import Theme
 from textual.widgets import ProgressBar, Static
 
 from envdoctor.calibration.speedup import figure
+from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
-from envdoctor.tui.state import Measuring, State, calibration_of
+from envdoctor.tui.state import Measuring, State
 from envdoctor.tui.widgets.calibration_text import heading, sections
 from envdoctor.tui.widgets.spark import SparkRow
 
@@ -82,7 +83,8 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         row.show(label, figures)
 
     def _show_results(self, state: State) -> None:
-        calibration = calibration_of(state.report)
+        report = state.report
+        calibration = report.calibration if report else None
         says = self.query_one("#calibration-says", Static)
         if calibration is None:
             says.update(state.calibration_note or _NONE_YET)
@@ -93,7 +95,9 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         self._shown = calibration
         results = self.query_one("#results")
         results.remove_children()
-        for title, body in sections(calibration) if calibration is not None else ():
+        if report is None or calibration is None:
+            return
+        for title, body in sections(calibration, report.assessment or Assessment()):
             part = Static(body, classes="part")
             part.border_title = title
             results.mount(part)

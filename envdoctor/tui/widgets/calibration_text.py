@@ -8,29 +8,31 @@ from rich.table import Table
 from rich.text import Text
 
 from envdoctor.calibration.speedup import figure
+from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
-    Epoch,
-    ExpectedRate,
     InputPipeline,
-    Speedup,
     Spread,
     Telemetry,
 )
+from envdoctor.render.calibration import VERDICTS
 from envdoctor.tui.words import rich_style
 
 
-def sections(calibration: Calibration) -> Iterator[tuple[str, RenderableType]]:
+def sections(
+    calibration: Calibration, assessment: Assessment
+) -> Iterator[tuple[str, RenderableType]]:
     """The parts that have something to say, each with its title."""
     if calibration.runs:
-        yield "ResNet-50 training", rates_table(calibration)
-    if calibration.speedups:
-        yield "speedups", speedup_table(calibration.speedups)
-    if calibration.epochs:
-        yield "ImageNet-1k epoch", epochs_text(calibration.epochs)
+        yield "ResNet-50 training", rates_table(calibration.runs, assessment.expected)
+    if assessment.speedups:
+        yield "speedups", speedup_table(assessment.speedups)
+    if assessment.epochs:
+        yield "ImageNet-1k epoch", epochs_text(assessment.epochs)
     if calibration.pipeline is not None:
-        yield "input pipeline", pipeline_table(calibration.pipeline, calibration.runs)
+        pipeline = pipeline_table(calibration.pipeline, calibration.runs, assessment.feeds)
+        yield "input pipeline", pipeline
     gpus = [run for run in calibration.runs if run.telemetry is not None]
     if gpus:
         yield "GPUs while they were measured", telemetry_table(gpus)
@@ -48,23 +50,20 @@ def heading(calibration: Calibration) -> str:
     return " · ".join(parts)
 
 
-def rates_table(calibration: Calibration) -> Table:
+def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -> Table:
     """One line for each run, with a bar; below it what the device should reach."""
+    runs = tuple(runs)
     expected = {
         (rate.device, rate.precision): rate
-        for rate in calibration.expected
+        for rate in rates
         if rate.measured_over_expected is not None
     }
-    highest = max(
-        (
-            *(run.images_per_s.high for run in calibration.runs),
-            *(rate.images_per_s.high for rate in expected.values()),
-        )
-    )
+    shown = [*(run.images_per_s for run in runs), *(one.images_per_s for one in expected.values())]
+    highest = max(rate.high for rate in shown)
     bar_colour = rich_style("$primary").color or "default"
     table = _grid(5)
     table.add_row(*(Text(title, "italic") for title in _RATES))
-    for run in calibration.runs:
+    for run in runs:
         rate = run.images_per_s
         should = expected.get((run.device, run.precision)) if _is_plain(run) else None
         table.add_row(
@@ -79,7 +78,7 @@ def rates_table(calibration: Calibration) -> Table:
                 "",
                 Text("expected", "italic"),
                 figure(should.images_per_s.median),
-                f"{_range(should.images_per_s)} {should.verdict}",
+                f"{_range(should.images_per_s)} {VERDICTS[should.verdict]}",
                 Bar(highest, 0, should.images_per_s.median, color=bar_colour),
             )
     return table
@@ -140,7 +139,9 @@ def epochs_text(epochs: Iterable[Epoch]) -> Text:
     return Text("\n".join(lines))
 
 
-def pipeline_table(pipeline: InputPipeline, runs: Iterable[CalibrationRun]) -> Group:
+def pipeline_table(
+    pipeline: InputPipeline, runs: Iterable[CalibrationRun], feeds: Iterable[FeedRate]
+) -> Group:
     """What the workers feed, against what each device eats."""
     table = _grid(4)
     fed = [(_feed(rate.workers), rate.images_per_s) for rate in pipeline.rates]
@@ -153,7 +154,7 @@ def pipeline_table(pipeline: InputPipeline, runs: Iterable[CalibrationRun]) -> G
     slow = rich_style("bold $text-warning")
     lines = [
         Text(f"{feed.device} {feed.precision}: {feed.sentence}", slow if feed.waits else "")
-        for feed in pipeline.feeds
+        for feed in feeds
     ]
     if pipeline.decoder is None:
         lines.append(Text(pipeline.missing))
@@ -174,13 +175,15 @@ def telemetry_table(runs: Iterable[CalibrationRun]) -> Table:
     return table
 
 
-def _telemetry(told: Telemetry) -> tuple[str, ...]:
-    clock = f"{told.sm_clock_mhz.median:.0f} MHz" if told.sm_clock_mhz else ""
-    power = f"{told.power_w.median:.0f} W" if told.power_w else ""
-    if power and told.power_limit_w:
-        power += f" of {told.power_limit_w:.0f} W"
-    heat = f"{told.temperature_c} °C" if told.temperature_c is not None else ""
-    held = ", ".join(f"{name} {100 * part:.0f} %" for name, part in told.throttle_shares.items())
+def _telemetry(telemetry: Telemetry) -> tuple[str, ...]:
+    clock = f"{telemetry.sm_clock_mhz.median:.0f} MHz" if telemetry.sm_clock_mhz else ""
+    power = f"{telemetry.power_w.median:.0f} W" if telemetry.power_w else ""
+    if power and telemetry.power_limit_w:
+        power += f" of {telemetry.power_limit_w:.0f} W"
+    heat = f"{telemetry.temperature_c} °C" if telemetry.temperature_c is not None else ""
+    held = ", ".join(
+        f"{name} {100 * part:.0f} %" for name, part in telemetry.throttle_shares.items()
+    )
     return clock, power, heat, held
 
 

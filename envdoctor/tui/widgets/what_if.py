@@ -14,7 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from envdoctor.calibration.speedup import figure
-from envdoctor.facts.calibration import Calibration, ExpectedRate
+from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.tui.contract import Predicted
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.calibration_text import epochs_text, speedup_table
@@ -92,20 +92,20 @@ class WhatIfPane(Vertical):
 def prediction(predicted: Predicted) -> RenderableType:
     """What the GPU would reach, and how much faster than this machine that is."""
     parts: list[RenderableType] = [Text(f"{predicted.gpu}: prediction, not measured", "bold")]
-    if predicted.calibration is not None:
-        parts += _parts(predicted.calibration)
+    if predicted.assessment is not None:
+        parts += _parts(predicted.assessment)
     if predicted.reason:
         parts.append(Text(predicted.reason))
     return Group(*parts)
 
 
-def _parts(calibration: Calibration) -> list[RenderableType]:
-    rates = [rate for rate in calibration.expected if rate.verdict == "not-measured"]
+def _parts(assessment: Assessment) -> list[RenderableType]:
+    rates = [rate for rate in assessment.expected if rate.verdict == "not-measured"]
     parts: list[RenderableType] = [Text("\n".join(map(_rate, rates)))]
-    speedups = [one for one in calibration.speedups if one.kind == "predicted"]
+    speedups = [one for one in assessment.speedups if one.kind == "predicted"]
     if speedups:
         parts += [Text(""), speedup_table(speedups)]
-    epochs = [one for one in calibration.epochs if one.kind == "predicted"]
+    epochs = [one for one in assessment.epochs if one.kind == "predicted"]
     if epochs:
         parts += [Text(""), epochs_text(epochs)]
     return parts

@@ -61,7 +61,7 @@ plugin = Plugin(
             name="scratch",
             where=Where.HOST,
             provides=(Scratch,),
-            decode=observe,
+            observe=observe,
             static=True,
         ),
     ),

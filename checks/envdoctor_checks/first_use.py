@@ -1,0 +1,233 @@
+"""Errors of the first operation on a GPU, read: what the message of CUDA, cuDNN or cuBLAS says."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from envdoctor.api import (
+    Code,
+    Confidence,
+    Evidence,
+    Findings,
+    Fix,
+    GpuTrace,
+    Layer,
+    Place,
+    Prescription,
+    Safety,
+    Severity,
+    Site,
+    TorchFirstUse,
+    TorchRuntime,
+    TracedGpu,
+    check,
+    prescribed,
+    system,
+)
+
+ECC_ERROR = Code(
+    id="ED223",
+    name="ecc-error",
+    family="gpu-hw-fault",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.BUS,
+    breaks="compute:gpu",
+    message="the memory of a GPU has an error that ECC cannot correct",
+    detailed="the memory of {subjects} has an error that ECC cannot correct",
+)
+GPU_BUSY = Code(
+    id="ED224",
+    name="gpu-busy",
+    family="oom-other-process",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="another process has the GPU to itself: its compute mode is exclusive or prohibited",
+    detailed="{subjects} cannot be used: another process has it to itself, or its compute mode "
+    "prohibits work",
+)
+GPU_MEMORY_TAKEN = Code(
+    id="ED225",
+    name="gpu-memory-taken",
+    family="oom-other-process",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="a small operation finds no memory on the GPU: other processes hold it",
+    detailed="a small operation finds no memory on {subjects}: other processes hold it",
+)
+UNSUPPORTED_BY_DRIVER = Code(
+    id="ED227",
+    name="unsupported-by-driver",
+    family="driver-too-old",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="a kernel of torch needs what this driver or virtual GPU does not offer",
+    detailed="a kernel of torch on {subjects} needs what this driver or virtual GPU does not "
+    "offer: {text}",
+)
+KERNELS_MISSING = Code(
+    id="ED228",
+    name="kernels-missing",
+    family="gpu-arch-too-old",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="this build of torch has no kernels for the GPU",
+    detailed="this build of torch has no kernels for {gpu} ({subjects})",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is known when an operation on a GPU has failed."""
+
+    gpu: TracedGpu
+    site: Site
+    prescription: Prescription | None
+
+    @property
+    def index(self) -> int:
+        """The number by which nvidia-smi knows the GPU."""
+        known = self.gpu.nvml_index if self.gpu.nvml_index is not None else self.gpu.torch_index
+        return known or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A text that an error holds, and what it says."""
+
+    text: re.Pattern[str]
+    code: Code
+    fixes: Callable[[Case], tuple[Fix, ...]]
+    note: str
+    confidence: Confidence = Confidence.CERTAIN
+
+
+def _of_ecc(case: Case) -> tuple[Fix, ...]:
+    reset = system.on_host(
+        case.site,
+        "end the processes on the GPU and reset it, or restart the machine: a reset remaps rows "
+        "and retires pages that are pending",
+        f"nvidia-smi -i {case.index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
+        f"sudo nvidia-smi -i {case.index} --gpu-reset",
+    )
+    return reset, Fix(
+        summary="if it comes back, have the card replaced (RMA)", where=Place.FIRMWARE
+    )
+
+
+def _of_busy(case: Case) -> tuple[Fix, ...]:
+    look = Fix(
+        summary="look which process has it, and end that or use another GPU",
+        commands=(f"nvidia-smi -i {case.index}", f"nvidia-smi -i {case.index} -q -d COMPUTE"),
+        safety=Safety.SAFE,
+    )
+    shared = system.on_host(
+        case.site, "or let processes share it", f"sudo nvidia-smi -i {case.index} -c DEFAULT"
+    )
+    return look, shared
+
+
+def _of_memory(case: Case) -> tuple[Fix, ...]:
+    look = Fix(
+        summary="look which processes hold its memory, and end those that are left over",
+        commands=(
+            f"nvidia-smi -i {case.index} --query-compute-apps=pid,used_memory,name --format=csv",
+        ),
+        safety=Safety.SAFE,
+    )
+    return (look,)
+
+
+def _of_driver(case: Case) -> tuple[Fix, ...]:
+    return (
+        system.on_host(
+            case.site, "update the driver, or give the virtual GPU the profile that allows it"
+        ),
+        prescribed(case.prescription, "or install a build of torch for an older CUDA"),
+    )
+
+
+def _of_build(case: Case) -> tuple[Fix, ...]:
+    if case.site.jetson:
+        return (system.torch_of_jetpack(case.site),)
+    return (prescribed(case.prescription, "install a build that has kernels for this GPU"),)
+
+
+_READINGS = (
+    Reading(
+        text=re.compile(r"uncorrectable ECC error", re.IGNORECASE),
+        code=ECC_ERROR,
+        fixes=_of_ecc,
+        note="NVIDIA GPU Memory Error Management (docs.nvidia.com/deploy)",
+    ),
+    Reading(
+        text=re.compile(r"busy or unavailable|exclusive.process", re.IGNORECASE),
+        code=GPU_BUSY,
+        fixes=_of_busy,
+        note="cudaErrorDevicesUnavailable, 46 (CUDA Runtime API, cudaError)",
+    ),
+    Reading(
+        text=re.compile(r"CUDA (error: )?out of memory|CUDNN_STATUS_ALLOC_FAILED", re.IGNORECASE),
+        code=GPU_MEMORY_TAKEN,
+        fixes=_of_memory,
+        note="the operation that failed needs some kilobytes beside CUDA's own context",
+        confidence=Confidence.LIKELY,
+    ),
+    Reading(
+        text=re.compile(
+            r"unsupported toolchain|PTX JIT compil|operation not supported", re.IGNORECASE
+        ),
+        code=UNSUPPORTED_BY_DRIVER,
+        fixes=_of_driver,
+        note="cudaErrorUnsupportedPtxVersion, cudaErrorNotSupported (CUDA Runtime API, cudaError)",
+        confidence=Confidence.LIKELY,
+    ),
+    Reading(
+        text=re.compile(r"no kernel image is available|invalid device function", re.IGNORECASE),
+        code=KERNELS_MISSING,
+        fixes=_of_build,
+        note="cudaErrorNoKernelImageForDevice (CUDA Runtime API, cudaError)",
+    ),
+)
+
+
+@check(ECC_ERROR, GPU_BUSY, GPU_MEMORY_TAKEN, UNSUPPORTED_BY_DRIVER, KERNELS_MISSING)
+def error_of_first_use(
+    used: TorchFirstUse,
+    trace: GpuTrace,
+    site: Site,
+    prescription: Prescription | None,
+    runtime: TorchRuntime | None,
+) -> Findings:
+    """What the first error on each GPU says of its cause."""
+    told: set[str] = set()
+    for use in used.operations:
+        gpu = trace.of_torch(_number(use.device))
+        if use.error is None or gpu is None or gpu.subject in told:
+            continue
+        told.add(gpu.subject)
+        reading = next((one for one in _READINGS if one.text.search(use.error)), None)
+        if reading is None:
+            continue
+        yield reading.code.finding(
+            subjects=(gpu.subject,),
+            confidence=reading.confidence,
+            gpu=gpu.described,
+            text=use.error.splitlines()[0],
+            evidence=(Evidence(label=use.operation, value=use.error, source=use.device),),
+            fixes=reading.fixes(Case(gpu=gpu, site=site, prescription=prescription)),
+            notes=(reading.note,),
+        )
+
+
+def _number(device: str) -> int:
+    number = device.rpartition(":")[2]
+    return int(number) if number.isdigit() else -1

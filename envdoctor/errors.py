@@ -1,0 +1,19 @@
+"""What can go wrong between the user and the doctor, by kind. Imports nothing heavy."""
+
+from collections.abc import Iterable
+
+
+class BadInput(ValueError):
+    """Something given by the user cannot be used; the message names it and the remedy."""
+
+
+class Unwritable(OSError):
+    """A file or stream that cannot be written; the message names it."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean ...` with the known words that are most like it; empty if none is."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=3)
+    return f"did you mean {' or '.join(f'`{name}`' for name in near)}" if near else ""

@@ -1,0 +1,87 @@
+"""What follows from a calibration: a derived fact, worked out anew at each reading."""
+
+from typing import Literal
+
+from envdoctor.facts.base import Fact
+from envdoctor.facts.calibration import Precision, Spread
+from envdoctor.record import Record
+
+__all__ = ["Assessment", "Epoch", "ExpectedRate", "FeedRate", "Origin", "RateVerdict", "Speedup"]
+
+RateVerdict = Literal["as-expected", "slower", "faster", "not-measured", "unknown"]
+"""How a measured rate stands to the expected one. `not-measured` is a prediction; `unknown`: too
+little is known of such a GPU to judge by."""
+
+Origin = Literal["measured", "predicted"]
+"""Whether a figure rests on measurements alone, or on a prediction too."""
+
+
+class ExpectedRate(Record):
+    """The rate that a device should reach, and whether it does.
+
+    `basis` says from what: published rates with their source, or the roofline.
+    """
+
+    device: str
+    device_name: str
+    precision: Precision
+    images_per_s: Spread
+    basis: str
+    measured_over_expected: float | None
+    verdict: RateVerdict
+
+
+class Speedup(Record):
+    """How much faster `of` is than `against`, in three forms that agree.
+
+    `ratio` 1.5 is 33.3 % less time and +50 % throughput.
+    """
+
+    of: str
+    against: str
+    kind: Origin
+    ratio: Spread
+    time_saved_pct: float
+    throughput_gain_pct: float
+    sentence: str
+
+
+class Epoch(Record):
+    """The projected time of one ImageNet-1k epoch (1,281,167 images), in seconds.
+
+    `pipeline_bound_s` is null where the pipeline was not measured; the real epoch is the longer
+    of the two.
+    """
+
+    device: str
+    precision: Precision
+    kind: Origin
+    compute_bound_s: float
+    pipeline_bound_s: float | None
+    sentence: str
+
+
+class FeedRate(Record):
+    """What a device eats against what the pipeline feeds, both in images per second."""
+
+    device: str
+    precision: Precision
+    wanted_images_per_s: float
+    fed_images_per_s: float
+    waits: bool
+    sentence: str
+
+
+class Assessment(Fact):
+    """What a calibration means, by what vendors publish.
+
+    `recommended_workers` is a number of DataLoader workers; `pin_memory_ratio` is how much faster
+    pinned memory is copied to the first GPU than pageable memory. Null where it was not measured.
+    """
+
+    expected: tuple[ExpectedRate, ...] = ()
+    speedups: tuple[Speedup, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    feeds: tuple[FeedRate, ...] = ()
+    recommended_workers: int | None = None
+    pin_memory_ratio: Spread | None = None

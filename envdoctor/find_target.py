@@ -1,0 +1,112 @@
+"""Finds the target and begins to run its torch, before the plugins and the knowledge are loaded.
+
+Imports next to nothing: what it starts takes longer than all that the doctor does meanwhile.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from envdoctor.events import OnEvent, ProbeEvent
+from envdoctor.options import Options
+from envdoctor.probes.built_in_stages import BUILT_IN_STAGES, INTERPRETER
+from envdoctor.probes.choose import Choice, choose_target
+from envdoctor.probes.context import Context, context_of
+from envdoctor.probes.run import Children
+from envdoctor.probes.stage import Stage
+
+_START_S = 0.1
+"""How long the start of a first child is waited for."""
+
+_STATES_OF_STAGES = {"begin": "started", "end": "finished"}
+
+
+def find_target(
+    options: Options,
+    context: Context,
+    on_event: OnEvent = lambda event: None,
+    stages: Sequence[Stage] = BUILT_IN_STAGES,
+) -> Choice:
+    """Choose the target, and begin with these stages in it. The time of the options runs from now.
+
+    Raises UnusableTarget for one that the user named and that is no Python.
+    """
+
+    def on_stage(stage: Stage, event: str, detail: str) -> None:
+        if stage is INTERPRETER:
+            return
+        state = _STATES_OF_STAGES.get(event, "unknown")
+        on_event(
+            ProbeEvent(
+                probe=stage.name, state=state, detail=detail, slow_because=stage.slow_because
+            )
+        )
+
+    on_event(ProbeEvent(probe="target", state="started"))
+    choice = choose_target(
+        options.python,
+        context=context,
+        doctor=sys.executable,
+        static=options.static,
+        stages=stages,
+        deadline=time.monotonic() + options.timeout_s,
+        on_stage=on_stage,
+    )
+    on_event(ProbeEvent(probe="target", state="finished"))
+    return choice
+
+
+def choose(python: str | None, context: Context) -> Choice:
+    """The target without its torch begun. Raises UnusableTarget."""
+    return choose_target(python, context=context, doctor=sys.executable)
+
+
+class TargetSearch:
+    """The target being found and its torch begun, in a thread, while the doctor loads the rest.
+
+    `children` are what it starts; whoever makes a search ends them.
+    """
+
+    def __init__(self, options: Options, children: Children | None = None) -> None:
+        self.children = children or Children()
+        self.context = context_of(self.children)
+        self._options = options
+        self._choice: Choice | None = None
+        self._error: Exception | None = None
+        self._told: list[ProbeEvent] = []
+        self._listener: OnEvent | None = None
+        self._telling = threading.Lock()
+        self._thread = threading.Thread(target=self._find, name="find target", daemon=True)
+        self._thread.start()
+        # What is imported next would hold the interpreter's lock that the start needs.
+        self.children.has_started.wait(_START_S)
+
+    def listen(self, on_event: OnEvent) -> None:
+        """Tell what has happened so far, and what happens from now on."""
+        with self._telling:
+            self._listener = on_event
+            for event in self._told:
+                on_event(event)
+
+    def choice(self) -> Choice:
+        """The target, once it is found. Raises what the search raised."""
+        self._thread.join()
+        if self._choice is None:
+            raise self._error or RuntimeError("the search for the target was ended")
+        return self._choice
+
+    def _find(self) -> None:
+        try:
+            self._choice = find_target(self._options, self.context, self._tell)
+        except Exception as error:
+            self._error = error
+        finally:
+            self.children.has_started.set()
+
+    def _tell(self, event: ProbeEvent) -> None:
+        with self._telling:
+            if self._listener is None:
+                self._told.append(event)
+            else:
+                self._listener(event)

@@ -1,0 +1,40 @@
+"""The formats of documents by name. Imports nothing of the project, so that options can list them.
+
+What makes a text of a document in one of them is in the table `envdoctor.render.emitters`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+DIAGNOSIS = ("text", "json", "markdown")
+"""Those of a report; the first is the default."""
+
+ENDINGS = {".json": "json", ".md": "markdown", ".sh": "script"}
+"""The format that a file's ending asks for."""
+
+MACHINE = frozenset({"json"})
+"""Read by programs: an error is a document in them too."""
+
+
+class Document(Protocol):
+    """A record that a command writes; its type says in which formats, the default first."""
+
+    formats: ClassVar[tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A document that is nothing but a text: a page, a schema."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text",)
+
+    body: str
+
+
+def format_for(wanted: str | None, file: str | None, formats: Sequence[str]) -> str:
+    """The one that was asked for, else that of the file's ending, else the default."""
+    if wanted is not None:
+        return wanted
+    by_ending = (name for end, name in ENDINGS.items() if (file or "").endswith(end))
+    return next((name for name in by_ending if name in formats), formats[0])

@@ -1,0 +1,23 @@
+"""What the strings of a library's file say of the versions that it opens."""
+
+import mmap
+import re
+
+_DIGITS = re.compile(rb"\d*(?:\.\d+)*")
+_LONGEST = 16
+
+
+def version_after(path: str, text: str) -> str | None:
+    """The version digits that follow a text in a file ("12.4"), empty where none do; None where
+    the text does not occur or the file cannot be read."""
+    try:
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            found = data.find(text.encode())
+            start = found + len(text.encode())
+            digits = _DIGITS.match(data[start : start + _LONGEST])
+            return None if found < 0 or digits is None else digits.group().decode()
+    except (OSError, ValueError):
+        return None

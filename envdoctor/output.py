@@ -1,0 +1,263 @@
+"""The one way out: every document, line of progress and error line passes here, and its filter.
+
+Colour is applied after the filter. Imports nothing heavy before there is a document.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from envdoctor.errors import Unwritable
+from envdoctor.formats import MACHINE, Document, Text, format_for
+
+if TYPE_CHECKING:
+    import threading
+
+    from envdoctor.redact import Filter
+
+_REASONS: Mapping[int | None, str] = {
+    errno.EPIPE: "who read it has closed it",
+    errno.EBADF: "it is closed",
+}
+_CLEAR = "\r\x1b[K"
+_MOST_OF_A_LINE = 2000
+
+EXIT_USAGE = 2
+EXIT_OWN_FAULT = 4
+
+DEBUG = "ENVDOCTOR_DEBUG"
+"""The variable that makes a fault of the doctor itself show its traceback."""
+
+_D = TypeVar("_D")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Where a document goes, and in which format; null is standard output, and the default."""
+
+    format: str | None = None
+    file: str | None = None
+    plain: bool = False
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user asked for a document in any way, and so for no full-screen view."""
+        return self.plain or self.format is not None or self.file is not None
+
+
+class Output:
+    """The streams of one run of the program. `machine` says that an error is a document too."""
+
+    def __init__(self, *, machine: bool = False) -> None:
+        self.machine = machine
+        self.stdout = sys.stdout
+        self._begun = False
+        self._published = False
+        self.serves_a_command = False
+
+    @cached_property
+    def _filter(self) -> "Filter":
+        from envdoctor.redact import user_filter
+
+        return user_filter()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Meanwhile nothing but documents reaches standard output.
+
+        What libraries and plugins print goes to standard error at the end; where there is no
+        document it is one, as the help of a command is.
+        """
+        printed, is_document = io.StringIO(), False
+        try:
+            with contextlib.redirect_stdout(printed):
+                yield
+            is_document = not self._published
+        finally:
+            text = printed.getvalue()
+            if text and not is_document:
+                self._write_error(self._filter.text(text))
+        if text and is_document:
+            # Before a command begins there is only the version and help that we wrote ourselves.
+            own = not self.serves_a_command
+            self._print(text if own else self._filter.text(text), machine=False)
+
+    def publish(self, document: Document, to: Destination, summary: str = "") -> None:
+        """Write a document; where it goes to a file, say so and the summary. Raises Unwritable."""
+        self._published = True
+        name = format_for(to.format, to.file, document.formats)
+        colour = name == "text" and not to.plain and not to.file and _takes_colour(self.stdout)
+        text = _emitted(document, name, colour=colour)
+        if to.file is None:
+            self._print(text, machine=name in MACHINE)
+            return
+        from envdoctor.writing import write_text
+
+        write_text(to.file, text)
+        self.say(f"{summary}, written to {to.file}" if summary else f"written to {to.file}")
+
+    def safe(self, document: _D) -> _D:
+        """The document as it may be shown; the placeholders are the same for all of this run."""
+        return self._filter.document(document)
+
+    def safe_text(self, text: str) -> str:
+        """The text as it may be shown."""
+        return self._filter.text(text)
+
+    def say(self, text: str) -> None:
+        """One line on standard error; nothing where that cannot be written."""
+        self.status_line().say(text)
+
+    def status_line(self) -> "StatusLine":
+        """The line on standard error that tells the progress."""
+        return StatusLine(self._filter, self._write_error)
+
+    def fail(self, message: str, code: int) -> int:
+        """Say on one line why there is no result, and in a machine format as a document too;
+        returns the exit code. Writes no second document and raises nothing."""
+        message = self._filter.line(message)
+        self.say(message)
+        if self.machine and not self._begun:
+            import json
+
+            document = {"type": "error", "exit_code": code, "message": message}
+            with contextlib.suppress(Unwritable):
+                self._print(json.dumps(document, indent=2, ensure_ascii=False) + "\n", machine=True)
+        return code
+
+    def own_fault(self, error: BaseException) -> int:
+        """The same for what nobody foresaw; its traceback only where that is asked for."""
+        if os.environ.get(DEBUG):
+            self._show_traceback(error)
+        return self.fail(
+            f"failed itself: {_described(error)}; please report it ({DEBUG}=1 shows where)",
+            EXIT_OWN_FAULT,
+        )
+
+    def thread_failed(self, ended: "threading.ExceptHookArgs") -> None:
+        """What threading.excepthook is for: one line instead of a traceback."""
+        if ended.exc_value is not None and not os.environ.get(DEBUG):
+            self.say(f"one of its threads failed: {_described(ended.exc_value)}")
+        elif ended.exc_value is not None:
+            self._show_traceback(ended.exc_value)
+
+    def _show_traceback(self, error: BaseException) -> None:
+        import traceback
+
+        self._write_error(self._filter.text("".join(traceback.format_exception(error))))
+
+    def _print(self, text: str, *, machine: bool) -> None:
+        self._begun = True
+        try:
+            _write_all(self.stdout, text, "utf-8" if machine else self.stdout.encoding)
+        except (OSError, ValueError) as error:
+            _discard_the_rest(1)
+            number = getattr(error, "errno", None)
+            reason = _REASONS.get(number) or getattr(error, "strerror", None) or error
+            raise Unwritable(f"cannot write to standard output: {reason}") from error
+
+    def _write_error(self, text: str) -> bool:
+        """Whether it was written."""
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):
+            _discard_the_rest(2)
+            return False
+        return True
+
+
+class StatusLine:
+    """A line on a terminal that is written over, and cleared at the end.
+
+    Where standard error is no terminal, `show` does nothing and `say` writes a line of its own.
+    """
+
+    def __init__(self, safe: "Filter", write: Callable[[str], bool]) -> None:
+        self._safe = safe
+        self._write_error = write
+        self.is_live = sys.stderr is not None and sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        """Put a text in place of the last one, cut to the width of the terminal."""
+        if self.is_live:
+            import shutil
+
+            safe = self._safe.line(text)
+            self._write(_CLEAR + safe[: shutil.get_terminal_size().columns - 1])
+
+    def say(self, text: str) -> None:
+        """Write a line that stays."""
+        safe = self._safe.line(text)[:_MOST_OF_A_LINE]
+        self._write((_CLEAR if self.is_live else "") + f"envdoctor: {safe}\n")
+
+    def clear(self) -> None:
+        """Leave an empty line behind."""
+        if self.is_live:
+            self._write(_CLEAR)
+
+    def _write(self, text: str) -> None:
+        if not self._write_error(text):
+            self.is_live = False
+
+
+def _emitted(document: Document, name: str, *, colour: bool) -> str:
+    """The document, filtered, in a format."""
+    from envdoctor.redact import user_filter
+
+    safe = user_filter()
+    if isinstance(document, Text):
+        return safe.text(document.body)
+    from envdoctor.render.emitters import EMITTERS
+
+    return EMITTERS[name](safe.document(document), colour=colour)
+
+
+def _described(error: BaseException) -> str:
+    """The error in words, also where it cannot say what it is."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _write_all(stream: TextIO, text: str, encoding: str) -> None:
+    """Write and flush; what the encoding lacks is escaped. Raises OSError.
+
+    In parts, because where Python does not buffer (PYTHONUNBUFFERED) a text that a pipe takes only
+    in part is lost without a word.
+    """
+    if not isinstance(stream, io.TextIOWrapper):
+        stream.write(text)
+        return
+    stream.flush()
+    rest = memoryview(text.encode(encoding, "backslashreplace"))
+    while rest:
+        written = stream.buffer.write(rest)
+        if not written:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        rest = rest[written:]
+    stream.buffer.flush()
+
+
+def _takes_colour(stream: TextIO) -> bool:
+    """Whether a stream takes colour: a terminal, and neither NO_COLOR nor TERM=dumb."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def _discard_the_rest(descriptor: int) -> None:
+    """What a stream could not write must not be tried again when the interpreter ends, which then
+    changes the exit code to 120."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)

@@ -1,0 +1,104 @@
+"""Which interpreters can be the patient, by the files of the machine alone; nothing is run."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from envdoctor.probes.context import Context
+
+VARIABLE = "ENVDOCTOR_PYTHON"
+"""Names the target where `--python` does not."""
+
+
+def named_by_the_user(requested: str | None, context: Context) -> tuple[str, str] | None:
+    """The absolute path of the interpreter that the user named, and by what; None if by nothing."""
+    if requested is not None:
+        return _absolute(requested, context), "--python"
+    variable = context.env.get(VARIABLE)
+    return (_absolute(variable, context), VARIABLE) if variable else None
+
+
+def _absolute(requested: str, context: Context) -> str:
+    """The path of an interpreter that is given as a path, a folder, or the name of a command."""
+    path = os.path.normpath(os.path.join(context.cwd, os.path.expanduser(requested)))
+    if os.sep not in requested and not context.path(path).exists():
+        return _on_path(requested, context) or requested
+    return (_inside(path, context) or path) if context.path(path).is_dir() else path
+
+
+def default_candidates(context: Context, doctor: str) -> Iterator[tuple[str, str]]:
+    """Paths and their origins, in the order in which they are considered, each path once.
+
+    `doctor` is the doctor's own interpreter.
+    """
+    seen: set[str] = set()
+    for path, origin in _all_candidates(context, doctor):
+        if path and path not in seen:
+            seen.add(path)
+            yield path, origin
+
+
+def _all_candidates(context: Context, doctor: str) -> Iterator[tuple[str | None, str]]:
+    env = context.env
+    yield _inside(env.get("VIRTUAL_ENV"), context), "VIRTUAL_ENV"
+    yield _inside(env.get("CONDA_PREFIX"), context), "CONDA_PREFIX"
+    local = os.path.join(context.cwd, ".venv")
+    yield _inside(local, context) if context.path(local).is_dir() else None, "./.venv"
+    yield doctor, "the doctor's own interpreter"
+    for name in ("python3", "python"):
+        yield _on_path(name, context), f"`{name}` on PATH"
+
+
+def _on_path(name: str, context: Context) -> str | None:
+    # Not needed for a path, and its import would hold the target's child up.
+    import shutil
+
+    return shutil.which(name, path=context.env.get("PATH"))
+
+
+def _inside(folder: str | None, context: Context) -> str | None:
+    """The interpreter of a venv or prefix; its usual path even where it is missing."""
+    if not folder:
+        return None
+    names = [os.path.join(folder, "bin", name) for name in ("python", "python3")]
+    return next((path for path in names if context.path(path).exists()), names[0])
+
+
+def site_packages_beside(path: str, context: Context) -> tuple[str, ...]:
+    """The site-packages of the environment in which an interpreter lies, as far as folders tell."""
+    lib = context.path(path).parent.parent / "lib"
+    return tuple(sorted(context.name(found) for found in lib.glob("python*/site-packages")))
+
+
+def has_torch(folders: Sequence[str], cwd: str, context: Context) -> bool:
+    """Whether a torch, whole or damaged, lies in one of the folders of a module path."""
+    return any(_holds_torch(context.path(folder or cwd)) for folder in folders)
+
+
+def _holds_torch(folder: Path) -> bool:
+    package = folder / "torch"
+    if (package / "__init__.py").exists() or (package / "lib").is_dir():
+        return True
+    return next(folder.glob("torch-*.dist-info"), None) is not None
+
+
+Problem = tuple[Literal["not-found", "not-executable", "base-missing"], str]
+
+
+def problem_on_disk(path: str, context: Context) -> Problem | None:
+    """Why an interpreter cannot be started, as far as its file tells; None if nothing tells so."""
+    file = str(context.path(path))
+    if not context.is_live and os.path.lexists(file):
+        return None
+    if os.path.isfile(file):
+        return None if os.access(file, os.X_OK) else ("not-executable", "it is not executable")
+    if os.path.isdir(file):
+        return "not-found", "the folder holds no bin/python"
+    if os.path.islink(file):
+        base = os.path.realpath(file)
+        return "base-missing", f"it is a link to `{base}`, which is gone"
+    folder = os.path.dirname(os.path.dirname(path))
+    if context.path(folder).is_dir() and os.path.basename(os.path.dirname(path)) == "bin":
+        return "not-found", f"`{folder}` holds no bin/python"
+    return "not-found", "there is no such file"

@@ -1,0 +1,64 @@
+"""Whether this is a container or WSL, and whether it was given GPUs."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from envdoctor.facts import Fact, Known, Observed
+from envdoctor.facts.machine import Container
+from envdoctor.probes.context import Context
+from envdoctor.probes.files import read_text
+
+_MARKERS = (
+    ("KUBERNETES_SERVICE_HOST", "kubernetes"),
+    ("APPTAINER_CONTAINER", "apptainer"),
+    ("SINGULARITY_CONTAINER", "singularity"),
+)
+_FILES = (
+    (".dockerenv", "docker"),
+    ("run/.containerenv", "podman"),
+    (".singularity.d", "apptainer"),
+)
+_CGROUPS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
+
+
+def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
+    for variable, kind in _MARKERS:
+        if variable in env:
+            return kind, variable
+    for file, kind in _FILES:
+        if (root / file).exists():
+            return kind, f"/{file}"
+    manager = (read_text(root / "run/systemd/container") or "").strip()
+    if manager:
+        return manager, "/run/systemd/container"
+    groups = read_text(root / "proc/self/cgroup") or ""
+    for word, kind in _CGROUPS:
+        if f"/{word}" in groups:
+            return kind, "/proc/self/cgroup"
+    return "none", ""
+
+
+def _wsl(root: Path) -> int | None:
+    kernel = (read_text(root / "proc/sys/kernel/osrelease") or "").lower()
+    if "microsoft" not in kernel:
+        return None
+    return 2 if re.search(r"wsl2|microsoft-standard", kernel) else 1
+
+
+def read_container(context: Context) -> Container:
+    """The container, by the traces that its manager leaves."""
+    kind, evidence = _container_kind(context.root, context.env)
+    gpu_paths = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
+    return Container(
+        kind=kind,
+        evidence=evidence,
+        wsl=_wsl(context.root),
+        nvidia_runtime=any(context.path(path).exists() for path in gpu_paths),
+        nvidia_visible_devices=context.env.get("NVIDIA_VISIBLE_DEVICES"),
+    )
+
+
+def observe_container(context: Context) -> dict[type[Fact], Known]:
+    """The container."""
+    return {Container: Observed(value=read_container(context), source="/proc, environment")}

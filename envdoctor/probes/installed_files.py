@@ -1,0 +1,59 @@
+"""Whether installed files are those that the RECORD of their distribution lists (PEP 376, 627)."""
+
+from typing import Any
+
+import msgspec
+
+from envdoctor.facts import Fact, Known, Observed, Unknown
+from envdoctor.facts.python import (
+    DamagedDistribution,
+    DamagedFile,
+    Distribution,
+    Distributions,
+    InstalledFiles,
+)
+from envdoctor.options import Options
+from envdoctor.probes.context import Context
+from envdoctor.probes.own_child import ask
+
+LIMIT_S = 120.0
+"""A first look reads some ten thousand inodes from a disk; `--deep` reads a few GB."""
+
+
+def read_installed_files(
+    distributions: Distributions, context: Context, *, deep: bool = False
+) -> InstalledFiles | Unknown:
+    """Compare presence and size, with `deep` also the hash, of every recorded file."""
+    recorded = {
+        one.metadata_path: one
+        for one in distributions.items
+        if one.has_record and one.metadata_path.endswith(".dist-info")
+    }
+    places = [(path, one.location) for path, one in recorded.items()]
+    job = {"deep": deep, "distributions": places}
+    answer = ask("record_child.py", context, limit_s=LIMIT_S, job=job, bare=True)
+    if isinstance(answer, Unknown):
+        return answer
+    damaged = (_damaged(recorded[path], found) for path, found in answer["damaged"].items())
+    return InstalledFiles(damaged=tuple(damaged), checked_files=answer["checked"], hashed=deep)
+
+
+def _damaged(item: Distribution, found: dict[str, Any]) -> DamagedDistribution:
+    files = [{"type": "DamagedFile", **one} for one in found["files"]]
+    return DamagedDistribution(
+        name=item.name,
+        version=item.version,
+        metadata_path=item.metadata_path,
+        files=msgspec.convert(files, tuple[DamagedFile, ...]),
+        damaged_count=found["count"],
+    )
+
+
+def observe_installed_files(
+    distributions: Distributions, options: Options, context: Context
+) -> dict[type[Fact], Known]:
+    """Which installed files differ from their RECORD."""
+    found = read_installed_files(distributions, context, deep=options.deep)
+    if isinstance(found, Unknown):
+        return {InstalledFiles: found}
+    return {InstalledFiles: Observed(value=found, source="RECORD of every distribution")}

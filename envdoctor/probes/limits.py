@@ -1,0 +1,89 @@
+"""What this process may really use of the machine, and the space where it works."""
+
+import os
+from pathlib import Path
+
+from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.machine import Limits, WorkingFolder
+from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
+from envdoctor.probes.context import Context
+from envdoctor.probes.files import read_text
+from envdoctor.probes.live import only_live
+
+
+def read_limits(context: Context) -> Limits:
+    """The limits of this process, which its children inherit."""
+    cpus = usable_cpus()
+    affinity = len(cpus)
+    quota = cpu_quota(context.root)
+    shm = _space(context.path("/dev/shm"))
+    return Limits(
+        usable_cpus=min(float(affinity), quota) if quota else float(affinity),
+        affinity_cpus=affinity,
+        cgroup_cpu_quota=quota,
+        cgroup_memory_bytes=memory_limit_bytes(context.root),
+        shm_bytes=shm[0] if shm else None,
+        shm_free_bytes=shm[1] if shm else None,
+        open_files=_open_files(),
+        numa_nodes=numa_nodes(context.root, cpus),
+    )
+
+
+def usable_cpus() -> set[int]:
+    """The CPUs that this process may run on: all of them on macOS, which has no affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def numa_nodes(root: Path, cpus: set[int]) -> tuple[int, ...]:
+    """The NUMA nodes that these CPUs belong to; none where Linux shows none."""
+    folders = (root / "sys/devices/system/node").glob("node[0-9]*")
+    nodes = {
+        int(folder.name.removeprefix("node")): cpu_list(read_text(folder / "cpulist") or "")
+        for folder in folders
+    }
+    return tuple(sorted(node for node, own in nodes.items() if own & cpus))
+
+
+def cpu_list(text: str) -> set[int]:
+    """The CPUs of a list like `0-3,8` (cpuset(7), "List format"); empty if it is not one."""
+    cpus: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+def _space(folder: Path) -> tuple[int, int] | None:
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return None
+    return space.f_frsize * space.f_blocks, space.f_frsize * space.f_bavail
+
+
+def _open_files() -> int | None:
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def observe_limits(context: Context) -> dict[type[Fact], Known]:
+    """The limits of this process."""
+    if not context.is_live:
+        return {Limits: only_live(context, "limits are those of a running process")}
+    source = "/proc/self/cgroup, sched_getaffinity, statvfs"
+    return {Limits: Observed(value=read_limits(context), source=source)}
+
+
+def observe_working_folder(context: Context) -> dict[type[Fact], Known]:
+    """The space where the user works. A file server that is gone holds this probe and no other."""
+    space = _space(context.path(context.cwd))
+    if space is None:
+        detail = f"`{context.cwd}` does not say how much space it has"
+        return {WorkingFolder: Unknown(reason=Reason.UNDECODABLE, detail=detail)}
+    folder = WorkingFolder(path=context.cwd, free_bytes=space[1])
+    return {WorkingFolder: Observed(value=folder, source="statvfs")}

@@ -1,0 +1,54 @@
+"""Small children in the doctor's own interpreter, for what may hang, crash or take long."""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from envdoctor.facts import Reason, Unknown
+from envdoctor.probes.channel import anonymous_file, read_all
+from envdoctor.probes.context import Context
+
+_HERE = Path(__file__).parent
+
+
+def ask(
+    script: str, context: Context, *, limit_s: float, job: object = None, bare: bool = False
+) -> dict[str, Any] | Unknown:
+    """The JSON object that a script beside this file writes, or why there is none.
+
+    It is called with the descriptor for its answer, the doctor's process and, if there is a `job`,
+    a descriptor that holds it as JSON. A `bare` one imports nothing but the standard library.
+    """
+    with ExitStack() as stack:
+        answer = stack.enter_context(anonymous_file())
+        fds = [answer]
+        if job is not None:
+            fds.append(stack.enter_context(anonymous_file()))
+            os.write(fds[1], msgspec.json.encode(job))
+            os.lseek(fds[1], 0, os.SEEK_SET)
+        arguments = [str(answer), str(os.getpid()), *map(str, fds[1:])]
+        flags = ["-I", "-B", *(["-S"] if bare else [])]
+        child = context.run(
+            [sys.executable, *flags, str(_HERE / script), *arguments],
+            timeout_s=limit_s,
+            pass_fds=fds,
+        )
+        written = read_all(answer)
+    if child.timed_out:
+        return Unknown(
+            reason=Reason.TIMED_OUT,
+            detail=f"no answer within {limit_s:.0f} s",
+            waited_s=limit_s,
+        )
+    if child.signal:
+        detail = f"the probe was ended by {child.signal}"
+        return Unknown(reason=Reason.CRASHED, detail=detail)
+    try:
+        return msgspec.json.decode(written, type=dict[str, Any])
+    except msgspec.DecodeError:
+        last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.exit_code}"]
+        return Unknown(reason=Reason.CRASHED, detail=last[0])

@@ -1,0 +1,142 @@
+"""Compares installed files with their RECORD; run as `python -I -S record_child.py ANSWER DOCTOR
+JOB`.
+
+Some ten thousand files are looked up, in a process of its own, so that neither the rest of the
+doctor nor a user's keys wait for them. Imports nothing but the standard library. JOB is a
+descriptor with one JSON object: `deep`, and the metadata folders with the locations that their
+RECORD is relative to. ANSWER takes how many files were checked and, by the metadata folders that
+differ, how many files and which do, with the fields of facts.python.DamagedFile.
+"""
+
+import csv
+import json
+import os
+import runpy
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+MAX_NAMED = 50
+"""How many damaged files of one distribution are named; all are counted."""
+
+_REWRITTEN = (
+    "INSTALLER",
+    "REQUESTED",
+    "direct_url.json",
+    "RECORD",
+    "uv_cache.json",
+    "uv_build.json",
+)
+"""Files of the metadata folder that installers write or change after RECORD."""
+
+Row = tuple[str, str, str]
+Difference = dict[str, str]
+
+
+def main(job: int, answer: int) -> None:
+    """Do the job, and write the answer."""
+    with open(job, encoding="utf-8", errors="surrogateescape") as file:
+        wanted = json.load(file)
+    checked, damaged = 0, {}
+    for metadata, location in wanted["distributions"]:
+        rows = list(recorded(os.path.join(metadata, "RECORD")))
+        checked += len(rows)
+        files = sorted(differences(location, rows, deep=wanted["deep"]), key=_by_importance)
+        if files:
+            damaged[metadata] = {"count": len(files), "files": files[:MAX_NAMED]}
+    with open(answer, "w", encoding="utf-8") as file:
+        json.dump({"checked": checked, "damaged": damaged}, file)
+
+
+def recorded(record: str) -> Iterator[Row]:
+    """The rows path, hash, size of a RECORD that can be checked; paths are relative to its root."""
+    own = os.path.basename(os.path.dirname(record))
+    try:
+        with open(record, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        for row in csv.reader(text.split("\n")) if '"' in text else _plain_rows(text):
+            if len(row) >= 3 and _is_checked(row[0], own):
+                yield row[0], row[1], row[2]
+    except (OSError, csv.Error):
+        return
+
+
+def _plain_rows(text: str) -> Iterator[list[str]]:
+    """The rows where nothing is quoted, as in most files; compiled code is left out at once."""
+    return (line.rsplit(",", 2) for line in text.split("\n") if ".pyc," not in line)
+
+
+def _is_checked(path: str, own: str) -> bool:
+    if path.endswith(".pyc") or path.startswith(("../", "/")):
+        return False
+    return not (path.startswith(own) and path.rpartition("/")[2] in _REWRITTEN)
+
+
+def differences(location: str, rows: Iterable[Row], *, deep: bool = False) -> Iterator[Difference]:
+    """What is missing, has another size or, with `deep`, another hash than recorded."""
+    with _folder(location) as folder:
+        root = f"{location}/" if folder is None else ""
+        for relative, expected_hash, expected_size in rows:
+            try:
+                size = os.stat(root + relative, dir_fd=folder).st_size
+            except (OSError, ValueError):
+                yield difference(relative, "missing", expected_size)
+                continue
+            if expected_size.isdecimal() and size != int(expected_size):
+                yield difference(relative, "size", expected_size, str(size))
+            elif deep and expected_hash.startswith("sha256="):
+                actual = _sha256(f"{location}/{relative}")
+                if actual is not None and actual != expected_hash:
+                    yield difference(relative, "hash", expected_hash, actual)
+
+
+def difference(path: str, kind: str, expected: str, actual: str = "") -> Difference:
+    """A file that differs; what is no text in a damaged RECORD is replaced."""
+    values = {"path": path, "kind": kind, "expected": expected, "actual": actual}
+    return {key: value.encode("utf-8", "replace").decode() for key, value in values.items()}
+
+
+@contextmanager
+def _folder(path: str) -> Iterator[int | None]:
+    """A descriptor of a folder, from which files are found in half the time that paths take."""
+    try:
+        descriptor = os.open(path, getattr(os, "O_PATH", os.O_RDONLY))
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: str) -> str | None:
+    """The digest as RECORD writes it: base64 for URLs, without padding; None if unreadable."""
+    import base64
+    import hashlib
+
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    text = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    return f"sha256={text}"
+
+
+def _by_importance(one: Difference) -> tuple[int, str]:
+    """Libraries first, then code, then the rest: what is named is what breaks an import."""
+    path = one["path"]
+    folder, _, name = path.rpartition("/")
+    if ".so" in name:
+        return 0, path
+    is_test = not {"test", "tests"}.isdisjoint(folder.split("/"))
+    return (1 if name.endswith((".py", ".pth")) and not is_test else 2), path
+
+
+if __name__ == "__main__":
+    tether = runpy.run_path(os.path.join(os.path.dirname(__file__), "target", "tether.py"))
+    tether["tether"](int(sys.argv[2]))
+    main(job=int(sys.argv[3]), answer=int(sys.argv[1]))

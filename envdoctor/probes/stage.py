@@ -1,0 +1,63 @@
+"""A stage: code that runs in the interpreter of the target, and what became of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from envdoctor.facts.python import Interpreter
+
+StageState = Literal[
+    "ok", "exception", "signal", "exit", "hang", "skipped", "timed-out", "not-reached"
+]
+
+EXIT = "exit"
+"""What the end of the interpreter is called among the results, once all stages were run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What a stage gave; `data` is what it wrote.
+
+    `state`: ok; exception; signal, exit or hang for a child that died or did not answer in it;
+    skipped where a stage that it needs did not succeed; timed-out where the time of the whole
+    examination ran out first; not-reached where no child came so far. `isolated` is the result of
+    a second run with `-I`, where the stage asked for one.
+    """
+
+    stage: str
+    state: StageState
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    detail: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+    output_tail: str = ""
+    isolated: "StageResult | None" = None
+
+
+def _never(result: StageResult, interpreter: "Interpreter") -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Code that the interpreter of the target executes in a child.
+
+    `source` is a file for Python 3.8 and later that imports nothing but the standard library and
+    the target's own packages. Its `function` takes one argument, the Child of
+    probes/target/run_stages.py, and returns a dict that can be written as JSON.
+
+    `name` is what a user reads while waiting. `needs` are the names of the stages without whose
+    success this one means nothing: `import torch` for what uses it. `isolate` says of a result
+    whether a second run with `-I` (no current folder, no PYTHONPATH, no user site) can tell more.
+    """
+
+    name: str
+    source: Path
+    function: str
+    needs: tuple[str, ...] = ()
+    timeout_s: float = 90.0
+    slow_because: str = ""
+    isolate: Callable[[StageResult, "Interpreter"], bool] = _never

@@ -1,0 +1,150 @@
+"""One child that runs stages: what it is asked for, the lines that it writes, and its limits."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+from envdoctor.probes.channel import anonymous_file
+from envdoctor.probes.stage import EXIT, Stage
+
+START_LIMIT_S = 20.0
+"""For the interpreter to start, and between two stages."""
+
+EXIT_LIMIT_S, LONGEST_EXIT_S = 2.0, 10.0
+"""For the interpreter to exit: as long as its stages took, between these. The exit of a healthy
+torch takes a third of its import, so that a slow disk or a busy machine is no hang."""
+
+SHARE = 0.7
+"""Of the time that is left, so that a stage which hangs leaves some for those after it."""
+
+MARGIN_S = 1.0
+
+OnRecord = Callable[[str, str, dict[str, Any], float], None]
+"""Takes a stage's name, its event (begin, end, raised), its data and its seconds."""
+
+
+class StageChild:
+    """The two channels of one child; use as a context manager.
+
+    `deadline` is the moment of the monotonic clock at which the time of the examination runs out.
+    """
+
+    def __init__(self, on_record: OnRecord, deadline: float) -> None:
+        self._on_record = on_record
+        self._deadline = deadline
+        self._asked: dict[str, Stage] = {}
+        self._done: set[str] = set()
+        self._offset = 0
+        self._rest = b""
+        self._started = self._since = time.monotonic()
+        self._limit_s = self._within(START_LIMIT_S)
+        self._open = ExitStack()
+        self.current: str | None = None
+        """The stage that has begun and not ended."""
+
+    def __enter__(self) -> "StageChild":
+        self._records = self._open.enter_context(anonymous_file())
+        self._read_end, self._write_end = os.pipe()
+        self._open.callback(os.close, self._read_end)
+        self._open.callback(self.complete)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """What the child inherits."""
+        return self._records, self._read_end
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its script is called with."""
+        return str(self._records), str(self._read_end), str(os.getpid())
+
+    @property
+    def began_a_stage(self) -> bool:
+        """Whether it came as far as a stage."""
+        return self.current is not None or bool(self._done - {"version"})
+
+    @property
+    def seconds(self) -> float:
+        """How long the present stage has run."""
+        return time.monotonic() - self._since
+
+    def has_run(self, stage: str) -> bool:
+        """Whether that stage ended in this child."""
+        return stage in self._done
+
+    def ask(self, stages: Iterable[Stage]) -> None:
+        """Have it run these as well."""
+        lines = []
+        for stage in stages:
+            self._asked[stage.name] = stage
+            request = {
+                "name": stage.name,
+                "source": str(stage.source),
+                "function": stage.function,
+                "needs": stage.needs,
+            }
+            lines.append(json.dumps(request) + "\n")
+        try:
+            os.write(self._write_end, "".join(lines).encode())
+        except BrokenPipeError:
+            # It has died, which its end will tell.
+            return
+
+    def complete(self) -> None:
+        """There is no more to run: it exits after the last stage."""
+        if self._write_end >= 0:
+            os.close(self._write_end)
+            self._write_end = -1
+
+    def in_time(self) -> bool:
+        """Take in what is new; False if the present stage has had its time."""
+        self.read()
+        return self.seconds <= self._limit_s or self._is_idle()
+
+    def _is_idle(self) -> bool:
+        waits = self._asked.keys() <= self._done and self._write_end >= 0
+        return self.current is None and waits
+
+    def read(self) -> None:
+        """Take in what is new. A line that is none of the stages' records is left out."""
+        while chunk := os.pread(self._records, 65536, self._offset):
+            self._offset += len(chunk)
+            self._rest += chunk
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and record.get("stage") in {*self._asked, "version", EXIT}:
+                self._take(record["stage"], record)
+
+    def _take(self, stage: str, record: dict[str, Any]) -> None:
+        event = record.get("event", "")
+        if event == "begin":
+            self.current = stage
+            self._limit_s = self._limit_of(stage)
+        else:
+            self.current = None
+            self._done.add(stage)
+            self._limit_s = self._within(START_LIMIT_S)
+        self._since = time.monotonic()
+        self._on_record(stage, event, record.get("data") or {}, record.get("seconds") or 0.0)
+
+    def _limit_of(self, stage: str) -> float:
+        if stage == EXIT:
+            so_far = time.monotonic() - self._started
+            return min(max(so_far, EXIT_LIMIT_S), LONGEST_EXIT_S)
+        return self._within(self._asked[stage].timeout_s)
+
+    def _within(self, limit_s: float) -> float:
+        """A limit that leaves some time before the deadline."""
+        left = self._deadline - time.monotonic()
+        return min(limit_s, max(SHARE * left, MARGIN_S))

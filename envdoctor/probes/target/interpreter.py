@@ -1,0 +1,67 @@
+"""Stages that ask an interpreter who it is (Python 3.8 or later, standard library only)."""
+
+import os
+import sys
+
+
+def interpreter(child):
+    (site,) = child.import_own_modules("site")
+    names = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
+    return {
+        "executable": sys.executable,
+        "version": sys.version.split()[0],
+        "version_info": list(sys.version_info[:3]),
+        "implementation": names.get(sys.implementation.name, sys.implementation.name),
+        "soabi": soabi(),
+        "machine": os.uname().machine,
+        "prefix": sys.prefix,
+        "base_prefix": sys.base_prefix,
+        "sys_path": list(sys.path),
+        "site_packages": child.attempt(site.getsitepackages)[0] or [],
+        "user_site": child.attempt(site.getusersitepackages)[0],
+        "user_site_enabled": bool(site.ENABLE_USER_SITE),
+        "safe_path": bool(getattr(sys.flags, "safe_path", False)),
+        "stdlib": child.stdlib,
+        "cwd": child.attempt(os.getcwd)[0] or "",
+        "conda_prefix": sys.prefix
+        if os.path.isdir(os.path.join(sys.prefix, "conda-meta"))
+        else None,
+        "externally_managed": os.path.exists(os.path.join(child.stdlib, "EXTERNALLY-MANAGED")),
+        "glibc": child.attempt(os.confstr, "CS_GNU_LIBC_VERSION")[0],
+    }
+
+
+def soabi():
+    """The tag of compiled modules, cpython-311-x86_64-linux-gnu, from the suffix that they have.
+
+    The module sysconfig knows it too, and takes longer to import than all that is asked here.
+    """
+    import _imp
+
+    suffixes = [suffix.split(".") for suffix in _imp.extension_suffixes()]
+    return next((parts[1] for parts in suffixes if len(parts) == 3 and parts[1] != "abi3"), None)
+
+
+def static_interpreter(child):
+    """As `interpreter`, under -S: sites are added, no import line of a .pth file is executed."""
+    (site,) = child.import_own_modules("site")
+    site.addpackage = add_path_lines
+    site.execsitecustomize = site.execusercustomize = lambda: None
+    site.main()
+    return interpreter(child)
+
+
+def add_path_lines(sitedir, name, known_paths):
+    """What `site.addpackage` does with the lines of a .pth file that are paths."""
+    try:
+        with open(os.path.join(sitedir, name), encoding="utf-8", errors="replace") as lines:
+            entries = [line.strip() for line in lines]
+    except OSError:
+        return known_paths
+    for entry in entries:
+        if not entry or entry.startswith(("#", "import ", "import\t")):
+            continue
+        path = os.path.abspath(os.path.join(sitedir, entry))
+        if os.path.exists(path) and path not in sys.path:
+            sys.path.append(path)
+    return known_paths

@@ -1,0 +1,232 @@
+"""The calibration as text of 80 columns, without colour: measured first, then what it means."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from envdoctor.calibration.assess import duration
+from envdoctor.calibration.speedup import figure
+from envdoctor.facts.assessment import (
+    Assessment,
+    Epoch,
+    ExpectedRate,
+    Origin,
+    RateVerdict,
+    Speedup,
+)
+from envdoctor.facts.calibration import (
+    BatchAdvice,
+    Calibration,
+    CalibrationRun,
+    Ceiling,
+    InputPipeline,
+    Spread,
+    Telemetry,
+)
+
+WIDTH = 80
+
+VERDICTS: dict[RateVerdict, str] = {
+    "as-expected": "as expected",
+    "slower": "slower",
+    "faster": "faster",
+    "not-measured": "not measured",
+    "unknown": "too uncertain to judge by",
+}
+"""How a measured rate stands to the expected one, in words."""
+
+
+def render_calibration(calibration: Calibration, assessment: Assessment) -> str:
+    """The calibration as plain text, ending with a line break. Pure."""
+    sections = (
+        _heading(calibration),
+        _runs(calibration),
+        _section("largest safe batch", _batches(calibration.batches)),
+        _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
+        _section("should reach", _expected(assessment.expected, predictions=False)),
+        _section("speedups", _speedups(assessment.speedups, "measured")),
+        _section("limits of the hardware", map(_ceiling, calibration.ceilings)),
+        _section("input pipeline", _pipeline(calibration.pipeline, assessment)),
+        _section("what another GPU would bring here (prediction)", _what_if(assessment)),
+        _section("ImageNet-1k epoch (1,281,167 images)", _epochs(assessment.epochs)),
+        _section("left out", _left_out(calibration)),
+    )
+    return "\n".join("\n".join(lines) for section in sections if (lines := list(section))) + "\n"
+
+
+def render_expected(rates: Iterable[ExpectedRate]) -> str:
+    """Expected rates alone, as `envdoctor predict` prints them."""
+    return "\n".join(_expected(rates, predictions=True)) + "\n"
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    body = list(lines)
+    if body:
+        yield ""
+        yield title
+        yield from body
+
+
+def _heading(calibration: Calibration) -> Iterator[str]:
+    conditions = calibration.conditions
+    yield "calibration: ResNet-50 training step, synthetic 224x224 images"
+    parts = [f"torch {conditions.torch_version}" if conditions.torch_version else ""]
+    if conditions.threads is not None:
+        parts.append(f"{conditions.threads} thread{'s' if conditions.threads != 1 else ''}")
+    parts.append(f"took {duration(conditions.seconds)}")
+    yield "  " + ", ".join(part for part in parts if part)
+    if not calibration.complete:
+        yield from _wrapped(f"PARTIAL: {calibration.incomplete_because}", "  ")
+
+
+def _runs(calibration: Calibration) -> Iterator[str]:
+    device = ""
+    for run in calibration.runs:
+        if run.device != device:
+            device = run.device
+            yield ""
+            yield f"{run.device}  {run.device_name}"
+            yield (
+                "  precision      images/s  (range)            ms/step   TFLOP/s   memory  batch"
+            )
+        yield _run(run)
+    if any(not run.stable for run in calibration.runs):
+        yield from _wrapped(
+            "* not stable to 3 % within the budget: other programs were running, or the budget "
+            "holds too few steps (--budget gives more)",
+            "  ",
+        )
+
+
+def _run(run: CalibrationRun) -> str:
+    rate = run.images_per_s
+    mark = " " if run.stable else "*"
+    memory = "?" if run.peak_memory_bytes is None else f"{run.peak_memory_bytes / 1e9:.1f} GB"
+    extra = _extra(run)
+    return (
+        f"  {run.precision + extra:<13} {figure(rate.median):>9}{mark} {_range(rate):<17}"
+        f" {run.ms_per_step:>9,.1f} {run.tflops:>9.2f} {memory:>8}  {run.batch_size:>5}"
+    )
+
+
+def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
+    for batch in batches:
+        advice = f"; {batch.advice}" if batch.advice else ""
+        text = f"{batch.device} {batch.precision}: {batch.largest_safe} images{advice}"
+        yield from _wrapped(text, "  ")
+
+
+def _telemetry(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    for run in runs:
+        if run.telemetry is not None:
+            sampled = ", ".join(_sampled(run.telemetry))
+            yield from _wrapped(f"{run.device} {run.precision}{_extra(run)}: {sampled}", "  ")
+
+
+def _sampled(telemetry: Telemetry) -> Iterator[str]:
+    """What NVML said of a GPU under load; what it did not say is left out."""
+    if telemetry.sm_clock_mhz is not None:
+        most = f" of {telemetry.max_sm_clock_mhz:,}" if telemetry.max_sm_clock_mhz else ""
+        yield f"SM clock {telemetry.sm_clock_mhz.median:,.0f}{most} MHz"
+    if telemetry.power_w is not None:
+        most = f" of {telemetry.power_limit_w:.0f}" if telemetry.power_limit_w else ""
+        yield f"{telemetry.power_w.median:.0f}{most} W"
+    if telemetry.temperature_c is not None:
+        yield f"{telemetry.temperature_c} °C"
+    if telemetry.pcie_generation is not None and telemetry.pcie_width is not None:
+        yield f"PCIe {telemetry.pcie_generation} x{telemetry.pcie_width}"
+    if telemetry.other_processes:
+        held = telemetry.other_process_bytes
+        memory = f" with {held / 1e9:.1f} GB" if held is not None else ""
+        yield f"{telemetry.other_processes} other processes{memory}"
+    for reason, share in telemetry.throttle_shares.items():
+        yield f"{reason} {100 * share:.0f} %"
+
+
+def _extra(run: CalibrationRun) -> str:
+    if run.compiled:
+        return " compiled"
+    return "" if run.memory_format == "channels_last" else " NCHW"
+
+
+def _range(rate: Spread) -> str:
+    return f"({figure(rate.low)} - {figure(rate.high)})"
+
+
+def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[str]:
+    for rate in rates:
+        if (rate.verdict == "not-measured") is not predictions:
+            continue
+        yield (
+            f"  {rate.device} {rate.precision}: {figure(rate.images_per_s.median)} images/s "
+            f"{_range(rate.images_per_s)}"
+        )
+        if rate.measured_over_expected is not None:
+            share = 100 * rate.measured_over_expected
+            yield f"    measured is {share:.0f} % of that: {VERDICTS[rate.verdict]}"
+        yield from _wrapped(f"from {rate.basis}", "    ")
+
+
+def _speedups(speedups: Iterable[Speedup], kind: Origin) -> Iterator[str]:
+    for one in speedups:
+        if one.kind == kind:
+            yield from _wrapped(f"{one.of} against {one.against}:", "  ")
+            yield from _wrapped(one.sentence, "    ")
+
+
+def _ceiling(ceiling: Ceiling) -> str:
+    value = f"{figure(ceiling.value.median)} {ceiling.unit}"
+    detail = f"  ({ceiling.detail})" if ceiling.detail else ""
+    return f"  {ceiling.device + ' ' + ceiling.name:<38} {value:>14}{detail}"[:WIDTH]
+
+
+def _pipeline(pipeline: InputPipeline | None, assessment: Assessment) -> Iterator[str]:
+    if pipeline is None:
+        return
+    if pipeline.decoder is None:
+        yield from _wrapped(pipeline.missing, "  ")
+    for rate in pipeline.rates:
+        workers = f"{rate.workers} worker{'s' if rate.workers != 1 else ' '}"
+        median = figure(rate.images_per_s.median)
+        yield f"  {workers:<12} {median:>8} images/s  {_range(rate.images_per_s)}"
+    if pipeline.decoder is not None:
+        yield from _wrapped(f"decoded with {pipeline.decoder}; {pipeline.image_source}", "  ")
+    if assessment.recommended_workers is not None:
+        yield f"  recommended num_workers: {assessment.recommended_workers}"
+    if assessment.pin_memory_ratio is not None:
+        yield f"  pin_memory copies {figure(assessment.pin_memory_ratio.median)}x as fast"
+    if pipeline.data_read_bytes_per_s is not None:
+        rate_mb = pipeline.data_read_bytes_per_s / 1e6
+        yield from _wrapped(f"reading {pipeline.data}: {figure(rate_mb)} MB/s", "  ")
+    if pipeline.checkpoint_write_s is not None and pipeline.checkpoint_bytes is not None:
+        size = pipeline.checkpoint_bytes / 1e6
+        yield f"  writing a checkpoint of {size:.0f} MB: {pipeline.checkpoint_write_s:.2f} s"
+    for feed in assessment.feeds:
+        yield from _wrapped(f"{feed.device} {feed.precision}: {feed.sentence}", "  ")
+
+
+def _what_if(assessment: Assessment) -> Iterator[str]:
+    yield from _expected(assessment.expected, predictions=True)
+    yield from _speedups(assessment.speedups, "predicted")
+
+
+def _epochs(epochs: Iterable[Epoch]) -> Iterator[str]:
+    for epoch in epochs:
+        predicted = " (prediction)" if epoch.kind == "predicted" else ""
+        name = f"{epoch.device} {epoch.precision}{predicted}"
+        yield from _wrapped(f"{name}: {epoch.sentence}", "  ")
+
+
+def _left_out(calibration: Calibration) -> Iterator[str]:
+    for one in calibration.left_out:
+        yield from _wrapped(f"{one.device} {one.what}: {one.reason}", "  ")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,468 @@
+"""Repairs of what lies below torch: the driver, its kernel module, device nodes, containers, WSL.
+
+What belongs to the host is never printed in a container as if it worked there: such a fix says
+`on the host` and where it is done (`Fix.where`).
+Sources: NVIDIA Driver Installation Guide; NVIDIA Container Toolkit documentation; RPM Fusion's page
+on NVIDIA; the Debian and Arch wikis; NVIDIA's CUDA on WSL User Guide.
+"""
+
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import OsFamily, Site
+
+_HOST = "on the host, not in this container: "
+
+
+def on_host(site: Site, summary: str, *commands: str, safety: Safety = Safety.NEEDS_ROOT) -> Fix:
+    """A repair of the machine itself, said to be one of the host where this is a container."""
+    if not site.contained:
+        return Fix(summary=summary, commands=commands, safety=safety)
+    return Fix(summary=_HOST + summary, commands=commands, safety=Safety.MANUAL, where=Place.HOST)
+
+
+def look_at_kernel_log(site: Site) -> Fix:
+    """Read what the kernel says of the driver and of its GPUs."""
+    return on_host(
+        site,
+        "read what the kernel says of the driver",
+        "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail -n 20",
+    )
+
+
+# --- the driver and its module ---
+
+_INSTALL: dict[OsFamily, tuple[str, ...]] = {
+    "debian": ("sudo apt-get install linux-headers-$(uname -r) nvidia-driver",),
+    "ubuntu": ("sudo ubuntu-drivers install",),
+    "fedora": ("sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda",),
+    "rhel": (
+        "sudo dnf install kernel-devel-$(uname -r) kernel-headers",
+        "sudo dnf install nvidia-open",
+    ),
+    "suse": ("sudo zypper install nvidia-open-driver-G06-signed-kmp-default",),
+    "arch": ("sudo pacman -S nvidia-open-dkms nvidia-utils linux-headers",),
+}
+"""How a driver is installed, once the distribution's or NVIDIA's repository is set up."""
+
+_BUILD: dict[OsFamily, tuple[str, ...]] = {
+    "debian": (
+        "sudo apt-get install linux-headers-$(uname -r)",
+        "sudo dkms autoinstall && sudo modprobe nvidia",
+    ),
+    "ubuntu": (
+        "sudo apt-get install linux-headers-$(uname -r)",
+        "sudo dkms autoinstall && sudo modprobe nvidia",
+    ),
+    "fedora": (
+        "sudo dnf install kernel-devel-$(uname -r)",
+        "sudo akmods --force && sudo modprobe nvidia",
+    ),
+    "rhel": (
+        "sudo dnf install kernel-devel-$(uname -r) kernel-headers",
+        "sudo dkms autoinstall && sudo modprobe nvidia",
+    ),
+    "suse": ("sudo zypper install kernel-default-devel", "sudo modprobe nvidia"),
+    "arch": ("sudo pacman -S linux-headers", "sudo dkms autoinstall && sudo modprobe nvidia"),
+}
+"""How the module is built for the running kernel: its headers come first."""
+
+_ENROLL: dict[OsFamily, str] = {
+    "debian": "sudo mokutil --import /var/lib/dkms/mok.pub",
+    "ubuntu": "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der",
+    "fedora": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
+    "rhel": "sudo mokutil --import /var/lib/dkms/mok.pub",
+}
+
+_INITRAMFS: dict[OsFamily, str] = {
+    "debian": "sudo update-initramfs -u",
+    "ubuntu": "sudo update-initramfs -u",
+    "fedora": "sudo dracut --force",
+    "rhel": "sudo dracut --force",
+    "suse": "sudo dracut --force",
+    "arch": "sudo mkinitcpio -P",
+}
+
+_NIXOS_CONFIGURATION = (
+    'in configuration.nix: services.xserver.videoDrivers = [ "nvidia" ]; and '
+    "hardware.nvidia.package, then `sudo nixos-rebuild switch`"
+)
+
+
+def install_driver(site: Site) -> Fix:
+    """Install a driver where none is."""
+    if site.os_family == "nixos":
+        return Fix(summary=f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}")
+    commands = _INSTALL.get(site.os_family, ())
+    return on_host(site, "install the NVIDIA driver, and restart", *commands)
+
+
+def build_module(site: Site) -> Fix:
+    """Build the module of an installed driver for the running kernel."""
+    if site.os_family == "nixos":
+        return Fix(summary=f"make the system anew with the driver {_NIXOS_CONFIGURATION}")
+    return on_host(
+        site,
+        "the driver is installed without a module for the running kernel, most often because the "
+        "kernel is new and its headers are missing: install the headers, build the module, load it",
+        *_BUILD.get(site.os_family, ("sudo modprobe nvidia",)),
+    )
+
+
+def sign_module(site: Site) -> Fix:
+    """Let Secure Boot accept the module."""
+    enroll = _ENROLL.get(site.os_family)
+    return on_host(
+        site,
+        "if Secure Boot is on, the kernel refuses a module that is not signed with a key it knows: "
+        "enroll the key that signed it, and restart",
+        "mokutil --sb-state",
+        *((enroll,) if enroll else ()),
+    )
+
+
+def release_from_nouveau(site: Site) -> Fix:
+    """Keep nouveau from taking the GPU."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary=f'blacklist nouveau: boot.blacklistedKernelModules = [ "nouveau" ]; and '
+            f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}"
+        )
+    rebuild = _INITRAMFS.get(site.os_family)
+    return on_host(
+        site,
+        "nouveau holds the GPU: blacklist it, build the initramfs anew, restart",
+        "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | "
+        "sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
+        *((rebuild,) if rebuild else ()),
+        "sudo reboot",
+    )
+
+
+def update_driver(site: Site, minimum: str, *, newest: str | None = None) -> Fix:
+    """Install a newer driver. `newest` is the last branch that serves this machine's GPUs."""
+    ceiling = f", of branch {newest} at most, which is the last one for this GPU" if newest else ""
+    if site.wsl:
+        return Fix(
+            summary=f"update the NVIDIA driver on Windows to {minimum} or later; install none "
+            "inside WSL",
+            where=Place.HOST,
+        )
+    if site.os_family == "nixos":
+        return Fix(summary=f"choose a driver >= {minimum}{ceiling} {_NIXOS_CONFIGURATION}")
+    branch = minimum.partition(".")[0]
+    commands = {
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{newest or branch}",),
+        "debian": ("sudo apt-get install --only-upgrade nvidia-driver",),
+        "fedora": ("sudo dnf upgrade akmod-nvidia",),
+        "arch": ("sudo pacman -Syu",),
+    }.get(site.os_family, ())
+    return on_host(site, f"update the NVIDIA driver to {minimum} or later{ceiling}", *commands)
+
+
+def driver_of_branch(site: Site, branch: str) -> Fix:
+    """Install a driver of an older branch, the last that serves a GPU."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary=f"hardware.nvidia.package = config.boot.kernelPackages.nvidiaPackages."
+            f"legacy_{branch}; in configuration.nix, then `sudo nixos-rebuild switch`",
+            commands=("sudo nixos-rebuild switch",),
+            safety=Safety.NEEDS_ROOT,
+        )
+    commands = {
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}",),
+        "arch": (f"yay -S nvidia-{branch}xx-dkms",),
+        "fedora": (f"sudo dnf install akmod-nvidia-{branch}xx",),
+    }.get(site.os_family, ())
+    return on_host(site, f"install a driver of branch {branch}, the last for this GPU", *commands)
+
+
+def open_module(site: Site, branch: str) -> Fix:
+    """Replace the proprietary flavour of the kernel module by the open one."""
+    commands = {
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}-open", "sudo reboot"),
+        "debian": ("sudo apt-get install nvidia-open-kernel-dkms", "sudo reboot"),
+        "fedora": (
+            "echo '%_with_kmod_nvidia_open 1' | sudo tee /etc/rpm/macros.nvidia-kmod",
+            "sudo akmods --kernels $(uname -r) --rebuild",
+            "sudo reboot",
+        ),
+        "rhel": ("sudo dnf install nvidia-open", "sudo reboot"),
+        "suse": ("sudo zypper install nvidia-open-driver-G06-signed-kmp-default", "sudo reboot"),
+        "arch": ("sudo pacman -S nvidia-open-dkms", "sudo reboot"),
+    }.get(site.os_family, ())
+    if site.os_family == "nixos":
+        return Fix(
+            summary="hardware.nvidia.open = true; in configuration.nix, then "
+            "`sudo nixos-rebuild switch`"
+        )
+    return on_host(
+        site,
+        "install the open kernel modules of the driver in place of the proprietary ones",
+        *commands,
+    )
+
+
+def proprietary_module(site: Site, branch: str) -> Fix:
+    """Replace the open flavour of the kernel module by the proprietary one."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary="hardware.nvidia.open = false; in configuration.nix, then "
+            "`sudo nixos-rebuild switch`"
+        )
+    commands = {
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}", "sudo reboot"),
+        "debian": ("sudo apt-get install nvidia-kernel-dkms", "sudo reboot"),
+        "arch": ("sudo pacman -S nvidia-dkms", "sudo reboot"),
+    }.get(site.os_family, ())
+    return on_host(
+        site,
+        "install the proprietary kernel modules of the driver in place of the open ones, of a "
+        "branch that still serves this GPU",
+        *commands,
+    )
+
+
+def restart(site: Site, because: str) -> Fix:
+    """Restart the machine."""
+    return on_host(site, f"restart the machine: {because}", "sudo reboot")
+
+
+def fabric_manager(site: Site, release: str | None) -> Fix:
+    """Install and start the fabric manager of the driver's own release."""
+    branch = (release or "").partition(".")[0]
+    install = {
+        "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
+        "debian": "sudo apt-get install nvidia-fabricmanager",
+        "rhel": "sudo dnf install nvidia-fabricmanager",
+        "fedora": "sudo dnf install nvidia-fabricmanager",
+        "suse": "sudo zypper install nvidia-fabricmanager",
+    }.get(site.os_family)
+    of_release = f" of the driver's release {release}" if release else " of the driver's release"
+    return on_host(
+        site,
+        f"install the fabric manager{of_release} where it is missing, and start its service",
+        *((install,) if install else ()),
+        "sudo systemctl enable --now nvidia-fabricmanager",
+    )
+
+
+# --- containers and schedulers ---
+
+_GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
+    "docker": (
+        "start the container with the GPUs; the host needs the NVIDIA Container Toolkit",
+        ("docker run --gpus all IMAGE",),
+        Place.HOST,
+    ),
+    "podman": (
+        "start the container with the GPUs by CDI; on the host the NVIDIA Container Toolkit writes "
+        "the specification",
+        (
+            "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+            "podman run --device nvidia.com/gpu=all IMAGE",
+        ),
+        Place.HOST,
+    ),
+    "kubernetes": (
+        "ask for a GPU in the pod: resources.limits `nvidia.com/gpu: 1` and, where the cluster has "
+        "one, `runtimeClassName: nvidia`; the node needs NVIDIA's device plugin",
+        (),
+        Place.SCHEDULER,
+    ),
+    "apptainer": (
+        "start it with --nv, which brings the driver's libraries and nodes in",
+        ("apptainer exec --nv IMAGE.sif python train.py",),
+        Place.HOST,
+    ),
+    "lxc": (
+        "give the container the nodes /dev/nvidia* (lxc.mount.entry and the device cgroup) on the "
+        "host, and install in it the driver's libraries of the host's release",
+        (),
+        Place.HOST,
+    ),
+}
+_GIVE["singularity"] = _GIVE["apptainer"]
+
+
+def give_gpus(site: Site) -> Fix:
+    """Start this container, pod or job with GPUs, in the words of what started it."""
+    summary, commands, where = _GIVE.get(
+        site.container,
+        ("start this container with access to the host's GPUs", (), Place.HOST),
+    )
+    return Fix(summary=summary, commands=commands, where=where)
+
+
+def allow_compute(site: Site) -> Fix:
+    """Let the container runtime bring in libcuda."""
+    engine = {"podman": "podman", "docker": "docker"}.get(site.container)
+    commands = (
+        (f"{engine} run -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...",) if engine else ()
+    )
+    return Fix(
+        summary="start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or set it so "
+        "in the image",
+        commands=commands,
+        where=Place.HOST,
+    )
+
+
+def more_shared_memory(site: Site) -> Fix:
+    """Start the container with more shared memory."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="mount a volume `emptyDir: {medium: Memory}` at /dev/shm of the pod",
+            where=Place.SCHEDULER,
+        )
+    engine = "podman" if site.container == "podman" else "docker"
+    return Fix(
+        summary="start the container with more",
+        commands=(f"{engine} run --shm-size=8g IMAGE", f"{engine} run --ipc=host IMAGE"),
+        where=Place.HOST,
+    )
+
+
+def start_anew(site: Site) -> Fix:
+    """Make the container anew, so that it gets its devices again."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="delete the pod, so that it is created anew; on the node, the driver of the "
+            "cgroups `cgroupfs` or CDI keeps it from happening again",
+            commands=("kubectl delete pod POD",),
+            where=Place.SCHEDULER,
+        )
+    commands = {
+        "docker": ("docker restart CONTAINER",),
+        "podman": ("podman restart CONTAINER",),
+    }.get(site.container, ())
+    return Fix(
+        summary="start the container anew from outside; CDI or the cgroup driver `cgroupfs` keeps "
+        "it from happening again",
+        commands=commands,
+        where=Place.HOST,
+    )
+
+
+def open_nodes(site: Site) -> tuple[Fix, ...]:
+    """Let this user open the device nodes."""
+    if site.container == "podman":
+        label = Fix(
+            summary="if SELinux refuses them: start the container without its label, or allow "
+            "containers to use devices on the host",
+            commands=(
+                "podman run --security-opt=label=disable --device nvidia.com/gpu=all IMAGE",
+                "sudo setsebool -P container_use_devices on",
+            ),
+            where=Place.HOST,
+        )
+        group = Fix(
+            summary="if a group owns them: keep your groups in the user namespace of the container",
+            commands=("podman run --group-add keep-groups --device nvidia.com/gpu=all IMAGE",),
+            where=Place.HOST,
+        )
+        return (label, group) if site.os_family in ("fedora", "rhel") else (group, label)
+    if site.contained:
+        return (give_gpus(site),)
+    return (
+        Fix(
+            summary="join the group that owns the nodes, and log in again",
+            commands=("ls -l /dev/nvidia*", 'sudo usermod -aG video,render "$USER"'),
+            safety=Safety.NEEDS_ROOT,
+        ),
+    )
+
+
+def libraries_of_release(site: Site, release: str | None) -> Fix:
+    """Bring the driver's user-space libraries to the release of the kernel module."""
+    if site.container in ("docker", "podman", "kubernetes"):
+        return Fix(
+            summary="the image brings driver libraries of its own: take them out of the image, the "
+            "container toolkit brings those of the host's release",
+            where=Place.IMAGE,
+        )
+    if site.contained:
+        machine = site.machine or "x86_64"
+        installer = f"NVIDIA-Linux-{machine}-{release}.run" if release else "the driver's installer"
+        return Fix(
+            summary=f"install in this container the driver's libraries of the host's release"
+            f"{f' {release}' if release else ''}, without a kernel module",
+            commands=(f"sudo sh {installer} --no-kernel-modules",) if release else (),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return Fix(
+        summary="restart the machine, or load the module of the installed release",
+        commands=(
+            "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia",
+            "sudo modprobe nvidia",
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+def install_libcuda(site: Site, release: str | None) -> Fix:
+    """Install the driver's user-space library, of the release of the loaded module."""
+    branch = (release or "").partition(".")[0]
+    package = {
+        "ubuntu": f"sudo apt-get install libnvidia-compute-{branch}",
+        "debian": "sudo apt-get install libcuda1",
+        "fedora": "sudo dnf install xorg-x11-drv-nvidia-cuda-libs",
+        "rhel": "sudo dnf install nvidia-driver-cuda-libs",
+        "suse": "sudo zypper install nvidia-compute-G06",
+        "arch": "sudo pacman -S nvidia-utils",
+    }.get(site.os_family)
+    return Fix(
+        summary="install the library of the same release as the driver"
+        f"{f', {release}' if release else ''}, and refresh the loader's cache",
+        commands=(*((package,) if package else ()), "sudo ldconfig"),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+# --- WSL and Jetson ---
+
+
+def update_wsl(site: Site) -> Fix:
+    """Update the kernel of WSL, from Windows."""
+    return Fix(
+        summary="update WSL's kernel, in a terminal of Windows",
+        commands=("wsl.exe --update", "wsl.exe --shutdown"),
+        where=Place.HOST,
+    )
+
+
+def remove_driver_inside_wsl(site: Site) -> Fix:
+    """Take a Linux driver out of WSL."""
+    packages = {
+        "ubuntu": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*'",
+        "debian": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*' libcuda1",
+    }.get(site.os_family)
+    return Fix(
+        summary="remove the Linux driver's libraries from WSL: Windows brings its own in "
+        "/usr/lib/wsl/lib",
+        commands=(*((packages,) if packages else ()), "sudo ldconfig"),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+def show_wsl_libraries(site: Site) -> Fix:
+    """Let the loader find WSL's own libraries."""
+    return Fix(
+        summary="show WSL's libraries to the loader",
+        commands=(
+            "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf",
+            "sudo ldconfig",
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+def torch_of_jetpack(site: Site) -> Fix:
+    """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code."""
+    return Fix(
+        summary="install the torch that is built for this Jetson's JetPack, from NVIDIA's index of "
+        "JetPack wheels (below: JetPack 6 with CUDA 12.6), or use an l4t-pytorch container",
+        commands=(
+            f"{site.target} -m pip install torch "
+            "--index-url https://pypi.jetson-ai-lab.io/jp6/cu126",
+        ),
+        safety=Safety.CHANGES_ENV,
+    )

@@ -1,0 +1,156 @@
+"""Claims in free words, each judged as a published document has it."""
+
+import pytest
+
+from envdoctor.fits import BadClaim, Fit, fit, parse_claims
+from envdoctor.fits.text import render_fit
+from envdoctor.knowledge import load
+
+KNOWLEDGE = load()
+
+
+def _fit(text: str) -> Fit:
+    return fit(text, KNOWLEDGE)
+
+
+# Each with the document that has it.
+TRUE = [
+    ("torch 2.6 cu124", "pytorch RELEASE.md, release compatibility matrix"),
+    ("pytorch 2.6.0 with cuda 12.4 on an RTX 3090", "CUDAConfig.h of the wheel: sm_86"),
+    ("torch 2.9.1 cu130 on RTX 4090 with driver 580.65.06", "CUDA 13 from driver 580 on"),
+    ("torch 2.9.1 cu128 on an rtx4090, driver 535", "CUDA 12 from 525.60.13 on"),
+    ("torch2.8.0 py312 cu128 h100", "PyPI: cp312; CUDAConfig.h: sm_90"),
+    ("torch 2.14.1 cu126 V100 R535", "runtime table of the wheel: 12.6 has 7.0"),
+    ("torch 2.10 cu128 on Tesla V100-SXM2-16GB", "CUDAConfig.h of 2.10.0: sm_70"),
+    ("torch 2.7.1 cu128 RTX 5090 driver 570.86.16", "pytorch PR #147607; R570"),
+    ("GH200 torch 2.5.1 cu124", "index: torch-2.5.1-cp312-cp312-linux_aarch64.whl in cu124"),
+    ("GH200 torch 2.6.0 cu126", "index: torch-2.6.0+cu126-cp312-cp312-linux_aarch64.whl"),
+    ("torch 2.7.0 cu128 aarch64", "index page quoted in astral-sh/uv#13195"),
+    ("GB200 torch 2.8 cu129 driver 570", "aarch64_ci_build.sh: 12.9 has 10.0"),
+    ("torch 2.12.1 cu130 on GB10", "METADATA of the wheel for aarch64: CUDA 13.0"),
+    ("DGX Spark torch 2.9.1 cu130", "index: torch-2.9.1+cu130-cp312-...aarch64.whl; sm_120"),
+    ("torch 2.9.1 rocm 6.4", "pytorch RELEASE.md: 2.9 has ROCm 6.4"),
+    ("torch 2.6 vllm 0.8.5", "METADATA of vllm 0.8.5: torch==2.6.0"),
+    ("vllm 0.19.1 torch 2.10 cu128", "METADATA of vllm 0.19.1: torch==2.10.0"),
+    ("xformers 0.0.31 and torch 2.7.1", "METADATA of xformers 0.0.31"),
+    ("torchcodec 0.10 torch 2.10", "torchcodec README, table of versions"),
+    ("torch 2.13 with torchcodec 0.17.0", "torchcodec README: 0.12 and later, torch >= 2.11"),
+    ("torch 2.6 torchvision 0.21.0 torchaudio 2.6.0", "METADATA of the wheels"),
+    ("torch 2.4.1 numpy 2.1", "pytorch#131668: Linux from 2.3 on"),
+    ("torch 2.14 on Debian 13", "glibc 2.41 and manylinux_2_28"),
+    ("torch 2.14 Ubuntu 26.04", "glibc 2.43 and manylinux_2_28"),
+    ("torch 2.8 RHEL 10", "glibc 2.39 and manylinux_2_28"),
+    ("cuda 13.2 gcc 15", "crt/host_config.h of nvidia-cuda-crt 13.2"),
+    ("cuda 12.8 gcc 14", "CUDA installation guide, host compilers"),
+    ("torch 2.6 on Windows with cuda 12.4", "pytorch.org, previous versions: Linux and Windows"),
+    ("torch 2.11 on macOS python 3.14", "PyPI: macosx_12_0_arm64 cp314"),
+    ("torch 2.7.1+cu118 GTX 1650 driver 470.256.02", "CUDA_UPGRADE_GUIDE.MD, May 2025"),
+    ("torch 2.3.1 cu118 on a Tesla K80 with driver 470", "builder@55d40b1b: 11.8 has 3.7"),
+    ("torch 1.13.1 python 3.11", "PyPI: cp311 for manylinux1_x86_64"),
+]
+FALSE = [
+    ("torch 2.6 cu121", "cuda", "RELEASE.md: 11.8, 12.4, 12.6"),
+    ("torch 2.9.1 cu130 on RTX 4090 with driver 550", "driver", "CUDA 13 from 580 on"),
+    ("RTX 5090 driver 550 torch 2.7 cu128", "driver", "Blackwell came with CUDA 12.8, R570"),
+    ("B200 torch 2.8 cu128 driver 535", "driver", "GPU Operator: B200 from 570.133.20 on"),
+    ("GTX 1080 driver 595 torch 2.7", "driver", "R580 is the last for Pascal"),
+    ("K80 driver 535 torch 2.3 cu118", "driver", "R470 is the last for Kepler"),
+    ("torch 2.11 cu128 on a V100", "gpu", "runtime table of 2.12: 12.8 has no 7.0"),
+    ("GB200 torch 2.5.1", "gpu", "builder: 12.4 for aarch64 has 9.0 alone"),
+    ("torch 2.6 RTX 5090", "gpu", "CUDAConfig.h of 2.6: up to sm_90"),
+    ("torch 2.5.1 python 3.13 aarch64", "python", "PyPI: cp39 to cp312 for aarch64"),
+    ("torch 2.5.1 on macos with python 3.13", "python", "PyPI: cp39 to cp312 for macOS"),
+    ("torch 2.8 cuda 12.8 on macOS", "cuda", "there is no CUDA on macOS"),
+    ("torch 2.9.1 rocm 5.7", "rocm", "RELEASE.md: 2.9 has ROCm 6.3 and 6.4"),
+    ("torch 2.11 vllm 0.19.1", "vllm", "METADATA of vllm 0.19.1: torch==2.10.0"),
+    ("torch 2.11 cu128 vllm 0.21.0", "vllm", "ELF needs of the wheels: libcudart.so.13"),
+    ("torch 2.14 torchcodec 0.10", "torchcodec", "torchcodec README: 0.10 is for 2.10"),
+    ("torch 2.8 torchvision 0.22", "torchvision", "METADATA: 0.22 requires torch 2.7"),
+    ("torch 2.14 on CentOS 7", "os", "glibc 2.17 and manylinux_2_28"),
+    ("cuda 12.1 gcc 13", "gcc", "CUDA installation guide, host compilers"),
+    ("cuda 13.4 gcc 17", "gcc", "crt/host_config.h of nvidia-cuda-crt 13.4"),
+]
+UNKNOWN = [
+    ("torch==1.7.1 cuda==11.0", "torch", "older than my data"),
+    ("torch==1.7.1 cuda==11.0", "cuda", "not in my data"),
+    ("torch 2.99 cu140", "torch", "newer than my data"),
+    ("torch 2.15 cuda 13.0", "cuda", "no source confirms"),
+    ("torch 2.5.0 cu124 aarch64", "cuda", "for Arm"),
+    ("tensorflow 2.15 cuda 12.2", "cuda", "tensorflow 2.15"),
+    ("Jetson Orin torch 2.8", "gpu", "JetPack"),
+    ("torch 2.8 MI300X", "gpu", "a GPU of AMD"),
+    ("torch 2.12.1 cu129 H100", "gpu", "no source in my data lists the GPUs"),
+    ("torch 2.6 vllm 0.99", "vllm", "not in my data"),
+]
+
+
+@pytest.mark.parametrize(("claim", "source"), TRUE)
+def test_what_was_published(claim: str, source: str) -> None:
+    found = _fit(claim)
+    assert found.unread == ()
+    assert found.fits, [part for part in found.parts if not part.ok]
+
+
+@pytest.mark.parametrize(("claim", "wrong", "source"), FALSE)
+def test_what_was_not(claim: str, wrong: str, source: str) -> None:
+    found = _fit(claim)
+    assert found.unread == ()
+    assert not found.fits
+    assert wrong in [part.name for part in found.parts if part.ok is False]
+
+
+@pytest.mark.parametrize(("claim", "unknown", "said"), UNKNOWN)
+def test_unknown_is_never_no(claim: str, unknown: str, said: str) -> None:
+    found = _fit(claim)
+    part = next(one for one in found.parts if one.name == unknown)
+    assert part.ok is None
+    assert said in part.reason
+    assert not part.source, "nothing is cited for what is not known"
+    assert not any(one.ok is False for one in found.parts)
+
+
+def test_there_are_sixty() -> None:
+    claims = {claim for claim, *_ in (*TRUE, *FALSE, *UNKNOWN)}
+    assert len(claims) >= 60
+
+
+def test_words_that_are_not_understood_are_named() -> None:
+    found = _fit("torch 2.6 cu124 frobnicated on a Zorb")
+    assert found.unread == ("frobnicated", "Zorb")
+    assert not found.fits, "it cannot be told whether all of the claim is true"
+    text = render_fit(found)
+    assert "published, as far as it was understood" in text
+    assert "not understood, and not judged: frobnicated, Zorb" in text
+
+
+@pytest.mark.parametrize("text", ["hello world", "2.6.0", "torch==abc", "please help"])
+def test_a_claim_without_parts_is_refused(text: str) -> None:
+    with pytest.raises(BadClaim):
+        parse_claims(text, KNOWLEDGE)
+
+
+def test_a_free_word_never_becomes_a_part_of_a_version() -> None:
+    reading = parse_claims("torch 2.6 cu124 python 3.11 gpu RTX 4090 driver 550", KNOWLEDGE)
+    assert [(one.name, one.value) for one in reading.claims] == [
+        ("torch", "2.6"),
+        ("cuda", "12.4"),
+        ("python", "3.11"),
+        ("gpu", "RTX 4090"),
+        ("driver", "550"),
+    ]
+
+
+def test_the_nearest_is_for_the_same_host() -> None:
+    """A GB10 is in an Arm machine: no wheel for x86_64 helps it."""
+    found = _fit("GB10 torch 2.6 cu126")
+    assert not found.fits
+    assert ("2.7.0", "cu128") in {(one.torch, one.variant) for one in found.nearest} or (
+        found.nearest[0].torch >= "2.7"
+    )
+    for one in found.nearest:
+        assert KNOWLEDGE.variant(one.torch, one.variant, "aarch64")
+
+
+def test_sources_are_whole() -> None:
+    text = render_fit(_fit("torch 2.6 cu124"))
+    assert text.count("(") == text.count(")")

@@ -1,0 +1,60 @@
+"""Every state below torch has its finding first; every machine that only looks so has none."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from envdoctor.api import Container, Severity
+from envdoctor.diagnose import diagnose
+from envdoctor.knowledge import Knowledge, load
+from envdoctor.plugins import Loaded, load_plugins
+from tests.support.gpu_states import DISEASES, LOOKALIKES
+
+HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return load_plugins()
+
+
+@pytest.fixture(scope="module")
+def services() -> Mapping[type, object]:
+    return {Knowledge: load()}
+
+
+@pytest.mark.parametrize("name", DISEASES)
+def test_the_cause_is_first_and_alone(
+    name: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    case = DISEASES[name]
+    report = diagnose(case.snapshot, loaded, services)
+    first = report.findings[0]
+    assert (first.name, report.exit_code) == (case.first, case.exit_code)
+    errors = [one for one in report.findings if one.severity is Severity.ERROR]
+    assert all(one.because for one in errors[1:]), [(one.name, one.because) for one in errors]
+    assert first.fixes
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_a_machine_that_works_gets_no_alarm(
+    name: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    report = diagnose(LOOKALIKES[name], loaded, services)
+    loud = [one for one in report.findings if one.severity is not Severity.INFO]
+    assert not loud, [(one.name, one.message) for one in loud]
+    assert (report.verdict.value, report.exit_code) == ("healthy", 0)
+
+
+@pytest.mark.parametrize("name", DISEASES)
+def test_no_command_of_the_host_is_given_inside_a_container(
+    name: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    case = DISEASES[name]
+    container = case.snapshot.value(Container)
+    if container is None or container.kind == "none":
+        return
+    for finding in diagnose(case.snapshot, loaded, services).findings:
+        for fix in finding.fixes:
+            text = "\n".join((fix.summary, *fix.commands))
+            assert not any(word in text for word in HOST_COMMANDS) or "host" in text, text

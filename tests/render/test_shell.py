@@ -1,0 +1,124 @@
+"""Commands that are pasted: each is run in real shells, as it is shown after redaction."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envdoctor.api import Site, packages
+from envdoctor.redact import redactor
+from envdoctor.shell import assignment, command, quote
+from tests.support.doctor import envdoctor
+from tests.support.patients import empty_patient
+
+ODD_NAMES = [
+    "plain",
+    "my env",
+    "v $(touch X)",
+    "it's",
+    'a "b"',
+    "a;b&c|d",
+    "~",
+    "a~b",
+    "$HOME",
+    "ä",
+]
+PRINTS = "import sys; print(*sys.argv[1:], sep='\\n')"
+
+
+def pasted(line: str, shell: str, home: Path | str, cwd: Path | str) -> str:
+    """What a line prints in a shell whose home is that folder."""
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [shell, "-c", line], capture_output=True, text=True, check=False, env=env, cwd=cwd
+    )
+    assert done.returncode == 0, f"{line}: {done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("home", ["home", "my home", "it's", "$(touch X)"])
+def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, shell: str) -> None:
+    own = tmp_path / home
+    folder = own / name
+    folder.mkdir(parents=True)
+    line = command(sys.executable, "-c", PRINTS, str(folder), str(own), str(folder / "x y"))
+    shown = redactor(str(own))(line)
+    assert str(own) not in shown
+    assert quote(str(own)) not in shown
+    expected = [str(folder), str(own), str(folder / "x y")]
+    assert pasted(shown, shell, own, tmp_path).splitlines() == expected
+    assert {one.name for one in tmp_path.iterdir()} == {home}
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_variable_pastes_after_redaction(tmp_path: Path, name: str, shell: str) -> None:
+    own = tmp_path / "home"
+    own.mkdir()
+    value = f"{own}/{name}:/opt/{name}:{own}/lib"
+    line = f"{assignment('LD_LIBRARY_PATH', value)} printenv LD_LIBRARY_PATH"
+    shown = redactor(str(own))(line)
+    assert str(own) not in shown
+    assert pasted(shown, shell, own, tmp_path) == value + "\n"
+
+
+def test_the_home_stands_outside_of_quotes() -> None:
+    line = command("/home/ann/my env/bin/python", "-m", "pip", "install", "numpy<2")
+    assert redactor("/home/ann")(line) == "~/'my env'/bin/python -m pip install 'numpy<2'"
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("~", "~"),
+        ("~/env/bin/python", "~/env/bin/python"),
+        ("~/my env/python", "~/'my env'/python"),
+        ("~/", "~/"),
+        ("~ann/x", "'~ann'/x"),
+        ("", "''"),
+        ("/", "/"),
+        ("a//b", "a//b"),
+        ("torch==2.6.0+cu124", "torch==2.6.0+cu124"),
+        ("https://host/a?b=c&d", "https://host/'a?b=c&d'"),
+    ],
+)
+def test_words_as_a_shell_takes_them(word: str, quoted: str) -> None:
+    assert quote(word) == quoted
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), max_size=4))
+def test_any_words_come_out_of_a_shell_as_they_were(words: list[str]) -> None:
+    spelled = [word for word in words if word != "~" and not word.startswith("~/")]
+    line = command(sys.executable, "-c", "import json,sys; print(json.dumps(sys.argv[1:]))")
+    assert json.loads(pasted(f"{line} {command(*spelled)}", "sh", "/", "/")) == spelled
+
+
+@pytest.mark.parametrize("name", ["my env", "v $(touch X)", "it's"])
+def test_the_commands_of_a_diagnosis_paste(tmp_path: Path, name: str) -> None:
+    """The command that a real diagnosis offers, with `install` made harmless."""
+    home = tmp_path / "home"
+    patient = empty_patient(home / name)
+    run = envdoctor("prescribe", "--json", "--python", patient.root, env={"HOME": str(home)})
+    shown = run.json["builds"][0]["commands"][0]
+    assert shown.startswith("~/")
+    program, rest = shown.split(" -m pip", 1)
+    assert rest
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    for shell in ("sh", "bash"):
+        printed = pasted(f"{program} -c 'import sys; print(sys.prefix)'", shell, home, cwd)
+        assert printed == f"{patient.root}\n"
+    assert not list(cwd.iterdir())
+
+
+def test_repairs_of_recorded_facts_expand_their_tilde() -> None:
+    site = Site(target="~/my env/bin/python")
+    (line,) = packages.install(site, "numpy<2", summary="").commands
+    assert line == "~/'my env'/bin/python -m pip install 'numpy<2'"
