@@ -126,8 +126,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C. A plain KeyboardInterrupt that comes while a dataclass is made is kept in mind: Python
-    kills itself at the end, although it was caught (`unhandled_keyboard_interrupt` in CPython's
+    """Ctrl-C. After a plain KeyboardInterrupt that comes while a dataclass is made, Python kills
+    itself at the end, although it was caught (`unhandled_keyboard_interrupt` in CPython's
     pythonrun.c, set by exec() of a text)."""
 
 

@@ -58,25 +58,46 @@ def library_problem(
         site=site,
         libraries=known.libraries,
     )
-    seen: set[str] = set()
+    for found in _grouped(resolution, repair):
+        library, problem, fixes = found[0]
+        doubtful = _is_part_of_a_part(library, resolution, known.libraries)
+        yield disease_of(problem, known.libraries).finding(
+            subjects=tuple(os.path.basename(one.library) for _, one, _ in found),
+            breaks=outcomes_of(one.when for one, _, _ in found),
+            severity=Severity.WARNING if doubtful else None,
+            confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
+            evidence=tuple(_evidence(problem, library, resolution, found[1:])),
+            fixes=fixes,
+            notes=tuple(_notes(library, resolution)),
+            **_words(problem, library, len(found)),
+            elsewhere=_APART if repair.is_apart(library, problem) else "",
+        )
+
+
+_APART = ": it is in another folder than torch, which looks for it beside itself"
+_Found = tuple[ResolvedLibrary, Problem, tuple[Fix, ...]]
+
+
+def _grouped(resolution: LibraryResolution, repair: Repair) -> list[list[_Found]]:
+    """The problems, each library's once; what is missing for one reason, which one step of the
+    surroundings repairs, is together."""
+    seen: set[tuple[str, str]] = set()
+    groups: dict[object, list[_Found]] = {}
     for library in resolution.libraries:
         for problem in () if library.optional else library.problems:
-            code = disease_of(problem, known.libraries)
-            subject = os.path.basename(problem.library)
-            if f"{code.id}:{subject}" in seen:
+            key = (disease_of(problem, repair.libraries).id, os.path.basename(problem.library))
+            if key in seen or _was_found_later(library, problem):
                 continue
-            seen.add(f"{code.id}:{subject}")
-            doubtful = _is_part_of_a_part(library, resolution, known.libraries)
-            yield code.finding(
-                subjects=(subject,),
-                breaks=outcomes_of((library.when,)),
-                severity=Severity.WARNING if doubtful else None,
-                confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
-                evidence=tuple(_evidence(problem, library, resolution)),
-                fixes=repair.of(library, problem),
-                notes=tuple(_notes(library, resolution)),
-                **_words(problem, library),
-            )
+            seen.add(key)
+            fixes = repair.of(library, problem)
+            shared = problem.kind == "missing" and repair.is_of_paths(library, problem)
+            groups.setdefault(fixes if shared else key, []).append((library, problem, fixes))
+    return list(groups.values())
+
+
+def _was_found_later(library: ResolvedLibrary, problem: Problem) -> bool:
+    """Whether torch itself opened a library by its path after the loader had not found it."""
+    return problem.kind == "missing" and library.mapped and library.rule == "preloaded by torch"
 
 
 def _is_part_of_a_part(
@@ -92,12 +113,16 @@ def _is_part_of_a_part(
     return libraries.is_of("cudnn", library.soname) and main.path not in library.needed_by
 
 
-def _words(problem: Problem, library: ResolvedLibrary) -> dict[str, Any]:
+def _words(problem: Problem, library: ResolvedLibrary, count: int) -> dict[str, Any]:
     named = ", ".join(f"`{name}`" for name in problem.names[:_MAX_NAMES])
     more = len(problem.names) - _MAX_NAMES
     version = f" {library.version}" if library.version else ""
+    name = os.path.basename(problem.library)
+    others = f" and {count - 1} more" if count > 1 else ""
     return {
-        "library": os.path.basename(problem.library),
+        "library": name,
+        "missing": f"`{name}`{others}, which {os.path.basename(problem.needed_by)} needs,",
+        "is_not": "are not" if others else "is not",
         "library_said": f"`{os.path.basename(problem.path or problem.library)}`{version}",
         "needed_by": os.path.basename(problem.needed_by),
         "path": problem.path or problem.library,
@@ -107,7 +132,7 @@ def _words(problem: Problem, library: ResolvedLibrary) -> dict[str, Any]:
 
 
 def _evidence(
-    problem: Problem, library: ResolvedLibrary, resolution: LibraryResolution
+    problem: Problem, library: ResolvedLibrary, resolution: LibraryResolution, more: list[_Found]
 ) -> Iterator[Evidence]:
     yield Evidence(label="needed by", value=problem.needed_by, source="DT_NEEDED or dlopen")
     if library.path:
@@ -122,6 +147,8 @@ def _evidence(
     others = [one for one in library.alternatives if one.path not in (library.path, problem.path)]
     for offer in others[:_MAX_NAMES]:
         yield Evidence(label="also there", value=offer.path, source=offer.rule)
+    for _, other, _ in more:
+        yield Evidence(label="also", value=other.library, source=f"needed by {other.needed_by}")
     if resolution.import_error and library.when in ("start", "import"):
         yield Evidence(
             label="the loader will say", value=resolution.import_error, source="predicted"

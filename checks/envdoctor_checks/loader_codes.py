@@ -34,7 +34,7 @@ def _code(
     )
 
 
-_MISSING = "`{library}`, which {needed_by} needs, is not found where the loader looks"
+_MISSING = "{missing} {is_not} found where the loader looks{elsewhere}"
 _LACKS = "{library_said} lacks {symbols}, which {needed_by} needs"
 
 MISSING_LIBCUDART = _code(

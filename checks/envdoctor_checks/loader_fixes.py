@@ -61,7 +61,7 @@ class Repair(Record):
 
     def of(self, library: ResolvedLibrary, problem: Problem) -> tuple[Fix, ...]:
         """What to do about a problem, the surest first."""
-        if library.clean_path or library.rule in ("LD_LIBRARY_PATH", "LD_PRELOAD"):
+        if _is_of_variables(library):
             rule = library.rule or "LD_LIBRARY_PATH"
             return (without_path(self.resolution, rule, trials=self.trials),)
         if problem.kind == "version" and stem_of(library.soname) in _GLIBC:
@@ -70,10 +70,18 @@ class Repair(Record):
             return (packages.newer_libstdcxx(self.site),)
         if self.libraries.is_of("libcuda", library.soname):
             return (_driver(self.site),)
-        folders = _folders_of_wheels(library, self._installed("torch"))
-        if problem.kind == "missing" and folders:
+        if self.is_apart(library, problem):
             return _in_one_folder(self.resolution, self._installed("torch"))
         return (self._reinstall(library),)
+
+    def is_of_paths(self, library: ResolvedLibrary, problem: Problem) -> bool:
+        """Whether the file is there, and one change of where the loader looks serves all such."""
+        return _is_of_variables(library) or self.is_apart(library, problem)
+
+    def is_apart(self, library: ResolvedLibrary, problem: Problem) -> bool:
+        """Whether NVIDIA's wheel of a missing library is in another folder than torch."""
+        folders = _folders_of_wheels(library, self._installed("torch"))
+        return problem.kind == "missing" and bool(folders)
 
     def _reinstall(self, library: ResolvedLibrary) -> Fix:
         owner = library.owner
@@ -112,6 +120,10 @@ class Repair(Record):
             if match and component.is_package(match[1]):
                 return match.group()
         return None
+
+
+def _is_of_variables(library: ResolvedLibrary) -> bool:
+    return bool(library.clean_path) or library.rule in ("LD_LIBRARY_PATH", "LD_PRELOAD")
 
 
 def _folders_of_wheels(library: ResolvedLibrary, torch: Distribution | None) -> list[str]:
