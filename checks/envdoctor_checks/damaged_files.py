@@ -76,12 +76,13 @@ class _Seen(Record):
     @property
     def imports(self) -> bool:
         """Whether `import torch` was seen to work."""
-        return self.imported is not None and self.imported.outcome == "ok"
+        return self.imported is not None and not self.fails
 
     @property
     def fails(self) -> bool:
-        """Whether it was seen to fail."""
-        return self.imported is not None and self.imported.outcome != "ok"
+        """Whether it was seen to fail, or to give an empty module."""
+        torch = self.imported
+        return torch is not None and (torch.outcome != "ok" or torch.is_namespace)
 
 
 @check(DAMAGED_INSTALL)
