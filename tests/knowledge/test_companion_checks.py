@@ -55,7 +55,9 @@ def _with(packages: dict[str, str], torch: str = "2.6.0", variant: str = "cu124"
         _with({"torch-scatter": "2.1.2+pt26cu124"}),
         _with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu126"),
         _with({"bitsandbytes": "0.49.0"}, "2.13.0", "cu129"),
-        _with({"torchao": "0.14.0", "torchcodec": "0.9.0"}),
+        _with({"torchao": "0.12.0", "torchcodec": "0.2.1"}),
+        _with({"torchao": "0.12.0"}, "2.7.1", "cu126"),
+        _with({"torchao": "0.18.0", "torchcodec": "0.17.0"}, "2.14.0", "cu130"),
     ],
     ids=lambda world: f"{world.torch}+{world.variant} {world.packages}",
 )
@@ -82,6 +84,9 @@ def test_what_goes_together_gives_no_finding(world: World) -> None:
             "ED373:flash-attn",
             "2.5",
         ),
+        (_with({"torchao": "0.15.0"}), "ED373:torchao", "2.9.*"),
+        (_with({"torchao": "0.12.0"}, "2.4.1", "cu121"), "ED373:torchao", ">=2.5.0"),
+        (_with({"torchcodec": "0.10.0"}), "ED373:torchcodec", "2.10.*"),
         (_with({"torch-scatter": "2.1.2+pt25cu121"}), "ED373:torch-scatter", "2.5"),
         (_with({"torch-sparse": "0.6.18+pt113cu117"}), "ED373:torch-sparse", "1.13"),
     ],
@@ -200,3 +205,8 @@ def test_a_torch_newer_than_the_data_is_named_and_not_judged() -> None:
     )
     found = _findings(snapshot)
     assert {one.partition(":")[0] for one in found} == {"ED379", "ED372"}
+
+
+def test_the_last_release_that_was_compiled_for_this_torch_is_named() -> None:
+    finding = _findings(_with({"torchao": "0.15.0"}).snapshot(KNOWLEDGE))["ED373:torchao"]
+    assert finding.fixes[0].commands[0].endswith("pip install torchao==0.12.0")
