@@ -29,6 +29,7 @@ from envdoctor.api import (
 from envdoctor_checks.against_torch import (
     BUILT_FOR,
     base_of,
+    has_its_own_torch,
     installed,
     of_torch,
     stated_requirement,
@@ -90,7 +91,7 @@ def companion_of_another_torch(
     for name, code in PAIRED.items():
         item = distributions.first(name)
         wanted = _unmet(item, torch, build, known) if item else None
-        if item is None or wanted is None or _has_its_own_torch(item, distributions):
+        if item is None or wanted is None or has_its_own_torch(item, distributions):
             continue
         yield code.finding(
             package=name,
@@ -104,12 +105,6 @@ def companion_of_another_torch(
                 "the import fails with an undefined symbol",
             ),
         )
-
-
-def _has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
-    """Whether another torch than the one in use lies beside it: then that torch is hidden."""
-    torches = distributions.named("torch")
-    return any(one.location == item.location for one in torches[1:])
 
 
 def _unmet(

@@ -20,6 +20,7 @@ from envdoctor.api import (
     describe,
     packages,
 )
+from envdoctor_checks.against_torch import has_its_own_torch
 from envdoctor_checks.companions import PAIRED, pairing
 from envdoctor_checks.loader_codes import (
     EXTENSION_LIBRARY_MISMATCH,
@@ -54,6 +55,8 @@ def extension_mismatch(
             "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
         }.get(name, EXTENSION_LIBRARY_MISMATCH)
         found = distributions.first(name) if distributions else None
+        if found and distributions and has_its_own_torch(found, distributions):
+            continue
         yield code.finding(
             subjects=(name,),
             breaks=(f"import:{name}",),

@@ -5,11 +5,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from envdoctor.api import (
+    Code,
     Confidence,
     Distributions,
     Environment,
     Evidence,
+    Finding,
     Findings,
     Fix,
     ImportTrials,
@@ -18,6 +22,7 @@ from envdoctor.api import (
     LibraryResolution,
     LoadedLibraries,
     Problem,
+    Record,
     ResolvedLibrary,
     Severity,
     Site,
@@ -33,6 +38,7 @@ from envdoctor_checks.loader_codes import (
     PREDICTION_DIFFERS,
     PRELOAD_MISSING,
     PROBLEM_CODES,
+    WHEELS_IN_OTHER_FOLDERS,
     disease_of,
     outcomes_of,
 )
@@ -58,25 +64,79 @@ def library_problem(
         site=site,
         libraries=known.libraries,
     )
+    found = list(_found(resolution, known.libraries))
+    for group in _with_one_repair(found, resolution, repair):
+        yield _told(group, resolution, repair, known.libraries)
+
+
+class _Found(Record):
+    """A problem of a library, and the disease that it is."""
+
+    code: Code
+    library: ResolvedLibrary
+    problem: Problem
+
+    @property
+    def subject(self) -> str:
+        """The library that is absent, refused or lacking."""
+        return os.path.basename(self.problem.library)
+
+
+def _found(resolution: LibraryResolution, libraries: LibraryCatalogue) -> Iterator[_Found]:
+    """Every problem once, by its disease and its library."""
     seen: set[str] = set()
     for library in resolution.libraries:
         for problem in () if library.optional else library.problems:
-            code = disease_of(problem, known.libraries)
-            subject = os.path.basename(problem.library)
-            if f"{code.id}:{subject}" in seen:
-                continue
-            seen.add(f"{code.id}:{subject}")
-            doubtful = _is_part_of_a_part(library, resolution, known.libraries)
-            yield code.finding(
-                subjects=(subject,),
-                breaks=outcomes_of((library.when,)),
-                severity=Severity.WARNING if doubtful else None,
-                confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
-                evidence=tuple(_evidence(problem, library, resolution)),
-                fixes=repair.of(library, problem),
-                notes=tuple(_notes(library, resolution)),
-                **_words(problem, library),
-            )
+            one = _Found(code=disease_of(problem, libraries), library=library, problem=problem)
+            if f"{one.code.id}:{one.subject}" not in seen:
+                seen.add(f"{one.code.id}:{one.subject}")
+                yield one
+
+
+def _with_one_repair(
+    found: list[_Found], resolution: LibraryResolution, repair: Repair
+) -> list[list[_Found]]:
+    """The problems, those together that one repair ends: libraries that are only not found because
+    of LD_LIBRARY_PATH, or that lie in folders where no rule of the loader leads to.
+
+    What the loader itself will name comes first.
+    """
+    error = resolution.import_error or ""
+    groups: dict[object, list[_Found]] = {}
+    for number, one in enumerate(sorted(found, key=lambda one: one.subject not in error)):
+        missing = one.problem.kind == "missing"
+        if missing and one.library.clean_path:
+            groups.setdefault("LD_LIBRARY_PATH", []).append(one)
+        elif missing and repair.is_astray(one.library):
+            elsewhere = replace(one, code=WHEELS_IN_OTHER_FOLDERS)
+            groups.setdefault("folders", []).append(elsewhere)
+        else:
+            groups[number] = [one]
+    return list(groups.values())
+
+
+def _told(
+    group: list[_Found],
+    resolution: LibraryResolution,
+    repair: Repair,
+    libraries: LibraryCatalogue,
+) -> Finding:
+    first = group[0]
+    doubtful = all(_is_part_of_a_part(one.library, resolution, libraries) for one in group)
+    return first.code.finding(
+        subjects=tuple(one.subject for one in group),
+        breaks=outcomes_of(one.library.when for one in group),
+        severity=Severity.WARNING if doubtful else None,
+        confidence=Confidence.LIKELY if doubtful else Confidence.CERTAIN,
+        evidence=tuple(
+            line for one in group for line in _evidence(one.problem, one.library, resolution)
+        ),
+        fixes=repair.of(first.library, first.problem),
+        notes=tuple(
+            dict.fromkeys(note for one in group for note in _notes(one.library, resolution))
+        ),
+        **_words(first.problem, first.library),
+    )
 
 
 def _is_part_of_a_part(

@@ -128,6 +128,12 @@ GLIBC_TOO_OLD = _code(
     "glibc is older than torch needs",
     _LACKS,
 )
+WHEELS_IN_OTHER_FOLDERS = _code(
+    "ED326",
+    "wheels-in-other-folders",
+    "libraries that torch needs lie in other folders than those in which it looks",
+    "`{library}`, which {needed_by} needs, lies in another folder than those in which torch looks",
+)
 MKL_MISMATCH = _code(
     "ED322",
     "mkl-mismatch",
@@ -269,6 +275,7 @@ PROBLEM_CODES = (
     CUBLAS_MISMATCH,
     GLIBCXX_TOO_OLD,
     GLIBC_TOO_OLD,
+    WHEELS_IN_OTHER_FOLDERS,
     MKL_MISMATCH,
     CUDNN_MISSING,
     CUDNN_SYMBOL_MISMATCH,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 
 from envdoctor.api import (
     Distribution,
@@ -70,10 +71,23 @@ class Repair(Record):
             return (packages.newer_libstdcxx(self.site),)
         if self.libraries.is_of("libcuda", library.soname):
             return (_driver(self.site),)
-        folders = _folders_of_wheels(library)
-        if problem.kind == "missing" and folders:
-            return _in_one_folder(self.resolution, folders)
+        if problem.kind == "missing" and self.is_astray(library):
+            return tuple(_in_one_folder(self.resolution, _folders_of_wheels(library)))
         return (self._reinstall(library),)
+
+    def is_astray(self, library: ResolvedLibrary) -> bool:
+        """Whether a library that is not found is there, in a wheel that the loader is not led to.
+
+        Torch's own search leads beside itself; a wheel in another site-packages is not there.
+        """
+        if library.clean_path:
+            return False
+        if _folders_of_wheels(library):
+            return True
+        torch = self._installed("torch")
+        wanted = self._requirement(self.libraries.of(library.soname))
+        found = self._installed(wanted.partition("==")[0]) if wanted else None
+        return torch is not None and found is not None and found.location != torch.location
 
     def _reinstall(self, library: ResolvedLibrary) -> Fix:
         owner = library.owner
@@ -123,7 +137,7 @@ def _folders_of_wheels(library: ResolvedLibrary) -> list[str]:
     ]
 
 
-def _in_one_folder(resolution: LibraryResolution, folders: list[str]) -> tuple[Fix, ...]:
+def _in_one_folder(resolution: LibraryResolution, folders: list[str]) -> Iterator[Fix]:
     wanted = [
         folder
         for library in resolution.libraries
@@ -131,15 +145,14 @@ def _in_one_folder(resolution: LibraryResolution, folders: list[str]) -> tuple[F
         for folder in _folders_of_wheels(library)
     ]
     path = ":".join(dict.fromkeys((*resolution.library_path, *(wanted or folders))))
-    return (
-        Fix(
-            summary="install torch and the wheels that it requires into one site-packages: it "
-            "looks for their libraries beside itself"
-        ),
-        surroundings.set_variable(
-            "LD_LIBRARY_PATH", path, summary="or name the folders of these libraries"
-        ),
+    yield Fix(
+        summary="install torch and the wheels that it requires into one site-packages: it looks "
+        "for their libraries beside itself"
     )
+    if wanted or folders:
+        yield surroundings.set_variable(
+            "LD_LIBRARY_PATH", path, summary="or name the folders of these libraries"
+        )
 
 
 def _newer_system(site: Site) -> Fix:
