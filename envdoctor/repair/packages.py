@@ -166,6 +166,31 @@ def newer_libstdcxx(site: Site) -> Fix:
     )
 
 
+_FFMPEG = {
+    "debian": "sudo apt-get install ffmpeg",
+    "ubuntu": "sudo apt-get install ffmpeg",
+    "fedora": "sudo dnf install ffmpeg-free",
+    "suse": "sudo zypper install ffmpeg",
+    "arch": "sudo pacman -S ffmpeg",
+}
+"""How the families of systems call FFmpeg with its shared libraries (torchcodec, README)."""
+
+
+def ffmpeg(site: Site) -> Fix:
+    """Bring FFmpeg's libraries, into the environment where conda manages it."""
+    summary = "install FFmpeg with its shared libraries"
+    if site.installer is not None and site.installer.in_conda:
+        line = conda_install(site, "conda-forge", "ffmpeg")
+        return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+    line = _FFMPEG.get(site.os_family, "")
+    return Fix(
+        summary=summary,
+        commands=(line,) if line else (),
+        safety=Safety.NEEDS_ROOT if line else Safety.MANUAL,
+        where=Place.IMAGE if site.contained else Place.HERE,
+    )
+
+
 def _restoring(what: str) -> str:
     return f"restore {what}: all of its files are replaced"
 
