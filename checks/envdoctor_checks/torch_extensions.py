@@ -19,6 +19,7 @@ from envdoctor.api import (
     Severity,
     Site,
     TorchBuild,
+    Wanted,
     check,
     doctor,
     packages,
@@ -163,14 +164,23 @@ def _other_release(item: Distribution, torch: Version, known: Knowledge, site: S
 
 @check(BITSANDBYTES_NO_CUDA_BINARY)
 def bitsandbytes_without_binary(
-    build: TorchBuild, distributions: Distributions, known: Knowledge, site: Site
+    build: TorchBuild,
+    distributions: Distributions,
+    known: Knowledge,
+    wanted: Wanted | None,
+    site: Site,
 ) -> Findings:
-    """The installed bitsandbytes ships no code for torch's CUDA."""
+    """The installed bitsandbytes ships no code for torch's CUDA.
+
+    It imports all the same, and works on the CPU: it matters where a GPU is to be used.
+    """
     item = distributions.first("bitsandbytes")
     binaries = known.binaries("bitsandbytes", item.version) if item else None
     if item is None or binaries is None or build.cuda is None or build.cuda in binaries.cuda:
         return
+    used = wanted is None or wanted.gpu in ("yes", "unknown")
     yield BITSANDBYTES_NO_CUDA_BINARY.finding(
+        severity=Severity.WARNING if used else Severity.INFO,
         version=item.version,
         cuda=build.cuda,
         torch=build.version,

@@ -10,7 +10,7 @@ from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.machine import Toolkit, Toolkits
 from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.facts.torch import TorchBuild
-from envdoctor.findings import Finding
+from envdoctor.findings import Finding, Severity
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugins import Loaded, load_plugins
 from tests.knowledge.world import SITE, World
@@ -160,6 +160,12 @@ def test_a_newer_cudnn_put_in_by_hand_has_no_code_for_a_v100(cudnn: str, found: 
 def test_bitsandbytes_without_code_for_this_cuda() -> None:
     found = _findings(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129").snapshot(KNOWLEDGE))
     assert list(found) == ["ED374"]
+    assert found["ED374"].severity is Severity.WARNING
+
+
+def test_where_no_gpu_is_to_be_used_bitsandbytes_works_without_code_for_one() -> None:
+    world = replace(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129"), gpus=())
+    assert _findings(world.snapshot(KNOWLEDGE))["ED374"].severity is Severity.INFO
 
 
 @pytest.mark.parametrize(
