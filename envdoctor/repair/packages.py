@@ -13,6 +13,7 @@ from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.site import Site
+from envdoctor.shell import command
 from envdoctor.wheel_index import is_variant
 
 _WITH_VARIANT = (
@@ -141,6 +142,17 @@ def restore(site: Site, *distributions: Distribution, torch: Distribution | None
 def _came_as(site: Site, one: Distribution) -> tuple[object, ...]:
     """What two distributions share that one command can put back."""
     return one.location, _manager_of(site, one), _source_of(site, one), _unpublished(one)
+
+
+def without_link(link: str, restoring: Fix) -> Fix:
+    """Remove a link that is in place of a folder, and then put back what was in that folder."""
+    if not restoring.commands:
+        return restoring
+    return replace(
+        restoring,
+        summary=f"remove the link `{link}`, and {restoring.summary}",
+        commands=(command("rm", link), *restoring.commands),
+    )
 
 
 def restore_system_package(site: Site, package: str) -> Fix:
