@@ -4,10 +4,11 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec.structs import replace as replace_record
 
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
-from envdoctor.facts.machine import Toolkit, Toolkits
+from envdoctor.facts.machine import Expectation, Toolkit, Toolkits
 from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.findings import Finding, Severity
@@ -164,8 +165,10 @@ def test_bitsandbytes_without_code_for_this_cuda() -> None:
 
 
 def test_where_no_gpu_is_to_be_used_bitsandbytes_works_without_code_for_one() -> None:
-    world = replace(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129"), gpus=())
-    assert _findings(world.snapshot(KNOWLEDGE))["ED374"].severity is Severity.INFO
+    world = _with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129")
+    for_cpu = Observed(value=Expectation(device="cpu", evidence="--expect cpu"), source="test")
+    snapshot = world.snapshot(KNOWLEDGE).with_facts({Expectation: for_cpu})
+    assert _findings(snapshot)["ED374"].severity is Severity.INFO
 
 
 @pytest.mark.parametrize(
@@ -216,3 +219,16 @@ def test_a_torch_newer_than_the_data_is_named_and_not_judged() -> None:
 def test_the_last_release_that_was_compiled_for_this_torch_is_named() -> None:
     finding = _findings(_with({"torchao": "0.15.0"}).snapshot(KNOWLEDGE))["ED373:torchao"]
     assert finding.fixes[0].commands[0].endswith("pip install torchao==0.12.0")
+
+
+@pytest.mark.parametrize(("torch", "found"), [("2.6.0", ["ED372"]), ("2.3.1", [])])
+def test_a_lower_bound_says_nothing_of_later_torches(torch: str, found: list[str]) -> None:
+    snapshot = _with({"torchtext": "0.18.0"}, torch, "cu121").snapshot(KNOWLEDGE)
+    distributions = snapshot.value(Distributions)
+    assert distributions is not None
+    items = tuple(
+        replace_record(one, requires=("torch>=2.3.0",)) if one.name == "torchtext" else one
+        for one in distributions.items
+    )
+    stated = Observed(value=Distributions(items=items), source="test")
+    assert list(_findings(snapshot.with_facts({Distributions: stated}))) == found
