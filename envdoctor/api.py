@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from envdoctor.knowledge.arch import covers
     from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
     from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
+    from envdoctor.knowledge.records import ExtensionRelease
     from envdoctor.loader.mapped import differences
     from envdoctor.loader.tree import describe
     from envdoctor.prescribe import Prescription, machine_of, prescribe
@@ -101,6 +102,7 @@ _LOADED_LATER = {
     "envdoctor.knowledge.arch": ("covers",),
     "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),
     "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
+    "envdoctor.knowledge.records": ("ExtensionRelease",),
     "envdoctor.loader.mapped": ("differences",),
     "envdoctor.loader.tree": ("describe",),
     "envdoctor.prescribe": ("Prescription", "machine_of", "prescribe"),
@@ -149,6 +151,7 @@ __all__ = [
     "Evidence",
     "ExpectedRate",
     "Extension",
+    "ExtensionRelease",
     "Fact",
     "Finding",
     "Findings",

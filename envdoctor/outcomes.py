@@ -208,9 +208,14 @@ def _import(snapshot: Snapshot) -> Outcome:
     if isinstance(fact, Unknown):
         return _unseen("import", "torch", fact)
     found = fact.value
-    state: State = "works" if found.outcome == "ok" else "fails"
+    works = found.outcome == "ok" and not found.is_namespace
+    empty = "a folder without an `__init__.py` is imported"
     return Outcome(
-        action="import", subject="torch", state=state, detail=found.message, source="import torch"
+        action="import",
+        subject="torch",
+        state="works" if works else "fails",
+        detail=empty if found.is_namespace else found.message,
+        source="import torch",
     )
 
 

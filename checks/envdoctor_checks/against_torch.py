@@ -4,7 +4,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from envdoctor.api import Distribution, Evidence, TorchBuild
+from envdoctor.api import Distribution, Distributions, Evidence, TorchBuild
 
 BUILT_FOR = "{package} {version} was made for torch {wanted}, but torch {torch} is installed"
 """The message of every companion of another torch."""
@@ -20,6 +20,12 @@ def stated_requirement(item: Distribution) -> SpecifierSet | None:
         if requirement.name == "torch" and requirement.specifier:
             return requirement.specifier
     return None
+
+
+def has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
+    """Whether another torch than the one in use lies beside it: then that torch is hidden."""
+    torches = distributions.named("torch")
+    return any(one.location == item.location for one in torches[1:])
 
 
 def installed(item: Distribution) -> Evidence:

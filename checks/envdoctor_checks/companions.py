@@ -29,6 +29,7 @@ from envdoctor.api import (
 from envdoctor_checks.against_torch import (
     BUILT_FOR,
     base_of,
+    has_its_own_torch,
     installed,
     of_torch,
     stated_requirement,
@@ -74,6 +75,9 @@ PAIRED = {
     "torchtext": TORCHTEXT_MISMATCH,
 }
 """What is released together with torch, one release of each for one of torch."""
+_BOUND_BELOW = ("torchtext",)
+"""What requires a torch that is not older (`torch>=2.3.0`), and was compiled for that minor release
+alone: its last release does not load with any later one."""
 
 
 @check(TORCHVISION_MISMATCH, TORCHAUDIO_MISMATCH, TORCHTEXT_MISMATCH)
@@ -106,22 +110,17 @@ def companion_of_another_torch(
         )
 
 
-def has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
-    """Whether another torch than the one in use lies beside it: then that torch is hidden."""
-    torches = distributions.named("torch")
-    return any(one.location == item.location for one in torches[1:])
-
-
 def _unmet(
     item: Distribution, torch: Version, build: TorchBuild, known: Knowledge
 ) -> tuple[str, Evidence] | None:
     """The torch that it wants and does not have, with what says so."""
     stated = stated_requirement(item)
     if stated is not None:
-        if stated.contains(torch.public, prereleases=True):
+        if not stated.contains(torch.public, prereleases=True):
+            said = Evidence(label="requires", value=f"torch{stated}", source=item.metadata_path)
+            return str(stated).removeprefix("=="), said
+        if item.name not in _BOUND_BELOW:
             return _other_cuda(item, build)
-        said = Evidence(label="requires", value=f"torch{stated}", source=item.metadata_path)
-        return str(stated).removeprefix("=="), said
     for pair in known.companions_file.pairs:
         if base_of(item.version) in getattr(pair, item.name):
             if _fits_pair(item, pair, torch, known):
@@ -136,7 +135,10 @@ def _fits_pair(item: Distribution, pair: Companions, torch: Version, known: Know
 
     The data pairs a free release (torchaudio 2.11.0) with the torch that it came out for.
     """
-    if Version(pair.torch) == Version(torch.public):
+    paired = Version(pair.torch)
+    if paired == Version(torch.public):
+        return True
+    if item.name in _BOUND_BELOW and paired.release[:2] == torch.release[:2]:
         return True
     admitted = pair.admits.get(item.name)
     if admitted and torch.public in SpecifierSet(admitted):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from envdoctor.api import (
     Code,
@@ -76,12 +77,13 @@ class _Seen(Record):
     @property
     def imports(self) -> bool:
         """Whether `import torch` was seen to work."""
-        return self.imported is not None and self.imported.outcome == "ok"
+        return self.imported is not None and not self.fails
 
     @property
     def fails(self) -> bool:
-        """Whether it was seen to fail."""
-        return self.imported is not None and self.imported.outcome != "ok"
+        """Whether it was seen to fail, or to give an empty module."""
+        torch = self.imported
+        return torch is not None and (torch.outcome != "ok" or torch.is_namespace)
 
 
 @check(DAMAGED_INSTALL)
@@ -266,11 +268,7 @@ def _of_distribution(
         subjects=(item.name,),
         breaks=_all_broken(worst),
         severity=severity,
-        distribution=item.name,
-        version=item.version,
-        count=item.damaged_count,
-        file=first.path,
-        what=_what(first),
+        **_said(item, first),
         evidence=tuple(
             Evidence(label=file.path, value=_what(file), source=f"{item.metadata_path}/RECORD")
             for file in shown[:_SHOWN_FILES]
@@ -285,7 +283,9 @@ def _of_folder(
     site: Site,
 ) -> Finding:
     items = [item for item, _ in together]
+    linked = next(filter(_is_linked, items), None)
     return DAMAGED_INSTALL.finding(
+        **(_said(linked, linked.files[0]) if linked else {}),
         subjects=tuple(item.name for item in items),
         breaks=_all_broken(one for _, judged in together for one in judged),
         evidence=tuple(
@@ -302,6 +302,16 @@ def _of_folder(
     )
 
 
+def _said(item: DamagedDistribution, file: DamagedFile) -> dict[str, Any]:
+    return {
+        "distribution": item.name,
+        "version": item.version,
+        "count": item.damaged_count,
+        "file": file.path,
+        "what": _what(file),
+    }
+
+
 def _all_broken(judged: Iterable[_Judged]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for each in judged for one in each.breaks))
 
@@ -311,7 +321,9 @@ def _restoring(
 ) -> tuple[Fix, ...]:
     found = [one for item in items if (one := _distribution(item, distributions)) is not None]
     if found:
-        return (packages.restore(site, *found, torch=distributions.first("torch")),)
+        fix = packages.restore(site, *found, torch=distributions.first("torch"))
+        link = items[0].files[0].actual.partition(" -> ")[0] if _is_linked(items[0]) else ""
+        return (packages.without_link(f"{found[0].location}/{link}", fix) if link else fix,)
     first = items[0]
     return (
         packages.install(
@@ -321,6 +333,11 @@ def _restoring(
             again=True,
         ),
     )
+
+
+def _is_linked(item: DamagedDistribution) -> bool:
+    """Whether a link is in place of the folder that the files were in."""
+    return item.files[0].kind == "missing" and bool(item.files[0].actual)
 
 
 def _harmless(items: list[DamagedDistribution]) -> Finding:
@@ -346,4 +363,7 @@ def _harmless(items: list[DamagedDistribution]) -> Finding:
 
 
 def _what(file: DamagedFile) -> str:
+    if file.kind == "missing" and file.actual:
+        folder, _, place = file.actual.partition(" -> ")
+        return f"is missing, as `{folder}` is a link that leads to `{place}`"
     return _KINDS[file.kind].format(actual=file.actual, expected=file.expected)

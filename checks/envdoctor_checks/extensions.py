@@ -20,7 +20,8 @@ from envdoctor.api import (
     describe,
     packages,
 )
-from envdoctor_checks.companions import PAIRED, has_its_own_torch, pairing
+from envdoctor_checks.against_torch import has_its_own_torch
+from envdoctor_checks.companions import PAIRED, pairing
 from envdoctor_checks.loader_codes import (
     EXTENSION_LIBRARY_MISMATCH,
     TORCHAUDIO_LIBRARY_MISMATCH,

@@ -33,6 +33,7 @@ from envdoctor_checks.loader_codes import (
     PREDICTION_DIFFERS,
     PRELOAD_MISSING,
     PROBLEM_CODES,
+    WHEELS_IN_OTHER_FOLDERS,
     disease_of,
     outcomes_of,
 )
@@ -61,7 +62,9 @@ def library_problem(
     for found in _grouped(resolution, repair):
         library, problem, fixes = found[0]
         doubtful = _is_part_of_a_part(library, resolution, known.libraries)
-        yield disease_of(problem, known.libraries).finding(
+        apart = repair.is_apart(library, problem)
+        code = WHEELS_IN_OTHER_FOLDERS if apart else disease_of(problem, known.libraries)
+        yield code.finding(
             subjects=tuple(os.path.basename(one.library) for _, one, _ in found),
             breaks=outcomes_of(one.when for one, _, _ in found),
             severity=Severity.WARNING if doubtful else None,
@@ -70,11 +73,9 @@ def library_problem(
             fixes=fixes,
             notes=tuple(_notes(library, resolution)),
             **_words(problem, library, len(found)),
-            elsewhere=_APART if repair.is_apart(library, problem) else "",
         )
 
 
-_APART = ": it is in another folder than torch, which looks for it beside itself"
 _Found = tuple[ResolvedLibrary, Problem, tuple[Fix, ...]]
 
 
@@ -92,7 +93,12 @@ def _grouped(resolution: LibraryResolution, repair: Repair) -> list[list[_Found]
             fixes = repair.of(library, problem)
             shared = problem.kind == "missing" and repair.is_of_paths(library, problem)
             groups.setdefault(fixes if shared else key, []).append((library, problem, fixes))
-    return list(groups.values())
+    error = resolution.import_error or ""
+    # What the loader itself will name comes first.
+    return [
+        sorted(group, key=lambda one: os.path.basename(one[1].library) not in error)
+        for group in groups.values()
+    ]
 
 
 def _was_found_later(library: ResolvedLibrary, problem: Problem) -> bool:
@@ -122,6 +128,7 @@ def _words(problem: Problem, library: ResolvedLibrary, count: int) -> dict[str, 
     return {
         "library": name,
         "missing": f"`{name}`{others}, which {os.path.basename(problem.needed_by)} needs,",
+        "are": "are" if others else "is",
         "is_not": "are not" if others else "is not",
         "library_said": f"`{os.path.basename(problem.path or problem.library)}`{version}",
         "needed_by": os.path.basename(problem.needed_by),

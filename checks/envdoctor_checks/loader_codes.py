@@ -34,7 +34,7 @@ def _code(
     )
 
 
-_MISSING = "{missing} {is_not} found where the loader looks{elsewhere}"
+_MISSING = "{missing} {is_not} found where the loader looks"
 _LACKS = "{library_said} lacks {symbols}, which {needed_by} needs"
 
 MISSING_LIBCUDART = _code(
@@ -127,6 +127,12 @@ GLIBC_TOO_OLD = _code(
     "glibc-too-old",
     "glibc is older than torch needs",
     _LACKS,
+)
+WHEELS_IN_OTHER_FOLDERS = _code(
+    "ED326",
+    "wheels-in-other-folders",
+    "libraries that torch needs lie in other folders than those in which it looks",
+    "{missing} {are} in another folder than torch, which looks beside itself",
 )
 MKL_MISMATCH = _code(
     "ED322",
@@ -269,6 +275,7 @@ PROBLEM_CODES = (
     CUBLAS_MISMATCH,
     GLIBCXX_TOO_OLD,
     GLIBC_TOO_OLD,
+    WHEELS_IN_OTHER_FOLDERS,
     MKL_MISMATCH,
     CUDNN_MISSING,
     CUDNN_SYMBOL_MISMATCH,

@@ -80,8 +80,14 @@ class Repair(Record):
 
     def is_apart(self, library: ResolvedLibrary, problem: Problem) -> bool:
         """Whether NVIDIA's wheel of a missing library is in another folder than torch."""
-        folders = _folders_of_wheels(library, self._installed("torch"))
-        return problem.kind == "missing" and bool(folders)
+        if problem.kind != "missing" or library.clean_path:
+            return False
+        torch = self._installed("torch")
+        if torch is None or _folders_of_wheels(library, torch):
+            return torch is not None
+        wanted = self._requirement(self.libraries.of(library.soname))
+        found = self._installed(wanted.partition("==")[0]) if wanted else None
+        return found is not None and found.location != torch.location
 
     def _reinstall(self, library: ResolvedLibrary) -> Fix:
         owner = library.owner
@@ -146,16 +152,15 @@ def _in_one_folder(resolution: LibraryResolution, torch: Distribution | None) ->
         if library.path is None
         for folder in _folders_of_wheels(library, torch)
     ]
-    path = ":".join(dict.fromkeys((*resolution.library_path, *wanted)))
-    return (
-        Fix(
-            summary="install torch and the wheels that it requires into one site-packages: it "
-            "looks for their libraries beside itself"
-        ),
-        surroundings.set_variable(
-            "LD_LIBRARY_PATH", path, summary="or name the folders of these libraries"
-        ),
+    together = Fix(
+        summary="install torch and the wheels that it requires into one site-packages: it "
+        "looks for their libraries beside itself"
     )
+    if not wanted:
+        return (together,)
+    path = ":".join(dict.fromkeys((*resolution.library_path, *wanted)))
+    summary = "or name the folders of these libraries"
+    return together, surroundings.set_variable("LD_LIBRARY_PATH", path, summary=summary)
 
 
 def _newer_system(site: Site) -> Fix:

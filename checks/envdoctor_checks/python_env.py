@@ -1,9 +1,12 @@
 """The target's Python itself: whether the path that was given is one that can be examined."""
 
+import re
+
 from envdoctor.api import (
     Code,
     Evidence,
     Findings,
+    Fix,
     Layer,
     Severity,
     Site,
@@ -41,15 +44,24 @@ def target_unusable(target: Target, site: Site) -> Findings:
     """The path that was given, or the only one that was found, is no working Python."""
     if target.problem is None or target.problem == "too-old":
         return
-    base_is_gone = target.problem == "base-missing"
+    library = _LIBPYTHON.search(target.detail)
     yield TARGET_UNUSABLE.finding(
         path=target.path,
         detail=target.detail,
         evidence=(Evidence(label="problem", value=target.problem, source=target.path),),
-        fixes=interpreters.with_base_again(site)
-        if base_is_gone
-        else (interpreters.other_target(),),
+        fixes=_fixes(target, site, library[1] if library else ""),
     )
+
+
+_LIBPYTHON = re.compile(r"loading shared libraries: (libpython[\w.]+)")
+
+
+def _fixes(target: Target, site: Site, library: str) -> tuple[Fix, ...]:
+    if target.problem == "base-missing":
+        return interpreters.with_base_again(site)
+    if library:
+        return (interpreters.find_libpython(library),)
+    return (interpreters.other_target(),)
 
 
 @check(PYTHON_TOO_OLD)

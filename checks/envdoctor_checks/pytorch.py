@@ -90,7 +90,7 @@ def torch_not_installed(
     """Neither torch's package nor its metadata is on the path."""
     if not absent.absent or target.problem is not None:
         return
-    if imported is not None and imported.outcome == "ok":
+    if imported is not None and imported.outcome == "ok" and not imported.is_namespace:
         return
     yield TORCH_NOT_INSTALLED.finding(
         python=target.path,

@@ -11,6 +11,7 @@ from envdoctor.api import (
     Distribution,
     Distributions,
     Evidence,
+    ExtensionRelease,
     Findings,
     Fix,
     Knowledge,
@@ -18,6 +19,7 @@ from envdoctor.api import (
     Severity,
     Site,
     TorchBuild,
+    Wanted,
     check,
     doctor,
     packages,
@@ -54,6 +56,8 @@ BITSANDBYTES_NO_CUDA_BINARY = Code(
     "with",
 )
 _NOT_EXTENSIONS = ("torch", "torchvision", "torchaudio", "torchtext")
+_IMPORTED = ("torchcodec",)
+"""What the doctor imports: that it was seen to work outweighs what it was made for."""
 _LOCAL_TORCH = (
     re.compile(r"torch(?P<major>\d+)\.(?P<minor>\d+)"),
     re.compile(r"pt(?P<major>\d)(?P<minor>\d+)(?:cu|cpu)"),
@@ -84,6 +88,7 @@ def extension_of_another_torch(
         wanted, said = found
         yield EXTENSION_MISMATCH.finding(
             subjects=(item.name,),
+            severity=Severity.ERROR if item.name in _IMPORTED else Severity.WARNING,
             breaks=(f"import:{item.name}",),
             confidence=Confidence.LIKELY,
             package=item.name,
@@ -114,19 +119,40 @@ def _known_mismatch(
     stated = stated_requirement(item)
     release = known.extension(item.name, item.version)
     source = item.metadata_path
-    if stated is None and release and release.requires_torch:
-        stated, source = SpecifierSet(release.requires_torch), release.source
+    if stated is None and release:
+        stated, source = _made_for(release), release.source
     if stated is None or stated.contains(torch.public, prereleases=True):
         return None
     said = Evidence(label="requires", value=f"torch{stated}", source=source)
     return str(stated).removeprefix("=="), said
 
 
+def _made_for(release: ExtensionRelease) -> SpecifierSet | None:
+    """The torch that a release requires, is paired with by its makers, or was compiled for.
+
+    Compiled code serves the patch releases of one minor release. Of a release with builds for
+    several (torchao 0.12: `2.5.0, 2.6.0, 2.7.1`) only the oldest is a bound; where each torch has a
+    wheel of its own (flash-attn: `2.2.2..2.6.0`) the version does not tell which was taken.
+    """
+    stated = release.requires_torch or release.pairs_with_torch
+    if stated:
+        return SpecifierSet(stated)
+    built = [one.strip() for one in (release.built_for_torch or "").split(";")[0].split(",")]
+    if not built[0] or ".." in built[0]:
+        return None
+    if built[0].startswith(">="):
+        return SpecifierSet(built[0])
+    if len(built) > 1:
+        return SpecifierSet(f">={built[0]}")
+    major, minor = Version(built[0]).release[:2]
+    return SpecifierSet(f"=={major}.{minor}.*")
+
+
 def _other_release(item: Distribution, torch: Version, known: Knowledge, site: Site) -> Fix:
     fitting = [
         one.version
         for one in known.extensions(item.name)
-        if one.requires_torch and torch.public in SpecifierSet(one.requires_torch)
+        if (wanted := _made_for(one)) is not None and torch.public in wanted
     ]
     if not fitting:
         return Fix(
@@ -138,14 +164,23 @@ def _other_release(item: Distribution, torch: Version, known: Knowledge, site: S
 
 @check(BITSANDBYTES_NO_CUDA_BINARY)
 def bitsandbytes_without_binary(
-    build: TorchBuild, distributions: Distributions, known: Knowledge, site: Site
+    build: TorchBuild,
+    distributions: Distributions,
+    known: Knowledge,
+    wanted: Wanted | None,
+    site: Site,
 ) -> Findings:
-    """The installed bitsandbytes ships no code for torch's CUDA."""
+    """The installed bitsandbytes ships no code for torch's CUDA.
+
+    It imports all the same, and works on the CPU: it matters where a GPU is to be used.
+    """
     item = distributions.first("bitsandbytes")
     binaries = known.binaries("bitsandbytes", item.version) if item else None
     if item is None or binaries is None or build.cuda is None or build.cuda in binaries.cuda:
         return
+    used = wanted is None or wanted.gpu in ("yes", "unknown")
     yield BITSANDBYTES_NO_CUDA_BINARY.finding(
+        severity=Severity.WARNING if used else Severity.INFO,
         version=item.version,
         cuda=build.cuda,
         torch=build.version,

@@ -97,6 +97,11 @@ class TorchImport(Fact):
     exit_detail: str = ""
     exit_output_tail: str = ""
 
+    @property
+    def is_namespace(self) -> bool:
+        """Whether a folder `torch` without an `__init__.py` was imported: it has nothing in it."""
+        return self.outcome == "ok" and self.file is None and self.version is None
+
 
 class ImportTrial(Record):
     """An `import torch` in a child that differs from the user's in one thing.

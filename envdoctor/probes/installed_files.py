@@ -1,5 +1,6 @@
 """Whether installed files are those that the RECORD of their distribution lists (PEP 376, 627)."""
 
+import os
 from typing import Any
 
 import msgspec
@@ -39,7 +40,10 @@ def read_installed_files(
 
 
 def _damaged(item: Distribution, found: dict[str, Any]) -> DamagedDistribution:
-    files = [{"type": "DamagedFile", **one} for one in found["files"]]
+    files = [
+        {"type": "DamagedFile", **one, **_through_link(item.location, one)}
+        for one in found["files"]
+    ]
     return DamagedDistribution(
         name=item.name,
         version=item.version,
@@ -47,6 +51,17 @@ def _damaged(item: Distribution, found: dict[str, Any]) -> DamagedDistribution:
         files=msgspec.convert(files, tuple[DamagedFile, ...]),
         damaged_count=found["count"],
     )
+
+
+def _through_link(location: str, file: dict[str, Any]) -> dict[str, str]:
+    """Where the folder of a missing file leads, if it is a link."""
+    folder, _, rest = file["path"].partition("/")
+    if file["kind"] != "missing" or not rest or folder == "..":
+        return {}
+    try:
+        return {"actual": f"{folder} -> {os.readlink(os.path.join(location, folder))}"}
+    except OSError:
+        return {}
 
 
 def observe_installed_files(

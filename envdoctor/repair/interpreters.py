@@ -18,6 +18,16 @@ def other_target() -> Fix:
     )
 
 
+def find_libpython(library: str) -> Fix:
+    """Bring a Python together with the library in which most of it is."""
+    return Fix(
+        summary=f"install this Python again, or, where `{library}` is, name its folder to the "
+        "loader by LD_LIBRARY_PATH or /etc/ld.so.conf.d",
+        commands=(f"ldconfig -p | grep {command(library.split('.so', maxsplit=1)[0])}",),
+        safety=Safety.SAFE,
+    )
+
+
 def try_in_target(site: Site, code: str, *, summary: str) -> Fix:
     """Run a line of Python in the target, and see where it ends if that is a signal."""
     line = command(site.target, "-X", "faulthandler", "-c", code)

@@ -13,6 +13,7 @@ from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.site import Site
+from envdoctor.shell import command
 from envdoctor.wheel_index import is_variant
 
 _WITH_VARIANT = (
@@ -143,6 +144,17 @@ def _came_as(site: Site, one: Distribution) -> tuple[object, ...]:
     return one.location, _manager_of(site, one), _source_of(site, one), _unpublished(one)
 
 
+def without_link(link: str, restoring: Fix) -> Fix:
+    """Remove a link that is in place of a folder, and then put back what was in that folder."""
+    if not restoring.commands:
+        return restoring
+    return replace(
+        restoring,
+        summary=f"remove the link `{link}`, and {restoring.summary}",
+        commands=(command("rm", link), *restoring.commands),
+    )
+
+
 def restore_system_package(site: Site, package: str) -> Fix:
     """Let the operating system put back a package of its own."""
     return other_places.restore_system_package(site, package)
@@ -162,6 +174,31 @@ def newer_libstdcxx(site: Site) -> Fix:
     return Fix(
         summary="use a newer operating system or container, whose libstdc++ is newer, or an older "
         "torch",
+        where=Place.IMAGE if site.contained else Place.HERE,
+    )
+
+
+_FFMPEG = {
+    "debian": "sudo apt-get install ffmpeg",
+    "ubuntu": "sudo apt-get install ffmpeg",
+    "fedora": "sudo dnf install ffmpeg-free",
+    "suse": "sudo zypper install ffmpeg",
+    "arch": "sudo pacman -S ffmpeg",
+}
+"""How the families of systems call FFmpeg with its shared libraries (torchcodec, README)."""
+
+
+def ffmpeg(site: Site) -> Fix:
+    """Bring FFmpeg's libraries, into the environment where conda manages it."""
+    summary = "install FFmpeg with its shared libraries"
+    if site.installer is not None and site.installer.in_conda:
+        line = conda_install(site, "conda-forge", "ffmpeg")
+        return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+    line = _FFMPEG.get(site.os_family, "")
+    return Fix(
+        summary=summary,
+        commands=(line,) if line else (),
+        safety=Safety.NEEDS_ROOT if line else Safety.MANUAL,
         where=Place.IMAGE if site.contained else Place.HERE,
     )
 

@@ -121,9 +121,14 @@ LOADER = "tests/loader/test_broken_miniatures.py"
 COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
+IMPORTS = "tests/repair/test_import_errors.py"
+
 FIRED_BY = {
     "ED001": "tests/plugins/test_third_party.py::test_a_plugin_that_fails_is_a_finding",
     "ED002": "tests/core/test_engine.py::test_a_check_that_fails_does_not_disturb_the_others",
+    "ED106": f"{IMPORTS}::test_an_error_that_names_its_cause",
+    "ED107": f"{IMPORTS}::test_a_torch_for_another_python_is_told_with_all_that_came_with_it",
+    "ED108": f"{IMPORTS}::test_two_builds_of_one_package_are_parted",
     "ED300": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
     "ED301": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
     "ED310": f"{LOADER}::test_a_shadow_that_still_fits_is_a_warning",
@@ -134,6 +139,9 @@ FIRED_BY = {
     "ED321": f"{LOADER}::test_old_c_plus_plus_and_old_glibc",
     "ED322": f"{LOADER}::test_an_mkl_without_the_profilers_symbol",
     "ED325": f"{LOADER}::test_two_copies_of_an_openmp_runtime",
+    "ED323": f"{IMPORTS}::test_an_error_that_names_its_cause",
+    "ED324": f"{IMPORTS}::test_an_error_that_names_its_cause",
+    "ED326": "tests/repair/test_libraries.py::test_wheels_in_folders_of_their_own_are_one_finding",
     "ED330": f"{LOADER}::test_a_stub_that_wins_is_told",
     "ED331": f"{LOADER}::test_a_compat_library_that_is_not_newer_than_the_driver",
     "ED332": f"{LOADER}::test_a_missing_ld_preload_is_a_warning",
@@ -152,6 +160,7 @@ FIRED_BY = {
     "ED374": f"{COMPANIONS}::test_bitsandbytes_without_code_for_this_cuda",
     "ED375": f"{COMPANIONS}::test_a_toolkit_matters_to_those_who_build",
     "ED376": f"{COMPANIONS}::test_a_newer_cudnn_put_in_by_hand_has_no_code_for_a_v100",
+    "ED378": f"{IMPORTS}::test_a_torchcodec_that_finds_no_ffmpeg",
     "ED379": f"{COMPANIONS}::test_a_torch_newer_than_the_data_is_named_and_not_judged",
     "ED416": "tests/machines/test_numpy.py::test_what_nothing_explains_is_looked_at_further",
     "ED600": f"{SPEED}::test_slower_than_expected",

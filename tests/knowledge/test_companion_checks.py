@@ -4,13 +4,14 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec.structs import replace as replace_record
 
 from envdoctor.diagnose import diagnose
 from envdoctor.facts import Observed, Snapshot
-from envdoctor.facts.machine import Toolkit, Toolkits
+from envdoctor.facts.machine import Expectation, Toolkit, Toolkits
 from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.facts.torch import TorchBuild
-from envdoctor.findings import Finding
+from envdoctor.findings import Finding, Severity
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugins import Loaded, load_plugins
 from tests.knowledge.world import SITE, World
@@ -55,7 +56,9 @@ def _with(packages: dict[str, str], torch: str = "2.6.0", variant: str = "cu124"
         _with({"torch-scatter": "2.1.2+pt26cu124"}),
         _with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu126"),
         _with({"bitsandbytes": "0.49.0"}, "2.13.0", "cu129"),
-        _with({"torchao": "0.14.0", "torchcodec": "0.9.0"}),
+        _with({"torchao": "0.12.0", "torchcodec": "0.2.1"}),
+        _with({"torchao": "0.12.0"}, "2.7.1", "cu126"),
+        _with({"torchao": "0.18.0", "torchcodec": "0.17.0"}, "2.14.0", "cu130"),
     ],
     ids=lambda world: f"{world.torch}+{world.variant} {world.packages}",
 )
@@ -82,6 +85,9 @@ def test_what_goes_together_gives_no_finding(world: World) -> None:
             "ED373:flash-attn",
             "2.5",
         ),
+        (_with({"torchao": "0.15.0"}), "ED373:torchao", "2.9.*"),
+        (_with({"torchao": "0.12.0"}, "2.4.1", "cu121"), "ED373:torchao", ">=2.5.0"),
+        (_with({"torchcodec": "0.10.0"}), "ED373:torchcodec", "2.10.*"),
         (_with({"torch-scatter": "2.1.2+pt25cu121"}), "ED373:torch-scatter", "2.5"),
         (_with({"torch-sparse": "0.6.18+pt113cu117"}), "ED373:torch-sparse", "1.13"),
     ],
@@ -155,6 +161,14 @@ def test_a_newer_cudnn_put_in_by_hand_has_no_code_for_a_v100(cudnn: str, found: 
 def test_bitsandbytes_without_code_for_this_cuda() -> None:
     found = _findings(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129").snapshot(KNOWLEDGE))
     assert list(found) == ["ED374"]
+    assert found["ED374"].severity is Severity.WARNING
+
+
+def test_where_no_gpu_is_to_be_used_bitsandbytes_works_without_code_for_one() -> None:
+    world = _with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129")
+    for_cpu = Observed(value=Expectation(device="cpu", evidence="--expect cpu"), source="test")
+    snapshot = world.snapshot(KNOWLEDGE).with_facts({Expectation: for_cpu})
+    assert _findings(snapshot)["ED374"].severity is Severity.INFO
 
 
 @pytest.mark.parametrize(
@@ -200,3 +214,21 @@ def test_a_torch_newer_than_the_data_is_named_and_not_judged() -> None:
     )
     found = _findings(snapshot)
     assert {one.partition(":")[0] for one in found} == {"ED379", "ED372"}
+
+
+def test_the_last_release_that_was_compiled_for_this_torch_is_named() -> None:
+    finding = _findings(_with({"torchao": "0.15.0"}).snapshot(KNOWLEDGE))["ED373:torchao"]
+    assert finding.fixes[0].commands[0].endswith("pip install torchao==0.12.0")
+
+
+@pytest.mark.parametrize(("torch", "found"), [("2.6.0", ["ED372"]), ("2.3.1", [])])
+def test_a_lower_bound_says_nothing_of_later_torches(torch: str, found: list[str]) -> None:
+    snapshot = _with({"torchtext": "0.18.0"}, torch, "cu121").snapshot(KNOWLEDGE)
+    distributions = snapshot.value(Distributions)
+    assert distributions is not None
+    items = tuple(
+        replace_record(one, requires=("torch>=2.3.0",)) if one.name == "torchtext" else one
+        for one in distributions.items
+    )
+    stated = Observed(value=Distributions(items=items), source="test")
+    assert list(_findings(snapshot.with_facts({Distributions: stated}))) == found

@@ -223,3 +223,33 @@ def test_wheels_that_share_a_folder_are_one_finding_with_one_command() -> None:
     (fix,) = damage.fixes
     assert len(fix.commands) == 1
     assert all(f"{name}==12.4.1" in fix.commands[0] for name in names)
+
+
+def test_a_link_in_place_of_a_shared_folder_is_named_and_removed_first() -> None:
+    names = ("nvidia-cublas-cu12", "nvidia-nccl-cu12")
+    wheels = tuple(distribution(name, "12.4.1") for name in names)
+    damaged = tuple(
+        DamagedDistribution(
+            name=one.name,
+            version=one.version,
+            metadata_path=one.metadata_path,
+            files=(
+                DamagedFile(
+                    path=f"nvidia/{one.name}/lib/lib.so.1", kind="missing", actual="nvidia -> /srl"
+                ),
+            ),
+            damaged_count=1,
+        )
+        for one in wheels
+    )
+    torch = distribution("torch", "2.6.0", OWN, *(f"{name}==12.4.1" for name in names))
+    failed = TorchImport(outcome="exception", seconds=1.0, exception="OSError", message="lib.so.1")
+    found = findings(
+        Distributions(items=(torch, *wheels)),
+        InstalledFiles(damaged=damaged, checked_files=2),
+        failed,
+    )
+    finding = next(one for one in found.values() if one.code == "ED100")
+    assert "`nvidia` is a link that leads to `/srl`" in finding.message
+    assert finding.fixes[0].commands[0] == f"rm {OWN}/nvidia"
+    assert "--force-reinstall" in finding.fixes[0].commands[1]

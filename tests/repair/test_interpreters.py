@@ -9,6 +9,7 @@ import pytest
 
 from envdoctor.facts.python import Target
 from envdoctor.repair import Site, interpreters, site_of
+from tests.repair.facts import findings
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -74,3 +75,11 @@ def test_upgrading_alone_does_not_heal_the_links(dangling: Path) -> None:
     command = [sys.executable, "-m", "venv", "--upgrade", "--without-pip", str(dangling)]
     subprocess.run(command, check=False, timeout=60)
     assert not (dangling / "bin/python").exists()
+
+
+def test_a_python_without_its_libpython_is_told_where_it_may_be() -> None:
+    said = "python3: error while loading shared libraries: libpython3.11.so.1.0: cannot open"
+    target = Target(path="/x/bin/python3", chosen_because="test", problem="not-python", detail=said)
+    finding = findings(target)["ED103"]
+    assert "`libpython3.11.so.1.0`" in finding.fixes[0].summary
+    assert finding.fixes[0].commands == ("ldconfig -p | grep libpython3.11",)

@@ -92,6 +92,58 @@ def test_a_companion_for_cuda_beside_a_torch_for_the_cpu() -> None:
     )
 
 
+# --- one cause ---
+
+
+def test_wheels_in_folders_of_their_own_are_one_finding() -> None:
+    """ED326"""
+    names = ("nvidia-nccl-cu12", "nvidia-cublas-cu12")
+    torch = distribution("torch", "2.6.0", OWN, *(f"{name}==12.4" for name in names))
+    wheels = (distribution(name, "12.4", f"/wheels/{name}/site-packages") for name in names)
+    libraries = (missing("libnccl.so.2"), missing("libcublas.so.12"))
+    facts = replace(resolution(libraries[0], import_error="libcublas.so.12"), libraries=libraries)
+    found = findings(facts, Distributions(items=(torch, *wheels)))
+    finding = of_code(found, "ED326")
+    assert finding.subjects == ("libcublas.so.12", "libnccl.so.2"), "what the loader names is first"
+    assert "into one site-packages" in finding.fixes[0].summary
+    assert not {"ED301", "ED303"} & {one.code for one in found.values()}
+
+
+def test_a_wheel_beside_torch_that_lost_its_library_is_put_back() -> None:
+    torch = distribution("torch", "2.6.0", OWN, "nvidia-nccl-cu12==2.21.5")
+    nccl = distribution("nvidia-nccl-cu12", "2.21.5")
+    found = findings(resolution(missing("libnccl.so.2")), Distributions(items=(torch, nccl)))
+    assert of_code(found, "ED301").fixes[0].commands[0].endswith("nvidia-nccl-cu12==2.21.5")
+
+
+def test_libraries_that_a_variable_hides_are_one_finding() -> None:
+    libraries = tuple(
+        missing(name, clean_path=f"{OWN}/nvidia/{name}")
+        for name in ("libcusparseLt.so.0", "libcudnn.so.9")
+    )
+    facts = replace(
+        resolution(libraries[0], library_path=("/usr/local/cuda/lib64",)), libraries=libraries
+    )
+    found = findings(facts)
+    finding = of_code(found, "ED301")
+    assert finding.subjects == ("libcusparseLt.so.0", "libcudnn.so.9")
+    assert finding.fixes[0].commands == ("unset LD_LIBRARY_PATH",)
+    assert "ED350" not in {one.code for one in found.values()}
+
+
+def test_a_companion_of_a_torch_that_is_hidden_is_left_alone() -> None:
+    """Its own torch lies beside it; what hides that is told by itself."""
+    problem = Problem(kind="symbol", library="libc10.so", needed_by="x", names=("_ZN3c10",))
+    module = Extension(distribution="torchvision", path=f"{OWN}/_C.so", problems=(problem,))
+    facts = resolution(
+        ResolvedLibrary(soname="libc10.so", path="/x/libc10.so"), extensions=(module,)
+    )
+    hiding = distribution("torch", "2.13.0+cpu", "/home/me/.local/lib/python3.11/site-packages")
+    items = (hiding, distribution("torch", "2.6.0"), distribution("torchvision", "0.21.0"))
+    codes = {one.code for one in findings(facts, Distributions(items=items)).values()}
+    assert "ED346" not in codes
+
+
 # --- variables ---
 
 
@@ -207,7 +259,7 @@ def test_wheels_in_folders_of_their_own_are_not_installed_again() -> None:
     runtime = distribution("nvidia-cuda-runtime-cu12", "12.4.127", "/w/cudart")
     library = missing("libcudart.so.12", alternatives=(offer,))
     found = findings(resolution(library, import_error="no"), Distributions(items=(torch, runtime)))
-    one_folder, named = of_code(found, "ED300").fixes
+    one_folder, named = of_code(found, "ED326").fixes
     assert "one site-packages" in one_folder.summary
     assert named.commands == ("export LD_LIBRARY_PATH=/w/cudart/lib",)
 
@@ -219,12 +271,12 @@ def _apart(soname: str, name: str) -> ResolvedLibrary:
     return missing(soname, alternatives=(offer,))
 
 
-def test_wheels_in_folders_of_their_own_are_one_finding() -> None:
+def test_the_folders_of_wheels_that_lie_apart_are_named() -> None:
     nccl, cudnn = _apart("libnccl.so.2", "nvidia-nccl"), _apart("libcudnn.so.9", "nvidia-cudnn")
     facts = replace(resolution(nccl, import_error="no"), libraries=(nccl, cudnn))
     torch = distribution("torch", "2.6.0", "/w/torch")
     found = findings(facts, Distributions(items=(torch,)))
-    finding = of_code(found, "ED301")
+    finding = of_code(found, "ED326")
     assert finding.subjects == ("libnccl.so.2", "libcudnn.so.9")
     assert finding.message.startswith("`libnccl.so.2` and 1 more, which libtorch_cpu.so needs, are")
     assert "in another folder than torch" in finding.message
@@ -249,7 +301,7 @@ def test_two_wheels_that_are_gone_are_two_findings() -> None:
     libraries = tuple(missing(name) for name in ("libnccl.so.2", "libcublas.so.12"))
     facts = replace(resolution(libraries[0], import_error="no"), libraries=libraries)
     found = [one for one in findings(facts).values() if one.code == "ED301"]
-    assert [one.subjects for one in found] == [("libnccl.so.2",), ("libcublas.so.12",)]
+    assert {one.subjects for one in found} == {("libnccl.so.2",), ("libcublas.so.12",)}
 
 
 def test_a_library_that_torch_then_opened_itself_is_not_missing() -> None:

@@ -114,7 +114,9 @@ def _gpu(name: str, capability: str) -> Gpus:
 
 
 def _damaged(path: str, kind: str = "missing", name: str = "torch") -> InstalledFiles:
-    file = DamagedFile(path=path, kind=kind, expected="1000", actual="10")
+    file = DamagedFile(
+        path=path, kind=kind, expected="1000", actual="" if kind == "missing" else "10"
+    )
     item = DamagedDistribution(
         name=name,
         version="2.6.0",

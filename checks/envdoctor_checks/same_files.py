@@ -1,0 +1,84 @@
+"""Builds of one package under several names: each brings the same files, and the last one wins."""
+
+from collections.abc import Iterator
+
+from envdoctor.api import (
+    Code,
+    Distribution,
+    Distributions,
+    Findings,
+    Layer,
+    Severity,
+    Site,
+    TorchBuild,
+    check,
+    packages,
+)
+from envdoctor_checks.against_torch import installed
+
+SAME_FILES = Code(
+    id="ED108",
+    name="two-owners-of-files",
+    family="two-owners-of-files",
+    severity=Severity.WARNING,
+    topic="python",
+    layer=Layer.FILES,
+    message="two distributions own the same files",
+    detailed="{names} own the same files, `{folder}/`: the one that was installed last is in use",
+)
+
+_BUILDS = {
+    "onnxruntime": (
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "onnxruntime-openvino",
+        "onnxruntime-training",
+        "onnxruntime-rocm",
+        "onnxruntime-qnn",
+    ),
+    "cupy": ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "faiss": ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12"),
+    "triton": ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu"),
+}
+"""By the folder that all of them bring: the builds of one package on PyPI or PyTorch's index (the
+packages' own installation pages, which say that only one of them may be installed)."""
+
+
+@check(SAME_FILES)
+def same_files(distributions: Distributions, build: TorchBuild | None, site: Site) -> Findings:
+    """Two builds of one package lie in one folder: removing either takes files of the other."""
+    for folder, names in _BUILDS.items():
+        found = [one for name in names for one in distributions.named(name)]
+        found = [one for one in found if one.location == found[0].location]
+        if len({one.name for one in found}) < 2:
+            continue
+        kept = _wanted(found, build)
+        yield SAME_FILES.finding(
+            subjects=tuple(one.name for one in found),
+            names=" and ".join(f"{one.name} {one.version}" for one in found),
+            folder=folder,
+            evidence=tuple(map(installed, found)),
+            fixes=(
+                packages.keep_one_set(
+                    site,
+                    gone=[one for one in found if one is not kept],
+                    kept=[kept],
+                    summary=f"keep one of them, {kept.name}: uninstall the rest, and install it "
+                    "again, as its files go with them",
+                ),
+            ),
+        )
+
+
+def _wanted(found: list[Distribution], build: TorchBuild | None) -> Distribution:
+    """The one that serves the device of the installed torch."""
+    cuda = build.cuda if build else None
+    return min(found, key=lambda one: tuple(_unfit(one.name, cuda)))
+
+
+def _unfit(name: str, cuda: str | None) -> Iterator[bool]:
+    major = cuda.partition(".")[0] if cuda else ""
+    of_gpu = "gpu" in name or "cuda" in name
+    yield of_gpu is not bool(cuda)
+    yield bool(major) and major not in name

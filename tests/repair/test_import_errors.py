@@ -1,0 +1,115 @@
+"""What the exception of an import says, and what the wheels say of the Python that imports them."""
+
+import pytest
+from msgspec.structs import replace
+
+from envdoctor.facts.python import Distributions
+from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchAbsent, TorchImport
+from envdoctor.findings import Severity
+from tests.repair.facts import OWN, REQUIRED, TORCH, WORKS, distribution, findings, roots
+
+
+def failed(message: str) -> TorchImport:
+    return TorchImport(outcome="exception", seconds=1.0, exception="ImportError", message=message)
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "command"),
+    [
+        (
+            "libtorch_cpu.so: cannot enable executable stack as shared object requires: Invalid",
+            "ED323",
+            "export GLIBC_TUNABLES=glibc.rtld.execstack=2",
+        ),
+        (
+            f"{OWN}/torch/lib/libtorch_global_deps.so: failed to map segment from shared object",
+            "ED324",
+            f"findmnt --target {OWN}/torch/lib/libtorch_global_deps.so",
+        ),
+        ("No module named '_ctypes'", "ED106", None),
+    ],
+)
+def test_an_error_that_names_its_cause(message: str, code: str, command: str | None) -> None:
+    (first,) = roots(failed(message))
+    assert first.code == code
+    assert next(iter(first.fixes[0].commands), None) == command
+
+
+def test_the_cause_of_the_exception_is_read_as_well() -> None:
+    wrapped = replace(failed("torch is not usable"), cause="No module named '_lzma'")
+    (first,) = roots(wrapped)
+    assert "`_lzma`" in first.message
+
+
+def test_a_torch_for_another_python_is_told_with_all_that_came_with_it() -> None:
+    """ED107"""
+    tags = ("cp312-cp312-manylinux_2_28_x86_64",)
+    torch = replace(TORCH, tags=tags)
+    numpy = replace(distribution("numpy", "2.2.6"), tags=tags)
+    plain = replace(distribution("jinja2", "3.1"), tags=("py3-none-any",))
+    items = Distributions(items=(torch, numpy, plain, *REQUIRED))
+    (first,) = roots(items, failed("No module named 'torch._C'"))
+    assert first.code == "ED107"
+    assert "for Python 3.12, and this is Python 3.11" in first.message
+    assert [one.label for one in first.evidence] == ["torch", "numpy"]
+    assert not [one for one in findings(items).values() if one.code == "ED107"]
+
+
+@pytest.mark.parametrize("tag", ["cp311-cp311-linux_x86_64", "cp39-abi3-linux_x86_64"])
+def test_a_wheel_that_serves_this_python_is_not_foreign(tag: str) -> None:
+    items = Distributions(items=(replace(TORCH, tags=(tag,)), *REQUIRED))
+    assert "ED107" not in {one.code for one in findings(items, failed("anything")).values()}
+
+
+def test_a_folder_without_init_is_no_torch() -> None:
+    empty = replace(WORKS, file=None, version=None)
+    facts = (Distributions(items=REQUIRED), TorchAbsent(absent=True, searched=(OWN,)), empty)
+    first = roots(*facts)[0]
+    assert (first.code, first.severity) == ("ED400", Severity.ERROR)
+
+
+def test_an_empty_module_that_nothing_explains_is_told_as_that() -> None:
+    first = roots(replace(WORKS, file=None, version=None))[0]
+    assert first.code == "ED401"
+    assert "a folder without an `__init__.py` is imported" in first.message
+
+
+def torchcodec(message: str) -> tuple[Distributions, CompanionImports]:
+    found = CompanionImport(
+        name="torchcodec", outcome="exception", exception="RuntimeError", message=message
+    )
+    items = (TORCH, *REQUIRED, distribution("torchcodec", "0.2.1"))
+    return Distributions(items=items), CompanionImports(items=(found,))
+
+
+MISSING = "libavutil.so.{}: cannot open shared object file: No such file or directory"
+
+
+def test_a_torchcodec_that_finds_no_ffmpeg() -> None:
+    """ED378"""
+    said = "\n".join(MISSING.format(number) for number in (59, 58, 57))
+    (first,) = roots(*torchcodec(f"Could not load libtorchcodec.\n{said}"))
+    assert (first.code, first.breaks) == ("ED378", ("import:torchcodec",))
+    assert "libavutil.so.59" in first.message
+
+
+def test_an_ffmpeg_that_is_there_is_not_missed() -> None:
+    said = f"{MISSING.format(59)}\nlibtorchcodec_core6.so: undefined symbol: _ZN3c10"
+    (first,) = roots(*torchcodec(f"Could not load libtorchcodec.\n{said}"))
+    assert first.code == "ED409"
+
+
+def test_two_builds_of_one_package_are_parted() -> None:
+    """ED108"""
+    both = (distribution("onnxruntime", "1.23.2"), distribution("onnxruntime-gpu", "1.23.2"))
+    (first,) = roots(Distributions(items=(TORCH, *REQUIRED, *both)))
+    assert (first.code, first.severity) == ("ED108", Severity.WARNING)
+    out, back = first.fixes[0].commands
+    assert out.endswith("uninstall -y onnxruntime-gpu"), "this torch is for the CPU"
+    assert back.endswith("--force-reinstall --no-deps onnxruntime==1.23.2")
+
+
+def test_one_build_above_that_of_another_folder_is_a_layer() -> None:
+    base = distribution("onnxruntime", "1.23.2", "/opt/python/lib/python3.11/site-packages")
+    above = distribution("onnxruntime-gpu", "1.23.2")
+    assert not roots(Distributions(items=(TORCH, *REQUIRED, above, base)))
