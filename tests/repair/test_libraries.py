@@ -231,7 +231,6 @@ def test_wheels_in_folders_of_their_own_are_one_finding() -> None:
     assert finding.fixes[1].commands == (
         "export LD_LIBRARY_PATH=/w/nvidia-nccl/lib:/w/nvidia-cudnn/lib",
     )
-    assert not [one for one in found.values() if one.code in ("ED333", "ED300")]
 
 
 def test_what_one_variable_hides_is_one_finding() -> None:
@@ -249,7 +248,7 @@ def test_two_wheels_that_are_gone_are_two_findings() -> None:
     libraries = tuple(missing(name) for name in ("libnccl.so.2", "libcublas.so.12"))
     facts = replace(resolution(libraries[0], import_error="no"), libraries=libraries)
     found = [one for one in findings(facts).values() if one.code == "ED301"]
-    assert [one.subjects for one in found] == [("libnccl.so.2",), ("libcublas.so.12",)]
+    assert {one.subjects for one in found} == {("libnccl.so.2",), ("libcublas.so.12",)}
 
 
 def test_a_library_that_torch_then_opened_itself_is_not_missing() -> None:
