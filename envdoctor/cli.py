@@ -125,6 +125,16 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(number)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C. After a plain KeyboardInterrupt that comes while a dataclass is made, Python kills
+    itself at the end, although it was caught (`unhandled_keyboard_interrupt` in CPython's
+    pythonrun.c, set by exec() of a text)."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
+
+
 def main() -> None:
     """The entry point. Ends the process with the documented exit code, never with a traceback."""
     output = Output(machine=_asks_for_a_machine(sys.argv[1:]))
@@ -140,6 +150,8 @@ def _exit_code(output: Output) -> int:
     try:
         for number in _ENDING:
             signal.signal(number, _terminate)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         return _run(output)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return output.fail("interrupted", 128 + signal.SIGINT)

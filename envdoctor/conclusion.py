@@ -25,7 +25,7 @@ def merge(found: Iterable[Finding], codes: Mapping[str, Code]) -> tuple[Finding,
     """Findings that are equal but for their subjects become one with all of these subjects."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in found:
-        data = msgspec.json.encode(finding.data, enc_hook=str, order="deterministic")
+        data = repr(sorted(finding.data.items()))
         key = finding.code, finding.severity, finding.confidence, data
         groups.setdefault(key, []).append(finding)
     return tuple(one for group in groups.values() for one in _merged(group, codes))

@@ -98,7 +98,8 @@ def choose_target(
 def _named(path: str, origin: str, asking: _Asking) -> Choice:
     examined = _examine(path, origin, asking, chosen=True)
     if examined.problem in ("not-found", "not-python"):
-        raise UnusableTarget(f"`{path}` ({origin}) cannot be examined: {examined.detail}")
+        named = "" if origin == "--python" else f"{origin}: "
+        raise UnusableTarget(f"{named}`{path}` cannot be used: {examined.detail}")
     return _choice(examined, f"it was asked for with {origin}", ())
 
 

@@ -1,5 +1,6 @@
 """Small children in the doctor's own interpreter, for what may hang, crash or take long."""
 
+import json
 import os
 import sys
 from contextlib import ExitStack
@@ -28,7 +29,8 @@ def ask(
         fds = [answer]
         if job is not None:
             fds.append(stack.enter_context(anonymous_file()))
-            os.write(fds[1], msgspec.json.encode(job))
+            # Names of files that are no text are surrogates, which only this module can write.
+            os.write(fds[1], json.dumps(job).encode())
             os.lseek(fds[1], 0, os.SEEK_SET)
         arguments = [str(answer), str(os.getpid()), *map(str, fds[1:])]
         flags = ["-I", "-B", *(["-S"] if bare else [])]

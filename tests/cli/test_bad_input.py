@@ -79,7 +79,8 @@ def test_a_venv_whose_base_is_gone(tmp_path: Path) -> None:
     base.unlink()
     report = report_of("--python", folder)
     assert report["target"]["problem"] == "base-missing"
-    assert f"python3 -m venv --clear {folder}" in report["findings"][0]["fixes"][0]["commands"]
+    fixes = report["findings"][0]["fixes"]
+    assert any(f"python3 -m venv --clear {folder}" in fix["commands"] for fix in fixes)
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.doctor import envdoctor
+from tests.support.patients import empty_patient
 from tests.tui import machines
 
 FACTS = str(machines.file_of("healthy_cpu"))
@@ -132,7 +133,7 @@ def test_facts_come_in_through_a_pipe() -> None:
 
 def test_a_locale_without_utf8_prints_all_the_same(tmp_path: Path) -> None:
     env = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"}
-    target = tmp_path / "größe"
+    target = empty_patient(tmp_path / "größe").root
     text = envdoctor("check", "--static", "--python", target, env=env)
     assert "gr\\xf6\\xdfe" in text.stdout
     assert text.no_traceback

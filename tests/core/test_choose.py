@@ -87,7 +87,9 @@ def test_what_is_no_python_is_refused(machine: Machine, kind: str, by_variable: 
         path.chmod(0o755)
     if by_variable:
         machine.env["ENVDOCTOR_PYTHON"] = str(path)
-    with pytest.raises(UnusableTarget, match=f"`{path}.*ENVDOCTOR_PYTHON|`{path}.*--python"):
+    with pytest.raises(
+        UnusableTarget, match=f"{'ENVDOCTOR_PYTHON: ' if by_variable else '^'}`{path}"
+    ):
         machine.chosen(None if by_variable else str(path))
 
 

@@ -191,7 +191,9 @@ def clean(*texts: str) -> None:
 @pytest.fixture
 def hostile_facts(tmp_path: Path) -> Path:
     """Recorded facts whose texts are full of what a terminal obeys (synthetic)."""
-    library = ResolvedLibrary(soname=f"lib{HOSTILE}.so", path=f"/x/{HOSTILE}", rule=HOSTILE)
+    library = ResolvedLibrary(
+        soname=f"lib{HOSTILE}.so", path=f"/x/{HOSTILE}", rule="RPATH", directory=HOSTILE
+    )
     fact = LibraryResolution(root=f"/env/{HOSTILE}", libraries=(library,), import_error=HOSTILE)
     snapshot = Snapshot({LibraryResolution: Observed(value=fact, source=HOSTILE)})
     path = tmp_path / "facts.json"
