@@ -14,8 +14,8 @@ START_LIMIT_S = 20.0
 """For the interpreter to start, and between two stages."""
 
 EXIT_LIMIT_S, LONGEST_EXIT_S = 10.0, 30.0
-"""For the interpreter to exit: twice as long as its stages took, between these. The exit of a healthy
-torch takes a third of its import; on a busy machine (a load of 10 on 2 CPUs) 2 s were too short."""
+"""For the interpreter to exit: twice as long as its stages took, between these. The exit of a
+healthy torch takes a third of its import; at a load of 10 on 2 CPUs 2 s were too short."""
 
 SHARE = 0.7
 """Of the time that is left, so that a stage which hangs leaves some for those after it."""
