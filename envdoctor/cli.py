@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from itertools import zip_longest
 from types import FrameType
 from typing import Any
 
@@ -137,7 +138,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """The entry point. Ends the process with the documented exit code, never with a traceback."""
-    output = Output(machine=_asks_for_a_machine(sys.argv[1:]))
+    output = Output(machine=asks_for_a_machine(sys.argv[1:]))
     threading.excepthook = output.thread_failed
     code = _exit_code(output)
     # Nothing is left to be told: whatever ends the process now may do so at once.
@@ -181,9 +182,9 @@ def _run(output: Output) -> int:
     return 0
 
 
-def _asks_for_a_machine(words: Sequence[str]) -> bool:
+def asks_for_a_machine(words: Sequence[str]) -> bool:
     """Whether errors are documents, before the options are understood; `to` is right later."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
+    pairs = zip_longest(words, words[1:], fillvalue="")
     return any(
         word == "--json"
         or word.removeprefix("--format=") in MACHINE

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from envdoctor.cli import COMMANDS, cli
+from envdoctor.cli import COMMANDS, asks_for_a_machine, cli
 from envdoctor.render.emitters import EMITTERS
 from tests.support.doctor import envdoctor, report_of, validator
 from tests.support.patients import empty_patient
@@ -236,3 +236,17 @@ def test_a_machine_has_one_identity_and_no_name(tmp_path: Path) -> None:
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         if Path(path).exists() and (own := Path(path).read_text().strip()):
             assert own not in facts.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "machine"),
+    [
+        ((), False),
+        (("check", "--json"), True),
+        (("check", "--format", "json"), True),
+        (("a",), False),
+    ],
+)
+def test_whether_an_error_is_a_document(words: tuple[str, ...], machine: bool) -> None:
+    """Without any word, too: so the program is started first of all."""
+    assert asks_for_a_machine(words) is machine
