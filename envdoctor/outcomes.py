@@ -208,13 +208,14 @@ def _import(snapshot: Snapshot) -> Outcome:
     if isinstance(fact, Unknown):
         return _unseen("import", "torch", fact)
     found = fact.value
-    works = found.outcome == "ok" and not found.is_namespace
-    empty = "a folder without an `__init__.py` is imported"
+    # Facts that do not tell where torch was imported from may still tell that it was used.
+    empty = found.is_namespace and snapshot.value(TorchRuntime) is None
+    works = found.outcome == "ok" and not empty
     return Outcome(
         action="import",
         subject="torch",
         state="works" if works else "fails",
-        detail=empty if found.is_namespace else found.message,
+        detail="a folder without an `__init__.py` is imported" if empty else found.message,
         source="import torch",
     )
 
