@@ -315,7 +315,11 @@ def _used(*gpus: Gpu) -> TorchFirstUse:
     )
 
 
-IMPORTED = TorchImport(outcome="ok", seconds=2.0)
+IMPORTED = TorchImport(
+    outcome="ok",
+    seconds=2.0,
+    file="/home/ann/train/.venv/lib/python3.11/site-packages/torch/__init__.py",
+)
 NOT_REACHED = Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
 LATE = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")
 NO_NVML = Unknown(reason=Reason.NOT_APPLICABLE, detail="NVML: no library")
