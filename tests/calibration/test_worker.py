@@ -251,7 +251,7 @@ def test_the_document_and_the_baseline(tmp_path: Path) -> None:
     [
         (
             ("calibrate", "--python", "/nowhere/python"),
-            "`/nowhere/python` (--python) cannot be examined",
+            "`/nowhere/python` cannot be used: there is no such file",
         ),
         (("calibrate", "--what-if", "RTX 9999"), "`RTX 9999` is no GPU"),
         (("calibrate", "--data", "/nowhere"), "is no folder"),

@@ -226,7 +226,10 @@ MUTATIONS = (
     Mutation("new: announced", VERSIONS, "if announced and len", "if False and len"),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(
-        "torchvision", CHECKS, "if stated.contains(torch.public, prereleases=True):", "if True:"
+        "torchvision",
+        CHECKS,
+        "if not stated.contains(torch.public, prereleases=True):",
+        "if False:",
     ),
     Mutation("torchvision: pairs", CHECKS, "if _fits_pair(item, pair, torch, known):", "if True:"),
     Mutation("torchvision: another CUDA", CHECKS, "tag[:-1] == ours[:-1]", "True"),
@@ -241,8 +244,8 @@ MUTATIONS = (
     Mutation(
         "extensions: PyPI's requirement",
         EXTENSIONS,
-        "if stated is None and release and",
-        "if False and release and",
+        "if stated is None and release:",
+        "if False and release:",
     ),
     Mutation("bitsandbytes", EXTENSIONS, "or build.cuda in binaries.cuda", "or True"),
     Mutation("toolkit: major", TOOLKITS, "major_of(first.version) == major_of(build.cuda)", "True"),
