@@ -104,7 +104,7 @@ def test_an_interrupt_keeps_what_was_measured(children: Children) -> None:
         if progress.phase == "timing":
             raise KeyboardInterrupt
 
-    settings = msgspec.structs.replace(QUICK, budget_s=60.0)
+    settings = msgspec.structs.replace(QUICK, budget_s=16.0)
     result = measured(calibrate(sys.executable, settings, children=children, on_progress=interrupt))
     assert result.interrupted
     assert not result.complete
@@ -122,7 +122,7 @@ def test_a_worker_that_is_killed_leaves_what_it_measured(children: Children) -> 
                     if any("worker.py" in word for word in child.cmdline()):
                         child.kill()
 
-    settings = msgspec.structs.replace(QUICK, budget_s=60.0)
+    settings = msgspec.structs.replace(QUICK, budget_s=16.0)
     result = measured(calibrate(sys.executable, settings, children=children, on_progress=kill))
     assert not result.complete
     assert not result.interrupted

@@ -45,7 +45,7 @@ class Terminal:
             check=True,
             capture_output=True,
             text=True,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**_without_size(os.environ), "TERM": "xterm-256color"},
         )
         return done.stdout
 
@@ -103,6 +103,11 @@ class Terminal:
     def close(self) -> None:
         """End the session."""
         self._tmux("kill-server")
+
+
+def _without_size(env: Mapping[str, str]) -> dict[str, str]:
+    """The size of the terminal is asked from it, not taken from what a runner of tests says."""
+    return {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
 
 
 def _quoted(word: str) -> str:
