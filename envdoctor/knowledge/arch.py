@@ -8,6 +8,7 @@ with an `f` suffix within its family; PTX runs on every newer compute capability
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from packaging.version import InvalidVersion, Version
 
@@ -41,10 +42,8 @@ def covers(
     with CUDA 13.2 on. Raises ValueError for a compute capability that is not major.minor.
     """
     device = parsed_capability(compute_capability)
-    return any(
-        _runs(flag, device, unified=_unified(torch, cuda), thor=_thor_alias(torch))
-        for flag in arch_flags
-    )
+    unified, thor = _unified(torch, cuda), _thor_alias(torch)
+    return any(_runs(flag, device, unified=unified, thor=thor) for flag in arch_flags)
 
 
 def parsed_capability(compute_capability: str) -> tuple[int, int]:
@@ -94,6 +93,7 @@ def _thor_alias(torch: str | None) -> bool:
     return _at_least(torch, _THOR_ALIAS_FROM)
 
 
+@cache
 def _at_least(version: str | None, first: Version) -> bool:
     """Whether that is a version, and not an older one; a build may call itself anything."""
     try:

@@ -74,6 +74,13 @@ class Knowledge:
         """All stable releases of torch, oldest first."""
         return self.torch.releases
 
+    @cached_property
+    def minor_lines(self) -> tuple[int, ...]:
+        """For each release, which minor line it is of: 0 for the oldest."""
+        minors = [Version(release.version).release[:2] for release in self.releases]
+        order = {minor: at for at, minor in enumerate(sorted(set(minors)))}
+        return tuple(order[minor] for minor in minors)
+
     def release(self, version: str) -> TorchRelease | None:
         """The release of that version; its local part (`+cu124`) is left out of account.
 

@@ -6,6 +6,7 @@ compatibility guide, and NVIDIA's page of supported drivers; each record carries
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from envdoctor.knowledge.base import Knowledge
 from envdoctor.knowledge.records import DriverBranch
@@ -15,6 +16,7 @@ _LAST = 10**6
 """Above every second number of a release: the newest release of a branch."""
 
 
+@cache
 def release_key(release: str) -> ReleaseKey | None:
     """A driver release as numbers that can be compared: 535.183.01 is (535, 183, 1)."""
     if re.fullmatch(r"\d+(\.\d+)*", release) is None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from envdoctor.knowledge.records import GpuModel, GpusFile
 from envdoctor.record import Record
@@ -139,6 +140,7 @@ def _is_laptop(model: GpuModel) -> bool:
     return "Laptop" in model.model or "with Max-Q" in model.model
 
 
+@cache
 def _normal(name: str) -> str:
     words = re.sub(r"[-_/()]", " ", name.lower())
     words = _SUFFIX.sub(_spaced, _GLUED.sub(r"\1 ", words))

@@ -6,7 +6,7 @@ macOS part of `packaging.tags`.
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 
 from packaging.version import InvalidVersion, Version
 
@@ -122,6 +122,7 @@ class WheelTable:
         return min(floors, key=Version, default=None)
 
 
+@cache
 def _platform_fits(tags: str, target: WheelTarget) -> bool:
     """Whether one of the platform tags, which are joined by dots, is for that system."""
     return any(_one_platform_fits(tag, target) for tag in tags.split("."))

@@ -160,10 +160,8 @@ def _order(
 
 
 def _minors_away(at: int, knowledge: Knowledge, wanted: Wanted) -> int:
-    minors = [Version(release.version).release[:2] for release in knowledge.releases]
-    order = sorted(set(minors))
-    here = order.index(minors[at])
-    return min(abs(here - order.index(minors[place])) for place in wanted.positions)
+    lines = knowledge.minor_lines
+    return min(abs(lines[at] - lines[place]) for place in wanted.positions)
 
 
 # --- one build in words ---
