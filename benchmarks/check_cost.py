@@ -26,12 +26,14 @@ def seconds_of(argv: list[str]) -> float:
 
 
 OWN_MEMORY = """
-import resource, runpy, sys
+import os, resource, runpy, sys
 sys.argv = ["envdoctor", "check", *sys.argv[1:]]
-try:
-    runpy.run_module("envdoctor", run_name="__main__")
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+end = os._exit
+def tell_and_end(code):
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr, flush=True)
+    end(code)
+os._exit = tell_and_end
+runpy.run_module("envdoctor", run_name="__main__")
 """
 
 

@@ -4,8 +4,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
+
+import msgspec
 
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
@@ -19,6 +20,7 @@ from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import StageRun, run_stages
+from envdoctor.record import Mutable
 from envdoctor.signature import Missing, arguments_for
 
 OnSnapshot = Callable[[Snapshot], None]
@@ -75,8 +77,7 @@ def _expectation(options: Options) -> Observed[Expectation]:
     return Observed(value=Expectation(device=options.expect, evidence=evidence), source="the user")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Running:
+class _Running(Mutable):
     """A probe at work, or the run of the target's stages: what it gives, and until when."""
 
     name: str
@@ -85,8 +86,7 @@ class _Running:
     decode_so_far: Callable[[], Provided] | None = None
 
 
-@dataclass(kw_only=True)
-class _Run:
+class _Run(Mutable):
     """One examination: probes run in daemon threads as soon as the facts they need are settled."""
 
     options: Options
@@ -99,13 +99,17 @@ class _Run:
     snapshot: Snapshot
     stages: StageRun | None
     deadline: float
-    done: "queue.Queue[tuple[_Running, Provided, float]]" = field(default_factory=queue.Queue)
-    running: set[_Running] = field(default_factory=set)
+    done: "queue.Queue[tuple[_Running, Provided, float]]" = msgspec.field(
+        default_factory=queue.Queue
+    )
+    running: set[_Running] = msgspec.field(default_factory=set)
+    waiting: list[Probe] = msgspec.field(default_factory=list)
+    target_probes: list[Probe] = msgspec.field(default_factory=list)
+    owners: dict[type[Fact], Probe] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.waiting = [probe for probe in self.probes if probe.where is Where.HOST]
         self.target_probes = [probe for probe in self.probes if probe.where is Where.TARGET]
-        self.owners: dict[type[Fact], Probe] = {}
         for probe in self.probes:
             for kind in probe.provides:
                 self.owners.setdefault(kind, probe)
@@ -265,12 +269,12 @@ class _Run:
             if stage.isolate(result, interpreter) and deadline - time.monotonic() > _LEAST_S:
                 again = run_stages(
                     stages.python,
-                    [replace(stage, needs=())],
+                    [msgspec.structs.replace(stage, needs=())],
                     run=self.context.run,
                     flags=("-I",),
                     deadline=deadline,
                 )
-                results[stage.name] = replace(result, isolated=again[stage.name])
+                results[stage.name] = msgspec.structs.replace(result, isolated=again[stage.name])
         return self._decoded(results)
 
     def _decoded_so_far(self, stages: StageRun) -> Provided:

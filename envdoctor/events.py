@@ -1,11 +1,11 @@
 """What is told of an examination while it runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from envdoctor.record import Record
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeEvent:
+class ProbeEvent(Record):
     """Progress of one probe. `state`: started, finished, unknown."""
 
     probe: str

@@ -4,7 +4,6 @@ What makes a text of a document in one of them is in the table `envdoctor.render
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 DIAGNOSIS = ("text", "json", "markdown")
@@ -23,13 +22,13 @@ class Document(Protocol):
     formats: ClassVar[tuple[str, ...]]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Text:
     """A document that is nothing but a text: a page, a schema."""
 
     formats: ClassVar[tuple[str, ...]] = ("text",)
 
-    body: str
+    def __init__(self, body: str) -> None:
+        self.body = body
 
 
 def format_for(wanted: str | None, file: str | None, formats: Sequence[str]) -> str:

@@ -1,11 +1,11 @@
 """What the user wants of an examination."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from envdoctor.record import Record
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+
+class Options(Record):
     """What the user wants of an examination. `static` executes nothing of the target's packages;
     `deep` hashes every installed file; `timeout_s` bounds the whole.
 

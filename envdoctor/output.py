@@ -9,7 +9,6 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -37,13 +36,15 @@ DEBUG = "ENVDOCTOR_DEBUG"
 _D = TypeVar("_D")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Destination:
     """Where a document goes, and in which format; null is standard output, and the default."""
 
-    format: str | None = None
-    file: str | None = None
-    plain: bool = False
+    def __init__(
+        self, format: str | None = None, file: str | None = None, plain: bool = False
+    ) -> None:
+        self.format = format
+        self.file = file
+        self.plain = plain
 
     @property
     def is_chosen(self) -> bool:

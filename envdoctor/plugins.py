@@ -2,7 +2,6 @@
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,8 +20,7 @@ Findings = Iterable[Finding]
 CheckFunction = Callable[..., Findings]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Record):
     """A pure function over facts and knowledge that yields findings of its codes."""
 
     name: str
@@ -68,8 +66,7 @@ class Cost(enum.Enum):
 Provided = Mapping[type[Fact], Known]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Probe:
+class Probe(Record, dict=True):
     """A source of facts, of one kind or of a few that are only known together.
 
     HOST: `observe` looks at the machine. It is called with what its parameters name: facts, the
@@ -101,8 +98,7 @@ class Probe:
         return needs_of(self.observe) if self.observe is not None else ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Derivation:
+class Derivation(Record):
     """A pure function from facts to one more fact."""
 
     name: str
@@ -128,8 +124,7 @@ def derive(provides: type[_D]) -> Callable[[Callable[..., _D | None]], Derivatio
     return decorate
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plugin:
+class Plugin(Record):
     """A set of probes, derived facts, checks and pages. `facts` are types that it adds."""
 
     name: str
@@ -150,8 +145,7 @@ class PluginFailure(Record):
     error: str
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Record):
     """The plugins of this installation, and those that failed to load."""
 
     plugins: tuple[Plugin, ...]
@@ -209,7 +203,7 @@ def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
             plugins.append(loaded)
         else:
             failures.append(loaded)
-    return Loaded(tuple(plugins), tuple(failures))
+    return Loaded(plugins=tuple(plugins), failures=tuple(failures))
 
 
 def _builtin_first(entry: "EntryPoint") -> tuple[bool, str]:

@@ -1,4 +1,8 @@
-"""The base of every value that envdoctor writes to JSON or reads back."""
+"""The bases of envdoctor's values: what is written to JSON or read back, and what is passed on.
+
+msgspec makes such a class in a fortieth of the time that `dataclasses` takes, which counts in a
+program that has hundreds and shall answer in a third of a second.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +36,11 @@ class Record(msgspec.Struct, frozen=True, tag=True, metaclass=_KeywordOnly):
     """
 
     volatile: ClassVar[frozenset[str]] = frozenset()
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(msgspec.field,))
+class Mutable(msgspec.Struct, eq=False, metaclass=_KeywordOnly):
+    """A value that grows while work goes on; equal to itself alone."""
 
 
 def stable(value: Any) -> Any:

@@ -4,7 +4,6 @@ Prints nothing: progress is told to a listener, and what cannot be used is raise
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from envdoctor.plugins import Check, Loaded, load_plugins
 from envdoctor.probes.context import context_of
 from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
+from envdoctor.record import Record
 from envdoctor.report import Report, Selection
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ def _unheard(_: Any) -> None:
     """Where nobody listens."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listener:
+class Listener(Record):
     """Is told how the work goes on, from any thread. `diagnosed` gets what is known before the
     measurement begins."""
 

@@ -1,7 +1,6 @@
 """Whether CUDA starts on this driver: cuInit without torch, libcuda, and which GPUs it may see."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from envdoctor.api import (
     HIDES_EVERY_GPU,
@@ -29,6 +28,7 @@ from envdoctor.api import (
     entries_that_name,
     system,
 )
+from envdoctor.record import Record
 
 DRIVER_LIB_MISMATCH = Code(
     id="ED203",
@@ -142,8 +142,7 @@ CUDA_DEVICE_ORDER = Code(
 # --- cuInit returns an error ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(Record):
     """What is known when cuInit fails."""
 
     init: CudaInit

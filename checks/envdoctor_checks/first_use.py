@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from envdoctor.api import (
     Code,
@@ -24,6 +23,7 @@ from envdoctor.api import (
     prescribed,
     system,
 )
+from envdoctor.record import Record
 
 ECC_ERROR = Code(
     id="ED223",
@@ -84,8 +84,7 @@ KERNELS_MISSING = Code(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(Record):
     """What is known when an operation on a GPU has failed."""
 
     gpu: TracedGpu
@@ -99,8 +98,7 @@ class Case:
         return known or 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(Record):
     """A text that an error holds, and what it says."""
 
     text: re.Pattern[str]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from envdoctor.api import (
     Code,
@@ -22,6 +21,7 @@ from envdoctor.api import (
     interpreters,
     surroundings,
 )
+from envdoctor.record import Record
 
 EXECUTABLE_STACK = Code(
     id="ED323",
@@ -70,8 +70,7 @@ _DEVELOPMENT = {
 dependencies")."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(Record):
     """What an error names, and where a repair is done."""
 
     thing: str
@@ -79,8 +78,7 @@ class Case:
     torch_path: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(Record):
     """A text that an error holds, and what it says; its group is what the text names."""
 
     text: re.Pattern[str]

@@ -1,7 +1,6 @@
 """What keeps a machine from its speed: thread limits, CPU quotas, variables for debugging."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from envdoctor.api import (
     Code,
@@ -22,6 +21,7 @@ from envdoctor.api import (
     check,
     surroundings,
 )
+from envdoctor.record import Record
 
 THREADS_LIMITED = Code(
     id="ED607",
@@ -56,8 +56,7 @@ DEBUG_ENVIRONMENT = Code(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class UsedGpus:
+class UsedGpus(Record):
     """The GPUs that torch computes on, or will once it works; `nvidia` is false for ROCm."""
 
     gpus: tuple[Gpu | TorchDevice, ...]
@@ -97,8 +96,7 @@ def _major(gpu: Gpu | TorchDevice) -> int:
     return int(major) if major.isdigit() else 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class SlowingVariable:
+class SlowingVariable(Record):
     """A variable that slows down the machines that `concerns` names, when it has one of these
     values, in upper case; with any value at all where `values` is empty. `unless` completes the
     advice to unset it. `concerns` gives None where that cannot be known."""

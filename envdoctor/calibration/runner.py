@@ -5,7 +5,6 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.context import context_of
 from envdoctor.probes.limits import read_limits
 from envdoctor.probes.run import Children, ChildResult, Stopping, run_child
+from envdoctor.record import Mutable, Record
 
 WORKER = Path(__file__).with_name("worker.py")
 SILENCE_LIMIT_S = 300.0
@@ -94,8 +94,7 @@ def _within_limits(settings: Settings, children: Children) -> Settings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ended:
+class _Ended(Record):
     """How the worker ended. `reason` is empty if it did all that was asked."""
 
     reason: str = ""
@@ -139,8 +138,7 @@ def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
     return _Ended(reason=f"the worker exited with code {child.exit_code}{where}: {last_line}")
 
 
-@dataclass(kw_only=True)
-class _Heard:
+class _Heard(Mutable):
     """What the worker has written so far, one JSON object a line: an event and its data."""
 
     fd: int
@@ -149,17 +147,17 @@ class _Heard:
     compiling: bool = False
     offset: int = 0
     rest: bytes = b""
-    started_at: str = field(default_factory=now_utc)
-    spoke_at: float = field(default_factory=time.monotonic)
+    started_at: str = msgspec.field(default_factory=now_utc)
+    spoke_at: float = msgspec.field(default_factory=time.monotonic)
     last: CalibrationProgress | None = None
     fatal: str = ""
     finished: bool = False
-    conditions: dict[str, Any] = field(default_factory=dict)
-    runs: dict[tuple[object, ...], CalibrationRun] = field(default_factory=dict)
-    windows: dict[tuple[object, ...], "_Window"] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
-    batches: list[BatchAdvice] = field(default_factory=list)
-    ceilings: list[Ceiling] = field(default_factory=list)
+    conditions: dict[str, Any] = msgspec.field(default_factory=dict)
+    runs: dict[tuple[object, ...], CalibrationRun] = msgspec.field(default_factory=dict)
+    windows: dict[tuple[object, ...], "_Window"] = msgspec.field(default_factory=dict)
+    left_out: list[LeftOut] = msgspec.field(default_factory=list)
+    batches: list[BatchAdvice] = msgspec.field(default_factory=list)
+    ceilings: list[Ceiling] = msgspec.field(default_factory=list)
     pipeline: InputPipeline | None = None
 
     @property

@@ -140,7 +140,10 @@ class Refresh:
             self.failures.append(f"{file.filename}: {error}")
             return
         _say(f"{file.filename}: {metadata.bytes_read} bytes read ({metadata.by})")
-        self.found.builds.append(FoundBuild(version, machine, file, metadata, targets))
+        build = FoundBuild(
+            version=version, machine=machine, file=file, metadata=metadata, targets=targets
+        )
+        self.found.builds.append(build)
         release = self.knowledge.release(version)
         tag = None
         if release is not None:

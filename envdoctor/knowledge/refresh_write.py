@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -14,13 +14,13 @@ from envdoctor.knowledge.base import Knowledge
 from envdoctor.knowledge.kept import as_kept
 from envdoctor.knowledge.refresh_lists import FileList
 from envdoctor.knowledge.remote import Metadata, RemoteFile
+from envdoctor.record import Mutable, Record
 
 _PAIRED = ("torchvision", "torchaudio", "torchtext")
 _GLIBC = re.compile(r"manylinux_(\d+)_(\d+)_")
 
 
-@dataclass(frozen=True)
-class FoundBuild:
+class FoundBuild(Record):
     """A wheel of torch that was read."""
 
     version: str
@@ -30,12 +30,11 @@ class FoundBuild:
     targets: tuple[str, ...]
 
 
-@dataclass
-class Found:
+class Found(Mutable):
     """What was read of wheels: builds of torch, and each companion's newest release."""
 
-    builds: list[FoundBuild] = field(default_factory=list)
-    companions: dict[str, tuple[str, RemoteFile, Metadata]] = field(default_factory=dict)
+    builds: list[FoundBuild] = msgspec.field(default_factory=list)
+    companions: dict[str, tuple[str, RemoteFile, Metadata]] = msgspec.field(default_factory=dict)
 
 
 def write(

@@ -7,8 +7,9 @@ Layouts: the System V gABI (chapters 4 and 5) and, for versions and DT_GNU_HASH,
 import mmap
 import os
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Set
+
+from envdoctor.record import Record
 
 _CLASS_BITS = {1: 32, 2: 64}
 _ELF64, _LITTLE_ENDIAN = 2, 1
@@ -52,16 +53,14 @@ class Foreign(ValueError):
     """An ELF file for another kind of machine, which the loader passes over in silence."""
 
 
-@dataclass(frozen=True)
-class VersionNeed:
+class VersionNeed(Record):
     """The versions that an object requires of one library. Weak ones are not among them."""
 
     library: str
     versions: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(Record):
     """File offsets of the symbol and string tables; 0 where there is none."""
 
     symbols: int = 0
@@ -71,8 +70,7 @@ class Tables:
     hash: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Elf:
+class Elf(Record):
     """One object as the loader sees it. `size` is that of the file, in bytes.
 
     `cut_bytes` is how far the loadable segments reach beyond the end of the file: anything above 0
@@ -92,18 +90,17 @@ class Elf:
     no_default_dirs: bool = False
     version_needs: tuple[VersionNeed, ...] = ()
     version_nodes: frozenset[str] = frozenset()
-    tables: Tables = field(default=Tables(), repr=False)
+    tables: Tables = Tables()
 
 
-@dataclass(frozen=True)
-class Symbols:
+class Symbols(Record):
     """The names of an object's dynamic symbols: those it must find elsewhere, and those it offers.
 
     Weak undefined symbols are left out: nothing breaks without them.
     """
 
     required: frozenset[bytes]
-    offered: frozenset[bytes]
+    offered: Set[bytes]
 
 
 def read_elf(path: str) -> Elf:
@@ -123,13 +120,18 @@ def read_elf(path: str) -> Elf:
                 raise Unreadable(cut or f"a table lies outside the file ({error})") from error
 
 
-def read_symbols(elf: Elf) -> Symbols:
-    """The dynamic symbol names of an object. Raises OSError or Unreadable."""
+def read_symbols(elf: Elf, *, roughly: bool = False) -> Symbols:
+    """The dynamic symbol names of an object. Raises OSError or Unreadable.
+
+    `roughly` takes half the time: what is offered is then every string beside the symbols that must
+    be found elsewhere. A name that the linker stored as the end of another one is not among them,
+    and a few strings that are no symbols are.
+    """
     if not elf.tables.symbols:
-        return Symbols(frozenset(), frozenset())
+        return Symbols(required=frozenset(), offered=frozenset())
     with open(elf.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            return _symbols(data, elf.tables)
+            return _symbols(data, elf.tables, roughly=roughly)
         except (struct.error, IndexError, OverflowError, ValueError) as error:
             raise Unreadable(f"the symbol table lies outside the file ({error})") from error
 
@@ -239,7 +241,9 @@ class _Reader:
         for _ in range(_bounded(tags.get(_DT_VERNEEDNUM, 0)) if position is not None else 0):
             assert position is not None
             _, count, file, aux, following = _VERNEED.unpack_from(self.data, position)
-            yield VersionNeed(name(file), tuple(self._needed(position + aux, count, name)))
+            yield VersionNeed(
+                library=name(file), versions=tuple(self._needed(position + aux, count, name))
+            )
             if following == 0:
                 return
             position += following
@@ -271,20 +275,30 @@ def _bounded(count: int) -> int:
     return count
 
 
-def _symbols(data: mmap.mmap, tables: Tables) -> Symbols:
-    count = _symbol_count(data, tables)
+def _symbols(data: mmap.mmap, tables: Tables, *, roughly: bool) -> Symbols:
+    # The hash table of GNU holds what is offered; all that is not stands before it.
+    only_required = roughly and tables.gnu_hash
+    count = _first_offered(data, tables) if only_required else _symbol_count(data, tables)
     end = tables.symbols + count * _SYM.size
     if end > len(data):
         raise IndexError("symbols beyond the end")
     strings = data[tables.strings : tables.strings + tables.strings_size]
     find = strings.index
-    required, offered = [], []
+    required: list[bytes] = []
+    weak: list[bytes] = []
+    defined: list[bytes] = []
     for name, info, _, section, _, _ in _SYM.iter_unpack(data[tables.symbols : end]):
-        if section:
-            offered.append(strings[name : find(b"\0", name)])
-        elif info >> 4 != _STB_WEAK and name:
-            required.append(strings[name : find(b"\0", name)])
-    return Symbols(frozenset(required), frozenset(offered))
+        if name:
+            kind = defined if section else weak if info >> 4 == _STB_WEAK else required
+            kind.append(strings[name : find(b"\0", name)])
+    offered = set(strings.split(b"\0") if only_required else defined)
+    offered.difference_update(required, weak)
+    return Symbols(required=frozenset(required), offered=offered)
+
+
+def _first_offered(data: mmap.mmap, tables: Tables) -> int:
+    _, first, _, _ = _GNU_HASH_HEAD.unpack_from(data, tables.gnu_hash)
+    return _bounded(int(first))
 
 
 def _symbol_count(data: mmap.mmap, tables: Tables) -> int:

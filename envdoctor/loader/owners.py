@@ -4,22 +4,25 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from envdoctor.facts.libraries import Owner
 from envdoctor.facts.python import Distribution
+from envdoctor.record import Record
 
 _DPKG = "/var/lib/dpkg"
+_NEVER_PACKAGED = ("/home/", "/root/", "/tmp/")
+"""Folders of users, by the Filesystem Hierarchy Standard."""
 _LIBRARY_LINE = re.compile(
     r'^(?:"([^"\n]*\.so[^"\n]*)"|([^",\n]*\.so[^",\n]*)),[^,\n]*,(\d*)', re.MULTILINE
 )
 
 
-@dataclass
-class Owners:
+class Owners(Record):
     """The owners of shared libraries, looked up together because the lists are read once."""
 
-    wheels: Mapping[str, tuple[Distribution, int | None]] = field(default_factory=dict)
+    wheels: Mapping[str, tuple[Distribution, int | None]] = msgspec.field(default_factory=dict)
     conda_prefix: str | None = None
 
     def of(self, paths: Iterable[str]) -> dict[str, Owner]:
@@ -108,25 +111,36 @@ def _dpkg_owners(paths: Iterable[str]) -> dict[str, Owner]:
     spellings: dict[str, str] = {}
     for path in paths:
         for spelling in (path, os.path.realpath(path)):
+            if spelling.startswith(_NEVER_PACKAGED):
+                continue
             spellings[spelling] = path
             if spelling.startswith("/usr/lib"):
                 spellings[spelling.removeprefix("/usr")] = path
-    if not spellings:
-        return {}
+    missing = set(spellings.values())
     found: dict[str, str] = {}
     wanted = re.compile("^(?:" + "|".join(map(re.escape, sorted(spellings))) + ")$", re.MULTILINE)
     folders = {os.path.dirname(spelling) + "/" for spelling in spellings}
-    for name in _listing(os.path.join(_DPKG, "info"), ".list"):
+    for name in _file_lists():
+        if not missing:
+            break
         text = _read(os.path.join(_DPKG, "info", name))
         if not any(folder in text for folder in folders):
             continue
         for line in wanted.findall(text):
             found[spellings[line]] = name.removesuffix(".list").partition(":")[0]
+            missing.discard(spellings[line])
     versions = _dpkg_versions(set(found.values())) if found else {}
     return {
         path: Owner(kind="dpkg", name=package, version=versions.get(package, ""))
         for path, package in found.items()
     }
+
+
+def _file_lists() -> list[str]:
+    """The packages' lists of files; first those of packages for one architecture (libc6:amd64),
+    in which nearly all libraries are."""
+    names = _listing(os.path.join(_DPKG, "info"), ".list")
+    return sorted(names, key=lambda name: ":" not in name)
 
 
 def _dpkg_versions(packages: set[str]) -> dict[str, str]:

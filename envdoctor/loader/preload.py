@@ -12,14 +12,14 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from envdoctor.record import Record
 
 _FUNCTIONS = ("_load_global_deps", "_preload_cuda_deps", "_preload_cuda_lib", "_get_cuda_dep_paths")
 _MAPPED_FILE = re.compile(r"\.so\b")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(Record):
     """One library to be loaded by path: the wheel's folder and a glob pattern.
 
     `since_major` is the CUDA major from which on torch asks for it, where there is a condition.
@@ -35,8 +35,7 @@ class Step:
         return not self.since_major or int(cuda_major or 0) >= self.since_major
 
 
-@dataclass(frozen=True, kw_only=True)
-class PreloadPlan:
+class PreloadPlan(Record):
     """`always` is loaded after the global dependencies if `needle` is among the mapped files;
     `fallback` if they fail with the name of one of its libraries in the message."""
 

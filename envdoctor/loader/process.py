@@ -6,13 +6,15 @@ nothing: where one object cannot be had, all that the call brought in is unmappe
 
 import os
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+import msgspec
 
 from envdoctor.facts.libraries import Problem, SearchRule
 from envdoctor.loader.elf import Elf, Symbols, Unreadable, read_symbols
 from envdoctor.loader.search import BY_PATH, Files, Place, System, expand, offers
+from envdoctor.record import Mutable
 
 MISSING: Final = "missing"
 UNREADABLE: Final = "unreadable"
@@ -21,8 +23,7 @@ SYMBOL: Final = "symbol"
 """The kinds of Problem: no file, a refused file, an absent version node, an absent symbol."""
 
 
-@dataclass(eq=False, kw_only=True)
-class MappedObject:
+class MappedObject(Mutable):
     """One mapped object. `names` are all by which it was asked for; `origin` replaces $ORIGIN."""
 
     elf: Elf
@@ -31,20 +32,19 @@ class MappedObject:
     place: Place
     asked: str
     loader: "MappedObject | None" = None
-    names: set[str] = field(default_factory=set)
-    needed_by: list[str] = field(default_factory=list)
-    dependencies: list["MappedObject"] = field(default_factory=list)
+    names: set[str] = msgspec.field(default_factory=set)
+    needed_by: list[str] = msgspec.field(default_factory=list)
+    dependencies: list["MappedObject"] = msgspec.field(default_factory=list)
     complete: bool = True
 
 
-@dataclass(kw_only=True)
-class Opening:
+class Opening(Mutable):
     """What one dlopen, or the program's start, came to. `fatal` is the loader's own first words."""
 
     asked: str
     root: MappedObject | None = None
-    added: list[MappedObject] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    added: list[MappedObject] = msgspec.field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)
     fatal: str = ""
 
     @property
@@ -271,22 +271,27 @@ class SymbolReader:
     """Reads symbol names, each object once, and compares what is required with what is offered."""
 
     def __init__(self) -> None:
-        self._symbols: dict[tuple[int, int], Symbols] = {}
+        self._symbols: dict[tuple[tuple[int, int], bool], Symbols] = {}
 
-    def of(self, elf: Elf) -> Symbols:
+    def of(self, elf: Elf, *, roughly: bool = False) -> Symbols:
         """The symbols of an object; none where they cannot be read."""
-        if elf.identity not in self._symbols:
+        key = (elf.identity, roughly)
+        if key not in self._symbols:
             try:
-                self._symbols[elf.identity] = read_symbols(elf)
+                self._symbols[key] = read_symbols(elf, roughly=roughly)
             except (OSError, Unreadable, ValueError):
-                self._symbols[elf.identity] = Symbols(frozenset(), frozenset())
-        return self._symbols[elf.identity]
+                self._symbols[key] = Symbols(required=frozenset(), offered=frozenset())
+        return self._symbols[key]
 
-    def missing(self, loaded: MappedObject, scope: Iterable[MappedObject]) -> frozenset[bytes]:
-        """The required names of an object that nothing in its scope offers."""
-        missing = self.of(loaded.elf).required
-        for provider in scope:
-            if not missing:
-                break
-            missing = missing - self.of(provider.elf).offered
+    def missing(self, loaded: MappedObject, scope: Sequence[MappedObject]) -> frozenset[bytes]:
+        """The required names of an object that nothing in its scope offers.
+
+        Only what seems to be missing is looked for exactly.
+        """
+        missing = self.of(loaded.elf, roughly=True).required
+        for roughly in (True, False):
+            for provider in scope:
+                if not missing:
+                    return missing
+                missing = missing - self.of(provider.elf, roughly=roughly).offered
         return missing

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -21,13 +20,13 @@ from envdoctor.loader.simulate import (
     simulate,
 )
 from envdoctor.loader.symbols import with_culprits
+from envdoctor.record import Record
 
 _PAGES = 64 * 1024
 _OWN_MODULES = ("_ctypes.",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class Surroundings(Record):
     """What is installed around the program: distributions, and the conda prefix if there is one."""
 
     distributions: tuple[Distribution, ...] = ()
@@ -42,7 +41,7 @@ def resolve(
     run = simulate(program, system, files, symbols, libraries)
     clean = None
     if system.library_path or system.preload:
-        plain = replace(system, library_path=(), preload=())
+        plain = msgspec.structs.replace(system, library_path=(), preload=())
         clean = simulate(program, plain, files, symbols, libraries)
     wheels = wheel_files(around.distributions)
     extensions = extension_problems(program, run, wheels)
@@ -61,17 +60,22 @@ def resolve(
     )
 
 
-@dataclass
 class _Records:
     """Builds the records of one run beside those of the run without LD_LIBRARY_PATH."""
 
-    run: Simulation
-    clean: Simulation | None
-    system: System
-    files: Files
-    wheels: Mapping[str, object]
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        run: Simulation,
+        clean: Simulation | None,
+        system: System,
+        files: Files,
+        wheels: Mapping[str, object],
+    ) -> None:
+        self.run = run
+        self.clean = clean
+        self.system = system
+        self.files = files
+        self.wheels = wheels
         self.mapped = set(map(id, self.run.mapped))
         self.clean_paths: dict[str, str] = {}
         for entry in self.clean.entries if self.clean else ():

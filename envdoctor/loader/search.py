@@ -9,13 +9,15 @@ subdirectories for this processor first.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+import msgspec
 
 from envdoctor.facts.libraries import SearchRule
 from envdoctor.loader.elf import Elf, Foreign, Unreadable, read_elf
 from envdoctor.loader.ldcache import BadCache, LdCache, read_cache
 from envdoctor.loader.strings import version_after
+from envdoctor.record import Record
 
 PRELOAD: Final = "LD_PRELOAD"
 PRELOAD_FILE: Final = "ld.so.preload"
@@ -45,8 +47,7 @@ _LEVELS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(Record):
     """Which rule led to a file: its directory and, for RPATH and RUNPATH, whose it is."""
 
     rule: SearchRule
@@ -120,15 +121,14 @@ def _read(path: str) -> Elf | Unreadable | Foreign | None:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class System:
+class System(Record):
     """What the loader knows beside the objects' own words. Directories carry no final slash."""
 
     machine: int = _X86_64
     library_path: tuple[str, ...] = ()
     preload: tuple[tuple[str, SearchRule], ...] = ()
     default_dirs: tuple[str, ...] = _DEFAULT_DIRS
-    cache: LdCache = field(default_factory=LdCache)
+    cache: LdCache = msgspec.field(default_factory=LdCache)
     cache_problem: str = ""
     levels: tuple[str, ...] = ()
     subdirs: tuple[str, ...] = ("",)

@@ -3,8 +3,9 @@
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from envdoctor.facts.libraries import OpenedAt, OpenedBy, Problem
 from envdoctor.knowledge.libraries import Dlopen, LibraryCatalogue
@@ -12,12 +13,12 @@ from envdoctor.loader.elf import Elf
 from envdoctor.loader.preload import PreloadPlan, Step, read_plan
 from envdoctor.loader.process import MappedObject, Opening, Process, SymbolReader
 from envdoctor.loader.search import TORCH_PRELOAD, Files, System
+from envdoctor.record import Mutable, Record
 
 _GLOBAL_DEPS = "libtorch_global_deps.so"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Program:
+class Program(Record):
     """The interpreter and the torch that it would import. `cuda_major` is that of torch's build."""
 
     executable: Elf
@@ -27,8 +28,7 @@ class Program:
     cuda_major: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(Record):
     """One library that was asked for: what came of it, and when and how."""
 
     asked: str
@@ -39,15 +39,14 @@ class Entry:
     call: Dlopen | None = None
 
 
-@dataclass(kw_only=True)
-class Simulation:
+class Simulation(Mutable):
     """One run. `mapped` are the objects after the import and the version queries."""
 
     process: Process
     libraries: LibraryCatalogue
-    entries: list[Entry] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    preload_problems: list[Problem] = field(default_factory=list)
+    entries: list[Entry] = msgspec.field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)
+    preload_problems: list[Problem] = msgspec.field(default_factory=list)
     import_error: str | None = None
     mapped: tuple[MappedObject, ...] = ()
     caller: MappedObject | None = None

@@ -5,8 +5,9 @@ anything else of the doctor is loaded: the facts are imported while it runs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from envdoctor.errors import BadInput
 from envdoctor.probes.built_in_stages import INTERPRETER, STATIC_INTERPRETER
@@ -20,6 +21,7 @@ from envdoctor.probes.candidates import (
 from envdoctor.probes.context import Context
 from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.probes.staging import NO_LIMIT, OnStage, StageRun, run_stages
+from envdoctor.record import Record
 
 if TYPE_CHECKING:
     from envdoctor.facts import Fact, Known
@@ -33,8 +35,7 @@ class UnusableTarget(BadInput):
     """An interpreter that the user named does not exist, or is no Python."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(Record):
     """The facts Target and Interpreter, and the child of the target that goes on with stages.
 
     `stages` is None where the target is not run: it cannot be, or is not to be. `deadline` is the
@@ -46,8 +47,7 @@ class Choice:
     deadline: float = NO_LIMIT
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asking:
+class _Asking(Record):
     """How candidates are asked who they are."""
 
     context: Context
@@ -57,8 +57,7 @@ class _Asking:
     on_stage: OnStage
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Examined:
+class _Examined(Record):
     """A candidate after it was asked who it is. `answer` is what it said of itself."""
 
     path: str
@@ -69,7 +68,7 @@ class _Examined:
     problem: "TargetProblem | None" = None
     detail: str = ""
     version: str | None = None
-    run: StageRun | None = field(default=None, repr=False)
+    run: StageRun | None = None
 
 
 def choose_target(
@@ -92,7 +91,7 @@ def choose_target(
     )
     named = named_by_the_user(requested, context)
     chosen = _first_with_torch(asking, doctor) if named is None else _named(*named, asking)
-    return replace(chosen, deadline=deadline)
+    return msgspec.structs.replace(chosen, deadline=deadline)
 
 
 def _named(path: str, origin: str, asking: _Asking) -> Choice:

@@ -6,11 +6,11 @@ A live host, a mounted root and a tree of files that a test wrote then look the 
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from envdoctor.probes.run import Children, ChildResult, run_child
+from envdoctor.record import Record
 
 
 class Run(Protocol):
@@ -28,8 +28,7 @@ class Run(Protocol):
     ) -> ChildResult: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Context:
+class Context(Record):
     """Where a probe looks: below `root`, with the variables `env`, in the folder `cwd`.
 
     `run` starts children. Only where `root` is that of the running system can processes, drivers
@@ -55,8 +54,7 @@ class Context:
         return str(Path("/") / path.relative_to(self.root))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Runner:
+class _Runner(Record):
     children: Children
     env: Mapping[str, str]
     cwd: str | None

@@ -7,8 +7,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO
+
+from envdoctor.record import Record
 
 OUTPUT_CAP_BYTES = 64 * 1024
 """How much of each stream is kept: the first and the last half of this."""
@@ -21,8 +22,7 @@ _REAP_S = 2.0
 _LAST_WORDS_S = 0.3
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChildResult:
+class ChildResult(Record):
     """How a child ended. `exit_code` is null if a signal ended it; `signal` is its name."""
 
     exit_code: int | None

@@ -1,9 +1,12 @@
 """A stage: code that runs in the interpreter of the target, and what became of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from envdoctor.record import Record
 
 if TYPE_CHECKING:
     from envdoctor.facts.python import Interpreter
@@ -16,8 +19,7 @@ EXIT = "exit"
 """What the end of the interpreter is called among the results, once all stages were run."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageResult:
+class StageResult(Record):
     """What a stage gave; `data` is what it wrote.
 
     `state`: ok; exception; signal, exit or hang for a child that died or did not answer in it;
@@ -28,7 +30,7 @@ class StageResult:
 
     stage: str
     state: StageState
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
     seconds: float = 0.0
     detail: str = ""
     exit_code: int | None = None
@@ -41,8 +43,7 @@ def _never(result: StageResult, interpreter: "Interpreter") -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(Record):
     """Code that the interpreter of the target executes in a child.
 
     `source` is a file for Python 3.8 and later that imports nothing but the standard library and

@@ -7,9 +7,10 @@ a fresh child resumes after that stage.
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from envdoctor.probes.context import Run
 from envdoctor.probes.run import ChildResult, Stopping

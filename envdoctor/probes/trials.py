@@ -7,7 +7,6 @@ none of the user's own site-packages, and from another folder. The first that wo
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
@@ -16,6 +15,7 @@ from envdoctor.facts.torch import ImportTrial, ImportTrials, TorchImport
 from envdoctor.plugins import Cost, Probe, Where
 from envdoctor.probes.context import Context
 from envdoctor.probes.run import ChildResult
+from envdoctor.record import Record
 
 VARIABLES = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH")
 """They put other files in place of those that torch would load."""
@@ -26,8 +26,7 @@ _ELSEWHERE = "/"
 _NO_USER_SITE = "PYTHONNOUSERSITE"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Try:
+class Try(Record):
     """One thing that is done otherwise."""
 
     change: Literal["unset", "set", "folder"]

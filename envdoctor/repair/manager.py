@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
+from envdoctor.record import Record
 from envdoctor.repair.changes import Batch, Change
 from envdoctor.repair.site import Site
 
 Lines = Iterator[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manager:
+class Manager(Record):
     """What installs into an environment. Each function yields the lines of a shell.
 
     `reinstall` brings back the files of what is installed, at exactly that version; `uninstall`

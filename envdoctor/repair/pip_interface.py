@@ -4,18 +4,17 @@ Sources: the manuals of pip and of uv (pip interface).
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
-from msgspec.structs import replace
+import msgspec
 
+from envdoctor.record import Record
 from envdoctor.repair.changes import Batch, Change, Source
 from envdoctor.repair.manager import Lines, Manager
 from envdoctor.repair.site import Site
 from envdoctor.shell import command
 
 
-@dataclass(frozen=True, kw_only=True)
-class _PipInterface:
+class _PipInterface(Record):
     """pip's verbs in the words of one tool."""
 
     tool: tuple[str, ...]
@@ -66,7 +65,7 @@ def _by_pip_interface(interface: Callable[[Site], _PipInterface]) -> Manager:
         yield from (interface(site).install(batch) for batch in change.batches)
 
     def reinstall(site: Site, batch: Batch) -> Lines:
-        yield interface(site).install(replace(batch, again=True))
+        yield interface(site).install(msgspec.structs.replace(batch, again=True))
 
     def uninstall(site: Site, names: tuple[str, ...]) -> Lines:
         yield interface(site).uninstall(names)

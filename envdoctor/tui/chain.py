@@ -5,14 +5,15 @@ A finding belongs to the link of its layer; how a link is, its findings and its 
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from envdoctor.facts import Reason
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.findings import Finding, Layer, Severity, Verdict
 from envdoctor.outcomes import Outcome
+from envdoctor.record import Record
 from envdoctor.report import Report, Stack, StackGpu
 
 
@@ -29,8 +30,7 @@ class LinkState(enum.Enum):
     WAITING = "waiting"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Link:
+class Link(Record):
     """One link of the chain. `finding` is the worst that was found there."""
 
     name: str

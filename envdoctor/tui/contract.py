@@ -1,33 +1,30 @@
 """Between the application and whatever does the work: requests down, events up."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from envdoctor.calibration.progress import CalibrationProgress
 from envdoctor.events import ProbeEvent
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.python import Candidate
+from envdoctor.record import Record
 from envdoctor.report import Report
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExaminationStarted:
+class ExaminationStarted(Record):
     """An examination begins, in place of all other work. `what` is said to the user, and is the
     same as long as the same is examined: "examining ~/venv/bin/python"."""
 
     what: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeChanged:
+class ProbeChanged(Record):
     """One probe began or ended."""
 
     event: ProbeEvent
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportReady:
+class ReportReady(Record):
     """A report; `final` is false while facts are still missing. `source` is the file it was read
     from, empty for this machine."""
 
@@ -36,58 +33,49 @@ class ReportReady:
     source: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrationStarted:
+class CalibrationStarted(Record):
     """A calibration begins."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrationProgressed:
+class CalibrationProgressed(Record):
     """What is measured now."""
 
     progress: CalibrationProgress
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrationEnded:
+class CalibrationEnded(Record):
     """The calibration is over; the report that holds it follows. `reason` where it has none."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkEnded:
+class WorkEnded(Record):
     """The examination or calibration is over, whatever came of it: nothing goes on any more."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadingStarted:
+class ReadingStarted(Record):
     """A file is read; what is shown stays until that has succeeded."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadingEnded:
+class ReadingEnded(Record):
     """The file was read, or could not be."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilesFound:
+class FilesFound(Record):
     """The names of files in the working folder that may be reports or facts, the newest first."""
 
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TargetsFound:
+class TargetsFound(Record):
     """The interpreters of this machine, in the order in which they are considered."""
 
     targets: tuple[Candidate, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predicted:
+class Predicted(Record):
     """What another GPU would bring here; null where nothing can be predicted, then `reason` says
     why."""
 
@@ -96,15 +84,13 @@ class Predicted:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Saved:
+class Saved(Record):
     """A file was written."""
 
     path: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failed:
+class Failed(Record):
     """Something asked for could not be done; the message names it and the remedy."""
 
     message: str

@@ -1,15 +1,16 @@
 """What the findings list holds: findings by topic, then the checks that found nothing. Pure."""
 
 import enum
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from envdoctor.findings import Finding, Severity, Topic
+from envdoctor.record import Record
 from envdoctor.report import CheckRecord, Report
 from envdoctor.tui.contract import ReportReady
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Wanted(Record):
     """The user's filter: the least severity, and words that must all occur."""
 
     least: Severity = Severity.INFO
@@ -26,16 +27,14 @@ class Wanted:
         return replace(self, least=order[(order.index(self.least) + 1) % len(order)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cause:
+class Cause(Record):
     """A root cause with its consequences below it."""
 
     finding: Finding
     consequences: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
+class Group(Record):
     """The root causes of one topic, the most severe first."""
 
     topic: Topic

@@ -6,24 +6,25 @@ end, so that a read from a dead network disk would hold Ctrl-C up. Daemon thread
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from envdoctor.errors import BadInput, Unwritable
 from envdoctor.probes.run import Children
+from envdoctor.record import Mutable
 from envdoctor.tui.contract import Event, Failed, Listener
 
 Work = Callable[["Job"], None]
 
 
-@dataclass(kw_only=True)
-class Job:
+class Job(Mutable):
     """One piece of work, with the children that it may start and the listener it tells."""
 
     listener: Listener
-    children: Children = field(default_factory=Children)
+    children: Children = msgspec.field(default_factory=Children)
     stopped: bool = False
     _superseded: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def tell(self, *events: Event) -> None:
         """Pass events on, unless another job has taken this one's place."""

@@ -1,15 +1,14 @@
 """Which library is opened for which: a resolution as trees. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from envdoctor.facts.libraries import ResolvedLibrary
+from envdoctor.record import Record
 
 Library = ResolvedLibrary
 
 
-@dataclass(frozen=True, kw_only=True)
-class Branch:
+class Branch(Record):
     """A library with those that were first opened for it. `again` are those that it needs too and
     that stand elsewhere in the tree."""
 

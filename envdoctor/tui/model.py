@@ -4,11 +4,11 @@ import os
 import sys
 import threading
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from envdoctor.calibration.assess import DEFAULT_WHAT_IF
 from envdoctor.errors import BadInput

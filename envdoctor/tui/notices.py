@@ -1,8 +1,8 @@
 """What is said in passing: what an event brought, and why something cannot be had now. Pure."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from envdoctor.record import Record
 from envdoctor.tui.contract import CalibrationEnded, Event, Failed, ReportReady, Saved
 from envdoctor.tui.grouping import Fate, fate_of
 from envdoctor.tui.state import State
@@ -12,8 +12,7 @@ MOST_FATES = 3
 """How many findings that are not found any more are named one by one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Notice:
+class Notice(Record):
     """A line that the user sees for some seconds."""
 
     text: str

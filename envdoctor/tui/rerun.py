@@ -1,7 +1,8 @@
 """What has to be looked at again for one check, and what stays when all is looked at. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from envdoctor.derived import derivations_of
 from envdoctor.facts import Fact, Observed, Snapshot

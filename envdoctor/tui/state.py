@@ -1,11 +1,13 @@
 """All that the application shows, as one immutable value, and how events change it. Pure."""
 
 import time
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from envdoctor.calibration.progress import CalibrationProgress, Sample
 from envdoctor.events import ProbeEvent
 from envdoctor.facts.python import Candidate
+from envdoctor.record import Record
 from envdoctor.report import Report
 from envdoctor.tui.contract import (
     CalibrationEnded,
@@ -27,8 +29,7 @@ KEPT_RATES = 240
 """How many rates of a device and precision a sparkline remembers."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeState:
+class ProbeState(Record):
     """One probe. `state`: started, finished, unknown. `since` is on the monotonic clock."""
 
     name: str
@@ -44,8 +45,7 @@ class ProbeState:
         return self.state == "started"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Track:
+class Track(Record):
     """The rates of one device and precision as they settle, in images per second."""
 
     device: str
@@ -53,8 +53,7 @@ class Track:
     rates: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class GpuTrack:
+class GpuTrack(Record):
     """How a GPU is over time, the newest last. Values that the driver does not say are left out.
 
     `at` is when the newest sample was taken, on the monotonic clock.
@@ -90,8 +89,7 @@ class GpuTrack:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measuring:
+class Measuring(Record):
     """The calibration that is going on: the last news, the rates of all that was timed, and how
     the GPUs are."""
 
@@ -100,8 +98,7 @@ class Measuring:
     gpus: tuple[GpuTrack, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
+class State(Record):
     """What is shown. `examining`, `measuring` and `reading` are null while nothing of the kind
     goes on; `examined` is what was examined last, and `settled` the last final report on it."""
 

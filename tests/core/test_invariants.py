@@ -6,11 +6,11 @@ what is wanted and unseen is never healthy.
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Code,
@@ -131,7 +131,7 @@ def test_a_report_that_breaks_an_invariant_is_found_out(
 
 
 def without_checks() -> Loaded:
-    return Loaded(tuple(replace(plugin, checks=()) for plugin in loaded().plugins))
+    return Loaded(plugins=tuple(replace(plugin, checks=()) for plugin in loaded().plugins))
 
 
 def test_an_empty_snapshot_is_incomplete() -> None:
@@ -173,7 +173,9 @@ def a_false_alarm() -> Findings:
 
 
 def test_a_check_that_always_fires_breaks_no_machine_whose_gpus_compute() -> None:
-    noisy = Loaded((*loaded().plugins, Plugin(name="noisy", version="1", checks=(a_false_alarm,))))
+    noisy = Loaded(
+        plugins=(*loaded().plugins, Plugin(name="noisy", version="1", checks=(a_false_alarm,)))
+    )
     report = report_on(CASES["healthy-gpu"].snapshot, noisy)
     assert report.verdict is Verdict.HEALTHY
     assert violations(report) == []

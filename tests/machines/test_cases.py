@@ -6,11 +6,11 @@ diff. A golden holds the answer alone, so that a check which does not fire chang
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Code,
@@ -124,13 +124,13 @@ def looks_for_what_is_not_there(missing: NobodyObserves) -> Findings:
 @pytest.mark.parametrize("name", CASES)
 def test_a_check_that_does_not_fire_changes_no_golden(name: str) -> None:
     more = Plugin(name="more", version="1", checks=(quiet, looks_for_what_is_not_there))
-    report = report_on(CASES[name].snapshot, Loaded((*loaded().plugins, more)))
+    report = report_on(CASES[name].snapshot, Loaded(plugins=(*loaded().plugins, more)))
     assert golden_of(report) == golden_of(report_on(CASES[name].snapshot))
 
 
 def test_a_check_that_fires_changes_the_golden() -> None:
     snapshot = CASES["healthy-gpu"].snapshot
-    without = Loaded(tuple(replace(one, checks=()) for one in loaded().plugins))
+    without = Loaded(plugins=tuple(replace(one, checks=()) for one in loaded().plugins))
     broken = CASES["gpu-lost"].snapshot
     assert golden_of(report_on(snapshot)) == golden_of(report_on(snapshot, without))
     assert golden_of(report_on(broken)) != golden_of(report_on(broken, without))

@@ -2,10 +2,10 @@
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.api import TorchImport
 from envdoctor.collect import collect

@@ -4,8 +4,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from envdoctor.options import Options
 from envdoctor.output import Output

@@ -1,8 +1,8 @@
 """The list of findings, the filter above it, and the chosen one beside or below it."""
 
-from dataclasses import replace
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType

@@ -1,13 +1,13 @@
 """The lines of the findings list: topics, causes, consequences, checks and probes."""
 
 import time
-from dataclasses import dataclass
 
 from rich.text import Text
 from textual.content import Content
 from textual.widgets.tree import TreeNode
 
 from envdoctor.findings import Finding
+from envdoctor.record import Record
 from envdoctor.report import CheckRecord
 from envdoctor.tui.grouping import Group, Wanted, passed_checks
 from envdoctor.tui.state import ProbeState, State
@@ -19,8 +19,7 @@ from envdoctor.tui.widgets.strip import probe_line
 from envdoctor.tui.words import SEVERITY_STYLE, SEVERITY_SYMBOL, plural
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Record):
     """What a line of the tree stands for; `key` is stable while the report changes."""
 
     key: str
@@ -110,8 +109,7 @@ class FindingsTree(KeptTree[Row]):
                 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Unrun:
+class _Unrun(Record):
     symbol: str
     words: str
     note: str

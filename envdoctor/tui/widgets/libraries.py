@@ -1,7 +1,5 @@
 """The loader's resolution: for each library the file that wins, why, and what is wrong."""
 
-from dataclasses import dataclass
-
 import msgspec
 from rich.text import Text
 from textual import on
@@ -13,6 +11,7 @@ from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
 from envdoctor.facts.libraries import Extension, LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.record import Record
 from envdoctor.report import Report
 from envdoctor.tui.library_tree import Branch, branches
 from envdoctor.tui.state import State
@@ -29,8 +28,7 @@ _WHEN = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(Record):
     """What a line stands for; `key` is stable while the report changes."""
 
     key: str

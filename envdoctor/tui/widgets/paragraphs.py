@@ -1,7 +1,6 @@
 """Paragraphs that wrap with a hanging indent, and that may be cut to a number of lines."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from textual.content import Content
 from textual.css.styles import RulesMap
@@ -9,9 +8,10 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
+from envdoctor.record import Record
 
-@dataclass(frozen=True, kw_only=True)
-class Paragraph:
+
+class Paragraph(Record):
     """A text. `first` stands before its first line, `hang` blanks before the others; it is cut to
     `most` lines."""
 
