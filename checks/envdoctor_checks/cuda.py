@@ -18,6 +18,7 @@ from envdoctor.api import (
     Host,
     Layer,
     Place,
+    Record,
     Safety,
     Severity,
     Site,
@@ -28,7 +29,6 @@ from envdoctor.api import (
     entries_that_name,
     system,
 )
-from envdoctor.record import Record
 
 DRIVER_LIB_MISMATCH = Code(
     id="ED203",

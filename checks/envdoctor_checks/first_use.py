@@ -13,6 +13,7 @@ from envdoctor.api import (
     Layer,
     Place,
     Prescription,
+    Record,
     Safety,
     Severity,
     Site,
@@ -23,7 +24,6 @@ from envdoctor.api import (
     prescribed,
     system,
 )
-from envdoctor.record import Record
 
 ECC_ERROR = Code(
     id="ED223",

@@ -11,6 +11,7 @@ from envdoctor.api import (
     Fix,
     Layer,
     Place,
+    Record,
     Safety,
     Severity,
     Site,
@@ -21,7 +22,6 @@ from envdoctor.api import (
     interpreters,
     surroundings,
 )
-from envdoctor.record import Record
 
 EXECUTABLE_STACK = Code(
     id="ED323",

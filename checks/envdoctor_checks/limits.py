@@ -14,6 +14,7 @@ from envdoctor.api import (
     Layer,
     Limits,
     Place,
+    Record,
     Severity,
     TorchBuild,
     TorchDevice,
@@ -21,7 +22,6 @@ from envdoctor.api import (
     check,
     surroundings,
 )
-from envdoctor.record import Record
 
 THREADS_LIMITED = Code(
     id="ED607",

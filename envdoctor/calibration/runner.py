@@ -106,7 +106,7 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
     request = msgspec.json.encode(settings).decode()
     try:
         child = run_child(
-            [python, "-B", str(WORKER), str(heard.fd), request, str(os.getpid())],
+            [python, "-B", str(WORKER), str(heard.fd), request],
             children=children,
             timeout_s=TOTAL_LIMIT_S,
             pass_fds=(heard.fd,),

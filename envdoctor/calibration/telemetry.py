@@ -1,7 +1,6 @@
 """What NVML says while a GPU is measured, from a child of its own: samples, then a summary."""
 
 import json
-import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -65,7 +64,7 @@ class Sampler:
     def _run(self) -> None:
         with anonymous_file() as fd:
             module = "envdoctor.calibration.telemetry_child"
-            command = [sys.executable, "-I", "-m", module, str(fd), str(os.getpid())]
+            command = [sys.executable, "-I", "-m", module, str(fd)]
             self._fd = fd
             try:
                 run_child(

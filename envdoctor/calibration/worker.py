@@ -1,13 +1,12 @@
-"""The calibration that runs in the target interpreter: `TARGET -B worker.py FD SETTINGS DOCTOR`.
+"""The calibration that runs in the target interpreter: `TARGET -B worker.py FD SETTINGS`.
 
-FD takes one JSON object a line, SETTINGS is JSON, DOCTOR is the process that started this one.
+FD takes one JSON object a line, SETTINGS is JSON.
 `worker.py peer ...` is a process of an all-reduce. Needs Python 3.8, torch, and nothing else.
 """
 
 import importlib.util
 import json
 import os
-import runpy
 import sys
 
 PACKAGE = "envdoctor_calibration"
@@ -50,18 +49,10 @@ def measure(fd, request):
     channel.send("end")
 
 
-def _tether(parent):
-    """Die with the process that started this one."""
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    runpy.run_path(os.path.join(here, "probes", "target", "tether.py"))["tether"](parent)
-
-
 if __name__ == "__main__":
     load_package()
     if sys.argv[1] == "peer":
-        _tether(os.getppid())
         fd, backend, rank, names, store = sys.argv[2:]
         module("peers").be_peer(int(fd), backend, int(rank), names.split(","), store)
     else:
-        _tether(int(sys.argv[3]))
         measure(int(sys.argv[1]), sys.argv[2])

@@ -1,12 +1,9 @@
-"""Tries cuInit by ctypes, without torch; run as `python -I cuda_child.py FD DOCTOR`."""
+"""Tries cuInit by ctypes, without torch; run as `python -I -S cuda_child.py FD`."""
 
 import ctypes
 import json
 import os
-import runpy
 import sys
-from pathlib import Path
-from typing import Any
 
 
 def main(fd: int) -> None:
@@ -14,17 +11,17 @@ def main(fd: int) -> None:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
-        answer: dict[str, Any] = {"status": "libcuda-missing", "message": str(error)}
+        answer: dict[str, object] = {"status": "libcuda-missing", "message": str(error)}
     else:
         answer = {**initialise(driver), "library": mapped_library()}
     os.write(fd, json.dumps(answer).encode())
 
 
-def initialise(driver: Any) -> dict[str, Any]:
+def initialise(driver: ctypes.CDLL) -> dict[str, object]:
     """What cuInit answers, and the version and the number of devices where it succeeds."""
     code = driver.cuInit(0)
     version = integer_from(driver.cuDriverGetVersion)
-    answer = {
+    answer: dict[str, object] = {
         "status": "ok" if code == 0 else text_from(driver, "cuGetErrorName", code) or str(code),
         "code": code,
         "message": "" if code == 0 else text_from(driver, "cuGetErrorString", code) or "",
@@ -35,13 +32,13 @@ def initialise(driver: Any) -> dict[str, Any]:
     return answer
 
 
-def integer_from(function: Any) -> int | None:
+def integer_from(function: "ctypes._NamedFuncPointer") -> int | None:
     """The integer that a function writes; None if it fails."""
     value = ctypes.c_int(0)
     return value.value if function(ctypes.byref(value)) == 0 else None
 
 
-def text_from(driver: Any, function: str, code: int) -> str | None:
+def text_from(driver: ctypes.CDLL, function: str, code: int) -> str | None:
     """The text that cuGetErrorName or cuGetErrorString gives for a code."""
     text = ctypes.c_char_p()
     if getattr(driver, function)(code, ctypes.byref(text)) != 0 or text.value is None:
@@ -57,6 +54,4 @@ def mapped_library() -> str | None:
 
 
 if __name__ == "__main__":
-    tether = runpy.run_path(str(Path(__file__).parent / "target" / "tether.py"))["tether"]
-    tether(int(sys.argv[2]))
     main(int(sys.argv[1]))

@@ -75,7 +75,7 @@ def observe_cuda_init(context: Context) -> dict[type[Fact], Known]:
     """What cuInit does without torch."""
     if not context.is_live:
         return {CudaInit: only_live(context, _WHERE_IT_RUNS)}
-    answer = ask("cuda_child.py", context, limit_s=LIMIT_S, bare=True)
+    answer = ask("cuda_child.py", context, limit_s=LIMIT_S)
     if isinstance(answer, Unknown):
         return {CudaInit: answer}
     value = msgspec.convert({**answer, "type": "CudaInit"}, CudaInit)

@@ -32,7 +32,7 @@ def read_installed_files(
     }
     places = [(path, one.location) for path, one in recorded.items()]
     job = {"deep": deep, "distributions": places}
-    answer = ask("record_child.py", context, limit_s=LIMIT_S, job=job, bare=True)
+    answer = ask("record_child.py", context, limit_s=LIMIT_S, job=job)
     if isinstance(answer, Unknown):
         return answer
     damaged = (_damaged(recorded[path], found) for path, found in answer["damaged"].items())

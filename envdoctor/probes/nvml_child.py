@@ -1,4 +1,4 @@
-"""Asks NVML for the driver and the GPUs; run as `python -I nvml_child.py FD DOCTOR`, so that a
+"""Asks NVML for the driver and the GPUs; run as `python -I -S nvml_child.py FD`, so that a
 library that crashes or hangs takes only this process with it.
 
 pynvml takes longer to import than all else; without a libnvidia-ml it is left alone.
@@ -7,14 +7,13 @@ pynvml takes longer to import than all else; without a libnvidia-ml it is left a
 import ctypes
 import json
 import os
-import runpy
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = "libnvidia-ml.so.1"
 
 
-def main(fd: int, doctor: int) -> None:
+def main(fd: int) -> None:
     """Write one JSON object: `status`, and what NVML says where it is `ok`; `refusal` is what the
     loader says where it does not load the library."""
     try:
@@ -23,9 +22,20 @@ def main(fd: int, doctor: int) -> None:
         status = "NVML_ERROR_LIBRARY_NOT_FOUND"
         answer: dict[str, object] = {"status": status, "refusal": str(error)}
     else:
-        answer = runpy.run_path(os.path.join(HERE, "nvml_gpus.py"))["answer_of_nvml"](doctor)
+        answer = gpus()
     answer["library"] = mapped_library()
     os.write(fd, json.dumps(answer).encode())
+
+
+def gpus() -> dict[str, object]:
+    """What pynvml says, from the packages of the doctor, which are not on the path before."""
+    import runpy
+    import site
+
+    site.main()
+    module = runpy.run_path(os.path.join(HERE, "nvml_gpus.py"))
+    answer: dict[str, object] = module["answer_of_nvml"](os.getppid())
+    return answer
 
 
 def mapped_library() -> str | None:
@@ -36,6 +46,4 @@ def mapped_library() -> str | None:
 
 
 if __name__ == "__main__":
-    tether = runpy.run_path(os.path.join(HERE, "target", "tether.py"))["tether"]
-    tether(int(sys.argv[2]))
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

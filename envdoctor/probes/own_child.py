@@ -17,12 +17,12 @@ _HERE = Path(__file__).parent
 
 
 def ask(
-    script: str, context: Context, *, limit_s: float, job: object = None, bare: bool = False
+    script: str, context: Context, *, limit_s: float, job: object = None
 ) -> dict[str, Any] | Unknown:
     """The JSON object that a script beside this file writes, or why there is none.
 
-    It is called with the descriptor for its answer, the doctor's process and, if there is a `job`,
-    a descriptor that holds it as JSON. A `bare` one imports nothing but the standard library.
+    It is called with the descriptor for its answer and, if there is a `job`, one that holds it as
+    JSON, and starts with nothing but the standard library.
     """
     with ExitStack() as stack:
         answer = stack.enter_context(anonymous_file())
@@ -32,10 +32,8 @@ def ask(
             # Names of files that are no text are surrogates, which only this module can write.
             os.write(fds[1], json.dumps(job).encode())
             os.lseek(fds[1], 0, os.SEEK_SET)
-        arguments = [str(answer), str(os.getpid()), *map(str, fds[1:])]
-        flags = ["-I", "-B", *(["-S"] if bare else [])]
         child = context.run(
-            [sys.executable, *flags, str(_HERE / script), *arguments],
+            [sys.executable, "-I", "-B", "-S", str(_HERE / script), *map(str, fds)],
             timeout_s=limit_s,
             pass_fds=fds,
         )

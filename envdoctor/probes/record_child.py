@@ -1,5 +1,4 @@
-"""Compares installed files with their RECORD; run as `python -I -S record_child.py ANSWER DOCTOR
-JOB`.
+"""Compares installed files with their RECORD; run as `python -I -S record_child.py ANSWER JOB`.
 
 Some ten thousand files are looked up, in a process of its own, so that neither the rest of the
 doctor nor a user's keys wait for them. Imports nothing but the standard library. JOB is a
@@ -11,7 +10,6 @@ differ, how many files and which do, with the fields of facts.python.DamagedFile
 import csv
 import json
 import os
-import runpy
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -150,7 +148,5 @@ def _by_importance(one: Difference) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    tether = runpy.run_path(os.path.join(os.path.dirname(__file__), "target", "tether.py"))
-    tether["tether"](int(sys.argv[2]))
     give_way()
-    main(job=int(sys.argv[3]), answer=int(sys.argv[1]))
+    main(job=int(sys.argv[2]), answer=int(sys.argv[1]))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+from envdoctor.probes.guard import Guard
 from envdoctor.record import Record
 
 OUTPUT_CAP_BYTES = 64 * 1024
@@ -48,20 +49,30 @@ class Children:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._groups: set[int] = set()
+        self._guard: Guard | None = None
         self._closed = False
         self.has_started = threading.Event()
         """Set once a child was started, or none will be."""
 
-    def start(self, argv: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
+    def start(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: object
+    ) -> "subprocess.Popen[bytes]":
         """Start a child in a group of its own. Raises OSError if it cannot be started, and
         Stopping after `kill_all`."""
         with self._lock:
             if self._closed:
                 raise Stopping("the doctor is stopping")
+            if self._guard is None:
+                self._guard = Guard()
             process: subprocess.Popen[bytes] = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, start_new_session=True, **options
+                argv,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**(os.environ if env is None else env), **self._guard.mark},
+                **options,
             )  # type: ignore[call-overload]
             self._groups.add(process.pid)
+            self._guard.watch(process.pid)
             self.has_started.set()
             return process
 
@@ -74,6 +85,8 @@ class Children:
         _kill_group(process.pid)
         with self._lock:
             self._groups.discard(process.pid)
+            if self._guard is not None:
+                self._guard.release(process.pid)
 
     def kill_all(self) -> None:
         """End every child, and start none any more."""
@@ -82,6 +95,9 @@ class Children:
             for group in self._groups:
                 _kill_group(group)
             self._groups.clear()
+            guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.dismiss()
 
 
 def _kill_group(group: int) -> None:
@@ -138,7 +154,7 @@ def run_child(
         argv,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=None if env is None else dict(env),
+        env=env,
         cwd=cwd,
         pass_fds=tuple(pass_fds),
     )

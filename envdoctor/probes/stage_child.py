@@ -63,7 +63,7 @@ class StageChild:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What its script is called with."""
-        return str(self._records), str(self._read_end), str(os.getpid())
+        return str(self._records), str(self._read_end)
 
     @property
     def began_a_stage(self) -> bool:

@@ -154,6 +154,62 @@ def test_no_worker_outlives_a_doctor_that_is_killed() -> None:
     killed_outright(argv, {}, lambda pids: any(map(is_measuring, pids)))
 
 
+ESCAPES = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open({mine!r}, "w").write(str(os.getpid()))
+        time.sleep(600)
+    os._exit(0)
+"""
+
+
+def escaped(file: Path) -> int:
+    """The process that left its session, once it has said which it is."""
+    deadline = time.monotonic() + 60
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < deadline, "the child did not come so far"
+        time.sleep(0.02)
+    return int(file.read_text())
+
+
+def gone(pid: int) -> bool:
+    for _ in range(200):
+        if not running({pid}):
+            return True
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    return False
+
+
+def test_what_leaves_its_session_ends_with_a_normal_run(tmp_path: Path) -> None:
+    patient = empty_patient(tmp_path / "venv")
+    fake_torch(patient, ESCAPES.format(mine=str(tmp_path / "pid")))
+    envdoctor("check", "--json", "--python", patient.root)
+    assert gone(escaped(tmp_path / "pid"))
+
+
+def test_what_leaves_its_session_ends_with_a_doctor_that_is_killed(tmp_path: Path) -> None:
+    patient = empty_patient(tmp_path / "venv")
+    mine = tmp_path / "pid"
+    fake_torch(patient, ESCAPES.format(mine=str(mine)) + "time.sleep(600)")
+    argv = [sys.executable, "-m", "envdoctor", "check", "--python", str(patient.root)]
+    killed_outright(argv, {}, lambda pids: mine.exists() and bool(mine.read_text()))
+    assert gone(escaped(mine))
+
+
+def test_a_wrapper_that_stays_in_between_is_a_python(tmp_path: Path) -> None:
+    """As `apptainer exec image python "$@"` is one, or a script of a cluster."""
+    patient = empty_patient(tmp_path / "venv")
+    fake_torch(patient, "")
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\n"{patient.python}" "$@"\n')
+    wrapper.chmod(0o755)
+    run = envdoctor("check", "--json", "--python", wrapper)
+    assert run.json["facts"]["TorchImport"]["value"]["outcome"] == "ok"
+
+
 def test_several_targets_are_one_document(tmp_path: Path) -> None:
     good, bad = empty_patient(tmp_path / "a"), empty_patient(tmp_path / "b")
     for patient in (good, bad):

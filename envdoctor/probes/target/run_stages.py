@@ -1,6 +1,6 @@
 """Runs stages in the target interpreter (Python 3.8 or later, standard library only).
 
-Executed by start.py with FD, REQUESTS, DOCTOR and `tether` set. A request is a line of JSON: the
+Executed by start.py with FD and REQUESTS set. A request is a line of JSON: the
 stage's name, the file and the function that make it, and the stages whose success it needs. Every
 stage writes a line before it begins and one when it ends, so that a death names its stage; the last
 line is written before the interpreter exits, so that a death after it is one at exit.
@@ -35,7 +35,6 @@ def import_own_modules(*names):
             del sys.modules[name]
 
 
-globals()["tether"](globals()["DOCTOR"], lambda name: import_own_modules(name)[0])
 faulthandler, json, signal, time = import_own_modules("faulthandler", "json", "signal", "time")
 faulthandler.enable()
 # How the doctor asks a stage that does not end where it is.
