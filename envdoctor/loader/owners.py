@@ -14,9 +14,7 @@ from envdoctor.record import Record
 _DPKG = "/var/lib/dpkg"
 _NEVER_PACKAGED = ("/home/", "/root/", "/tmp/")
 """Folders of users, by the Filesystem Hierarchy Standard."""
-_LIBRARY_LINE = re.compile(
-    r'^(?:"([^"\n]*\.so[^"\n]*)"|([^",\n]*\.so[^",\n]*)),[^,\n]*,(\d*)', re.MULTILINE
-)
+_LIBRARY_LINE = re.compile(r'(?:"([^"]*\.so[^"]*)"|([^",]*\.so[^",]*)),[^,]*,(\d*)')
 
 
 class Owners(Record):
@@ -77,9 +75,10 @@ def wheel_files(
                 text = file.read()
         except OSError:
             continue
-        for quoted, name, size in _LIBRARY_LINE.findall(text) if ".so" in text else ():
-            path = os.path.normpath(os.path.join(distribution.location, quoted or name))
-            files.setdefault(path, (distribution, int(size) if size else None))
+        lines = (line for line in text.split("\n") if ".so" in line) if ".so" in text else ()
+        for match in filter(None, map(_LIBRARY_LINE.match, lines)):
+            path = os.path.normpath(os.path.join(distribution.location, match[1] or match[2]))
+            files.setdefault(path, (distribution, int(match[3]) if match[3] else None))
     return files
 
 
