@@ -15,7 +15,6 @@ from envdoctor.events import ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.facts.documents import read_snapshot
-from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import Expectation, Limits
 from envdoctor.facts.python import Interpreter, Target
 from envdoctor.facts.torch import TorchRuntime
@@ -81,25 +80,12 @@ class Session:
         do not exist and for a target that is no Python.
         """
         self.selected(options)
-        rehearse = self._rehearsal(options)
-        snapshot = self.observe(options, listener=listener, search=search, on_snapshot=rehearse)
+        snapshot = self.observe(options, listener=listener, search=search)
         if not options.calibrate:
             return self.diagnose(snapshot, options)
         listener.diagnosed(self.diagnose(snapshot, options))
         measured = self.measure(snapshot, options, listener=listener)
         return self.diagnose(snapshot.with_facts({Calibration: measured}), options)
-
-    def _rehearsal(self, options: Options) -> OnSnapshot:
-        """Judges once, when the libraries are read: what judging needs (knowledge, patterns, what
-        is asked again) is then there before torch is imported, and the end is not waited for."""
-        due = [True]
-
-        def rehearse(snapshot: Snapshot) -> None:
-            if due and snapshot.value(LibraryResolution) is not None:
-                due.clear()
-                self.diagnose(snapshot, options)
-
-        return rehearse
 
     def examine_recorded(self, path: str, options: Options) -> Report:
         """Judge the machine of a facts file or report (`-` is standard input). Raises BadInput."""
