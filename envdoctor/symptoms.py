@@ -11,7 +11,7 @@ from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity
 from envdoctor.outcomes import Outcome
-from envdoctor.shell import command
+from envdoctor.repair.interpreters import try_in_target
 
 TORCH_IMPORT_FAILED = Code(
     id="ED401",
@@ -187,19 +187,13 @@ def _of_import(snapshot: Snapshot) -> Finding:
     return code.finding(
         **_said(imported),
         evidence=tuple(_evidence_of_import(imported)),
-        fixes=(
-            Fix(
-                summary="see the whole output of the import",
-                commands=(command(_python(snapshot), "-X", "faulthandler", "-c", "import torch"),),
-                safety=Safety.SAFE,
-            ),
-        ),
+        fixes=(_try(snapshot, "import torch", "see the whole output of the import"),),
     )
 
 
-def _python(snapshot: Snapshot) -> str:
+def _try(snapshot: Snapshot, code: str, summary: str) -> Fix:
     target = snapshot.value(Target)
-    return target.path if target else "python3"
+    return try_in_target(target.path if target else "python3", code, summary=summary)
 
 
 def _said(imported: TorchImport) -> dict[str, Any]:
@@ -241,13 +235,7 @@ def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
         package=name,
         text=outcome.detail or "it ended without a word",
         evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
-        fixes=(
-            Fix(
-                summary="see the whole output of the import",
-                commands=(command(_python(snapshot), "-c", f"import torch, {name}"),),
-                safety=Safety.SAFE,
-            ),
-        ),
+        fixes=(_try(snapshot, f"import torch, {name}", "see the whole output of the import"),),
         notes=("torch itself imports",),
     )
 
@@ -276,13 +264,7 @@ def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
             for one in failed[:1]
         )
         or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
-        fixes=(
-            Fix(
-                summary="try it by itself",
-                commands=(command(_python(snapshot), "-c", f"import torch; {text}"),),
-                safety=Safety.SAFE,
-            ),
-        ),
+        fixes=(_try(snapshot, f"import torch; {text}", "try it by itself"),),
     )
 
 
@@ -345,8 +327,4 @@ def _next_look(snapshot: Snapshot) -> Fix:
             commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
             safety=Safety.NEEDS_ROOT,
         )
-    return Fix(
-        summary="look what torch itself says",
-        commands=(command(_python(snapshot), "-c", "import torch; torch.cuda.init()"),),
-        safety=Safety.SAFE,
-    )
+    return _try(snapshot, "import torch; torch.cuda.init()", "look what torch itself says")

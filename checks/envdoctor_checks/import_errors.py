@@ -120,7 +120,9 @@ def _of_module(case: Case) -> Iterator[Fix]:
         "Python again, or use a Python that was built with it",
         where=Place.IMAGE if case.site.contained else Place.HERE,
     )
-    yield interpreters.try_in_target(case.site, f"import {case.thing}", summary="see it by itself")
+    yield interpreters.try_in_target(
+        case.site.target, f"import {case.thing}", summary="see it by itself"
+    )
 
 
 READINGS = (

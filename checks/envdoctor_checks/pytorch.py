@@ -125,7 +125,9 @@ def interpreter_does_not_exit(imported: TorchImport, site: Site) -> Findings:
                 source="the probe's own interpreter, after torch and its libraries were used",
             ),
         ),
-        fixes=(interpreters.try_in_target(site, "import torch", summary="see it by itself"),),
+        fixes=(
+            interpreters.try_in_target(site.target, "import torch", summary="see it by itself"),
+        ),
         notes=("threads and atexit handlers of a library most often do it",),
     )
 
@@ -190,5 +192,5 @@ def _numpy_fix(site: Site, error: str, numpy: Distribution, *, is_abi: bool) -> 
             "that is installed while it is configured (USE_NUMPY=1)"
         )
     return interpreters.try_in_target(
-        site, "import numpy", summary="see whether numpy itself can be imported"
+        site.target, "import numpy", summary="see whether numpy itself can be imported"
     )

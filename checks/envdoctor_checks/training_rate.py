@@ -11,10 +11,11 @@ from envdoctor.api import (
     Knowledge,
     Layer,
     Record,
-    Safety,
     Severity,
+    Site,
     check,
     figure,
+    interpreters,
     label,
     main_runs,
     predict_model,
@@ -77,7 +78,7 @@ def training_below_device(calibration: Calibration, known: Knowledge) -> Finding
 
 
 @check(CPU_FALLBACK)
-def slow_cpu_fallback(calibration: Calibration, known: Knowledge) -> Findings:
+def slow_cpu_fallback(calibration: Calibration, known: Knowledge, site: Site) -> Findings:
     """The user's training on a GPU machine is no faster than the CPU alone."""
     rate, reachable = calibration.settings.training_rate, _reachable(calibration, known)
     cpus = [run for run in main_runs(calibration.runs) if run.device == "cpu"]
@@ -103,10 +104,10 @@ def slow_cpu_fallback(calibration: Calibration, known: Knowledge) -> Findings:
             ),
         ),
         fixes=(
-            Fix(
+            interpreters.try_in_target(
+                site.target,
+                "import torch; print(torch.cuda.is_available())",
                 summary="make sure that model and batches are moved to the GPU",
-                commands=("python -c 'import torch; print(torch.cuda.is_available())'",),
-                safety=Safety.SAFE,
             ),
         ),
     )

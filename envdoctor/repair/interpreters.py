@@ -28,9 +28,9 @@ def find_libpython(library: str) -> Fix:
     )
 
 
-def try_in_target(site: Site, code: str, *, summary: str) -> Fix:
+def try_in_target(python: str, code: str, *, summary: str) -> Fix:
     """Run a line of Python in the target, and see where it ends if that is a signal."""
-    line = command(site.target, "-X", "faulthandler", "-c", code)
+    line = command(python, "-X", "faulthandler", "-c", code)
     return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
 
 

@@ -56,14 +56,14 @@ class Environment:
         return digest.hexdigest()
 
 
-def installed(version: str) -> Environment:
-    """The environment with that torch, installed if it is not there."""
-    environment = Environment(CACHE / f"torch-{version}")
+def installed(version: str, *beside: str) -> Environment:
+    """The environment with that torch and what goes beside it, installed if it is not there."""
+    environment = Environment(CACHE / "-".join([f"torch-{version}", *beside]))
     if not (environment.folder / "complete").exists():
         shutil.rmtree(environment.folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", environment.folder], check=True)
         numpy = "numpy<2" if version.startswith(("2.0", "2.1", "2.2")) else "numpy"
-        _pip(environment.python, "install", f"torch=={version}", numpy)
+        _pip(environment.python, "install", f"torch=={version}", numpy, *beside)
         (environment.folder / "complete").touch()
     return environment
 
