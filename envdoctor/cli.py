@@ -69,7 +69,9 @@ class LazyGroup(click.Group):
     "that cannot be written, 3 something could not be looked at, 4 envdoctor itself failed "
     f"({DEBUG}=1 shows where), 130 interrupted, 143 terminated.",
 )
-@click.version_option(__version__, prog_name="envdoctor", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="envdoctor", message="%(prog)s %(version)s"
+)
 @target_options
 @click.option("--no-calibrate", is_flag=True, help="Leave the measurement out.")
 @click.option(

@@ -4,7 +4,7 @@ What makes a text of a document in one of them is in the table `envdoctor.render
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 DIAGNOSIS = ("text", "json", "markdown")
 """Those of a report; the first is the default."""
@@ -14,6 +14,10 @@ ENDINGS = {".json": "json", ".md": "markdown", ".sh": "script"}
 
 MACHINE = frozenset({"json"})
 """Read by programs: an error is a document in them too."""
+
+
+Detail = Literal["brief", "normal", "full"]
+"""The verdict and what to do; the findings as well; also what was not looked at, and why."""
 
 
 class Document(Protocol):
@@ -29,6 +33,15 @@ class Text:
 
     def __init__(self, body: str) -> None:
         self.body = body
+
+
+class Look:
+    """How a text looks: in colour or not, its width in columns, and how much it tells."""
+
+    def __init__(self, *, colour: bool = False, width: int = 80, detail: Detail = "normal") -> None:
+        self.colour = colour
+        self.width = width
+        self.detail = detail
 
 
 def format_for(wanted: str | None, file: str | None, formats: Sequence[str]) -> str:

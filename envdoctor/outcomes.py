@@ -215,9 +215,19 @@ def _import(snapshot: Snapshot) -> Outcome:
         action="import",
         subject="torch",
         state="works" if works else "fails",
-        detail="a folder without an `__init__.py` is imported" if empty else found.message,
+        detail="a folder without an `__init__.py` is imported" if empty else _of_import(found),
         source="import torch",
     )
+
+
+def _of_import(found: TorchImport) -> str:
+    if found.outcome == "signal":
+        return found.message or f"it was ended by {found.signal}"
+    if found.outcome == "hang":
+        return found.message or f"no answer within {found.seconds:.0f} s"
+    if found.outcome == "exit":
+        return found.message or f"it ended the interpreter with code {found.exit_code}"
+    return found.message
 
 
 def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") -> Outcome:

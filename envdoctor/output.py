@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from envdoctor.errors import Unwritable
-from envdoctor.formats import MACHINE, Document, Text, format_for
+from envdoctor.formats import MACHINE, Detail, Document, Look, Text, format_for
 
 if TYPE_CHECKING:
     import threading
@@ -36,15 +36,27 @@ DEBUG = "ENVDOCTOR_DEBUG"
 _D = TypeVar("_D")
 
 
+_NARROWEST, _WIDEST = 40, 120
+"""Columns of a text: below, wrapping tears it apart; above, an eye loses the line."""
+
+
 class Destination:
     """Where a document goes, and in which format; null is standard output, and the default."""
 
     def __init__(
-        self, format: str | None = None, file: str | None = None, plain: bool = False
+        self,
+        format: str | None = None,
+        file: str | None = None,
+        plain: bool = False,
+        *,
+        colour: str = "auto",
+        detail: Detail = "normal",
     ) -> None:
         self.format = format
         self.file = file
         self.plain = plain
+        self.colour = colour
+        self.detail = detail
 
     @property
     def is_chosen(self) -> bool:
@@ -93,8 +105,7 @@ class Output:
         """Write a document; where it goes to a file, say so and the summary. Raises Unwritable."""
         self._published = True
         name = format_for(to.format, to.file, document.formats)
-        colour = name == "text" and not to.plain and not to.file and _takes_colour(self.stdout)
-        text = _emitted(document, name, colour=colour)
+        text = _emitted(document, name, self._look(to))
         if to.file is None:
             self._print(text, machine=name in MACHINE)
             return
@@ -102,6 +113,12 @@ class Output:
 
         write_text(to.file, text)
         self.say(f"{summary}, written to {to.file}" if summary else f"written to {to.file}")
+
+    def _look(self, to: Destination) -> Look:
+        if to.file is not None or to.plain:
+            return Look(detail=to.detail)
+        colour = to.colour == "always" or (to.colour == "auto" and _takes_colour(self.stdout))
+        return Look(colour=colour, width=_width_of(self.stdout), detail=to.detail)
 
     def safe(self, document: _D) -> _D:
         """The document as it may be shown; the placeholders are the same for all of this run."""
@@ -208,7 +225,7 @@ class StatusLine:
             self.is_live = False
 
 
-def _emitted(document: Document, name: str, *, colour: bool) -> str:
+def _emitted(document: Document, name: str, look: Look) -> str:
     """The document, filtered, in a format."""
     from envdoctor.redact import user_filter
 
@@ -217,7 +234,7 @@ def _emitted(document: Document, name: str, *, colour: bool) -> str:
         return safe.text(document.body)
     from envdoctor.render.emitters import EMITTERS
 
-    return EMITTERS[name](safe.document(document), colour=colour)
+    return EMITTERS[name](safe.document(document), look)
 
 
 def _described(error: BaseException) -> str:
@@ -249,10 +266,22 @@ def _write_all(stream: TextIO, text: str, encoding: str) -> None:
 
 
 def _takes_colour(stream: TextIO) -> bool:
-    """Whether a stream takes colour: a terminal, and neither NO_COLOR nor TERM=dumb."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """Whether a stream takes colour: a terminal, and neither NO_COLOR nor TERM=dumb; or where
+    FORCE_COLOR says so."""
+    if os.environ.get("NO_COLOR"):
         return False
-    return stream.isatty()
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _width_of(stream: TextIO) -> int:
+    """The columns of a terminal, within what can be read; 80 elsewhere."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 80
+    return min(max(columns, _NARROWEST), _WIDEST) if columns else 80
 
 
 def _discard_the_rest(descriptor: int) -> None:

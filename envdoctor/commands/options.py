@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from envdoctor.errors import BadInput
-from envdoctor.formats import ENDINGS, MACHINE
+from envdoctor.formats import DIAGNOSIS, ENDINGS, MACHINE, Detail
 from envdoctor.output import Destination, Output
 
 if TYPE_CHECKING:
@@ -100,6 +100,14 @@ pass_output = click.make_pass_decorator(Output, ensure=True)
 """Gives a command the way out of this run as its first argument."""
 
 
+_detail_options = _all_of(
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Tell also what was not looked at, and why."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Only the verdict and what to do."),
+)
+
+
 def output_options(formats: Sequence[str]) -> Callable[[F], F]:
     """How the document of a command is written, and where to; `formats` are those of its type.
 
@@ -110,6 +118,13 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
         click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
         click.option("--plain", is_flag=True, help="Text without colour, also on a terminal."),
         click.option(
+            "--color",
+            "colour",
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            help="Colour in the text; auto heeds the terminal, NO_COLOR and FORCE_COLOR.",
+        ),
+        click.option(
             "-o",
             "--output",
             "output_file",
@@ -118,12 +133,15 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
         ),
     )
 
+    if formats is DIAGNOSIS:
+        options = _all_of(options, _detail_options)
+
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def with_destination(*args: Any, **given: Any) -> Any:
             output = click.get_current_context().ensure_object(Output)
             output.serves_a_command = True
-            to = _destination(given.pop, output, formats)
+            to = _destination(lambda name: given.pop(name, None), output, formats)
             return function(*args, output=output, to=to, **given)
 
         return options(cast(F, with_destination))
@@ -133,14 +151,22 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
 
 def _destination(take: Callable[[str], Any], output: Output, formats: Sequence[str]) -> Destination:
     name, as_json = take(FORMAT), take("as_json")
-    file, plain = take("output_file"), take("plain")
+    file, plain, colour = take("output_file"), take("plain"), take("colour")
+    detail = _detail(take)
     if as_json and name not in (None, "json"):
         raise BadInput(f"--json and --format {name} contradict each other; give one")
     if file == "":
         raise BadInput("-o takes the name of a file, not an empty one")
     wanted = "json" if as_json else name
     output.machine |= wanted in MACHINE or (file is None and formats[0] in MACHINE)
-    return Destination(format=wanted, file=file, plain=plain)
+    return Destination(format=wanted, file=file, plain=plain, colour=colour, detail=detail)
+
+
+def _detail(take: Callable[[str], Any]) -> Detail:
+    verbose, quiet = take("verbose"), take("quiet")
+    if verbose and quiet:
+        raise BadInput("--verbose and --quiet contradict each other; give one")
+    return "full" if verbose else "brief" if quiet else "normal"
 
 
 def _endings(formats: Sequence[str]) -> str:

@@ -3,12 +3,13 @@
 import copy
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from envdoctor.facts.libraries import Extension
+from envdoctor.facts.libraries import Extension, Problem
 from envdoctor.facts.python import Distribution
+from envdoctor.knowledge.libraries import LibraryCatalogue
 from envdoctor.loader.elf import Elf
-from envdoctor.loader.process import Process
+from envdoctor.loader.process import MISSING, Process
 from envdoctor.loader.search import Files
 from envdoctor.loader.simulate import Program, Simulation
 from envdoctor.loader.symbols import with_culprits
@@ -24,7 +25,8 @@ def extension_problems(program: Program, run: Simulation, wheels: Wheels) -> tup
     """What keeps extension modules from loading once torch is imported; the broken ones alone.
 
     Only modules that link torch's libraries are tried: the others (bitsandbytes brings one for each
-    CUDA) are opened by choice.
+    CUDA) are opened by choice. A library that is neither torch's, nor CUDA's, nor of any wheel says
+    nothing of torch: torchaudio does without SoX, and torchcodec takes the FFmpeg that is there.
     """
     if run.import_error is not None or run.caller is None:
         return ()
@@ -40,15 +42,34 @@ def _broken(program: Program, run: Simulation, wheels: Wheels) -> Iterator[Exten
         and _is_of_torch(path, distribution, files)
     )
     siblings = _by_distribution(wheels)
+    names = frozenset(map(os.path.basename, wheels))
     for count, (path, distribution) in enumerate(candidates):
         if count >= _MAX_MODULES:
             return
         process = _branch(run.process, len(run.mapped))
-        _open_siblings(path, siblings[distribution.metadata_path], process, run)
+        refused = _open_siblings(path, siblings[distribution.metadata_path], process, run)
         opening = process.dlopen(path, run.caller or process.main)
-        if not opening.ok:
-            problems = tuple(with_culprits(opening.problems, process, run.libraries))
+        told = [
+            problem
+            for problem in opening.problems
+            if not _is_of_the_system(problem, names, run.libraries)
+            and not _is_of_the_system(refused.get(problem.library), names, run.libraries)
+        ]
+        if told:
+            problems = tuple(with_culprits(told, process, run.libraries))
             yield Extension(distribution=distribution.name, path=path, problems=problems)
+
+
+def _is_of_the_system(
+    problem: Problem | None, names: Collection[str], libraries: LibraryCatalogue
+) -> bool:
+    """Whether a library is missing that nobody but the system could bring."""
+    return (
+        problem is not None
+        and problem.kind == MISSING
+        and problem.library not in names
+        and libraries.of(problem.library) is None
+    )
 
 
 def _by_distribution(wheels: Wheels) -> dict[str, dict[str, str]]:
@@ -61,16 +82,21 @@ def _by_distribution(wheels: Wheels) -> dict[str, dict[str, str]]:
 
 def _open_siblings(
     path: str, siblings: Mapping[str, str], process: Process, run: Simulation
-) -> None:
-    """Load the libraries beside a module that it needs and that no rule leads to.
+) -> dict[str, Problem]:
+    """Load the libraries beside a module that it needs and that no rule leads to; those that cannot
+    be loaded, with the first reason.
 
     The Python of torchaudio and torchtext opens them by path before the module that links them.
     """
+    refused: dict[str, Problem] = {}
     elf = process.files.read(path)
     for name in elf.needed if isinstance(elf, Elf) else ():
         beside = siblings.get(name)
         if beside is not None and beside != path and process.find(name) is None:
-            process.dlopen(beside, run.caller or process.main, everywhere=True)
+            opening = process.dlopen(beside, run.caller or process.main, everywhere=True)
+            if opening.problems:
+                refused[name] = opening.problems[0]
+    return refused
 
 
 def _is_of_torch(path: str, distribution: Distribution, files: Files) -> bool:

@@ -99,7 +99,7 @@ def _named(path: str, origin: str, asking: _Asking) -> Choice:
     if examined.problem in ("not-found", "not-python"):
         named = "" if origin == "--python" else f"{origin}: "
         raise UnusableTarget(f"{named}`{path}` cannot be used: {examined.detail}")
-    return _choice(examined, f"it was asked for with {origin}", ())
+    return _choice(examined, f"named with {origin}", ())
 
 
 def _first_with_torch(asking: _Asking, doctor: str) -> Choice:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from envdoctor.fits import Fit
 from envdoctor.fits.text import render_fit
+from envdoctor.formats import Look
 from envdoctor.knowledge.coverage import State, render_state
 from envdoctor.knowledge.listing import GpuList, render_gpus
 from envdoctor.loader.mapped import Libraries
@@ -18,15 +19,15 @@ from envdoctor.prescribe.text import render_prescription, render_script
 from envdoctor.render.calibration import render_expected
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
-from envdoctor.render.text import render_calibration_report, render_text
+from envdoctor.render.text import render_calibration_report, render_text, render_texts
 from envdoctor.report import CalibrationReport, Prediction, Report, ReportSet
 from envdoctor.rules import Rules, render_rules
 
 
 class Emitter(Protocol):
-    """A document's text, ending with a line break; `colour` is for text on a terminal alone."""
+    """A document's text, ending with a line break; the look is for text alone."""
 
-    def __call__(self, document: Any, *, colour: bool = False) -> str: ...
+    def __call__(self, document: Any, look: Look) -> str: ...
 
 
 def _prediction(prediction: Prediction) -> str:
@@ -36,37 +37,35 @@ def _prediction(prediction: Prediction) -> str:
 
 _TEXTS: Mapping[type, Callable[..., str]] = {
     Report: render_text,
-    Libraries: render_libraries,
-    CalibrationReport: lambda document, colour: render_calibration_report(document),
-    Prediction: lambda document, colour: _prediction(document),
-    Prescription: lambda document, colour: render_prescription(document),
-    Fit: lambda document, colour: render_fit(document),
-    State: lambda document, colour: render_state(document),
-    GpuList: lambda document, colour: render_gpus(document),
-    Rules: lambda document, colour: render_rules(document),
+    ReportSet: render_texts,
+    Libraries: lambda document, look: render_libraries(document, colour=look.colour),
+    CalibrationReport: lambda document, look: render_calibration_report(document),
+    Prediction: lambda document, look: _prediction(document),
+    Prescription: lambda document, look: render_prescription(document),
+    Fit: lambda document, look: render_fit(document),
+    State: lambda document, look: render_state(document),
+    GpuList: lambda document, look: render_gpus(document),
+    Rules: lambda document, look: render_rules(document),
 }
 
 
-def _each(document: Any) -> tuple[Any, ...]:
-    return document.reports if isinstance(document, ReportSet) else (document,)
+def emit_text(document: Any, look: Look) -> str:
+    """For people."""
+    return _TEXTS[type(document)](document, look)
 
 
-def emit_text(document: Any, *, colour: bool = False) -> str:
-    """For people; several reports follow one another."""
-    return "\n".join(_TEXTS[type(one)](one, colour=colour) for one in _each(document))
-
-
-def emit_json(document: Any, *, colour: bool = False) -> str:
+def emit_json(document: Any, look: Look) -> str:
     """For programs. The table of diseases is a bare list."""
     return render_json(document.codes if isinstance(document, Rules) else document)
 
 
-def emit_markdown(document: Any, *, colour: bool = False) -> str:
-    """For an issue or a chat."""
-    return "\n".join(map(render_markdown, _each(document)))
+def emit_markdown(document: Any, look: Look) -> str:
+    """For an issue or a chat; several reports follow one another."""
+    several = document.reports if isinstance(document, ReportSet) else (document,)
+    return "\n".join(map(render_markdown, several))
 
 
-def emit_script(document: Any, *, colour: bool = False) -> str:
+def emit_script(document: Any, look: Look) -> str:
     """For a shell."""
     return render_script(document)
 

@@ -1,17 +1,19 @@
-"""The report as plain text: verdict first, root cause first, 80 columns, colour optional."""
+"""The report as text: verdict first, root cause first, and at the end what to do."""
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from envdoctor.facts import Reason
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
-from envdoctor.findings import Evidence, Finding, Fix, Severity, Verdict
+from envdoctor.findings import Evidence, Finding, Fix, Safety, Severity, Verdict
+from envdoctor.formats import Look
 from envdoctor.outcomes import Outcome, in_words
 from envdoctor.render.calibration import render_calibration
-from envdoctor.report import CalibrationReport, CheckRecord, Report, Stack, StackGpu
+from envdoctor.report import CalibrationReport, CheckRecord, Report, ReportSet, Stack, StackGpu
 
-WIDTH = 80
+PLAIN = Look()
 _LABEL = 12
 
 _COLOURS = {
@@ -26,7 +28,7 @@ _VERDICT_COLOURS = {
     Verdict.UNPROVEN: "\x1b[1;36m",
     Verdict.HEALTHY: "\x1b[1;32m",
 }
-_PLAIN = "\x1b[0m"
+_BOLD, _DIM, _END = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 VERDICTS = {
     Verdict.BROKEN: "PyTorch does not work here",
@@ -38,17 +40,32 @@ VERDICTS = {
 """What each verdict means, in one sentence."""
 
 
-def render_text(report: Report, *, colour: bool = False) -> str:
-    """The whole report. It says what the JSON says, in the same order."""
-    paint = _painter(colour)
-    blocks = [
-        "\n".join([_verdict(report, paint), *_outcomes(report.outcomes)]),
-        *_findings(report.findings, paint),
+def render_text(report: Report, look: Look = PLAIN) -> str:
+    """The whole report. It says what the JSON says, in the same order, and ends with what counts:
+    those lines are what is left on the screen."""
+    page = _Page(look)
+    whole = (
+        "\n".join([_verdict(report, page), *_outcomes(report.outcomes, page)]),
+        *_findings(report.findings, page),
         _stack(report.stack, report),
         _calibration(report.calibration, report.assessment),
-        _unseen(report),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+        _unseen(report, page),
+    )
+    blocks = () if look.detail == "brief" else whole
+    return "\n\n".join([*filter(None, blocks), "\n".join(_summary(report, page))]) + "\n"
+
+
+def render_texts(several: ReportSet, look: Look = PLAIN) -> str:
+    """One report after the other, each below its target, and at the end the verdicts together."""
+    parts = [f"target: {_target(one)}\n{render_text(one, look)}" for one in several.reports]
+    verdicts = [f"{one.verdict.value:<10}  {_target(one)}" for one in several.reports]
+    return (
+        "\n".join([*parts, f"{len(verdicts)} targets", *(f"  {line}" for line in verdicts)]) + "\n"
+    )
+
+
+def _target(report: Report) -> str:
+    return report.target.path if report.target else "none"
 
 
 def render_calibration_report(report: CalibrationReport) -> str:
@@ -69,18 +86,55 @@ def _calibration(calibration: Calibration | None, assessment: Assessment | None)
     return render_calibration(calibration, assessment or Assessment()).rstrip()
 
 
-def render_findings(findings: Iterable[Finding], *, colour: bool = False) -> str:
+def render_findings(findings: Iterable[Finding], look: Look = PLAIN) -> str:
     """Findings alone, as they are in the report; without a final line break."""
-    return "\n\n".join(_findings(findings, _painter(colour)))
+    return "\n\n".join(_findings(findings, _Page(look)))
 
 
-def _painter(colour: bool) -> Callable[[str, str], str]:
-    return lambda text, code: f"{code}{text}{_PLAIN}" if colour else text
+class _Page:
+    """How lines are laid out and coloured."""
+
+    def __init__(self, look: Look) -> None:
+        self._colour = look.colour
+        self.width = look.width
+        self.detail = look.detail
+
+    def paint(self, text: str, code: str) -> str:
+        """The text in a colour, where there is any."""
+        return f"{code}{text}{_END}" if self._colour else text
+
+    def wrap(self, text: str, indent: str) -> str:
+        """Wrapped at the width; a word that is longer, a path say, is never broken."""
+        lines = [
+            textwrap.fill(
+                line,
+                self.width,
+                initial_indent="" if number == 0 else indent,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+            )
+            for number, line in enumerate(text.split("\n"))
+        ]
+        return "\n".join(lines)
+
+    def labelled(self, label: str, text: str, code: str = "") -> list[str]:
+        """The text beside its label, the text in a colour."""
+        head = f"  {label}".ljust(_LABEL)
+        lines = self.wrap(head + text, indent=" " * _LABEL).split("\n")
+        if not code:
+            return lines
+        return [line[:_LABEL] + self.paint(line[_LABEL:], code) for line in lines]
 
 
-def _verdict(report: Report, paint: Callable[[str, str], str]) -> str:
-    word = paint(report.verdict.value, _VERDICT_COLOURS[report.verdict])
-    return f"verdict: {word} - {meaning_of(report)}"
+def _verdict(report: Report, page: _Page) -> str:
+    text = page.wrap(f"verdict: {report.verdict.value} - {meaning_of(report)}", indent="  ")
+    return _with_colour(text, report.verdict, page)
+
+
+def _with_colour(text: str, verdict: Verdict, page: "_Page") -> str:
+    return text.replace(verdict.value, page.paint(verdict.value, _VERDICT_COLOURS[verdict]), 1)
 
 
 def meaning_of(report: Report) -> str:
@@ -101,18 +155,18 @@ _UNSEEN = {
 }
 
 
-def _outcomes(outcomes: Iterable[Outcome]) -> Iterator[str]:
+def _outcomes(outcomes: Iterable[Outcome], page: _Page) -> Iterator[str]:
     """What was tried, and what became of it."""
     outcomes = tuple(outcomes)
     working = [one for one in outcomes if one.state == "works"]
     if working:
-        yield from _labelled("works", in_words(*working))
+        yield from page.labelled("works", in_words(*working))
     rows: dict[tuple[str, str], list[Outcome]] = {}
     for one in outcomes:
         if one.state != "works":
             rows.setdefault(_row(one), []).append(one)
     for (label, why), those in rows.items():
-        yield from _labelled(label, f"{in_words(*those)}: {why}")
+        yield from page.labelled(label, f"{in_words(*those)}: {why}")
 
 
 def _row(outcome: Outcome) -> tuple[str, str]:
@@ -125,75 +179,54 @@ def _row(outcome: Outcome) -> tuple[str, str]:
     return "not tried", reason + (f" ({outcome.detail})" if outcome.detail else "")
 
 
-def _findings(findings: Iterable[Finding], paint: Callable[[str, str], str]) -> Iterator[str]:
+def _findings(findings: Iterable[Finding], page: _Page) -> Iterator[str]:
     findings = tuple(findings)
     for finding in findings:
         if finding.because is not None:
             continue
-        consequences = [other for other in findings if other.because == finding.id]
-        lines = [_headline(finding, paint), *_details(finding)]
-        for other in consequences:
+        lines = [_headline(finding, page), *_details(finding, page)]
+        for other in (one for one in findings if one.because == finding.id):
             label = f"{other.severity.value}[{other.code}] {other.name}"
-            lines += _labelled("and so", f"{label}: {other.message}")
-            lines += [f"  {line}" for line in _evidence(other.evidence, WIDTH - 2)]
+            lines += page.labelled("causes", f"{label}: {other.message}")
+            if page.detail == "full":
+                lines += _evidence(other.evidence, page)
         yield "\n".join(lines)
 
 
-def _headline(finding: Finding, paint: Callable[[str, str], str]) -> str:
+def _headline(finding: Finding, page: _Page) -> str:
     label = f"{finding.severity.value}[{finding.code}]"
     sure = "" if finding.confidence.value == "certain" else f" ({finding.confidence.value})"
-    text = _wrap(f"{label} {finding.name}{sure}: {finding.message}", indent="  ")
-    return paint(label, _COLOURS[finding.severity]) + text[len(label) :]
+    text = page.wrap(f"{label} {finding.name}{sure}: {finding.message}", indent="  ")
+    return page.paint(label, _COLOURS[finding.severity]) + text[len(label) :]
 
 
-def _details(finding: Finding) -> Iterator[str]:
-    yield from _evidence(finding.evidence)
+def _details(finding: Finding, page: _Page) -> Iterator[str]:
+    yield from _evidence(finding.evidence, page)
     for fix in finding.fixes:
-        yield from _fix(fix)
+        yield from _fix(fix, page)
     for note in finding.notes:
-        yield from _labelled("note", note)
-    yield from _labelled("page", f"envdoctor {finding.page}")
+        yield from page.labelled("note", note)
+    yield from page.labelled("page", f"envdoctor {finding.page}")
 
 
-def _evidence(evidence: Iterable[Evidence], width: int = WIDTH) -> Iterator[str]:
+def _evidence(evidence: Iterable[Evidence], page: _Page) -> Iterator[str]:
     label = "evidence"
     for item in evidence:
         text = f"{item.label}: {item.value}"
         together = f"{text}  ({item.source})"
-        if len(together) + _LABEL <= width:
-            yield from _labelled(label, together)
+        if len(together) + _LABEL <= page.width:
+            yield from page.labelled(label, together, _DIM)
         else:
-            yield from _labelled(label, text)
-            yield " " * (_LABEL + 2) + f"({item.source})"
+            yield from page.labelled(label, text, _DIM)
+            yield " " * (_LABEL + 2) + page.paint(f"({item.source})", _DIM)
         label = ""
 
 
-def _fix(fix: Fix) -> Iterator[str]:
-    yield from _labelled("help", fix.summary + (":" if fix.commands else ""))
+def _fix(fix: Fix, page: _Page) -> Iterator[str]:
+    root = " (needs root)" if fix.commands and fix.safety is Safety.NEEDS_ROOT else ""
+    yield from page.labelled("help", fix.summary + root + (":" if fix.commands else ""))
     for command in fix.commands:
-        yield " " * (_LABEL + 2) + command
-
-
-def _labelled(label: str, text: str) -> list[str]:
-    head = f"  {label}".ljust(_LABEL)
-    return _wrap(head + text, indent=" " * _LABEL).split("\n")
-
-
-def _wrap(text: str, indent: str) -> str:
-    """Wrapped at 80 columns; a word that is longer, a path say, is never broken."""
-    lines = [
-        textwrap.fill(
-            line,
-            WIDTH,
-            initial_indent="" if number == 0 else indent,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-        )
-        for number, line in enumerate(text.split("\n"))
-    ]
-    return "\n".join(lines)
+        yield " " * (_LABEL + 2) + page.paint(command, _BOLD)
 
 
 def _stack(stack: Stack, report: Report) -> str:
@@ -208,7 +241,7 @@ def _stack(stack: Stack, report: Report) -> str:
         ("Python", _pair(stack.python, "installed by", stack.installer)),
         ("system", _pair(stack.os, "glibc", stack.glibc)),
         ("target", target.path if target else None),
-        ("because", target.chosen_because if target else None),
+        ("chosen", target.chosen_because if target else None),
         *(
             ("passed over", f"{other.path} ({other.origin}: {_why_not(other.torch_on_disk)})")
             for other in (target.passed_over if target else ())
@@ -239,17 +272,40 @@ def _pair(first: str | None, joint: str, second: str | None) -> str | None:
     return first if not second else f"{first}, {joint} {second}".replace(",  ", ", ")
 
 
-def _unseen(report: Report) -> str:
-    """How many checks ran, and why the others did not; those that matter by name."""
-    ran = sum(check.status == "ran" for check in report.checks)
+def _unseen(report: Report, page: _Page) -> str:
+    """What could not be looked at, by name; with all detail, why each check did not run."""
     by_reason: dict[str, list[CheckRecord]] = {}
     for check in report.checks:
-        if check.status != "ran":
+        if check.status != "ran" and (page.detail == "full" or check.could_not_look):
             by_reason.setdefault(f"{check.status}: {check.reason}", []).append(check)
-    lines = [f"checks: {ran} of {len(report.checks)} ran"]
+    lines = []
     for reason, checks in by_reason.items():
         blind = [check.name for check in checks if check.could_not_look]
-        lines.append(_wrap(f"  {len(checks)} {reason}", indent="    "))
+        lines.append(page.wrap(f"  {len(checks)} {reason}", indent="    "))
         if blind:
-            lines.append(_wrap(f"    not looked for: {', '.join(blind)}", indent="    "))
-    return "\n".join(lines)
+            lines.append(page.wrap(f"    not looked for: {', '.join(blind)}", indent="    "))
+    return "\n".join(["checks that did not run", *lines]) if lines else ""
+
+
+def _summary(report: Report, page: _Page) -> Iterator[str]:
+    """What is wrong and what to do about it first, or that nothing is."""
+    ran = sum(check.status == "ran" for check in report.checks)
+    told = _counted(report.findings) or f"{ran} of {len(report.checks)} checks ran"
+    root = next((one for one in report.findings if one.severity is not Severity.INFO), None)
+    page_of = f" · envdoctor {root.page}" if root else ""
+    text = page.wrap(f"{report.verdict.value}: {told}{page_of}", indent="  ")
+    yield _with_colour(text, report.verdict, page)
+    fix = next((one for one in root.fixes if one.commands), None) if root else None
+    for number, command in enumerate(fix.commands if fix else ()):
+        yield ("" if number else "  run").ljust(_LABEL) + page.paint(command, _BOLD)
+
+
+def _counted(findings: Iterable[Finding]) -> str:
+    """`1 error, 2 warnings, 3 consequences`."""
+    grave = [one for one in findings if one.severity is not Severity.INFO]
+    counts = Counter("consequence" if one.because else one.severity.value for one in grave)
+    return ", ".join(
+        f"{counts[kind]} {kind}{'s' if counts[kind] > 1 else ''}"
+        for kind in (Severity.ERROR.value, Severity.WARNING.value, "consequence")
+        if counts[kind]
+    )

@@ -298,6 +298,34 @@ def test_an_extension_that_fits_is_silent(torch26: Miniature):
     assert torch26.findings() == ()
 
 
+def test_a_module_that_lacks_a_library_of_the_system_is_no_misfit(torch26: Miniature):
+    """torchaudio 2.6 brings a module for SoX, and works without SoX."""
+    shop = torch26.shop
+    shop.library("elsewhere/libsox.so.3", source="int sox(void) { return 1; }")
+    shop.library(
+        "site-packages/torchaudio/libtorchaudio_sox.so",
+        source="int sox(void); int g(void) { return sox(); }",
+        needs=["elsewhere/libsox.so.3"],
+    )
+    shop.library(
+        "site-packages/torchaudio/_sox.so",
+        source="int g(void); int cuda_use(void); int f(void) { return g() + cuda_use(); }",
+        needs=[
+            "site-packages/torchaudio/libtorchaudio_sox.so",
+            "site-packages/torch/lib/libtorch_cuda.so",
+        ],
+        flags=["-Wl,-rpath,$ORIGIN/../torch/lib"],
+    )
+    shutil.rmtree(shop.folder / "elsewhere")
+    info = torch26.site / "torchaudio.dist-info"
+    info.mkdir()
+    names = ("_sox.so", "libtorchaudio_sox.so")
+    (info / "RECORD").write_text("".join(f"torchaudio/{name},sha256=x,1\n" for name in names))
+    torch26.installed = (("torchaudio", "0.1"),)
+    torch26.extra_requires = {"torchaudio": ("torch==2.6.0",)}
+    assert torch26.findings() == ()
+
+
 def test_a_stub_that_wins_is_told(torch26: Miniature):
     torch26.shop.library("lib64/stubs/libcuda.so.1", source="int cuInit(void) { return 34; }")
     variables = {"LD_LIBRARY_PATH": str(torch26.shop.folder / "lib64" / "stubs")}

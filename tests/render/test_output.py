@@ -1,15 +1,17 @@
 """The report as text for narrow terminals, and as Markdown."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from envdoctor.api import Evidence, Fix, Reason
 from envdoctor.findings import Code, Severity, Verdict
+from envdoctor.formats import Look
 from envdoctor.outcomes import Outcome
 from envdoctor.render.markdown import render_markdown
-from envdoctor.render.text import render_text
-from envdoctor.report import CheckRecord, Report, Stack
+from envdoctor.render.text import render_text, render_texts
+from envdoctor.report import CheckRecord, Report, ReportSet, Stack
 
 CODE = Code(
     id="XX100",
@@ -48,8 +50,12 @@ def test_consequences_are_nested_below_their_cause() -> None:
     lines = text.splitlines()
     assert lines[0].startswith("verdict: broken")
     assert "error[XX100] some-disease: the cause" in lines
-    assert "  and so    error[XX100] some-disease: the consequence" in lines
+    assert "  causes    error[XX100] some-disease: the consequence" in lines
     assert "              fix --now" in lines
+    assert lines[-2:] == [
+        "broken: 1 error, 1 consequence · envdoctor rule XX100",
+        "  run       fix --now",
+    ]
 
 
 def test_long_words_are_not_broken_and_lines_fit() -> None:
@@ -76,7 +82,36 @@ def test_checks_that_could_not_look_are_named_and_others_counted() -> None:
     assert "    not looked for: a-check" in text
     assert "b-check" not in text
     assert "c-check" not in text
-    assert "checks: 0 of 3 ran" in text
+    assert text.endswith("incomplete: 0 of 3 checks ran\n")
+
+
+def test_all_that_did_not_run_is_told_where_that_is_asked_for() -> None:
+    reason = "Gpus is unknown (not-applicable): none"
+    checks = (
+        CheckRecord(name="b-check", topic="driver", status="skipped", codes=(), reason=reason),
+    )
+    assert reason not in render_text(report(checks=checks))
+    assert reason in render_text(report(checks=checks), Look(detail="full"))
+
+
+def test_the_verdict_and_what_to_do_alone() -> None:
+    finding = CODE.finding(what="x", fixes=(Fix(summary="do it", commands=("fix --now",)),))
+    text = render_text(report(findings=(finding,)), Look(detail="brief"))
+    assert text == "broken: 1 error · envdoctor rule XX100\n  run       fix --now\n"
+
+
+def test_the_width_of_the_terminal_is_used() -> None:
+    finding = CODE.finding(what="word " * 60)
+    for width in (40, 80, 120):
+        lines = render_text(report(findings=(finding,)), Look(width=width)).splitlines()
+        assert width - 10 < max(map(len, lines)) <= width
+
+
+def test_several_targets_end_with_their_verdicts() -> None:
+    one = report(findings=(CODE.finding(what="x"),))
+    text = render_texts(ReportSet(reports=(one, report()), exit_code=1))
+    assert text.count("target: ") == 2
+    assert text.splitlines()[-3:][0] == "2 targets"
 
 
 @pytest.mark.parametrize("render", [render_text, render_markdown])
@@ -90,11 +125,9 @@ def test_every_format_says_the_verdict_in_the_same_words(render: Callable[[Repor
 def test_colour_carries_no_meaning() -> None:
     finding = CODE.finding(what="something")
     plain = render_text(report(findings=(finding,)))
-    coloured = render_text(report(findings=(finding,)), colour=True)
+    coloured = render_text(report(findings=(finding,)), Look(colour=True))
     assert "\x1b[" in coloured
-    for code in ("\x1b[1;31m", "\x1b[0m"):
-        coloured = coloured.replace(code, "")
-    assert coloured == plain
+    assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == plain
 
 
 def test_markdown_takes_no_text_for_markup() -> None:

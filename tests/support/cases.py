@@ -394,7 +394,7 @@ CASES: dict[str, Case] = {
         machine(
             Target(
                 path="/venv/bin/python",
-                chosen_because="it was asked for with --python",
+                chosen_because="named with --python",
                 problem="not-python",
                 detail="it is not a Python: the interpreter exited with code 0",
             ),
@@ -407,7 +407,7 @@ CASES: dict[str, Case] = {
         machine(
             Target(
                 path="/usr/bin/python3.6",
-                chosen_because="it was asked for with --python",
+                chosen_because="named with --python",
                 problem="too-old",
                 detail="it is Python 3.6.15",
                 version="3.6.15",

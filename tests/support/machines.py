@@ -65,7 +65,7 @@ def distribution(name: str, version: str, *requires: str, location: str = SITE) 
 
 
 HEALTHY: tuple[Fact, ...] = (
-    Target(path="/venv/bin/python", chosen_because="it was asked for with --python"),
+    Target(path="/venv/bin/python", chosen_because="named with --python"),
     Interpreter(
         executable="/venv/bin/python",
         version="3.11.9",
