@@ -21,7 +21,7 @@ from envdoctor.commands.options import (
     selection_options,
     target_options,
 )
-from envdoctor.errors import BadInput, Unwritable
+from envdoctor.errors import BadInput, Unwritable, nearest
 from envdoctor.formats import DIAGNOSIS, MACHINE
 from envdoctor.output import DEBUG, EXIT_USAGE, Destination, Output
 
@@ -29,7 +29,7 @@ COMMANDS = {
     "check": "diagnose, without measuring",
     "collect": "record the facts of this machine in a file",
     "calibrate": "measure a ResNet-50 training step",
-    "tui": "look around in a diagnosis, full-screen",
+    "tui": "browse a diagnosis full-screen",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
     "gpus": "list the GPUs that are known, by name",
@@ -55,6 +55,17 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"envdoctor.commands.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS:
+            offer = nearest(name, COMMANDS)
+            raise click.UsageError(
+                f"no such command `{name}`" + (f"; {offer}" if offer else ""), ctx
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -110,7 +121,7 @@ def _refuse_lost_options(ctx: click.Context) -> None:
         given = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
         if command is not None and given:
             option = parameter.opts[0]
-            raise click.UsageError(f"`{option}` stands before `{command}`; put it behind", ctx)
+            raise click.UsageError(f"put `{option}` after `{command}`", ctx)
 
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)

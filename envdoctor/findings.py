@@ -2,6 +2,7 @@
 
 import enum
 import string
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -64,6 +65,19 @@ Topic = Literal[
     "doctor",
 ]
 """What findings are grouped and selected by."""
+
+TOPICS: Mapping[Topic, str] = {
+    "driver": "NVIDIA driver and GPUs",
+    "container": "containers and WSL",
+    "python": "Python environment",
+    "libraries": "shared libraries",
+    "torch": "PyTorch",
+    "companions": "companion packages",
+    "toolkit": "CUDA toolkit and compilers",
+    "speed": "training speed",
+    "doctor": "envdoctor itself",
+}
+"""The topics in words."""
 
 
 class Confidence(enum.Enum):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from envdoctor.findings import Code
+from envdoctor.findings import TOPICS, Code
 from envdoctor.pages import codes_of
 from envdoctor.plugins import Loaded
 from envdoctor.record import Record
@@ -22,8 +22,10 @@ def rules_of(loaded: Loaded) -> Rules:
 
 
 def render_rules(rules: Rules) -> str:
-    """One line a disease: its id, its name and its severity."""
+    """The diseases by topic, a line each: its id, its severity, its name and what it says."""
     width = max(len(code.name) for code in rules.codes)
-    return "".join(
-        f"{code.id}  {code.name.ljust(width)}  {code.severity.value}\n" for code in rules.codes
-    )
+    topics: dict[str, list[str]] = {}
+    for code in rules.codes:
+        line = f"  {code.id}  {code.severity.value:<7}  {code.name.ljust(width)}  {code.message}\n"
+        topics.setdefault(TOPICS[code.topic], []).append(line)
+    return "\n".join(f"{title}\n{''.join(lines)}" for title, lines in topics.items())

@@ -352,7 +352,7 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
         fixes=(
             system.on_host(
                 site,
-                "load nvidia_uvm anew and make its device node",
+                "reload nvidia_uvm and make its device node",
                 "sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm",
                 "sudo nvidia-modprobe -u -c=0",
             ),

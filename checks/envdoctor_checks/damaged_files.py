@@ -37,8 +37,7 @@ DAMAGED_INSTALL = Code(
     layer=Layer.FILES,
     breaks="import:torch",
     message="installed files differ from those that their distribution brought",
-    detailed="{count} of the files of {distribution} {version} differ from those it installed: "
-    "`{file}` {what}",
+    detailed="{distribution} {version} is damaged in {files}: `{file}` {what}",
     explains=("ED349",),
 )
 
@@ -306,7 +305,7 @@ def _said(item: DamagedDistribution, file: DamagedFile) -> dict[str, Any]:
     return {
         "distribution": item.name,
         "version": item.version,
-        "count": item.damaged_count,
+        "files": "1 file" if item.damaged_count == 1 else f"{item.damaged_count} files",
         "file": file.path,
         "what": _what(file),
     }

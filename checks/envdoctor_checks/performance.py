@@ -41,8 +41,8 @@ PIPELINE_STARVED = Code(
     topic="speed",
     layer=Layer.SPEED,
     message="the input pipeline feeds a device less than it wants",
-    detailed="{device} can eat {wanted} images/s, and gets {fed}: it waits {percent:.0f} % of the "
-    "time",
+    detailed="{device} can process {wanted} images/s but is fed {fed}: it waits {percent:.0f} % of "
+    "the time",
 )
 SLOWER_THAN_BASELINE = Code(
     id="ED611",
@@ -91,7 +91,7 @@ def gpu_slower_than_expected(assessment: Assessment) -> Findings:
             evidence=tuple(map(_against_expected, those)),
             fixes=(
                 Fix(
-                    summary="look what else runs on the GPU and how it is clocked",
+                    summary="check what else uses the GPU, and its clocks",
                     commands=("nvidia-smi", "nvidia-smi -q -d PERFORMANCE,CLOCK,POWER"),
                     safety=Safety.SAFE,
                 ),

@@ -37,7 +37,7 @@ TORCH_NOT_INSTALLED = Code(
     layer=Layer.FILES,
     breaks="import:torch",
     message="torch is not installed",
-    detailed="no torch lies on the path of `{python}`",
+    detailed="`{python}` has no torch",
 )
 NUMPY_ABI_MISMATCH = Code(
     id="ED413",

@@ -55,8 +55,8 @@ GCC_UNSUPPORTED = Code(
     topic="toolkit",
     layer=Layer.BUILD,
     breaks="extend",
-    message="gcc is not one that nvcc accepts",
-    detailed="gcc {version} is not one that nvcc {toolkit} accepts, {oldest} to {newest}",
+    message="nvcc does not support this gcc",
+    detailed="nvcc {toolkit} supports gcc {oldest} to {newest}, and gcc is {version}",
 )
 KNOWLEDGE_OUTDATED = Code(
     id="ED379",
@@ -66,7 +66,7 @@ KNOWLEDGE_OUTDATED = Code(
     topic="doctor",
     layer=Layer.DOCTOR,
     message="something here is newer than the doctor's data",
-    detailed="{what} {version} is newer than my data ({as_of}), which ends with {newest}",
+    detailed="{what} {version} is unknown: envdoctor's data ends at {newest} ({as_of})",
 )
 
 

@@ -1,13 +1,15 @@
 """`envdoctor calibrate`: measure a ResNet-50 training step, and say how fast it should be."""
 
 import os
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.commands.gpus import known_gpu
-from envdoctor.commands.options import Number, output_options
+from envdoctor.commands.options import Number, output_options, words_of
 from envdoctor.commands.progress import Progress
 from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import diagnose_calibration
@@ -16,6 +18,16 @@ from envdoctor.facts.calibration import PRECISIONS, CalibrationBaseline, Setting
 from envdoctor.output import Destination, Output
 from envdoctor.report import CalibrationReport
 from envdoctor.session import Session
+
+_DEVICE = re.compile(r"cpu|gpu|mps|(cuda|xpu)(:\d+)?")
+
+
+def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    names = words_of(values)
+    for name in names:
+        if _DEVICE.fullmatch(name) is None:
+            raise BadInput(f"`{name}` is no device; give cpu, gpu, cuda, cuda:0, xpu or mps")
+    return names
 
 
 @click.command(
@@ -41,7 +53,11 @@ from envdoctor.session import Session
     help="Measure only this; repeatable.",
 )
 @click.option(
-    "--devices", multiple=True, metavar="DEVICE", help="cpu, gpu, cuda:0 ...; repeatable."
+    "--devices",
+    multiple=True,
+    callback=_devices,
+    metavar="DEVICE",
+    help="cpu, gpu, cuda:0 ...; repeatable, or a list with commas.",
 )
 @click.option("--compile", "compile_", is_flag=True, help="Measure torch.compile as well.")
 @click.option("--no-ceilings", is_flag=True, help="Leave out the limits of the hardware.")

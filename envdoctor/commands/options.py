@@ -66,9 +66,13 @@ target_options = _all_of(
 """What is examined, and how far."""
 
 
-def _words(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+def words_of(values: Sequence[str]) -> tuple[str, ...]:
     """The words of an option that is given several times, or once with commas."""
     return tuple(word.strip() for value in values for word in value.split(","))
+
+
+def _words(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    return words_of(values)
 
 
 _LABELS = "CODE|NAME|TOPIC"

@@ -25,7 +25,7 @@ def command(output: Output, /, disease: str) -> None:
     if code is None:
         names = [label for one in codes_of(loaded) for label in (one.id, one.name)]
         offer = nearest(disease, names) or "`envdoctor rules` lists them"
-        raise BadInput(f"`{disease}` is no disease; {offer}")
+        raise BadInput(f"unknown code `{disease}`; {offer}")
     page = find_page(code, loaded)
     if page is None:
         raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")

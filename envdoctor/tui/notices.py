@@ -27,7 +27,7 @@ def notices(before: State, event: Event) -> tuple[Notice, ...]:
     if isinstance(event, Saved):
         return (Notice(text=f"written to {event.path}", title="saved"),)
     if isinstance(event, Failed):
-        return (Notice(text=event.message, title="that did not work", severity="error"),)
+        return (Notice(text=event.message, title="could not do it", severity="error"),)
     if isinstance(event, CalibrationEnded) and event.reason:
         return (Notice(text=event.reason, title="calibration", severity="warning"),)
     return ()

@@ -82,7 +82,7 @@ def fate_text(finding: Finding, fate: Fate) -> str:
     """`✓ ED201 driver-too-old is gone`; empty for one that still is there."""
     texts = {
         Fate.THERE: "",
-        Fate.GONE: "✓ {} is gone: not found any more",
+        Fate.GONE: "✓ {} is fixed",
         Fate.UNSEEN: "? {} could not be looked at again",
         Fate.ELSEWHERE: "{} was found in another target or file, not in what is shown now",
     }

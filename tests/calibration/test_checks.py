@@ -90,7 +90,7 @@ def test_the_article_232_images_on_an_a100_are_starved() -> None:
     found = findings(make_calibration(*GPU_RUNS, settings=settings))
     assert list(found) == ["pipeline-starved"]
     assert found["pipeline-starved"].message == (
-        "cuda:0 can eat 2,400 images/s, and gets 232: it waits 90 % of the time"
+        "cuda:0 can process 2,400 images/s but is fed 232: it waits 90 % of the time"
     )
     assert found["pipeline-starved"].family == "slow-dataloader"
 
@@ -98,7 +98,7 @@ def test_the_article_232_images_on_an_a100_are_starved() -> None:
 def test_what_was_not_measured_is_held_against_the_expected_rate() -> None:
     settings = Settings(training_rate=232.0)
     found = findings(make_calibration(make_run(938.0, precision="tf32"), settings=settings))
-    assert "can eat 2,470 images/s, and gets 232" in found["pipeline-starved"].message
+    assert "can process 2,470 images/s but is fed 232" in found["pipeline-starved"].message
 
 
 @pytest.mark.parametrize("rate", [938.0, 1100.0])

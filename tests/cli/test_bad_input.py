@@ -211,7 +211,7 @@ def test_an_output_is_whole_or_the_old_one(tmp_path: Path) -> None:
         (["check", "--timeout", "0"], "--timeout"),
         (["check", "--facts", "a", "--python", "b"], "give one"),
         (["rule", "ED9999"], "ED9999"),
-        (["--json", "check"], "put it behind"),
+        (["--json", "check"], "put `--json` after `check`"),
         (["collect", "--python", "a", "--python", "b"], "once"),
     ],
 )

@@ -43,8 +43,8 @@ def test_rerun_makes_a_repaired_finding_disappear(model: RecordedModel) -> None:
         await press(pilot, "r")
         assert model.asked == [("rerun", None)]
         lines = [line for line in screen_text(pilot.app).splitlines() if "ED201" in line]
-        assert all("is gone" in line for line in lines)
-        assert "✓ ED201 driver-too-old is gone" in toasts(pilot.app)
+        assert all("is fixed" in line for line in lines)
+        assert "✓ ED201 driver-too-old is fixed" in toasts(pilot.app)
 
     app = play(model, steps)
     assert app.exit_code == 0
@@ -63,7 +63,7 @@ def test_rerun_from_the_detail_says_that_the_finding_is_gone(model: RecordedMode
 
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "enter", "R")
-        assert "✓ ED201 driver-too-old is gone" in screen_text(pilot.app).splitlines()[0]
+        assert "✓ ED201 driver-too-old is fixed" in screen_text(pilot.app).splitlines()[0]
 
     play(model, steps)
     assert ("rerun", ("driver-too-old",)) in model.asked

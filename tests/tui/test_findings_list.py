@@ -122,7 +122,7 @@ def test_the_first_topic_is_in_view(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "2")
         assert tree_of(pilot).scroll_offset.y == 0
-        assert "▼ driver" in screen_text(pilot.app)
+        assert "▼ NVIDIA driver and GPUs" in screen_text(pilot.app)
 
     play(model, steps)
 

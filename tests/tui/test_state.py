@@ -107,7 +107,7 @@ def test_a_repaired_finding_is_gone_also_after_partial_reports() -> None:
     partial = ReportReady(report=REPAIRED, final=False)
     again = following(HERE, final(), HERE, partial)
     assert said(following(HERE, final(), HERE), partial) == []
-    assert said(again, final(REPAIRED))[0] == "✓ ED201 driver-too-old is gone: not found any more"
+    assert said(again, final(REPAIRED))[0] == "✓ ED201 driver-too-old is fixed"
 
 
 def test_what_could_not_be_looked_at_again_is_not_gone() -> None:

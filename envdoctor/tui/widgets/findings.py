@@ -45,7 +45,9 @@ class FindingsPane(Vertical):
             self.finding = finding
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="words that must all occur; Esc clears", id="filter", compact=True)
+        yield Input(
+            placeholder="filter (all words must match); Esc clears", id="filter", compact=True
+        )
         yield Static(id="shown")
         with Container(id="list-and-preview"):
             yield FindingsTree(id="findings-tree")

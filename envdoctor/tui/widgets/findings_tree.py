@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.content import Content
 from textual.widgets.tree import TreeNode
 
-from envdoctor.findings import Finding
+from envdoctor.findings import TOPICS, Finding
 from envdoctor.record import Record
 from envdoctor.report import CheckRecord
 from envdoctor.tui.grouping import Group, Wanted, passed_checks
@@ -74,7 +74,7 @@ class FindingsTree(KeptTree[Row]):
 
     def _add_group(self, group: Group) -> None:
         row = Row(key=f"topic {group.topic}")
-        node = self.grow(self.root, Text(group.topic, "bold"), row, opened=True)
+        node = self.grow(self.root, Text(TOPICS[group.topic], "bold"), row, opened=True)
         for cause in group.causes:
             row = Row(key=cause.finding.id, finding=cause.finding)
             label = finding_label(cause.finding)
