@@ -137,7 +137,7 @@ def test_a_disk_that_feeds_less_than_the_cpus_decode() -> None:
 
 def test_a_pipeline_that_feeds_232_starves_an_a100() -> None:
     found = findings(make_calibration(*GPU_RUNS, pipeline=make_pipeline(232.0)))
-    assert "gets 232" in found["pipeline-starved"].message
+    assert "is fed 232" in found["pipeline-starved"].message
 
 
 def test_a_cpu_is_not_starved_by_what_another_gpu_could_eat() -> None:
