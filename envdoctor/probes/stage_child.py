@@ -152,5 +152,5 @@ class StageChild:
 
     def _within(self, limit_s: float) -> float:
         """A limit that leaves some time before the deadline."""
-        left = self._deadline - time.monotonic()
-        return min(limit_s, max(SHARE * left, MARGIN_S))
+        left = max(self._deadline - time.monotonic(), 0.0)
+        return min(limit_s, max(SHARE * left, min(MARGIN_S, left)))
