@@ -4,6 +4,7 @@ The child that is asked who it is goes on with the torch of the target, so that 
 anything else of the doctor is loaded: the facts are imported while it runs.
 """
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -186,10 +187,13 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
     if problem is not None:
         return _unusable(path, origin, asking.context, *problem)
     if not asking.context.is_live:
-        return _on_disk(path, origin, asking.context)
+        below = f"below `{asking.context.root}` nothing can be run"
+        return _on_disk(path, origin, asking.context, below)
     try:
         version, answer, run = _ask(path, asking, asking.stages if chosen else ())
     except OSError as error:
+        if error.errno in _OWN_LIMITS:
+            return _on_disk(path, origin, asking.context, f"it could not be asked: {error}")
         return _unusable(path, origin, asking.context, "not-executable", str(error))
     if answer.state == "ok":
         torch = has_torch(answer.data["sys_path"], answer.data["cwd"], asking.context)
@@ -211,6 +215,9 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
         return _unusable(path, origin, context, "too-old", f"it is Python {version}", version)
     return _unusable(path, origin, context, "failed", answer.detail, version)
 
+
+_OWN_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Why no child at all can be started: too many open files or processes, no memory (fork(2))."""
 
 _LACKS_A_LIBRARY = "error while loading shared libraries"
 """As glibc says it (elf/rtld.c) of a program that it cannot start."""
@@ -292,13 +299,13 @@ def _unusable(
     )
 
 
-def _on_disk(path: str, origin: str, context: Context) -> _Examined:
-    """An interpreter of a root that does not run here."""
+def _on_disk(path: str, origin: str, context: Context, because: str) -> _Examined:
+    """An interpreter that cannot be run, for no fault of its own."""
     folders = site_packages_beside(path, context)
     return _Examined(
         path=path,
         origin=origin,
         torch_on_disk=has_torch(folders, "", context),
         site_packages=folders,
-        detail=f"below `{context.root}` nothing can be run",
+        detail=because,
     )
