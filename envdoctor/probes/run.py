@@ -11,6 +11,7 @@ from typing import IO
 
 from envdoctor.probes.channel import Port
 from envdoctor.probes.guard import Guard
+from envdoctor.probes.restraint import restrain
 from envdoctor.record import Record
 
 OUTPUT_CAP_BYTES = 64 * 1024
@@ -75,6 +76,7 @@ class Children:
             )  # type: ignore[call-overload]
             self._groups.add(process.pid)
             self._guard.watch(process.pid)
+            restrain(process.pid)
             self.has_started.set()
             return process
 
