@@ -5,6 +5,7 @@ anything else of the doctor is loaded: the facts are imported while it runs.
 """
 
 import errno
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -192,7 +193,7 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
     try:
         version, answer, run = _ask(path, asking, asking.stages if chosen else ())
     except OSError as error:
-        if error.errno in _OWN_LIMITS:
+        if error.errno in _OWN_LIMITS or error.filename == os.devnull:
             return _on_disk(path, origin, asking.context, f"it could not be asked: {error}")
         return _unusable(path, origin, asking.context, "not-executable", str(error))
     if answer.state == "ok":
@@ -217,7 +218,8 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
 
 
 _OWN_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
-"""Why no child at all can be started: too many open files or processes, no memory (fork(2))."""
+"""Why no child at all can be started: too many open files or processes, no memory (fork(2)).
+Neither can one where /dev/null is missing."""
 
 _LACKS_A_LIBRARY = "error while loading shared libraries"
 """As glibc says it (elf/rtld.c) of a program that it cannot start."""
