@@ -46,7 +46,7 @@ _SHELL, _PATH = "/bin/sh", "/usr/bin:/bin"
 _VARIABLE = "ENVDOCTOR_CHILD"
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE_S, _PAUSE_S = 0.3, 0.002
+_PATIENCE_S, _PAUSE_S = 0.3, 0.0005
 
 
 class Guard:
@@ -122,10 +122,9 @@ def end_descendants() -> None:
     """Kill every descendant of this process, a guard too. What the kernel cannot end, because it
     waits inside of a driver, is left behind."""
     deadline = time.monotonic() + _PATIENCE_S
-    while (pids := _descendants(os.getpid())) and time.monotonic() < deadline:
-        for pid in pids:
+    while _has_children() and time.monotonic() < deadline:
+        for pid in _descendants(os.getpid()):
             _kill(pid)
-        _reap()
         time.sleep(_PAUSE_S)
 
 
@@ -140,14 +139,21 @@ def _descendants(pid: int) -> list[int]:
 def _children(pid: int) -> list[int]:
     """Those of all threads of a process; none where the kernel does not list them."""
     found: list[int] = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
+    for thread in _listing(f"/proc/{pid}/task"):
+        try:
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found.extend(map(int, file.read().split()))
-    except OSError:
-        # It has ended meanwhile: its children have become ours.
-        return found
+        except OSError:
+            # It has ended meanwhile: its children are those of another thread, or ours.
+            continue
     return found
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _kill(pid: int) -> None:
@@ -157,9 +163,11 @@ def _kill(pid: int) -> None:
         return
 
 
-def _reap() -> None:
+def _has_children() -> bool:
+    """Whether this process has a child, once those that have ended are reaped."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except OSError:
-        return
+        return False
+    return True

@@ -159,10 +159,10 @@ def interrupted(scene: Scene, number: signal.Signals, delay_s: float) -> None:
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     took = time.monotonic() - began
-    left = are_running(children)
+    left = {pid: Path(f"/proc/{pid}/stat").read_text() for pid in are_running(children)}
     for pid in left:
         os.kill(pid, signal.SIGKILL)
-    assert not left
+    assert not left, (left, took)
     assert took < AT_ONCE_S + SLACK_S, f"{took:.2f} s"
     assert "Traceback" not in out + err
     if process.returncode == -number:
