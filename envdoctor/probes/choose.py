@@ -6,6 +6,7 @@ anything else of the doctor is loaded: the facts are imported while it runs.
 
 import errno
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -248,6 +249,8 @@ def _ask(
         if answer.state == "ok":
             return _version_in(staged.so_far()), answer, staged
         staged.stop()
+        if time.monotonic() >= asking.deadline:
+            return _version_in(staged.so_far()), answer, None
     results = run_stages(
         path,
         [STATIC_INTERPRETER],
