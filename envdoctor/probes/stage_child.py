@@ -21,6 +21,7 @@ SHARE = 0.7
 """Of the time that is left, so that a stage which hangs leaves some for those after it."""
 
 MARGIN_S = 1.0
+"""What a stage gets at least, unless less is left in all."""
 
 OnRecord = Callable[[str, str, dict[str, Any], float], None]
 """Takes a stage's name, its event (begin, end, raised), its data and its seconds."""

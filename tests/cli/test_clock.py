@@ -18,6 +18,7 @@ from envdoctor.api import (
 )
 from envdoctor.conclusion import verdict_of
 from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.findings import Verdict
 from envdoctor.outcomes import outcomes_of
 from tests.support.doctor import Run, envdoctor
 from tests.support.patients import Patient, empty_patient, fake_torch
@@ -103,7 +104,7 @@ def test_a_gate_does_not_pass_because_looking_failed(kind: type[Fact], reason: R
     facts = {TorchImport: off, kind: Unknown(reason=reason, detail="no answer in time")}
     found = {one.id: one for one in outcomes_of(Snapshot(facts))}["import:torch"]
     assert (found.state, found.reason) == ("unseen", reason)
-    assert verdict_of((), (found,), narrowed=False) == "incomplete"
+    assert verdict_of((), (found,), narrowed=False) is Verdict.INCOMPLETE
 
 
 @pytest.mark.heavy
