@@ -43,6 +43,18 @@ COMMANDS = {
 """The commands and their one-line help; each lives in `envdoctor.commands.<name>`, as `command`."""
 
 
+_EXAMINE = ("check", "collect", "calibrate", "tui", "libs", "prescribe")
+"""Those that start children."""
+
+
+def _own_all_children() -> None:
+    """This process is the doctor's own, and so is whatever is left below it at the end."""
+    from envdoctor.probes.guard import adopt_orphans, end_descendants
+
+    if adopt_orphans():
+        click.get_current_context().find_root().call_on_close(end_descendants)
+
+
 class LazyGroup(click.Group):
     """A group that imports a command only when it is called, so that `--version` stays quick."""
 
@@ -52,6 +64,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in _EXAMINE:
+            _own_all_children()
         module = importlib.import_module(f"envdoctor.commands.{cmd_name}")
         command: click.Command = module.command
         return command
@@ -111,6 +125,7 @@ def cli(ctx: click.Context, /, output: Output, to: Destination, **options: Any) 
     if ctx.invoked_subcommand is None:
         from envdoctor.commands.everything import everything
 
+        _own_all_children()
         ctx.exit(everything(output, to, **options))
 
 

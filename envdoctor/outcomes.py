@@ -9,8 +9,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from envdoctor.facts import Reason, Snapshot, Unknown
+from envdoctor.facts import Fact, Reason, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
+from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import (
     Container,
     Driver,
@@ -20,7 +21,7 @@ from envdoctor.facts.machine import (
     Nvml,
     PciGpus,
 )
-from envdoctor.facts.python import Distributions
+from envdoctor.facts.python import Distributions, InstalledFiles
 from envdoctor.facts.torch import (
     CompanionImport,
     CompanionImports,
@@ -206,7 +207,7 @@ def outcomes_of(snapshot: Snapshot) -> tuple[Outcome, ...]:
 def _import(snapshot: Snapshot) -> Outcome:
     fact = snapshot.get(TorchImport)
     if isinstance(fact, Unknown):
-        return _unseen("import", "torch", fact)
+        return _unseen("import", "torch", _why_nobody_knows(snapshot, fact))
     found = fact.value
     # Facts that do not tell where torch was imported from may still tell that it was used.
     empty = found.is_namespace and snapshot.value(TorchRuntime) is None
@@ -228,6 +229,22 @@ def _of_import(found: TorchImport) -> str:
     if found.outcome == "exit":
         return found.message or f"it ended the interpreter with code {found.exit_code}"
     return found.message
+
+
+_FORETELL: tuple[type[Fact], ...] = (Distributions, TorchBuild, LibraryResolution, InstalledFiles)
+"""What tells whether an import would work, where it is not tried."""
+
+_LOOKING_FAILED = (Reason.TIMED_OUT, Reason.CRASHED)
+
+
+def _why_nobody_knows(snapshot: Snapshot, why: Unknown) -> Unknown:
+    """Who leaves an import out relies on what foretells it: where looking at that failed, nobody
+    chose not to know."""
+    if why.reason is not Reason.SWITCHED_OFF:
+        return why
+    others = [snapshot.get(kind) for kind in _FORETELL]
+    unknown = [one for one in others if isinstance(one, Unknown)]
+    return next((one for one in unknown if one.reason in _LOOKING_FAILED), why)
 
 
 def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") -> Outcome:

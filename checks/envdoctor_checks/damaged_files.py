@@ -1,6 +1,7 @@
 """Installed files that are not those that their distribution brought."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -104,12 +105,16 @@ def damaged_install(
         resolution=resolution,
         mapped=loaded.paths if loaded else (),
     )
+    owners = {one.metadata_path: one for one in distributions.items}
+    lists = Counter((one.name, one.location) for one in distributions.items)
     harmless: list[DamagedDistribution] = []
     damaged: list[tuple[DamagedDistribution, list[_Judged]]] = []
     for item in installed.damaged:
-        if _is_told_twice(item, distributions):
+        owner = owners.get(item.metadata_path)
+        if owner is not None and lists[owner.name, owner.location] > 1:
+            # Another version in the same folder lists the same files: one list is outdated.
             continue
-        judged = [_judged(file, item, seen) for file in _unaccounted(item, distributions)]
+        judged = [_judged(file, item, seen) for file in _unaccounted(item, owner)]
         if any(one.severity is not Severity.INFO for one in judged):
             damaged.append((item, judged))
         elif judged:
@@ -119,25 +124,12 @@ def damaged_install(
         yield _harmless(harmless)
 
 
-def _is_told_twice(item: DamagedDistribution, distributions: Distributions) -> bool:
-    """Whether another version in the same folder lists the same files: one list is outdated."""
-    own = _distribution(item, distributions)
-    same = [one for one in distributions.named(item.name) if own and one.location == own.location]
-    return len(same) > 1
-
-
-def _unaccounted(item: DamagedDistribution, distributions: Distributions) -> Iterator[DamagedFile]:
+def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Iterator[DamagedFile]:
     """The files whose difference has no innocent reason: Debian strips what its wheels list."""
-    found = _distribution(item, distributions)
-    stripped = found is not None and (
-        found.installer == "debian" or "/dist-packages" in found.location
+    stripped = owner is not None and (
+        owner.installer == "debian" or "/dist-packages" in owner.location
     )
     yield from (file for file in item.files if not (stripped and file.kind != "missing"))
-
-
-def _distribution(item: DamagedDistribution, distributions: Distributions) -> Distribution | None:
-    same = (one for one in distributions.items if one.metadata_path == item.metadata_path)
-    return next(same, None)
 
 
 # --- one file ---
@@ -318,7 +310,8 @@ def _all_broken(judged: Iterable[_Judged]) -> tuple[str, ...]:
 def _restoring(
     items: list[DamagedDistribution], distributions: Distributions, site: Site
 ) -> tuple[Fix, ...]:
-    found = [one for item in items if (one := _distribution(item, distributions)) is not None]
+    damaged = {item.metadata_path for item in items}
+    found = [one for one in distributions.items if one.metadata_path in damaged]
     if found:
         fix = packages.restore(site, *found, torch=distributions.first("torch"))
         link = items[0].files[0].actual.partition(" -> ")[0] if _is_linked(items[0]) else ""

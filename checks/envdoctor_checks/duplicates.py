@@ -54,8 +54,10 @@ def duplicate_distribution(
     entries = entries_of(interpreter, environment) if interpreter else ()
     by_folder = {entry.path: entry for entry in entries}
     hidden: dict[str, list[tuple[Distribution, Distribution]]] = {}
-    for name in dict.fromkeys(item.name for item in distributions.items):
-        first, *others = distributions.named(name)
+    by_name: dict[str, list[Distribution]] = {}
+    for item in distributions.items:
+        by_name.setdefault(item.name, []).append(item)
+    for name, (first, *others) in by_name.items():
         other = next((one for one in others if one.version != first.version), None)
         if other is None:
             continue

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from envdoctor.facts.calibration import (
     LeftOut,
     Settings,
 )
-from envdoctor.probes.channel import anonymous_file
+from envdoctor.probes.channel import Incoming
 from envdoctor.probes.context import context_of
 from envdoctor.probes.limits import read_limits
 from envdoctor.probes.run import Children, ChildResult, Stopping, run_child
@@ -60,19 +59,18 @@ def calibrate(
     """
     started = time.monotonic()
     settings = _within_limits(settings, children)
-    with anonymous_file() as fd:
-        sampler = Sampler(children)
-        heard = _Heard(
-            fd=fd,
-            on_progress=lambda progress: on_progress(
-                msgspec.structs.replace(progress, gpus=sampler.newest)
-            ),
-            silence_limit_s=silence_limit_s,
-            compiling=settings.compile,
-        )
+    sampler = Sampler(children)
+    heard = _Heard(
+        on_progress=lambda progress: on_progress(
+            msgspec.structs.replace(progress, gpus=sampler.newest)
+        ),
+        silence_limit_s=silence_limit_s,
+        compiling=settings.compile,
+    )
+    with Incoming(heard.take_line) as channel:
         with sampler:
-            ended = _run(python, settings, heard, children)
-        heard.listen()
+            ended = _run(python, settings, heard, channel, children)
+        channel.drain()
     reason = heard.fatal or ended.reason
     if not heard.runs and not ended.interrupted and reason:
         return Unknown(reason=ended.kind, detail=reason)
@@ -102,15 +100,18 @@ class _Ended(Record):
     interrupted: bool = False
 
 
-def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -> _Ended:
+def _run(
+    python: str, settings: Settings, heard: "_Heard", channel: Incoming, children: Children
+) -> _Ended:
     request = msgspec.json.encode(settings).decode()
     try:
         child = run_child(
-            [python, "-B", str(WORKER), str(heard.fd), request],
+            [python, "-B", str(WORKER), str(channel.for_child), request],
             children=children,
             timeout_s=TOTAL_LIMIT_S,
-            pass_fds=(heard.fd,),
-            still_allowed=heard.still_talks,
+            pass_fds=(channel.for_child,),
+            ports=(channel,),
+            still_allowed=lambda: not channel.flooded and heard.still_talks(),
         )
     except KeyboardInterrupt:
         return _Ended(reason="interrupted by the user", interrupted=True)
@@ -118,7 +119,9 @@ def _run(python: str, settings: Settings, heard: "_Heard", children: Children) -
         return _Ended(reason=f"`{python}` cannot be started: {error}")
     except Stopping:
         return _Ended(reason="stopped before the worker began")
-    heard.listen()
+    channel.drain()
+    if channel.flooded:
+        return _Ended(reason="it wrote without end into the descriptor of the doctor")
     return _how_it_ended(child, heard)
 
 
@@ -141,12 +144,9 @@ def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
 class _Heard(Mutable):
     """What the worker has written so far, one JSON object a line: an event and its data."""
 
-    fd: int
     on_progress: OnProgress
     silence_limit_s: float | None = None
     compiling: bool = False
-    offset: int = 0
-    rest: bytes = b""
     started_at: str = msgspec.field(default_factory=now_utc)
     spoke_at: float = msgspec.field(default_factory=time.monotonic)
     last: CalibrationProgress | None = None
@@ -169,24 +169,17 @@ class _Heard(Mutable):
         return SEARCHING_LIMIT_S if searching else SILENCE_LIMIT_S
 
     def still_talks(self) -> bool:
-        """Take in what is new; False if the worker has been silent for too long."""
-        self.listen()
+        """False if the worker has been silent for too long."""
         return time.monotonic() - self.spoke_at <= self.patience_s
 
-    def listen(self) -> None:
-        """Take in what is new."""
-        while chunk := os.pread(self.fd, 65536, self.offset):
-            self.offset += len(chunk)
-            self.rest += chunk
-            self.spoke_at = time.monotonic()
-        *lines, self.rest = self.rest.split(b"\n")
-        for line in lines:
-            # A library of the target may write to any descriptor; what is no message of the
-            # worker is not ours.
-            with contextlib.suppress(ValueError):
-                message = json.loads(line)
-                if isinstance(message, dict) and isinstance(message.get("data"), dict):
-                    self._take(message.get("event"), message["data"])
+    def take_line(self, line: bytes) -> None:
+        """Take in a message; what is none of the worker's is not ours: a library of the target may
+        write to any descriptor."""
+        self.spoke_at = time.monotonic()
+        with contextlib.suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict) and isinstance(message.get("data"), dict):
+                self._take(message.get("event"), message["data"])
 
     def _take(self, event: object, data: dict[str, Any]) -> None:
         if event == "progress":

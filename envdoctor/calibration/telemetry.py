@@ -12,10 +12,12 @@ import msgspec
 from envdoctor.calibration.progress import Sample
 from envdoctor.facts.calibration import Spread, Telemetry
 from envdoctor.facts.machine import Gpu
-from envdoctor.probes.channel import anonymous_file, read_all
+from envdoctor.probes.channel import Incoming
 from envdoctor.probes.run import Children, Stopping, run_child
 
 LIMIT_S = 3600.0
+_MOST_BYTES, _MOST_LINES = 1 << 30, 1 << 20
+"""16 GPUs give 1 kB each four times a second: 236 MB in an hour."""
 
 
 class Sampler:
@@ -25,10 +27,7 @@ class Sampler:
         self._children = children
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
-        self._written = b""
-        self._fd: int | None = None
-        self._reading = threading.Lock()
-        self._taken_bytes = 0
+        self._samples: list[Sample] = []
         self._newest: dict[int, Sample] = {}
 
     def __enter__(self) -> "Sampler":
@@ -42,54 +41,48 @@ class Sampler:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """The samples so far, oldest first; complete after the end."""
-        return decode_samples(self._read())
+        return tuple(self._samples)
 
     @property
     def newest(self) -> tuple[Sample, ...]:
-        """The last sample of every GPU. Each is decoded once, however often this is asked."""
-        with self._reading:
-            fresh = self._from(self._taken_bytes)
-            whole = fresh[: fresh.rfind(b"\n") + 1]
-            self._taken_bytes += len(whole)
-            self._newest |= {one.gpu.index: one for one in decode_samples(whole)}
-            return tuple(self._newest.values())
+        """The last sample of every GPU."""
+        return tuple(self._newest.values())
 
-    def _read(self) -> bytes:
-        with self._reading:
-            return self._from(0)
-
-    def _from(self, offset: int) -> bytes:
-        return self._written[offset:] if self._fd is None else read_all(self._fd, offset)
+    def take_line(self, line: bytes) -> None:
+        """Take in a sample. What is none was written by a library that NVML brings."""
+        try:
+            sample = decode_sample(line)
+        except (ValueError, LookupError, TypeError):
+            return
+        self._samples.append(sample)
+        # Replaced and not changed, because another thread may read it.
+        self._newest = {**self._newest, sample.gpu.index: sample}
 
     def _run(self) -> None:
-        with anonymous_file() as fd:
+        with Incoming(self.take_line, most_bytes=_MOST_BYTES, most_lines=_MOST_LINES) as channel:
+            fd = channel.for_child
             module = "envdoctor.calibration.telemetry_child"
             command = [sys.executable, "-I", "-m", module, str(fd)]
-            self._fd = fd
             try:
                 run_child(
                     command,
                     children=self._children,
                     timeout_s=LIMIT_S,
                     pass_fds=(fd,),
+                    ports=(channel,),
                     still_allowed=lambda: not self._stopping.is_set(),
                 )
+                channel.drain()
             except (OSError, Stopping):
                 # Without telemetry the figures are still good.
                 return
-            finally:
-                with self._reading:
-                    self._written, self._fd = read_all(fd), None
 
 
-def decode_samples(lines: bytes) -> tuple[Sample, ...]:
-    """The samples that a telemetry child wrote; an unfinished last line is left out."""
-    samples = []
-    for line in lines.split(b"\n")[:-1]:
-        data: dict[str, Any] = json.loads(line)
-        gpu = msgspec.convert({**data["gpu"], "type": "Gpu"}, Gpu)
-        samples.append(Sample(at=data["at"], gpu=gpu))
-    return tuple(samples)
+def decode_sample(line: bytes) -> Sample:
+    """A line that a telemetry child wrote."""
+    data: dict[str, Any] = json.loads(line)
+    gpu = msgspec.convert({**data["gpu"], "type": "Gpu"}, Gpu)
+    return Sample(at=data["at"], gpu=gpu)
 
 
 def summarise(

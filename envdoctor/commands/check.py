@@ -3,6 +3,7 @@
 Imports next to nothing by itself: the target's child is started first, see find_target.
 """
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,6 +39,7 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
     envdoctor check --expect gpu --fail-on warning    the gate of a CI runner
     envdoctor check --facts facts.json                a machine recorded elsewhere
     """
+    deadline = time.monotonic() + given["timeout_s"]
     facts, pythons = given["facts"], given["pythons"]
     if facts is not None and pythons:
         raise BadInput("--facts diagnoses recorded facts and --python a live target; give one")
@@ -46,7 +48,7 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
     try:
         from envdoctor.commands.reports import publish
 
-        ctx.exit(publish(output, _reports(output, options, facts, search), to))
+        ctx.exit(publish(output, _reports(output, options, facts, search, deadline), to))
     finally:
         if search is not None:
             search.children.kill_all()
@@ -63,8 +65,15 @@ def _begin(options: "Options") -> "TargetSearch | None":
 
 
 def _reports(
-    output: Output, options: "list[Options]", facts: str | None, search: "TargetSearch | None"
+    output: Output,
+    options: "list[Options]",
+    facts: str | None,
+    search: "TargetSearch | None",
+    deadline: float,
 ) -> "tuple[Report, ...]":
+    """All targets share the time that ends at the deadline."""
+    from msgspec.structs import replace
+
     from envdoctor.commands.progress import Progress
     from envdoctor.session import Session
 
@@ -75,7 +84,8 @@ def _reports(
     reports = []
     with Progress(output) as progress:
         reports.append(session.examine(first, progress.listener, search=search))
-    for one in others:
+    for other in others:
+        rest = replace(other, timeout_s=max(deadline - time.monotonic(), 0.0))
         with Progress(output) as progress:
-            reports.append(session.examine(one, progress.listener))
+            reports.append(session.examine(rest, progress.listener))
     return tuple(reports)

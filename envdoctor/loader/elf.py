@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Set
 
 from envdoctor.record import Record
+from envdoctor.regular import only_regular
 
 _CLASS_BITS = {1: 32, 2: 64}
 _ELF64, _LITTLE_ENDIAN = 2, 1
@@ -105,7 +106,7 @@ class Symbols(Record):
 
 def read_elf(path: str) -> Elf:
     """Read an object. Raises OSError, Unreadable, or Foreign for one of another machine."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=only_regular) as file:
         status = os.fstat(file.fileno())
         if status.st_size < 64:
             raise Unreadable("file too short")
@@ -129,7 +130,10 @@ def read_symbols(elf: Elf, *, roughly: bool = False) -> Symbols:
     """
     if not elf.tables.symbols:
         return Symbols(required=frozenset(), offered=frozenset())
-    with open(elf.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with (
+        open(elf.path, "rb", opener=only_regular) as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
         try:
             return _symbols(data, elf.tables, roughly=roughly)
         except (struct.error, IndexError, OverflowError, ValueError) as error:

@@ -7,6 +7,10 @@ a table of the libc5 days. Selection: `search_cache` in elf/dl-cache.c.
 import struct
 from collections.abc import Sequence
 
+from envdoctor.regular import only_regular
+
+_MOST_BYTES = 64 << 20
+"""A cache of 2,000 libraries has 0.2 MB."""
 _NEW_MAGIC = b"glibc-ld.so.cache1.1"
 _OLD_MAGIC = b"ld.so-1.7.0"
 _HEAD = struct.Struct("<20sII5I")
@@ -51,8 +55,8 @@ class LdCache:
 def read_cache(path: str, machine: int) -> LdCache:
     """The cache at that path; empty where there is none. Raises BadCache."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        with open(path, "rb", opener=only_regular) as file:
+            data = file.read(_MOST_BYTES)
     except OSError:
         return LdCache()
     try:

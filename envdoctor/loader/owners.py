@@ -10,8 +10,11 @@ import msgspec
 from envdoctor.facts.libraries import Owner
 from envdoctor.facts.python import Distribution
 from envdoctor.record import Record
+from envdoctor.regular import only_regular
 
 _DPKG = "/var/lib/dpkg"
+_MOST_CHARACTERS = 64 << 20
+"""Of a RECORD or a list of dpkg's; the RECORD of torch 2.13 has 1.5 MB, dpkg's status up to 10."""
 _NEVER_PACKAGED = ("/home/", "/root/", "/tmp/")
 """Folders of users, by the Filesystem Hierarchy Standard."""
 _LIBRARY_LINE = re.compile(r'(?:"([^"]*\.so[^"]*)"|([^",]*\.so[^",]*)),[^,]*,(\d*)')
@@ -71,8 +74,7 @@ def wheel_files(
     for distribution in distributions:
         record = os.path.join(distribution.metadata_path, "RECORD")
         try:
-            with open(record, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
+            text = _text(record)
         except OSError:
             continue
         lines = (line for line in text.split("\n") if ".so" in line) if ".so" in text else ()
@@ -162,7 +164,12 @@ def _listing(folder: str, suffix: str) -> list[str]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        return _text(path)
     except OSError:
         return ""
+
+
+def _text(path: str) -> str:
+    """Raises OSError."""
+    with open(path, encoding="utf-8", errors="surrogateescape", opener=only_regular) as file:
+        return file.read(_MOST_CHARACTERS)

@@ -14,8 +14,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from envdoctor.record import Record
+from envdoctor.regular import only_regular
 
 _FUNCTIONS = ("_load_global_deps", "_preload_cuda_deps", "_preload_cuda_lib", "_get_cuda_dep_paths")
+_MOST_CHARACTERS = 4 << 20
+"""Of an `__init__.py`; that of torch 2.13 has 0.1 MB."""
 _MAPPED_FILE = re.compile(r"\.so\b")
 
 
@@ -74,8 +77,8 @@ class PreloadPlan(Record):
 def read_plan(init_file: str) -> PreloadPlan:
     """The plan in that `torch/__init__.py`; an empty one where it is missing or unusual."""
     try:
-        with open(init_file, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        with open(init_file, encoding="utf-8", errors="replace", opener=only_regular) as file:
+            text = file.read(_MOST_CHARACTERS)
     except OSError:
         return PreloadPlan()
     sources = {name: _source_of(text, name) for name in _FUNCTIONS}

@@ -21,6 +21,7 @@ from envdoctor.loader.simulate import (
 )
 from envdoctor.loader.symbols import with_culprits
 from envdoctor.record import Record
+from envdoctor.regular import only_regular
 
 _PAGES = 64 * 1024
 _OWN_MODULES = ("_ctypes.",)
@@ -232,7 +233,10 @@ def _are_alike(one: str, other: str) -> bool:
     try:
         if os.path.getsize(one) != os.path.getsize(other):
             return False
-        with open(one, "rb") as first, open(other, "rb") as second:
+        with (
+            open(one, "rb", opener=only_regular) as first,
+            open(other, "rb", opener=only_regular) as second,
+        ):
             return first.read(_PAGES) == second.read(_PAGES)
     except OSError:
         return False

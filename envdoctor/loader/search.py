@@ -18,6 +18,7 @@ from envdoctor.loader.elf import Elf, Foreign, Unreadable, read_elf
 from envdoctor.loader.ldcache import BadCache, LdCache, read_cache
 from envdoctor.loader.strings import version_after
 from envdoctor.record import Record
+from envdoctor.regular import only_regular
 
 PRELOAD: Final = "LD_PRELOAD"
 PRELOAD_FILE: Final = "ld.so.preload"
@@ -176,7 +177,7 @@ def system_of(
 
 def _bytes_of(path: str | None) -> bytes:
     try:
-        with open(path or "", "rb") as file:
+        with open(path or "", "rb", opener=only_regular) as file:
             return file.read(8 * 1024 * 1024)
     except OSError:
         return b""
@@ -217,7 +218,7 @@ def _preloads(variable: str, file: str) -> tuple[tuple[str, SearchRule], ...]:
         (name, PRELOAD) for name in re.split(r"[ :]+", variable) if name
     ]
     try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(file, encoding="utf-8", errors="surrogateescape", opener=only_regular) as lines:
             text = " ".join(line.partition("#")[0] for line in lines)
     except OSError:
         return tuple(names)

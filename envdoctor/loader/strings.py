@@ -3,6 +3,8 @@
 import mmap
 import re
 
+from envdoctor.regular import only_regular
+
 _DIGITS = re.compile(rb"\d*(?:\.\d+)*")
 _LONGEST = 16
 
@@ -12,7 +14,7 @@ def version_after(path: str, text: str) -> str | None:
     the text does not occur or the file cannot be read."""
     try:
         with (
-            open(path, "rb") as file,
+            open(path, "rb", opener=only_regular) as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
             found = data.find(text.encode())

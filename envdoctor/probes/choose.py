@@ -4,6 +4,9 @@ The child that is asked who it is goes on with the torch of the target, so that 
 anything else of the doctor is loaded: the facts are imported while it runs.
 """
 
+import errno
+import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -186,10 +189,13 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
     if problem is not None:
         return _unusable(path, origin, asking.context, *problem)
     if not asking.context.is_live:
-        return _on_disk(path, origin, asking.context)
+        below = f"below `{asking.context.root}` nothing can be run"
+        return _on_disk(path, origin, asking.context, below)
     try:
         version, answer, run = _ask(path, asking, asking.stages if chosen else ())
     except OSError as error:
+        if error.errno in _OWN_LIMITS or error.filename == os.devnull:
+            return _on_disk(path, origin, asking.context, f"it could not be asked: {error}")
         return _unusable(path, origin, asking.context, "not-executable", str(error))
     if answer.state == "ok":
         torch = has_torch(answer.data["sys_path"], answer.data["cwd"], asking.context)
@@ -211,6 +217,10 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
         return _unusable(path, origin, context, "too-old", f"it is Python {version}", version)
     return _unusable(path, origin, context, "failed", answer.detail, version)
 
+
+_OWN_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Why no child at all can be started: too many open files or processes, no memory (fork(2)).
+Neither can one where /dev/null is missing."""
 
 _LACKS_A_LIBRARY = "error while loading shared libraries"
 """As glibc says it (elf/rtld.c) of a program that it cannot start."""
@@ -239,6 +249,8 @@ def _ask(
         if answer.state == "ok":
             return _version_in(staged.so_far()), answer, staged
         staged.stop()
+        if time.monotonic() >= asking.deadline:
+            return _version_in(staged.so_far()), answer, None
     results = run_stages(
         path,
         [STATIC_INTERPRETER],
@@ -292,13 +304,13 @@ def _unusable(
     )
 
 
-def _on_disk(path: str, origin: str, context: Context) -> _Examined:
-    """An interpreter of a root that does not run here."""
+def _on_disk(path: str, origin: str, context: Context, because: str) -> _Examined:
+    """An interpreter that cannot be run, for no fault of its own."""
     folders = site_packages_beside(path, context)
     return _Examined(
         path=path,
         origin=origin,
         torch_on_disk=has_torch(folders, "", context),
         site_packages=folders,
-        detail=f"below `{context.root}` nothing can be run",
+        detail=because,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from envdoctor.probes.channel import Port
 from envdoctor.probes.run import Children, ChildResult, run_child
 from envdoctor.record import Record
 
@@ -23,6 +24,7 @@ class Run(Protocol):
         timeout_s: float,
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        ports: Sequence[Port] = (),
         still_allowed: Callable[[], bool] = lambda: True,
         last_words: signal.Signals | None = None,
     ) -> ChildResult: ...
@@ -66,6 +68,7 @@ class _Runner(Record):
         timeout_s: float,
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        ports: Sequence[Port] = (),
         still_allowed: Callable[[], bool] = lambda: True,
         last_words: signal.Signals | None = None,
     ) -> ChildResult:
@@ -76,6 +79,7 @@ class _Runner(Record):
             env=self.env if env is None else env,
             cwd=self.cwd,
             pass_fds=pass_fds,
+            ports=ports,
             still_allowed=still_allowed,
             last_words=last_words,
         )

@@ -4,15 +4,16 @@ import os
 from pathlib import Path
 
 from envdoctor.probes.context import Context
+from envdoctor.regular import only_regular
 
 _MOST_LINKS = 40
 """Links in one path after which Linux gives up (path_resolution(7))."""
 
 
 def read_text(path: Path, limit_bytes: int = 1 << 20) -> str | None:
-    """The beginning of a file as text; None where it cannot be read."""
+    """The beginning of a file as text; None where it cannot be read or is no regular one."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=only_regular) as file:
             return file.read(limit_bytes).decode("utf-8", "replace")
     except OSError:
         return None

@@ -1,7 +1,9 @@
 """Ends what the doctor started when the doctor ends, however it ends and whatever a child did."""
 
 import os
+import signal
 import subprocess
+import time
 
 _SCRIPT = """
 groups=' '
@@ -11,17 +13,40 @@ while read -r what group; do
         -) groups="${groups%% $group *} ${groups#* $group }" ;;
     esac
 done
-for group in $groups; do kill -s KILL -- "-$group"; done
-for file in $(grep -ls "$1" /proc/[0-9]*/environ); do
-    pid=${file#/proc/}
-    kill -s KILL "${pid%%/*}"
+mark=$1 ours=$groups
+for look in 1 2 3 4 5; do
+    found=
+    for file in $(grep -ls "$mark" /proc/[0-9]*/environ); do
+        pid=${file#/proc/}
+        case $ours in *" ${pid%%/*} "*) ;; *) ours="$ours${pid%%/*} " found=1 ;; esac
+    done
+    more=1
+    while [ "$more" ]; do
+        more=
+        for file in /proc/[0-9]*/stat; do
+            read -r line <"$file" || continue
+            set -- ${line##*) }
+            case $1 in Z|X) continue ;; esac
+            pid=${line%% *}
+            case $ours in *" $pid "*) continue ;; esac
+            case $ours in *" $2 "*|*" $3 "*|*" $4 "*) ours="$ours$pid " more=1 found=1 ;; esac
+        done
+    done
+    for group in $groups; do kill -s KILL -- "-$group"; done
+    for pid in $ours; do kill -s KILL "$pid"; done
+    [ "$found" ] || [ "$look" = 1 ] || break
 done
 """
-"""Reads the process groups that begin (+) and end (-) until nobody can write any more, and kills
-those that are left; then whatever carries the mark, in a session of its own or not."""
+"""Reads the process groups that begin (+) and end (-) until nobody can write any more. Ours is then
+what carries the mark, and whatever has a parent, a group or a session (fields 4 to 6 of proc(5),
+/proc/pid/stat) that is ours; it is killed, and looked for again, because it may start others
+meanwhile, and one that was just being started had no mark yet."""
 
+_SHELL, _PATH = "/bin/sh", "/usr/bin:/bin"
 _VARIABLE = "ENVDOCTOR_CHILD"
-_PATIENCE_S = 1.0
+
+_PR_SET_CHILD_SUBREAPER = 36
+_PATIENCE_S, _PAUSE_S = 0.3, 0.0005
 
 
 class Guard:
@@ -29,22 +54,29 @@ class Guard:
     neither reaches what a child starts nor is passed on by a wrapper in its place; a pipe is closed
     by every end, SIGKILL's too.
 
-    Where there is no shell, nothing is watched: then only the doctor itself ends its children.
+    Where there is no shell, nothing is watched: then only the doctor itself ends its children. What
+    becomes a daemon and clears its environment as well is found only while the doctor lives, see
+    `end_descendants`.
     """
 
     def __init__(self) -> None:
         self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
+            # With neither variables nor commands of the user: a shell takes functions from them.
             self._shell: subprocess.Popen[bytes] | None = subprocess.Popen(
-                ["sh", "-c", _SCRIPT, "envdoctor-guard", f"{_VARIABLE}={self._mark}"],
+                [_SHELL, "-c", _SCRIPT, "envdoctor-guard", f"{_VARIABLE}={self._mark}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
+                env={"PATH": _PATH},
                 start_new_session=True,
             )
         except OSError:
             self._shell = None
+        if self._shell is not None and self._shell.stdin is not None:
+            # One that was stopped reads no more, and must not stop the doctor.
+            os.set_blocking(self._shell.stdin.fileno(), False)
 
     @property
     def mark(self) -> dict[str, str]:
@@ -60,14 +92,10 @@ class Guard:
         self._tell(f"- {group}\n")
 
     def dismiss(self) -> None:
-        """End what is left."""
-        if self._shell is None or self._shell.stdin is None:
-            return
-        self._shell.stdin.close()
-        try:
-            self._shell.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            return
+        """Have what is left ended. It is not waited for: to look at every process of a large
+        machine takes longer than anything else that the doctor does at its end."""
+        if self._shell is not None and self._shell.stdin is not None:
+            self._shell.stdin.close()
 
     def _tell(self, line: str) -> None:
         if self._shell is None or self._shell.stdin is None:
@@ -77,3 +105,69 @@ class Guard:
         except (OSError, ValueError):
             # It was killed, or has been dismissed.
             return
+
+
+def adopt_orphans() -> bool:
+    """Make this process the parent of whatever loses its own among its descendants, so that none
+    can hide; whether the system can. For a process that is the doctor's own only."""
+    try:
+        import ctypes
+
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def end_descendants() -> None:
+    """Kill every descendant of this process, a guard too. What the kernel cannot end, because it
+    waits inside of a driver, is left behind."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while _has_children() and time.monotonic() < deadline:
+        for pid in _descendants(os.getpid()):
+            _kill(pid)
+        time.sleep(_PAUSE_S)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Parents first."""
+    found = _children(pid)
+    for child in found:
+        found.extend(_children(child))
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Those of all threads of a process; none where the kernel does not list them."""
+    found: list[int] = []
+    for thread in _listing(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found.extend(map(int, file.read().split()))
+        except OSError:
+            # It has ended meanwhile: its children are those of another thread, or ours.
+            continue
+    return found
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        return
+
+
+def _has_children() -> bool:
+    """Whether this process has a child, once those that have ended are reaped."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except OSError:
+        return False
+    return True

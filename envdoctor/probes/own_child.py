@@ -1,7 +1,6 @@
 """Small children in the doctor's own interpreter, for what may hang, crash or take long."""
 
 import json
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 
 from envdoctor.facts import Reason, Unknown
-from envdoctor.probes.channel import anonymous_file, read_all
+from envdoctor.probes.channel import MOST_BYTES, Incoming, Outgoing
 from envdoctor.probes.context import Context
 
 _HERE = Path(__file__).parent
@@ -25,19 +24,24 @@ def ask(
     JSON, and starts with nothing but the standard library.
     """
     with ExitStack() as stack:
-        answer = stack.enter_context(anonymous_file())
-        fds = [answer]
+        # One line, whole or not.
+        answer = stack.enter_context(Incoming(lambda line: None, longest_line=MOST_BYTES))
+        ports: list[Incoming | Outgoing] = [answer]
         if job is not None:
-            fds.append(stack.enter_context(anonymous_file()))
             # Names of files that are no text are surrogates, which only this module can write.
-            os.write(fds[1], json.dumps(job).encode())
-            os.lseek(fds[1], 0, os.SEEK_SET)
+            ports.append(stack.enter_context(Outgoing(json.dumps(job).encode())))
+        fds = [port.for_child for port in ports]
         child = context.run(
             [sys.executable, "-I", "-B", "-S", str(_HERE / script), *map(str, fds)],
             timeout_s=limit_s,
             pass_fds=fds,
+            ports=ports,
+            still_allowed=lambda: not answer.flooded,
         )
-        written = read_all(answer)
+        answer.drain()
+    if answer.flooded:
+        detail = f"it answered with more than {MOST_BYTES >> 20} MiB"
+        return Unknown(reason=Reason.CRASHED, detail=detail)
     if child.timed_out:
         return Unknown(
             reason=Reason.TIMED_OUT,
@@ -48,7 +52,7 @@ def ask(
         detail = f"the probe was ended by {child.signal}"
         return Unknown(reason=Reason.CRASHED, detail=detail)
     try:
-        return msgspec.json.decode(written, type=dict[str, Any])
+        return msgspec.json.decode(bytes(answer.unfinished), type=dict[str, Any])
     except msgspec.DecodeError:
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.exit_code}"]
         return Unknown(reason=Reason.CRASHED, detail=last[0])

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+from envdoctor.probes.channel import Port
 from envdoctor.probes.guard import Guard
+from envdoctor.probes.restraint import restrain
 from envdoctor.record import Record
 
 OUTPUT_CAP_BYTES = 64 * 1024
@@ -18,6 +20,7 @@ OUTPUT_CAP_BYTES = 64 * 1024
 _TICK_S, _FIRST_TICK_S, _FIRST_S = 0.05, 0.005, 0.5
 """A caller looks for news of a child this often; a young one is waited for by what comes next."""
 
+_CLOSED_TICK_S = 0.002
 _DRAIN_S = 0.5
 _REAP_S = 2.0
 _LAST_WORDS_S = 0.3
@@ -73,6 +76,7 @@ class Children:
             )  # type: ignore[call-overload]
             self._groups.add(process.pid)
             self._guard.watch(process.pid)
+            restrain(process.pid)
             self.has_started.set()
             return process
 
@@ -138,16 +142,17 @@ def run_child(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
+    ports: Sequence[Port] = (),
     cap_bytes: int = OUTPUT_CAP_BYTES,
     still_allowed: Callable[[], bool] = lambda: True,
     last_words: signal.Signals | None = None,
 ) -> ChildResult:
     """Run a command to its end, its time limit, or until `still_allowed` says no.
 
-    `still_allowed` is asked at least every 50 ms, so that a caller can set a limit for each stage
-    of the child. `last_words` is a signal that makes the child say what it does, before it is ended
-    for its time. Raises OSError if the command cannot be started, and Stopping if none may be any
-    more.
+    `ports` are served meanwhile. `still_allowed` is asked after that, and at least every 50 ms, so
+    that a caller can set a limit for each stage of the child. `last_words` is a signal that makes
+    the child say what it does, before it is ended for its time. Raises OSError if the command
+    cannot be started, and Stopping if none may be any more.
     """
     started = time.monotonic()
     process = children.start(
@@ -160,7 +165,7 @@ def run_child(
     )
     outputs = {"stdout": _Capped(cap_bytes), "stderr": _Capped(cap_bytes)}
     try:
-        timed_out = _pump(process, outputs, started + timeout_s, still_allowed)
+        timed_out = _pump(process, outputs, started + timeout_s, still_allowed, ports)
         if timed_out:
             if last_words is not None:
                 process.send_signal(last_words)
@@ -197,18 +202,20 @@ def _pump(
     outputs: Mapping[str, _Capped],
     deadline: float,
     still_allowed: Callable[[], bool],
+    ports: Sequence[Port] = (),
 ) -> bool:
-    """Read both streams until the child has ended; True if it ran out of time first."""
+    """Serve the child until it has ended; True if it ran out of time first."""
     with selectors.DefaultSelector() as selector:
         for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
-            selector.register(stream, selectors.EVENT_READ, name)
+            selector.register(stream, selectors.EVENT_READ, outputs[name])
+        for port in ports:
+            selector.register(port, port.events, port)
         began, ended_at = time.monotonic(), None
-        while selector.get_map():
+        while _has_output(selector):
             is_young = time.monotonic() - began < _FIRST_S
-            for key, _ in selector.select(_FIRST_TICK_S if is_young else _TICK_S):
-                _read(selector, key.fileobj, outputs[key.data])  # type: ignore[arg-type]
+            _serve(selector, _FIRST_TICK_S if is_young else _TICK_S)
             now = time.monotonic()
             if ended_at is None and process.poll() is not None:
                 ended_at = now
@@ -216,7 +223,30 @@ def _pump(
                 return False
             if ended_at is None and (now > deadline or not still_allowed()):
                 return True
-    return _wait(process, deadline, still_allowed)
+        # It closed its output; what it may still tell is waited for.
+        while process.poll() is None:
+            if time.monotonic() > deadline or not still_allowed():
+                return True
+            _serve(selector, _CLOSED_TICK_S)
+    return False
+
+
+def _has_output(selector: selectors.BaseSelector) -> bool:
+    return any(isinstance(key.data, _Capped) for key in selector.get_map().values())
+
+
+def _serve(selector: selectors.BaseSelector, wait_s: float) -> None:
+    """Serve what is ready within that time."""
+    if not selector.get_map():
+        time.sleep(wait_s)
+    for key, _ in selector.select(wait_s):
+        if isinstance(key.data, _Capped):
+            _read(selector, key.fileobj, key.data)  # type: ignore[arg-type]
+            continue
+        # A port that is done may have closed its descriptor, and must be gone before that.
+        selector.unregister(key.fileobj)
+        if key.data.serve():
+            selector.register(key.fileobj, key.events, key.data)
 
 
 def _read(selector: selectors.BaseSelector, stream: IO[bytes], output: _Capped) -> None:
@@ -228,17 +258,6 @@ def _read(selector: selectors.BaseSelector, stream: IO[bytes], output: _Capped) 
         output.add(data)
     else:
         selector.unregister(stream)
-
-
-def _wait(
-    process: "subprocess.Popen[bytes]", deadline: float, still_allowed: Callable[[], bool]
-) -> bool:
-    """Wait for a child that closed its output; True if it ran out of time."""
-    while process.poll() is None:
-        if time.monotonic() > deadline or not still_allowed():
-            return True
-        time.sleep(0.002)
-    return False
 
 
 def _signal_name(number: int) -> str:

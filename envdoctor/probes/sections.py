@@ -7,6 +7,8 @@ import os
 import struct
 from pathlib import Path
 
+from envdoctor.regular import only_regular
+
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
 _ELF64_LITTLE = b"\x7fELF\x02\x01"
@@ -36,7 +38,7 @@ def find_section(fd: int, name: str) -> tuple[int, int] | None:
 def read_section(path: Path, name: str) -> bytes:
     """The bytes of a section; empty where the file is missing, damaged, or has none."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=only_regular) as file:
             found = find_section(file.fileno(), name)
             if found is None or sum(found) > os.fstat(file.fileno()).st_size:
                 return b""

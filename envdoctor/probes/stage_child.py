@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
-from envdoctor.probes.channel import anonymous_file
+from envdoctor.probes.channel import Incoming
 from envdoctor.probes.stage import EXIT, Stage
 
 START_LIMIT_S = 20.0
@@ -21,6 +21,7 @@ SHARE = 0.7
 """Of the time that is left, so that a stage which hangs leaves some for those after it."""
 
 MARGIN_S = 1.0
+"""What a stage gets at least, unless less is left in all."""
 
 OnRecord = Callable[[str, str, dict[str, Any], float], None]
 """Takes a stage's name, its event (begin, end, raised), its data and its seconds."""
@@ -37,8 +38,6 @@ class StageChild:
         self._deadline = deadline
         self._asked: dict[str, Stage] = {}
         self._done: set[str] = set()
-        self._offset = 0
-        self._rest = b""
         self._started = self._since = time.monotonic()
         self._limit_s = self._within(START_LIMIT_S)
         self._open = ExitStack()
@@ -46,7 +45,7 @@ class StageChild:
         """The stage that has begun and not ended."""
 
     def __enter__(self) -> "StageChild":
-        self._records = self._open.enter_context(anonymous_file())
+        self._records = self._open.enter_context(Incoming(self._take_line))
         self._read_end, self._write_end = os.pipe()
         self._open.callback(os.close, self._read_end)
         self._open.callback(self.complete)
@@ -58,12 +57,22 @@ class StageChild:
     @property
     def descriptors(self) -> tuple[int, int]:
         """What the child inherits."""
-        return self._records, self._read_end
+        return self._records.for_child, self._read_end
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """What its script is called with."""
-        return str(self._records), str(self._read_end)
+        return str(self._records.for_child), str(self._read_end)
+
+    @property
+    def ports(self) -> tuple[Incoming]:
+        """What is to be served while it runs."""
+        return (self._records,)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether it wrote more than anybody reads."""
+        return self._records.flooded
 
     @property
     def began_a_stage(self) -> bool:
@@ -104,27 +113,25 @@ class StageChild:
             self._write_end = -1
 
     def in_time(self) -> bool:
-        """Take in what is new; False if the present stage has had its time."""
-        self.read()
-        return self.seconds <= self._limit_s or self._is_idle()
+        """Whether it may go on: False if the present stage has had its time."""
+        return not self.flooded and (self.seconds <= self._limit_s or self._is_idle())
 
     def _is_idle(self) -> bool:
         waits = self._asked.keys() <= self._done and self._write_end >= 0
         return self.current is None and waits
 
-    def read(self) -> None:
-        """Take in what is new. A line that is none of the stages' records is left out."""
-        while chunk := os.pread(self._records, 65536, self._offset):
-            self._offset += len(chunk)
-            self._rest += chunk
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.get("stage") in {*self._asked, "version", EXIT}:
-                self._take(record["stage"], record)
+    def drain(self) -> None:
+        """Take in what it wrote before its end."""
+        self._records.drain()
+
+    def _take_line(self, line: bytes) -> None:
+        """A line that is none of the stages' records is left out."""
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if isinstance(record, dict) and record.get("stage") in {*self._asked, "version", EXIT}:
+            self._take(record["stage"], record)
 
     def _take(self, stage: str, record: dict[str, Any]) -> None:
         event = record.get("event", "")
@@ -146,5 +153,5 @@ class StageChild:
 
     def _within(self, limit_s: float) -> float:
         """A limit that leaves some time before the deadline."""
-        left = self._deadline - time.monotonic()
-        return min(limit_s, max(SHARE * left, MARGIN_S))
+        left = max(self._deadline - time.monotonic(), 0.0)
+        return min(limit_s, max(SHARE * left, min(MARGIN_S, left)))

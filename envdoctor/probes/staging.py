@@ -23,6 +23,7 @@ OnStage = Callable[[Stage, str, str], None]
 exit), and a detail for a human."""
 
 _OUTPUT_TAIL = 4000
+_FLOODED = "it wrote without end into the descriptor of the doctor"
 NO_LIMIT = float("inf")
 
 
@@ -156,13 +157,14 @@ class StageRun:
                     [self.python, "-B", *self._flags, str(START), *child.arguments],
                     timeout_s=NO_LIMIT,
                     pass_fds=child.descriptors,
+                    ports=child.ports,
                     still_allowed=lambda: child.in_time() and not self._stopped,
                     last_words=signal.SIGUSR2,
                 )
             finally:
                 with self._changed:
                     self._child = None
-            child.read()
+            child.drain()
             self._take_end(child, ended)
             return child.began_a_stage
 
@@ -206,6 +208,8 @@ class StageRun:
         if self._stopped:
             return
         end = _end_of(ended, child.seconds, tail)
+        if child.flooded:
+            end = replace(end, detail=_FLOODED)
         if child.current == EXIT:
             self._take(replace(end, stage=EXIT))
             return

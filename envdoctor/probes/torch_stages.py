@@ -119,7 +119,11 @@ def decode_first_use(results: Results) -> dict[type[Fact], Known]:
 
 
 def decode_loaded_libraries(results: Results) -> dict[type[Fact], Known]:
-    """The libraries that are loaded after torch was used."""
+    """The libraries that are loaded after torch was used; every process has some."""
+    result = results[LOADED_LIBRARIES.name]
+    if result.state == "ok" and not result.data.get("paths"):
+        detail = "`/proc/self/maps` does not list them"
+        return {LoadedLibraries: Unknown(reason=Reason.NOT_OBSERVED, detail=detail)}
     return _of_stage(results, LOADED_LIBRARIES, LoadedLibraries, "/proc/self/maps")
 
 

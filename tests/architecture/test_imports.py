@@ -97,7 +97,7 @@ WRITES_BY_ITSELF = (
     "knowledge/refresh",
     "probes/nvml_child.py",
     "probes/guard.py",
-    "probes/own_child.py",
+    "probes/channel.py",
     "probes/stage_child.py",
     "probes/cuda_child.py",
     "calibration/telemetry_child.py",
@@ -142,7 +142,17 @@ def test_a_way_past_it_would_be_seen(tmp_path: Path, line: str) -> None:
 
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("record", "clock", "versions", "shell", "wheel_index", "redact", "errors", "formats"),
+    (
+        "record",
+        "clock",
+        "regular",
+        "versions",
+        "shell",
+        "wheel_index",
+        "redact",
+        "errors",
+        "formats",
+    ),
     ("facts",),
     ("knowledge",),
     ("findings", "signature", "events", "options"),
@@ -193,7 +203,7 @@ def test_nothing_of_the_program_is_written_against_the_api() -> None:
 
 
 def test_facts_stand_on_nothing() -> None:
-    ground = {"facts", "record", "clock", "errors", "__init__"}
+    ground = {"facts", "record", "clock", "regular", "errors", "__init__"}
     assert {other for part, other in arrows() if part == "facts"} <= ground
 
 

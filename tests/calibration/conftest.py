@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from envdoctor.calibration.target.channel import Channel
-from envdoctor.probes.channel import anonymous_file, read_all
 from tests.conftest import require
 
 TORCHVISION = {"2.13": "0.28.0", "2.12": "0.27.0", "2.11": "0.26.0", "2.10": "0.25.0"}
@@ -38,7 +37,8 @@ class Told:
         self.channel = Channel(fd)
 
     def all(self, event: str) -> list[dict[str, Any]]:
-        lines = read_all(self.channel.fd).splitlines()
+        size = os.fstat(self.channel.fd).st_size
+        lines = os.pread(self.channel.fd, size, 0).splitlines()
         return [one["data"] for one in map(json.loads, lines) if one["event"] == event]
 
 
@@ -49,8 +49,9 @@ def told() -> Iterator[Told]:
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with anonymous_file() as fd:
-        yield Told(os.dup(fd))
+    fd = os.memfd_create("told")
+    yield Told(fd)
+    os.close(fd)
     torch.set_num_threads(threads)
 
 

@@ -1,8 +1,6 @@
 """What the runner makes of the worker's words, written by hand (synthetic)."""
 
 import json
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,7 +8,6 @@ import pytest
 
 from envdoctor.calibration.runner import SEARCHING_LIMIT_S, SILENCE_LIMIT_S, _Ended, _Heard
 from envdoctor.facts.calibration import Settings
-from envdoctor.probes.channel import anonymous_file
 from tests.calibration.synthetic import make_run
 from tests.calibration.test_telemetry import line, samples
 
@@ -18,14 +15,12 @@ UUID = "GPU-5f2d7c1e-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
-def heard() -> Iterator[_Heard]:
-    with anonymous_file() as fd:
-        yield _Heard(fd=fd, on_progress=lambda progress: None)
+def heard() -> _Heard:
+    return _Heard(on_progress=lambda progress: None)
 
 
 def say(heard: _Heard, event: str, data: dict[str, Any]) -> None:
-    os.write(heard.fd, json.dumps({"event": event, "data": data}).encode() + b"\n")
-    heard.listen()
+    heard.take_line(json.dumps({"event": event, "data": data}).encode())
 
 
 def test_a_rocm_build_may_be_silent_for_longer(heard: _Heard) -> None:
@@ -36,7 +31,7 @@ def test_a_rocm_build_may_be_silent_for_longer(heard: _Heard) -> None:
 
 
 def test_a_limit_that_was_asked_for_holds_everywhere() -> None:
-    heard = _Heard(fd=-1, on_progress=lambda progress: None, silence_limit_s=2.0, compiling=True)
+    heard = _Heard(on_progress=lambda progress: None, silence_limit_s=2.0, compiling=True)
     assert heard.patience_s == 2.0
 
 

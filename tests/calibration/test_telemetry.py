@@ -1,12 +1,10 @@
 """NVML samples, written by hand as the child writes them (synthetic), become a summary."""
 
 import json
-import os
 from typing import Any
 
 from envdoctor.calibration.progress import Sample
-from envdoctor.calibration.telemetry import Sampler, decode_samples, summarise
-from envdoctor.probes.channel import anonymous_file
+from envdoctor.calibration.telemetry import Sampler, decode_sample, summarise
 from envdoctor.probes.run import Children
 
 BUS = "00000000:07:00.0"
@@ -32,7 +30,7 @@ def line(at: float, index: int = 0, **fields: Any) -> bytes:
 
 
 def samples(*lines: bytes) -> tuple[Sample, ...]:
-    return decode_samples(b"".join(lines))
+    return tuple(map(decode_sample, lines))
 
 
 def test_only_samples_of_the_run_count() -> None:
@@ -82,19 +80,19 @@ def test_what_the_driver_does_not_say_stays_unknown() -> None:
     assert summary.temperature_c is None
 
 
-def test_an_unfinished_line_is_left_out() -> None:
-    assert len(samples(line(1.0), line(2.0)[:-30])) == 1
+def test_what_is_no_sample_is_left_out(children: Children) -> None:
+    sampler = Sampler(children)
+    for odd in (b"", b"{}", b"[1]", b'{"at": 1, "gpu": 2}', line(2.0)[:-30], line(1.0)):
+        sampler.take_line(odd)
+    assert [one.at for one in sampler.samples] == [1.0]
 
 
 def test_the_newest_sample_of_each_gpu_while_they_are_written(children: Children) -> None:
     sampler = Sampler(children)
-    with anonymous_file() as fd:
-        sampler._fd = fd
-        assert sampler.newest == ()
-        whole, rest = line(2.0, sm_clock_mhz=900), line(3.0, index=1)
-        os.write(fd, line(1.0) + whole + rest[:20])
-        assert [(one.at, one.gpu.sm_clock_mhz) for one in sampler.newest] == [(2.0, 900)]
-        os.write(fd, rest[20:])
-        assert [(one.at, one.gpu.index) for one in sampler.newest] == [(2.0, 0), (3.0, 1)]
-        assert sampler.newest == sampler.newest
-        assert [one.at for one in sampler.samples] == [1.0, 2.0, 3.0]
+    assert sampler.newest == ()
+    sampler.take_line(line(1.0))
+    sampler.take_line(line(2.0, sm_clock_mhz=900))
+    assert [(one.at, one.gpu.sm_clock_mhz) for one in sampler.newest] == [(2.0, 900)]
+    sampler.take_line(line(3.0, index=1))
+    assert [(one.at, one.gpu.index) for one in sampler.newest] == [(2.0, 0), (3.0, 1)]
+    assert [one.at for one in sampler.samples] == [1.0, 2.0, 3.0]
