@@ -1,6 +1,8 @@
 """Commands that paste into a POSIX shell, also after the home folder in them was cut to `~`."""
 
+import re
 import shlex
+from collections.abc import Mapping
 
 
 def command(*words: str) -> str:
@@ -29,3 +31,15 @@ def assignment(name: str, value: str) -> str:
     since a `~` expands after each of them."""
     parts = [part and quote(part) for part in value.split(":")]
     return f"{name}={':'.join(parts)}"
+
+
+_QUOTED_OR_PLACEHOLDER = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"|\\.|<[a-z-]+(?:-\d+)?>")
+
+
+def pasteable(line: str, variables: Mapping[str, str]) -> str:
+    """A command in which placeholders of redaction stand, such that a shell takes none of them for
+    a redirection: a variable where one has the same value, else the placeholder in quotes."""
+    return _QUOTED_OR_PLACEHOLDER.sub(
+        lambda found: variables.get(found[0], f"'{found[0]}'") if found[0][0] == "<" else found[0],
+        line,
+    )

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envdoctor.api import Site, packages
-from envdoctor.redact import redactor
+from envdoctor.identity import Person
+from envdoctor.redact import Filter
 from envdoctor.shell import assignment, command, quote
 from tests.support.doctor import envdoctor
 from tests.support.patients import empty_patient
@@ -48,7 +49,7 @@ def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, 
     folder = own / name
     folder.mkdir(parents=True)
     line = command(sys.executable, "-c", PRINTS, str(folder), str(own), str(folder / "x y"))
-    shown = redactor(str(own))(line)
+    shown = Filter(Person(homes=(str(own),))).text(line)
     assert str(own) not in shown
     assert quote(str(own)) not in shown
     expected = [str(folder), str(own), str(folder / "x y")]
@@ -63,14 +64,17 @@ def test_a_variable_pastes_after_redaction(tmp_path: Path, name: str, shell: str
     own.mkdir()
     value = f"{own}/{name}:/opt/{name}:{own}/lib"
     line = f"{assignment('LD_LIBRARY_PATH', value)} printenv LD_LIBRARY_PATH"
-    shown = redactor(str(own))(line)
+    shown = Filter(Person(homes=(str(own),))).text(line)
     assert str(own) not in shown
     assert pasted(shown, shell, own, tmp_path) == value + "\n"
 
 
 def test_the_home_stands_outside_of_quotes() -> None:
     line = command("/home/ann/my env/bin/python", "-m", "pip", "install", "numpy<2")
-    assert redactor("/home/ann")(line) == "~/'my env'/bin/python -m pip install 'numpy<2'"
+    assert (
+        Filter(Person(homes=("/home/ann",))).text(line)
+        == "~/'my env'/bin/python -m pip install 'numpy<2'"
+    )
 
 
 @pytest.mark.parametrize(
