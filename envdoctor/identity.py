@@ -116,7 +116,7 @@ def _other_homes(placeholders: Placeholders) -> Iterator[Rule]:
 
     yield Rule(
         hints=("/home/", "/users/", "\\users\\"),
-        pattern=rf"(?P<before>(?:{_BEGINS}(?:/+[\w.-]+){{0,2}}?/+(?:home|[Uu]sers)/+"
+        pattern=rf"(?P<before>(?:{_BEGINS}(?!/usr/)(?:/+[\w.-]+){{0,2}}?/+(?:home|[Uu]sers)/+"
         r"|\b[A-Za-z]:\\+Users\\+)(?:(?P<letter>[a-z])/+(?=(?P=letter)))?)"
         rf"(?!(?:linuxbrew|Shared|Public|Default)(?:[/\\]|$))(?P<name>{_NAME})",
         replacement=other_home,
@@ -128,7 +128,7 @@ def _other_homes(placeholders: Placeholders) -> Iterator[Rule]:
     )
     yield Rule(
         hints=("~",),
-        pattern=rf"(?P<before>{_BEGINS}~)(?P<name>[a-z_][\w-]*)(?=/)",
+        pattern=r"(?P<before>(?<=[:=\s])~)(?P<name>[a-z_][\w-]*)(?=/)",
         replacement=other_home,
     )
 
@@ -166,7 +166,7 @@ def _host(nodename: str, placeholders: Placeholders) -> Iterator[Rule]:
             hints=(short.lower(),),
             pattern=rf"(?<![\w.-]){bare}{domain}(?![\w-])"
             if anywhere
-            else rf"(?i)(?:(?<=@)|(?<=://)|\A){bare}{domain}(?=[:/\s'\"]|\Z)"
+            else rf"(?:(?<=@)|(?<=://)){bare}{domain}(?=[:/\s'\"]|\Z)"
             rf"|(?<![\w.-]){bare}{domain}(?=:\d{{2,5}}\b)"
             rf"|(?:(?<=host )|(?<=host=)|(?<=hostname )|(?<=node )|(?<=host: )|(?<=host ['`\"]))"
             rf"{bare}{domain}(?![\w-])",
@@ -235,7 +235,7 @@ def _addresses(placeholders: Placeholders) -> Iterator[Rule]:
 _ADDRESS_BEFORE = (
     r"(?i)(?:://\S*|@|\[|\b(?:inet|ip|ipv4|host|hostname|addr|address|master_addr|server|peer"
     r"|client|node|socket|remote|listen(?:ing)?|bind|connect(?:ing|ed)?|connection|proxy|gateway"
-    r"|ping|route|via|from|to|at|on)[\"'`]?(?:\(\))?\s*[:=(]?\s*(?:to|from|on|at|for)?\s*[\"'`(]?)\Z"
+    r"|ping|route)[\"'`]?(?:\(\))?\s*[:=(]?\s*(?:to|from|on|at|for)?\s*[\"'`(]?)\Z"
 )
 _ADDRESS_AFTER = r"(?::\d{2,5}(?!\d)|<\d+>|/(?:[89]|[12]\d|3[0-2])(?![\w./])|\]:\d)"
 _VERSION_BEFORE = (

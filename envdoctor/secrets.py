@@ -55,6 +55,7 @@ _ASSIGNED = (
 _HINTS_OF_NAMES = ("pass", "pwd", "secret", "credential", "key", "token", "auth", "sig", "pw")
 
 _NO_SECRETS = r"(?i)(?:none|null|true|false|yes|no|on|off|\W*|\d{1,5}|[a-z]{1,5})\Z"
+_DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z"
 _PATH = r"~?/(?:[\w.-]+/)*[\w.-]*\Z"
 
 
@@ -75,7 +76,8 @@ def _may_be_secret(value: str, *, certain: bool, sign: str, found: re.Match[str]
     has_digit = any(map(str.isdigit, value))
     if sign == ":":
         # In prose a colon follows many a word: "unexpected token: identifier".
-        return len(value) >= 6 and (certain or (has_digit and len(value) >= 8))
+        likely = has_digit and len(value) >= 8 and not re.match(_DOTTED, value)
+        return len(value) >= 6 and (certain or likely)
     if certain or "token" in found["name"].lower():
         return len(value) >= 4
     return len(value) >= 12 and (has_digit or not value.isalpha()) and not re.match(_PATH, value)
@@ -88,7 +90,7 @@ def _hidden_password(found: re.Match[str]) -> str:
 
 _COMMITS = (
     r"(?i)(?:git|commit|revision|rev|sha-?1?|build-?id|hash|tree|head|version|@|\+|g)"
-    r"['\"`]?\]?\s*(?:is|of|id|[=:@#/({\[]|)\s*['\"`]?\Z"
+    r"['\"`]?\]?\s*(?:is|of|id|[=:@#/({\[]|)\s*['\"`]?\Z|(?:llvm|clang|github\.com)[^\n]*\Z"
 )
 """What comes before the name of a commit or the identifier of a build."""
 
@@ -96,7 +98,7 @@ _COMMITS = (
 def _hidden_key(found: re.Match[str]) -> str:
     """40 hexadecimal digits are a key (Weights & Biases), unless they name a commit."""
     alone = len(found.string) == 40
-    commit = alone or re.search(_COMMITS, found.string[max(0, found.start() - 24) : found.start()])
+    commit = alone or re.search(_COMMITS, found.string[max(0, found.start() - 60) : found.start()])
     return found[0] if commit else TOKEN
 
 
@@ -123,7 +125,7 @@ SECRETS: tuple[Rule, ...] = (
     ),
     Rule(
         hints=("@",),
-        pattern=r"(?<![\w/<:@.=-])[\w.+-]+:(?P<password>(?![:/~.\d]*[/:]|\d+@)[^\s'\"`,;()<>]{3,})"
+        pattern=r"(?<![\w/<:@.=-])[\w.+-]+:(?P<password>(?![:/~.\d]*[/:]|\d+@)[^\s'\"`,;()<>]{2,})"
         r"@(?!@|[A-Z][A-Z0-9]*_|sha256:|v?\d+(?!\.?\d*\.\d))(?=[\w\[])",
         replacement=_hidden_password,
     ),

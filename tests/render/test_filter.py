@@ -245,11 +245,11 @@ def test_names_that_are_no_text_are_shown_and_examined(tmp_path: Path) -> None:
     patient = empty_patient(root)
     fake_torch(patient, "raise OSError('no')")
     target = ("--python", root)
-    env = {"TORCH_LOGS": os.fsdecode(b"\xff"), "LC_ALL": "C.UTF-8"}
+    env = {"CUDA_HOME": os.fsdecode(b"/\xff"), "LC_ALL": "C.UTF-8"}
     document = envdoctor("check", "--json", *target, env=env)
     validator().validate(document.json)
     assert document.json["target"]["path"].endswith("/env-\\xe4/bin/python")
-    assert document.json["facts"]["Environment"]["value"]["variables"]["TORCH_LOGS"] == "\\xff"
+    assert document.json["facts"]["Environment"]["value"]["variables"]["CUDA_HOME"] == "/\\xff"
     for arguments in (("check",), ("check", "--format", "markdown"), ("libs",), ("prescribe",)):
         run = envdoctor(*arguments, *target, env=env)
         assert run.exit_code in (0, 1), run.stderr
