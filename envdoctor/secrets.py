@@ -28,7 +28,7 @@ class Rule(Record):
     long: bool = False
 
 
-LONG = 18
+LONG = 14
 """No token has fewer characters."""
 
 LONG_WORDS = re.compile(rf"[\w.~=+%-]{{{LONG},}}")
@@ -80,7 +80,8 @@ def _may_be_secret(value: str, *, certain: bool, sign: str, found: re.Match[str]
         return len(value) >= 6 and (certain or likely)
     if certain or "token" in found["name"].lower():
         return len(value) >= 4
-    return len(value) >= 12 and (has_digit or not value.isalpha()) and not re.match(_PATH, value)
+    random = has_digit or (value.isalnum() and len(value) >= 24)
+    return len(value) >= 12 and random and not re.match(_PATH, value)
 
 
 def _hidden_password(found: re.Match[str]) -> str:
@@ -125,14 +126,14 @@ SECRETS: tuple[Rule, ...] = (
     ),
     Rule(
         hints=("@",),
-        pattern=r"(?<![\w/<:@.=-])[\w.+-]+:(?P<password>(?![:/~.\d]*[/:]|\d+@)[^\s'\"`,;()<>]{2,})"
+        pattern=r"(?<![\w/<:@.=-])[\w.+-]+:(?P<password>(?![:/~.\d]*[/:]|\d{1,5}@)[^\s'\"`,;()<>]{2,})"
         r"@(?!@|[A-Z][A-Z0-9]*_|sha256:|v?\d+(?!\.?\d*\.\d))(?=[\w\[])",
         replacement=_hidden_password,
     ),
     *(
         Rule(
             hints=tuple(begin.lower() for begin in begins),
-            long=True,
+            long="/" not in rest,
             pattern=f"{BEGINS}(?:{'|'.join(map(re.escape, begins))}){rest}",
             replacement=TOKEN,
         )
@@ -146,8 +147,9 @@ SECRETS: tuple[Rule, ...] = (
         replacement=rf"\1{TOKEN}",
     ),
     Rule(
-        hints=("authorization", "proxy-auth", "cookie", "x-api-key", "x-auth"),
-        pattern=r"(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:key|token))['\"]?"
+        hints=("authorization", "cookie", "x-api-", "x-auth-", "x-access-", "x-vault-"),
+        pattern=r"(?i)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie"
+        r"|x-(?:api|auth|access|vault)-[a-z-]*(?:key|token))['\"]?"
         r"\s*[:=]\s*['\"]?(?:(?:basic|bearer|token|digest|negotiate|apikey)\s+)?)"
         r"[^\s'\"<][^\s'\"]{3,}",
         replacement=rf"\1{TOKEN}",
@@ -159,13 +161,13 @@ SECRETS: tuple[Rule, ...] = (
     ),
     Rule(
         hints=("--",),
-        pattern=r"(?i)(?<!\S)(--?[a-z-]*(?:password|passwd|passphrase|secret|token|api-?key"
+        pattern=r"(?i)(?<!\S)(--[a-z-]*(?:password|passwd|passphrase|secret|token|api-?key"
         r"|access-?key|credentials?))(\s+)(?!-)['\"]?[^\s'\"<]{4,}['\"]?",
         replacement=rf"\1\2{SECRET}",
     ),
     Rule(
         hints=("login ",),
-        pattern=r"(\blogin\s+\S+\s+password\s+)[^\s<]\S*",
+        pattern=r"(\blogin \s*\S+\s+password\s+)[^\s<]\S*",
         replacement=rf"\1{SECRET}",
     ),
     Rule(
@@ -197,7 +199,7 @@ SECRETS: tuple[Rule, ...] = (
     ),
     Rule(
         pattern=rf"{BEGINS}\d{{8,10}}:[A-Za-z0-9_-]{{35}}(?![\w-])",  # Telegram
-        hints=(":aa",),
+        shapes=(r":[A-Za-z0-9_-]{35}",),
         replacement=TOKEN,
     ),
     Rule(
