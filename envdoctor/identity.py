@@ -97,8 +97,13 @@ def identity_rules(person: Person, placeholders: Placeholders) -> Iterator[Rule]
 
 def _own_homes(homes: Iterable[str]) -> Iterator[Rule]:
     """Also as a command has them, with quotes around each part that needs some."""
-    bare = [without_surrogates(home.rstrip("/")) for home in homes]
-    spelled = {spelling for home in bare if len(home) > 1 for spelling in (home, quote(home))}
+    bare = [home.rstrip("/") for home in homes]
+    spelled = {
+        spelling
+        for home in bare
+        if len(home) > 1
+        for spelling in (without_surrogates(home), quote(without_surrogates(home)), quote(home))
+    }
     for home in sorted(spelled, key=len, reverse=True):
         parts = r"/+(?:\./+)*".join(map(re.escape, home.strip("/").split("/")))
         last = home.rsplit("/", 1)[1].lower()

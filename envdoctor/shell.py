@@ -4,6 +4,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from envdoctor.controls import without_controls
+
 
 def command(*words: str) -> str:
     """One command line of these words."""
@@ -22,8 +24,28 @@ def quote(word: str) -> str:
         return word
     head, rest = ("~/", word[2:]) if word.startswith("~/") else ("", word)
     if "/" not in rest:
-        return head + shlex.quote(rest) if rest or not head else head
-    return head + "/".join(shlex.quote(part) if part else "" for part in rest.split("/"))
+        return head + _quoted(rest) if rest or not head else head
+    return head + "/".join(_quoted(part) if part else "" for part in rest.split("/"))
+
+
+def _quoted(part: str) -> str:
+    """In quotes where it needs some; what cannot be written as it is, is made by `printf`.
+
+    That takes bytes in octal (POSIX, XCU printf); `$'...'` is unknown to dash.
+    """
+    if part.isascii() and part.isprintable():
+        return shlex.quote(part)
+    if without_controls(part) != part or "\n" in part or "\t" in part:
+        made = "".join(map(_in_octal, part.encode("utf-8", "surrogateescape")))
+        # The shell cuts line breaks off the end of what a command prints.
+        return f"\"$(printf '{made}')\"" if not part.endswith("\n") else shlex.quote(part)
+    return shlex.quote(part)
+
+
+def _in_octal(byte: int) -> str:
+    one = chr(byte)
+    plain = one.isascii() and (one.isalnum() or one in " ._-+,=@:")
+    return one if plain else f"\\{byte:03o}"
 
 
 def assignment(name: str, value: str) -> str:

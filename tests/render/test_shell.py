@@ -1,6 +1,7 @@
 """Commands that are pasted: each is run in real shells, as it is shown after redaction."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,23 +28,28 @@ ODD_NAMES = [
     "a~b",
     "$HOME",
     "ä",
+    "-rf",
+    "a\nb",
+    "a\tb 100%\\n",
+    "\x1b[31m\x9b\x7f",
+    "\u202egpj",
+    "env-\udce4",
 ]
-PRINTS = "import sys; print(*sys.argv[1:], sep='\\n')"
+PRINTS = "import sys; print(*sys.argv[1:], sep='\\0')"
 
 
 def pasted(line: str, shell: str, home: Path | str, cwd: Path | str) -> str:
     """What a line prints in a shell whose home is that folder."""
     env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        [shell, "-c", line], capture_output=True, text=True, check=False, env=env, cwd=cwd
-    )
-    assert done.returncode == 0, f"{line}: {done.stderr}"
-    return done.stdout
+    env["PYTHONIOENCODING"] = "utf-8:surrogateescape"
+    done = subprocess.run([shell, "-c", line], capture_output=True, check=False, env=env, cwd=cwd)
+    assert done.returncode == 0, f"{line}: {done.stderr!r}"
+    return os.fsdecode(done.stdout)
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @pytest.mark.parametrize("name", ODD_NAMES)
-@pytest.mark.parametrize("home", ["home", "my home", "it's", "$(touch X)"])
+@pytest.mark.parametrize("home", ["home", "my home", "it's", "$(touch X)", "h-\udce4"])
 def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, shell: str) -> None:
     own = tmp_path / home
     folder = own / name
@@ -53,7 +59,8 @@ def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, 
     assert str(own) not in shown
     assert quote(str(own)) not in shown
     expected = [str(folder), str(own), str(folder / "x y")]
-    assert pasted(shown, shell, own, tmp_path).splitlines() == expected
+    assert shown.isprintable()
+    assert pasted(shown, shell, own, tmp_path) == "\0".join(expected) + "\n"
     assert {one.name for one in tmp_path.iterdir()} == {home}
 
 
