@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -111,22 +112,64 @@ def test_any_words_come_out_of_a_shell_as_they_were(words: list[str]) -> None:
     assert json.loads(pasted(f"{line} {command(*spelled)}", "sh", "/", "/")) == spelled
 
 
-@pytest.mark.parametrize("name", ["my env", "v $(touch X)", "it's"])
+HOSTILE = ["my env", "v $(touch X)", "it's", "-rf\n`touch X`", "e\x1b[2J\u202e", "env-\udce4"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
 def test_the_commands_of_a_diagnosis_paste(tmp_path: Path, name: str) -> None:
-    """The command that a real diagnosis offers, with `install` made harmless."""
+    """The commands that a real diagnosis offers, with the installer made harmless: each does what
+    it says with the environment that it says, in every format the same."""
     home = tmp_path / "home"
     patient = empty_patient(home / name)
-    run = envdoctor("prescribe", "--json", "--python", patient.root, env={"HOME": str(home)})
-    shown = run.json["builds"][0]["commands"][0]
-    assert shown.startswith("~/")
-    program, rest = shown.split(" -m pip", 1)
-    assert rest
+    (patient.site_packages / "pip").mkdir()
+    (patient.site_packages / "pip/__main__.py").write_text(
+        "import sys; print(sys.prefix, *sys.argv[1:], sep='\\0')"
+    )
+    target, env = ("--python", patient.root), {"HOME": str(home)}
+    report = envdoctor("check", "--json", "--static", *target, env=env).json
+    shown = [one for finding in report["findings"] for one in commands_of(finding)]
+    shown += envdoctor("prescribe", "--json", *target, env=env).json["builds"][0]["commands"]
+    installing = [one for one in shown if " -m pip install " in one]
+    assert installing
     cwd = tmp_path / "cwd"
     cwd.mkdir()
-    for shell in ("sh", "bash"):
-        printed = pasted(f"{program} -c 'import sys; print(sys.prefix)'", shell, home, cwd)
-        assert printed == f"{patient.root}\n"
+    for line in installing:
+        assert line.startswith("~/")
+        assert line.isprintable()
+        for shell in ("sh", "bash"):
+            prefix, *words = pasted(line, shell, home, cwd).removesuffix("\n").split("\0")
+            assert prefix == str(patient.root)
+            assert words[0] == "install"
     assert not list(cwd.iterdir())
+    for form in ("text", "markdown"):
+        text = envdoctor("check", "--format", form, "--static", *target, env=env).stdout
+        lines = {line.strip() for line in text.splitlines()}
+        for finding in report["findings"]:
+            assert lines.issuperset(commands_of(finding)), form
+
+
+def commands_of(finding: dict[str, Any]) -> list[str]:
+    return [command for fix in finding["fixes"] for command in fix["commands"]]
+
+
+NASTY = st.text(
+    st.characters(exclude_characters="\0/")
+    | st.sampled_from("'\"`$();&|<>\n\t \\\x1b\x9b\u202e~-\udcff"),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(NASTY, min_size=1, max_size=3), st.sampled_from(["sh", "bash"]))
+def test_any_name_pastes_after_redaction(names: list[str], shell: str) -> None:
+    """As a home, below it and elsewhere; nothing in it is executed or obeyed by a terminal."""
+    home = f"/{names[0]}"
+    words = [f"{home}/{'/'.join(names)}", f"/opt/{names[-1]}", home]
+    words = [word for word in words if "/." not in word]
+    line = Filter(Person(homes=(home,))).text(command(sys.executable, "-c", PRINTS, *words))
+    assert line.replace("\n", "").isprintable()
+    assert pasted(line, shell, home, "/") == "\0".join(words) + "\n"
 
 
 def test_repairs_of_recorded_facts_expand_their_tilde() -> None:
