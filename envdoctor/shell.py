@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from envdoctor.controls import without_controls
+from envdoctor.controls import without_controls, without_surrogates
 
 
 def command(*words: str) -> str:
@@ -36,15 +36,22 @@ def _quoted(part: str) -> str:
     if part.isascii() and part.isprintable():
         return shlex.quote(part)
     if without_controls(part) != part or "\n" in part or "\t" in part:
-        made = "".join(map(_in_octal, part.encode("utf-8", "surrogateescape")))
+        made = "".join(map(_in_octal, _bytes_of(part)))
         # The shell cuts line breaks off the end of what a command prints.
         return f"\"$(printf '{made}')\"" if not part.endswith("\n") else shlex.quote(part)
     return shlex.quote(part)
 
 
+def _bytes_of(part: str) -> bytes:
+    try:
+        return part.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # No name of a file, but a text of a facts file may hold anything.
+        return without_surrogates(part).encode()
+
+
 def _in_octal(byte: int) -> str:
     one = chr(byte)
-    plain = one.isascii() and (one.isalnum() or one in " ._-+,=@:")
+    plain = one.isascii() and (one.isalnum() or one in " ._+,=@:")
     return one if plain else f"\\{byte:03o}"
 
 
