@@ -203,6 +203,7 @@ _IPV6 = (
     r"(?i)(?<![\w:.])(?:(?:[23][0-9a-f]{3}|f[cd][0-9a-f]{2}|fe[89ab][0-9a-f])(?=(?::[0-9a-f]*){2})"
     r"(?=[0-9a-f:]*::|(?::[0-9a-f]+){7})(?::[0-9a-f]{0,4}){2,7})(?![\w:])"
 )
+_SERIAL_HINTS = (*(f"serial{sign}" for sign in " :=_-/n\"'`"), "s/n", "asset")
 _SERIAL = (
     r"(?i)(?P<before>\b(?:serial(?:[ _-]?(?:number|no|nr|num))?|s/n|asset[ _-]?tag)"
     r"[\"'`]?\s*(?:#|is|of)?\s*[:=]?\s*[\"'`]?)(?P<name>(?=[\w-]*\d[\w-]*\d)[A-Z0-9][A-Z0-9-]{5,})"
@@ -234,7 +235,7 @@ def _addresses(placeholders: Placeholders) -> Iterator[Rule]:
     yield Rule(shapes=_MAC_SHAPES, pattern=_MAC, replacement=numbered("mac"))
     yield Rule(shapes=_IPV4_SHAPES, pattern=_IPV4, replacement=address)
     yield Rule(hints=("::", ":0:"), pattern=_IPV6, replacement=numbered("ip"))
-    yield Rule(hints=("serial", "s/n", "asset"), pattern=_SERIAL, replacement=serial)
+    yield Rule(hints=_SERIAL_HINTS, pattern=_SERIAL, replacement=serial)
 
 
 _ADDRESS_BEFORE = (

@@ -16,6 +16,9 @@ from envdoctor.shell import pasteable
 
 _D = TypeVar("_D")
 
+_SHORTLY = 16
+"""Characters from a hint to what has to follow it: of `passphrase" : `, behind `pass`, 10."""
+
 COMMANDS = "commands"
 """The name of all fields whose texts are made to be pasted."""
 
@@ -112,16 +115,18 @@ class _Search:
     def _places(self, rule: Rule) -> Iterator[int]:
         for hint in rule.hints:
             if not rule.long or hint in self._long_words:
-                yield from _places_of(hint, self._lowered)
+                yield from self._places_of(hint, rule.followed)
         for shape in rule.shapes:
             yield from (found.start() for found in re.finditer(shape, self._joined))
 
-
-def _places_of(hint: str, text: str) -> Iterator[int]:
-    place = text.find(hint)
-    while place >= 0:
-        yield place
-        place = text.find(hint, place + 1)
+    def _places_of(self, hint: str, followed: str) -> Iterator[int]:
+        text = self._lowered
+        place = text.find(hint)
+        while place >= 0:
+            end = place + len(hint)
+            if not followed or any(one in text[end : end + _SHORTLY] for one in followed):
+                yield place
+            place = text.find(hint, end)
 
 
 def _lowered(text: str) -> str:

@@ -18,7 +18,7 @@ class Rule(Record):
 
     Every text in which the pattern finds something has one of the `hints`, which are in lower case,
     or something of one of the `shapes`, which are patterns that cost little. `long` says that a
-    hint stands in a word of `LONG` characters.
+    hint stands in a word of `LONG` characters, `followed` that one of these stands shortly behind.
     """
 
     pattern: str
@@ -26,6 +26,7 @@ class Rule(Record):
     hints: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
     long: bool = False
+    followed: str = ""
 
 
 LONG = 14
@@ -160,7 +161,7 @@ SECRETS: tuple[Rule, ...] = (
         replacement=lambda found: f"{found[1] or ''}{TOKEN}",
     ),
     Rule(
-        hints=("--",),
+        shapes=("--[A-Za-z-]*(?i:pass|secret|token|key|cred)",),
         pattern=r"(?i)(?<!\S)(--[a-z-]*(?:password|passwd|passphrase|secret|token|api-?key"
         r"|access-?key|credentials?))(\s+)(?!-)['\"]?[^\s'\"<]{4,}['\"]?",
         replacement=rf"\1\2{SECRET}",
@@ -176,7 +177,7 @@ SECRETS: tuple[Rule, ...] = (
         r"|x-goog-[a-z-]+|awsaccesskeyid|googleaccessid)=)[^\s&'\"<]{4,}",
         replacement=rf"\1{SECRET}",
     ),
-    Rule(hints=_HINTS_OF_NAMES, pattern=_ASSIGNED, replacement=_hidden_value),
+    Rule(hints=_HINTS_OF_NAMES, followed="=:", pattern=_ASSIGNED, replacement=_hidden_value),
     Rule(
         pattern=r"(?<![A-Za-z0-9])[A-Za-z0-9_~.]{3}\dQ~[\w~.-]{28,}",  # Entra ID
         hints=("q~",),
