@@ -167,7 +167,8 @@ class Output:
         self._write_error(self._filter.text("".join(traceback.format_exception(error))))
 
     def _print(self, text: str, *, machine: bool) -> None:
-        data = text.encode("utf-8" if machine else self.stdout.encoding, "backslashreplace")
+        encoding = "utf-8" if machine else self.stdout.encoding or "utf-8"
+        data = text.encode(encoding, "backslashreplace")
         self._begun = True
         try:
             _write_all(self.stdout, data)
