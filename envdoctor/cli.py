@@ -23,7 +23,7 @@ from envdoctor.commands.options import (
 )
 from envdoctor.errors import BadInput, Unwritable, nearest
 from envdoctor.formats import DIAGNOSIS, MACHINE
-from envdoctor.output import DEBUG, EXIT_USAGE, Destination, Output
+from envdoctor.output import DEBUG, EXIT_OWN_FAULT, EXIT_USAGE, Destination, Output
 
 COMMANDS = {
     "check": "diagnose, without measuring",
@@ -168,7 +168,14 @@ def main() -> None:
     """The entry point. Ends the process with the documented exit code, never with a traceback."""
     output = Output(machine=asks_for_a_machine(sys.argv[1:]))
     threading.excepthook = output.thread_failed
-    code = _exit_code(output)
+    try:
+        code = _exit_code(output)
+    except (KeyboardInterrupt, Terminated) as end:
+        # A second one, while the first was told.
+        number = getattr(end, "number", signal.SIGINT)
+        code = output.last_resort("interrupted", 128 + number)
+    except BaseException:
+        code = output.last_resort("failed itself", EXIT_OWN_FAULT)
     # Nothing is left to be told: whatever ends the process now may do so at once.
     for number in (signal.SIGINT, *_ENDING):
         signal.signal(number, signal.SIG_DFL)

@@ -73,7 +73,7 @@ class TargetSearch:
         self.context = context_of(self.children)
         self._options = options
         self._choice: Choice | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._told: list[ProbeEvent] = []
         self._listener: OnEvent | None = None
         self._telling = threading.Lock()
@@ -99,7 +99,7 @@ class TargetSearch:
     def _find(self) -> None:
         try:
             self._choice = find_target(self._options, self.context, self._tell)
-        except Exception as error:
+        except BaseException as error:
             self._error = error
         finally:
             self.children.has_started.set()

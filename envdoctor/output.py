@@ -72,6 +72,7 @@ class Output:
         self.stdout = sys.stdout
         self._begun = False
         self._published = False
+        self._failed = False
         self.serves_a_command = False
 
     @cached_property
@@ -141,6 +142,7 @@ class Output:
         returns the exit code. Writes no second document and raises nothing."""
         message = self._filter.line(message)
         self.say(message)
+        self._failed = True
         if self.machine and not self._begun:
             import json
 
@@ -158,6 +160,17 @@ class Output:
             EXIT_OWN_FAULT,
         )
 
+    def last_resort(self, message: str, code: int) -> int:
+        """The same as `fail` where that failed too: fixed words, which need no filter."""
+        document = f'{{"type": "error", "exit_code": {code}, "message": "{message}"}}\n'
+        with contextlib.suppress(OSError):
+            os.write(2, b"" if self._failed else f"envdoctor: {message}\n".encode())
+        if self.machine and not self._begun:
+            self._begun = True
+            with contextlib.suppress(OSError):
+                os.write(1, document.encode())
+        return code
+
     def thread_failed(self, ended: "threading.ExceptHookArgs") -> None:
         """What threading.excepthook is for: one line instead of a traceback."""
         if ended.exc_value is not None and not os.environ.get(DEBUG):
@@ -171,9 +184,11 @@ class Output:
         self._write_error(self._filter.text("".join(traceback.format_exception(error))))
 
     def _print(self, text: str, *, machine: bool) -> None:
+        encoding = "utf-8" if machine else self.stdout.encoding or "utf-8"
+        data = text.encode(encoding, "backslashreplace")
         self._begun = True
         try:
-            _write_all(self.stdout, text, "utf-8" if machine else self.stdout.encoding)
+            _write_all(self.stdout, data)
         except (OSError, ValueError) as error:
             _discard_the_rest(1)
             number = getattr(error, "errno", None)
@@ -246,17 +261,17 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _write_all(stream: TextIO, text: str, encoding: str) -> None:
-    """Write and flush; what the encoding lacks is escaped. Raises OSError.
+def _write_all(stream: TextIO, data: bytes) -> None:
+    """Write and flush. Raises OSError.
 
     In parts, because where Python does not buffer (PYTHONUNBUFFERED) a text that a pipe takes only
     in part is lost without a word.
     """
     if not isinstance(stream, io.TextIOWrapper):
-        stream.write(text)
+        stream.write(data.decode(stream.encoding or "utf-8"))
         return
     stream.flush()
-    rest = memoryview(text.encode(encoding, "backslashreplace"))
+    rest = memoryview(data)
     while rest:
         written = stream.buffer.write(rest)
         if not written:

@@ -1,6 +1,10 @@
 """Commands that paste into a POSIX shell, also after the home folder in them was cut to `~`."""
 
+import re
 import shlex
+from collections.abc import Mapping
+
+from envdoctor.controls import without_controls, without_surrogates
 
 
 def command(*words: str) -> str:
@@ -20,8 +24,35 @@ def quote(word: str) -> str:
         return word
     head, rest = ("~/", word[2:]) if word.startswith("~/") else ("", word)
     if "/" not in rest:
-        return head + shlex.quote(rest) if rest or not head else head
-    return head + "/".join(shlex.quote(part) if part else "" for part in rest.split("/"))
+        return head + _quoted(rest) if rest or not head else head
+    return head + "/".join(_quoted(part) if part else "" for part in rest.split("/"))
+
+
+def _quoted(part: str) -> str:
+    """In quotes where it needs some; what cannot be written as it is, is made by `printf`.
+
+    That takes bytes in octal (POSIX, XCU printf); `$'...'` is unknown to dash.
+    """
+    if part.isascii() and part.isprintable():
+        return shlex.quote(part)
+    if without_controls(part) != part or "\n" in part or "\t" in part:
+        made = "".join(map(_in_octal, _bytes_of(part)))
+        # The shell cuts line breaks off the end of what a command prints.
+        return f"\"$(printf '{made}')\"" if not part.endswith("\n") else shlex.quote(part)
+    return shlex.quote(part)
+
+
+def _bytes_of(part: str) -> bytes:
+    try:
+        return part.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # No name of a file, but a text of a facts file may hold anything.
+        return without_surrogates(part).encode()
+
+
+def _in_octal(byte: int) -> str:
+    one = chr(byte)
+    plain = one.isascii() and (one.isalnum() or one in " ._+,=@:")
+    return one if plain else f"\\{byte:03o}"
 
 
 def assignment(name: str, value: str) -> str:
@@ -29,3 +60,15 @@ def assignment(name: str, value: str) -> str:
     since a `~` expands after each of them."""
     parts = [part and quote(part) for part in value.split(":")]
     return f"{name}={':'.join(parts)}"
+
+
+_QUOTED_OR_PLACEHOLDER = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"|\\.|<[a-z-]+(?:-\d+)?>")
+
+
+def pasteable(line: str, variables: Mapping[str, str]) -> str:
+    """A command in which placeholders of redaction stand, such that a shell takes none of them for
+    a redirection: a variable where one has the same value, else the placeholder in quotes."""
+    return _QUOTED_OR_PLACEHOLDER.sub(
+        lambda found: variables.get(found[0], f"'{found[0]}'") if found[0][0] == "<" else found[0],
+        line,
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.machine import Container
 from envdoctor.probes.context import Context
+from envdoctor.probes.environment import read_environment
 from envdoctor.probes.files import read_text
 
 _MARKERS = (
@@ -55,7 +56,7 @@ def read_container(context: Context) -> Container:
         evidence=evidence,
         wsl=_wsl(context.root),
         nvidia_runtime=any(context.path(path).exists() for path in gpu_paths),
-        nvidia_visible_devices=context.env.get("NVIDIA_VISIBLE_DEVICES"),
+        nvidia_visible_devices=read_environment(context).variables.get("NVIDIA_VISIBLE_DEVICES"),
     )
 
 

@@ -70,13 +70,19 @@ def _read(metadata: Path) -> Distribution | None:
         version=version.strip(),
         location=str(metadata.parent),
         metadata_path=str(metadata),
-        installer=(read_text(metadata / "INSTALLER") or "").strip() or None,
+        installer=_installer(metadata),
         tags=_tags(metadata),
         requires=tuple(value for name, value in fields if name == "requires-dist"),
         requires_python=first.get("requires-python"),
         editable=_is_editable(metadata),
         has_record=(metadata / "RECORD").is_file(),
     )
+
+
+def _installer(metadata: Path) -> str | None:
+    """The one word of INSTALLER (PEP 376): pip, uv, conda, Poetry 2.1.3, debian ..."""
+    name = (read_text(metadata / "INSTALLER") or "").strip()
+    return name if re.fullmatch(r"[A-Za-z][A-Za-z-]{0,15}(?: v?\d[\w.+]{0,15})?", name) else None
 
 
 def _texts(metadata: Path) -> Iterator[str | None]:

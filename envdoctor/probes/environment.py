@@ -1,84 +1,178 @@
-"""The environment variables that change how torch, CUDA, NCCL or the loader behave."""
+"""The environment variables that change how torch, CUDA, NCCL or the loader behave.
+
+Only these are read, and of each only what has the shape that its values have: people put secrets in
+the wrong variable, and whatever stands there ends in a report.
+"""
+
+import re
+from collections.abc import Mapping
 
 from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.machine import Environment
 from envdoctor.probes.context import Context
 
-WATCHED_VARIABLES = (
-    "CONDA_DEFAULT_ENV",
-    "CONDA_PREFIX",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_CACHE_DISABLE",
-    "CUDA_DEVICE_MAX_CONNECTIONS",
-    "CUDA_DEVICE_ORDER",
-    "CUDA_HOME",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDA_MODULE_LOADING",
-    "CUDA_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "CUDNN_LOGDEST_DBG",
-    "GOMP_CPU_AFFINITY",
-    "HIP_VISIBLE_DEVICES",
-    "HSA_OVERRIDE_GFX_VERSION",
-    "KMP_AFFINITY",
-    "KMP_BLOCKTIME",
-    "KMP_DUPLICATE_LIB_OK",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "MKL_NUM_THREADS",
-    "NCCL_DEBUG",
-    "NCCL_IB_DISABLE",
-    "NCCL_P2P_DISABLE",
-    "NCCL_SOCKET_IFNAME",
-    "NUMEXPR_NUM_THREADS",
-    "NVIDIA_DISABLE_REQUIRE",
-    "NVIDIA_DRIVER_CAPABILITIES",
-    "NVIDIA_REQUIRE_CUDA",
-    "NVIDIA_TF32_OVERRIDE",
-    "NVIDIA_VISIBLE_DEVICES",
-    "OMP_NUM_THREADS",
-    "OMP_PROC_BIND",
-    "OPENBLAS_NUM_THREADS",
-    "PYTHONHOME",
-    "PYTHONNOUSERSITE",
-    "PYTHONPATH",
-    "PYTHONSAFEPATH",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "PYTORCH_NO_CUDA_MEMORY_CACHING",
-    "PYTORCH_NVML_BASED_CUDA_CHECK",
-    "ROCR_VISIBLE_DEVICES",
-    "SLURM_GPUS",
-    "SLURM_GPUS_ON_NODE",
-    "SLURM_JOB_GPUS",
-    "SLURM_JOB_ID",
-    "SLURM_STEP_GPUS",
-    "SLURM_GPUS",
-    "SLURM_GPUS_ON_NODE",
-    "SLURM_JOB_GPUS",
-    "SLURM_JOB_ID",
-    "SLURM_STEP_GPUS",
-    "TF32_OVERRIDE",
-    "TORCHINDUCTOR_CACHE_DIR",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-    "TORCH_BLAS_PREFER_CUBLASLT",
-    "TORCH_CUDA_ARCH_LIST",
-    "TORCH_CUDNN_V8_API_DISABLED",
-    "TORCH_DISTRIBUTED_DEBUG",
-    "TORCH_LOGS",
-    "TORCH_SHOW_CPP_STACKTRACES",
-    "TORCH_USE_CUDA_DSA",
-    "TRITON_LIBCUDA_PATH",
-    "TRITON_PTXAS_PATH",
-    "VIRTUAL_ENV",
+NOT_SHOWN = "<not shown>"
+"""What stands in place of a part that has not the shape of its variable. It names no file, no GPU
+and no interface, so that it has the effect of what stood there."""
+
+_FLAG = r"-?[\w.]{0,8}"
+_COUNT = r"-?\d{0,12}"
+_COUNTS = r"[\d\s,:()x*-]{0,256}"
+_DEVICE = (
+    r"-?\d{0,10}|(?:MIG-)?(?:GPU-)?[0-9a-fA-F]{1,8}(?:-[0-9a-fA-F]{0,12}){0,4}(?:/\d{1,3}){0,2}"
+    r"|GPU-[0-9a-fA-F-]{0,36}|MIG-[0-9a-fA-F-]{0,36}|[a-zA-Z]{1,10}[:_. -]?\d{0,3}"
+    r"|(?:gpu:)?[a-zA-Z]\w{0,12}:\d{1,3}"
+    r"|/var/run/nvidia-container-devices/?\S*"
 )
-"""The only variables whose values are read; none of them carries a secret."""
+_PATH = r"[/~.$@].*|lib[\w.+-]+\.so[.\d]*|"
+_NAME_OR_PATH = r"[/~.$].*|[\w.+ -]{0,64}"
+_INTERFACE = (
+    r"[=^]{0,2}(?:lo|eth|en|ib|bond|br|docker|veth|vlan|wl|ww|tun|tap|team|roce|rdma|hsn|mlx|net|em"
+    r"|p\d|if|cali|cni|flannel|virbr|vmnet|vmbr|lxc|ovs|wg|usb|gpu|eno|slave|idrac|hfi|opa|gif)"
+    r"[\w.:-]{0,13}|"
+)
+_REQUIREMENT = r"(?:(?:cuda|driver|brand|arch)[<>=!]{1,2}[\w.]{1,20}[,\s]*)*"
+_SETTING = (
+    r"[a-z0-9_]{1,48}\s*:\s*(?:true|false|\d{1,12}(?:\.\d{1,6})?|native|cudaMallocAsync"
+    r"|\[?[\d:>\s]*\]?)|[\d>]+:\d+\]?|"
+)
+_AFFINITY = r"(?:[a-z_]{1,16}=)?(?:[a-z_]{1,16}|[\d\s:{}\[\]-]*)"
+_ARCHITECTURE = r"\d{1,2}\.\d[af]?(?:\+PTX)?|[A-Za-z]{1,11}(?:\+[A-Za-z]{1,6})?(?:\+PTX)?|native|"
+_LOG = (
+    r"[+-]?(?:help|all|dynamo|aot|autograd|inductor|cudagraphs|dynamic|torch|distributed|c10d|ddp"
+    r"|pp|fsdp|dtensor|onnx|export|guards|verbose_guards|bytecode|graph|graph_code|graph_breaks"
+    r"|graph_sizes|graph_code_verbose|graph_region_expansion|aot_graphs|aot_graphs_effects"
+    r"|aot_joint_graph|ddp_graphs|recompiles|recompiles_verbose|output_code|kernel_code|schedule"
+    r"|perf_hints|pre_grad_graphs|post_grad_graphs|ir_pre_fusion|ir_post_fusion|onnx_diagnostics"
+    r"|fusion|overlap|sym_node|trace_source|trace_call|trace_bytecode|trace_shape_events"
+    r"|cudagraph_static_inputs|benchmarking|autotuning|compiled_autograd|compiled_autograd_verbose"
+    r"|loop_ordering|loop_tiling|modules|symbolic_shapes|ddp_graphs|cuda_graph_trees|hierarchical"
+    r"_compile|annotation|side_effects|torch(?:vision|audio)?(?:\.[a-z_]+)+)(?::\d{1,3})?|"
+)
+"""Names of torch/_logging/_registrations.py (2.9), and modules of torch."""
+
+
+def _words(*words: str) -> str:
+    return "|".join(("", *words))
+
+
+_LISTS = {
+    "paths": (_PATH, ":"),
+    "preloads": (_PATH, r"[:\s]"),
+    "devices": (rf"\s*(?:{_DEVICE})\s*", ","),
+    "interfaces": (_INTERFACE, ","),
+    "settings": (rf"\s*(?:{_SETTING})\s*", ","),
+    "affinity": (_AFFINITY, ","),
+    "architectures": (rf"\s*(?:{_ARCHITECTURE})\s*", r"[;,\s]"),
+    "logs": (rf"\s*(?:{_LOG})\s*", ","),
+}
+
+_COUNTING = (_COUNT, None)
+_SWITCH = (_FLAG, None)
+_FOLDER = (_NAME_OR_PATH, None)
+_COUNTED = (_COUNTS, None)
+
+WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
+    "CONDA_DEFAULT_ENV": _FOLDER,
+    "CONDA_PREFIX": _FOLDER,
+    "CUBLAS_WORKSPACE_CONFIG": (r"[:\d]{0,64}", None),
+    "CUDA_CACHE_DISABLE": _SWITCH,
+    "CUDA_DEVICE_MAX_CONNECTIONS": _COUNTING,
+    "CUDA_DEVICE_ORDER": (_words("FASTEST_FIRST", "PCI_BUS_ID"), None),
+    "CUDA_HOME": _FOLDER,
+    "CUDA_LAUNCH_BLOCKING": _SWITCH,
+    "CUDA_MODULE_LOADING": (_words("LAZY", "EAGER", "DEFAULT"), None),
+    "CUDA_PATH": _FOLDER,
+    "CUDA_VISIBLE_DEVICES": _LISTS["devices"],
+    "CUDNN_LOGDEST_DBG": (rf"stdout|stderr|{_PATH}", None),
+    "GOMP_CPU_AFFINITY": _COUNTED,
+    "HIP_VISIBLE_DEVICES": _LISTS["devices"],
+    "HSA_OVERRIDE_GFX_VERSION": (r"[\d.]{0,16}", None),
+    "KMP_AFFINITY": _LISTS["affinity"],
+    "KMP_BLOCKTIME": _SWITCH,
+    "KMP_DUPLICATE_LIB_OK": _SWITCH,
+    "LD_LIBRARY_PATH": _LISTS["paths"],
+    "LD_PRELOAD": _LISTS["preloads"],
+    "MKL_NUM_THREADS": _COUNTED,
+    "NCCL_DEBUG": (_words("VERSION", "WARN", "INFO", "ABORT", "TRACE", "NONE", "DEBUG"), None),
+    "NCCL_IB_DISABLE": _SWITCH,
+    "NCCL_P2P_DISABLE": _SWITCH,
+    "NCCL_SOCKET_IFNAME": _LISTS["interfaces"],
+    "NUMEXPR_NUM_THREADS": _COUNTED,
+    "NVIDIA_DISABLE_REQUIRE": _SWITCH,
+    "NVIDIA_DRIVER_CAPABILITIES": (r"(?:[a-z]{3,8}(?:32)?[,\s]*)*", None),
+    "NVIDIA_REQUIRE_CUDA": (_REQUIREMENT, None),
+    "NVIDIA_TF32_OVERRIDE": _SWITCH,
+    "NVIDIA_VISIBLE_DEVICES": _LISTS["devices"],
+    "OMP_NUM_THREADS": _COUNTED,
+    "OMP_PROC_BIND": (r"(?:(?:true|false|close|spread|master|primary)[,\s]*)*", None),
+    "OPENBLAS_NUM_THREADS": _COUNTED,
+    "PYTHONHOME": _LISTS["paths"],
+    "PYTHONNOUSERSITE": _SWITCH,
+    "PYTHONPATH": _LISTS["paths"],
+    "PYTHONSAFEPATH": _SWITCH,
+    "PYTORCH_ALLOC_CONF": _LISTS["settings"],
+    "PYTORCH_CUDA_ALLOC_CONF": _LISTS["settings"],
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": _SWITCH,
+    "PYTORCH_NVML_BASED_CUDA_CHECK": _SWITCH,
+    "ROCR_VISIBLE_DEVICES": _LISTS["devices"],
+    "SLURM_GPUS": _LISTS["devices"],
+    "SLURM_GPUS_ON_NODE": _LISTS["devices"],
+    "SLURM_JOB_GPUS": _LISTS["devices"],
+    "SLURM_JOB_ID": (r"[\d_.+\[\]-]{0,32}", None),
+    "SLURM_STEP_GPUS": _LISTS["devices"],
+    "TF32_OVERRIDE": _SWITCH,
+    "TORCHINDUCTOR_CACHE_DIR": _FOLDER,
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": _SWITCH,
+    "TORCH_BLAS_PREFER_CUBLASLT": _SWITCH,
+    "TORCH_CUDA_ARCH_LIST": _LISTS["architectures"],
+    "TORCH_CUDNN_V8_API_DISABLED": _SWITCH,
+    "TORCH_DISTRIBUTED_DEBUG": (_words("OFF", "INFO", "DETAIL"), None),
+    "TORCH_LOGS": _LISTS["logs"],
+    "TORCH_SHOW_CPP_STACKTRACES": _SWITCH,
+    "TORCH_USE_CUDA_DSA": _SWITCH,
+    "TRITON_LIBCUDA_PATH": _FOLDER,
+    "TRITON_PTXAS_PATH": _FOLDER,
+    "VIRTUAL_ENV": _FOLDER,
+}
+"""The only variables whose values are read; of each the shape of a part, and a pattern of what
+stands between its parts, if it has several."""
 
 
 def read_environment(context: Context) -> Environment:
     """The watched variables that are set."""
     env = context.env
-    return Environment(variables={name: env[name] for name in WATCHED_VARIABLES if name in env})
+    return Environment(
+        variables={
+            name: _in_shape(name, env[name], context) for name in WATCHED_VARIABLES if name in env
+        }
+    )
+
+
+def _in_shape(name: str, value: str, context: Context) -> str:
+    """The value of a watched variable; in place of parts that cannot be its own, NOT_SHOWN."""
+    shape, between = WATCHED_VARIABLES[name]
+
+    def shown(part: str) -> str:
+        fits = re.fullmatch(shape, part.strip(), re.IGNORECASE | re.DOTALL)
+        return part if fits or _is_folder(part, between, context) else NOT_SHOWN
+
+    if between is None:
+        return shown(value)
+    return "".join(
+        part if number % 2 else shown(part)
+        for number, part in enumerate(re.split(f"({between})", value))
+    )
+
+
+def _is_folder(part: str, between: str | None, context: Context) -> bool:
+    """Whether it is the name of something in the current folder, as `src` on PYTHONPATH."""
+    if between != _LISTS["paths"][1] or not part:
+        return False
+    try:
+        return (context.path(context.cwd) / part).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def observe_environment(context: Context) -> dict[type[Fact], Known]:

@@ -53,7 +53,7 @@ class StageRun:
         self._changed = threading.Condition()
         self._child: StageChild | None = None
         self._complete = self._stopped = self._ended = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def start(self) -> "StageRun":
         """Begin; returns itself."""
@@ -121,7 +121,7 @@ class StageRun:
                 pass
         except Stopping:
             self._stopped = True
-        except Exception as error:
+        except BaseException as error:
             self._error = error
         finally:
             with self._changed:

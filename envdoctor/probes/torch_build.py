@@ -73,6 +73,15 @@ def read_torch_build(
     )
 
 
+_SHAPES = {
+    "__version__": r"\d[\w.+!-]{0,63}",
+    "cuda": r"\d{1,3}(?:\.\d{1,4}){0,3}",
+    "hip": r"\d{1,3}\.\d[\w.-]{0,31}",
+    "git_version": r"[0-9a-f]{7,40}|Unknown",
+}
+"""What the texts of torch/version.py look like; another one is not taken for any."""
+
+
 def _version_file(path: Path) -> dict[str, Any]:
     """The constants that torch/version.py assigns; empty where it is missing or cut."""
     text = read_text(path)
@@ -82,7 +91,11 @@ def _version_file(path: Path) -> dict[str, Any]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return {}
-    return dict(_constants(tree.body))
+    return {
+        name: value
+        for name, value in _constants(tree.body)
+        if not isinstance(value, str) or re.fullmatch(_SHAPES.get(name, ".*"), value)
+    }
 
 
 def _constants(statements: Iterable[ast.stmt]) -> Iterable[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import require
 from tests.support.doctor import Run, envdoctor, validator
 from tests.support.patients import Patient, empty_patient, fake_torch
 from tests.support.plugins import plugin_with_a_check
@@ -52,6 +53,66 @@ def test_a_fault_of_our_own_is_4_and_one_line(
         error_of(run)
     else:
         assert run.stdout == ""
+
+
+PHASES = [
+    "envdoctor.cli._refuse_a_folder_that_is_gone",
+    "envdoctor.cli._refuse_lost_options",
+    "envdoctor.find_target.find_target",
+    "envdoctor.collect.collect",
+    "envdoctor.probes.run.run_child",
+    "envdoctor.engine.run_checks",
+    "envdoctor.diagnose.diagnose",
+    "envdoctor.conclusion.conclude",
+    "envdoctor.redact.user_filter",
+    "envdoctor.redact.Filter.document",
+    "envdoctor.render.json.render_json",
+    "envdoctor.output.Output.publish",
+    "envdoctor.output.Output._print",
+]
+"""A function of each phase of a run, from the arguments to what is written."""
+
+BROKEN = """
+import importlib, sys
+name, error = sys.argv[1:3]
+sys.argv[1:3] = []
+module, attribute = name.rsplit(".", 1)
+try:
+    owner = importlib.import_module(module)
+except ImportError:
+    module, cls = module.rsplit(".", 1)
+    owner = getattr(importlib.import_module(module), cls)
+def broken(*arguments, **options):
+    raise eval(error)
+assert hasattr(owner, attribute)
+setattr(owner, attribute, broken)
+from envdoctor.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "error",
+    [
+        "RuntimeError('\\x1b[31mno')",
+        pytest.param("SystemExit(0)", marks=pytest.mark.heavy),
+        pytest.param("MemoryError()", marks=pytest.mark.heavy),
+        pytest.param("GeneratorExit()", marks=pytest.mark.heavy),
+        pytest.param("UnicodeEncodeError('utf-8', '\\udcff', 0, 1, 'no')", marks=pytest.mark.heavy),
+    ],
+)
+def test_a_fault_in_any_phase_is_4_and_one_document(phase: str, error: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, phase, error, "check", "--json", *TARGET],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 4
+    error_of(Run(done.returncode, done.stdout, done.stderr))
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_traceback_is_shown_to_who_asks_for_it(tmp_path: Path) -> None:
@@ -98,6 +159,41 @@ def test_bad_input_is_a_document_where_one_was_wanted(arguments: tuple[str, ...]
     run = envdoctor(*arguments)
     assert run.exit_code == 2
     error_of(run)
+
+
+@pytest.mark.parametrize("way", ["limit", "tmpfs"])
+def test_what_cannot_be_written_whole_leaves_nothing_behind(tmp_path: Path, way: str) -> None:
+    """Through a symbolic link, on a full disk (as root) or past the limit of a file's size."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if way == "tmpfs":
+        mounted = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+        require(subprocess.run(mounted, check=False, stderr=-3).returncode == 0, "a tmpfs")
+    try:
+        (folder / "real.json").write_text("old")
+        link = tmp_path / "link.json"
+        link.symlink_to("folder/real.json")
+        script = f'[ {way} = tmpfs ] || ulimit -f 4; exec "$@"'
+        command = [sys.executable, "-m", "envdoctor", "check", "--json", *TARGET, "-o", str(link)]
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        error_of(Run(done.returncode, done.stdout, done.stderr))
+        assert link.is_symlink()
+        assert [(one.name, one.read_text()) for one in folder.iterdir()] == [("real.json", "old")]
+    finally:
+        if way == "tmpfs":
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("real.json")
+    assert envdoctor("check", *TARGET, "-o", tmp_path / "link.json").exit_code == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text())["type"] == "report"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_folder_that_is_gone_is_a_document_too(tmp_path: Path) -> None:

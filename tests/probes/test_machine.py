@@ -5,6 +5,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from envdoctor.api import HostCompiler, Limits, Observed, Reason, Toolkits, Unknown
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
@@ -12,7 +15,7 @@ from envdoctor.probes.compiler import observe_compiler
 from envdoctor.probes.container import read_container
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.driver import read_driver
-from envdoctor.probes.environment import read_environment
+from envdoctor.probes.environment import NOT_SHOWN, WATCHED_VARIABLES, read_environment
 from envdoctor.probes.host import cpu, os_release, read_host
 from envdoctor.probes.limits import numa_nodes, observe_limits, read_limits
 from envdoctor.probes.pci import read_pci
@@ -215,6 +218,66 @@ def test_only_watched_variables_are_read(tree: Tree) -> None:
         tree.context(LD_LIBRARY_PATH="/x", AWS_SECRET_ACCESS_KEY="s", HF_TOKEN="t")
     )
     assert found.variables == {"LD_LIBRARY_PATH": "/x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CUDA_VISIBLE_DEVICES", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6,1, 2 ,cuda:0,-1,GPU-89"),
+        ("CUDA_VISIBLE_DEVICES", "MIG-GPU-8932f937-d72c-4106-c12f-20bd9faed9f6/1/0"),
+        ("CUDA_VISIBLE_DEVICES", ""),
+        ("NVIDIA_VISIBLE_DEVICES", "all"),
+        ("NVIDIA_VISIBLE_DEVICES", "/var/run/nvidia-container-devices"),
+        ("NVIDIA_REQUIRE_CUDA", "cuda>=12.6 brand=tesla,driver>=535,driver<536"),
+        ("NVIDIA_DRIVER_CAPABILITIES", "compute,utility"),
+        ("LD_LIBRARY_PATH", ":/opt/my dir/lib:$HOME/x:~/lib:./x:/srv/env-\udce4"),
+        ("LD_PRELOAD", "libjemalloc.so.2 /x/other.so"),
+        ("PYTHONPATH", "src:/opt/ros/lib"),
+        ("TORCH_LOGS", "+dynamo,graph_breaks,-torch._dynamo.convert_frame:10"),
+        ("NCCL_SOCKET_IFNAME", "^docker0,lo"),
+        ("NCCL_SOCKET_IFNAME", "=ens5f0np0"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True,max_split_size_mb:128"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "backend:cudaMallocAsync,roundup_power2_divisions:[256:1,>:4]"),
+        ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
+        ("TORCH_CUDA_ARCH_LIST", "7.0 7.5;8.6+PTX;Hopper;10.0a"),
+        ("KMP_AFFINITY", "granularity=fine,compact,1,0"),
+        ("GOMP_CPU_AFFINITY", "0-15 32-47:2"),
+        ("OMP_NUM_THREADS", "4,2"),
+        ("SLURM_GPUS", "a100:2"),
+        ("CUDA_LAUNCH_BLOCKING", "enabled"),
+        ("CUDA_HOME", "/usr/local/cuda-12.4"),
+    ],
+)
+def test_a_variable_is_shown_as_it_is(tree: Tree, name: str, value: str) -> None:
+    (tree.root / "work/src").mkdir(parents=True)
+    context = replace(tree.context(**{name: value}), cwd="/work")
+    assert read_environment(context).variables == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("TORCH_LOGS", "+dynamo,hunter2", f"+dynamo,{NOT_SHOWN}"),
+        ("NCCL_SOCKET_IFNAME", "eth0,hunter2", f"eth0,{NOT_SHOWN}"),
+        ("PYTHONPATH", "/x:hunter2:", f"/x:{NOT_SHOWN}:"),
+        ("CUDA_VISIBLE_DEVICES", "0,my pass word", f"0,{NOT_SHOWN}"),
+        ("OMP_NUM_THREADS", "hunter2", NOT_SHOWN),
+        ("NCCL_DEBUG", "hunter2", NOT_SHOWN),
+        ("PYTORCH_CUDA_ALLOC_CONF", "password:hunter2", NOT_SHOWN),
+        ("NVIDIA_REQUIRE_CUDA", "cuda>=12 password=hunter2", NOT_SHOWN),
+    ],
+)
+def test_what_is_no_value_of_a_variable_is_not_shown(
+    tree: Tree, name: str, value: str, shown: str
+) -> None:
+    assert read_environment(tree.context(**{name: value})).variables == {name: shown}
+
+
+@given(st.sampled_from([*WATCHED_VARIABLES]), st.text(st.characters() | st.sampled_from(":,; -1")))
+def test_any_value_of_a_variable_is_taken(name: str, value: str) -> None:
+    context = context_of(Children(), root=Path("/nowhere"), env={name: value}, cwd="/")
+    (shown,) = read_environment(context).variables.values()
+    assert set(shown) <= set(value) | set(NOT_SHOWN)
 
 
 def test_cpu_and_os_of_another_machine(tree: Tree) -> None:

@@ -1,16 +1,20 @@
 """Commands that are pasted: each is run in real shells, as it is shown after redaction."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envdoctor.api import Site, packages
-from envdoctor.redact import redactor
+from envdoctor.controls import without_controls
+from envdoctor.identity import Person
+from envdoctor.redact import Filter
 from envdoctor.shell import assignment, command, quote
 from tests.support.doctor import envdoctor
 from tests.support.patients import empty_patient
@@ -26,33 +30,39 @@ ODD_NAMES = [
     "a~b",
     "$HOME",
     "ä",
+    "-rf",
+    "a\nb",
+    "a\tb 100%\\n",
+    "\x1b[31m\x9b\x7f",
+    "\u202egpj",
+    "env-\udce4",
 ]
-PRINTS = "import sys; print(*sys.argv[1:], sep='\\n')"
+PRINTS = "import sys; print(*sys.argv[1:], sep='\\0')"
 
 
 def pasted(line: str, shell: str, home: Path | str, cwd: Path | str) -> str:
     """What a line prints in a shell whose home is that folder."""
     env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        [shell, "-c", line], capture_output=True, text=True, check=False, env=env, cwd=cwd
-    )
-    assert done.returncode == 0, f"{line}: {done.stderr}"
-    return done.stdout
+    env["PYTHONIOENCODING"] = "utf-8:surrogateescape"
+    done = subprocess.run([shell, "-c", line], capture_output=True, check=False, env=env, cwd=cwd)
+    assert done.returncode == 0, f"{line}: {done.stderr!r}"
+    return os.fsdecode(done.stdout)
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @pytest.mark.parametrize("name", ODD_NAMES)
-@pytest.mark.parametrize("home", ["home", "my home", "it's", "$(touch X)"])
+@pytest.mark.parametrize("home", ["home", "my home", "it's", "$(touch X)", "h-\udce4"])
 def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, shell: str) -> None:
     own = tmp_path / home
     folder = own / name
     folder.mkdir(parents=True)
     line = command(sys.executable, "-c", PRINTS, str(folder), str(own), str(folder / "x y"))
-    shown = redactor(str(own))(line)
+    shown = Filter(Person(homes=(str(own),))).text(line)
     assert str(own) not in shown
     assert quote(str(own)) not in shown
     expected = [str(folder), str(own), str(folder / "x y")]
-    assert pasted(shown, shell, own, tmp_path).splitlines() == expected
+    assert shown.isprintable()
+    assert pasted(shown, shell, own, tmp_path) == "\0".join(expected) + "\n"
     assert {one.name for one in tmp_path.iterdir()} == {home}
 
 
@@ -63,14 +73,17 @@ def test_a_variable_pastes_after_redaction(tmp_path: Path, name: str, shell: str
     own.mkdir()
     value = f"{own}/{name}:/opt/{name}:{own}/lib"
     line = f"{assignment('LD_LIBRARY_PATH', value)} printenv LD_LIBRARY_PATH"
-    shown = redactor(str(own))(line)
+    shown = Filter(Person(homes=(str(own),))).text(line)
     assert str(own) not in shown
     assert pasted(shown, shell, own, tmp_path) == value + "\n"
 
 
 def test_the_home_stands_outside_of_quotes() -> None:
     line = command("/home/ann/my env/bin/python", "-m", "pip", "install", "numpy<2")
-    assert redactor("/home/ann")(line) == "~/'my env'/bin/python -m pip install 'numpy<2'"
+    assert (
+        Filter(Person(homes=("/home/ann",))).text(line)
+        == "~/'my env'/bin/python -m pip install 'numpy<2'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,22 +113,64 @@ def test_any_words_come_out_of_a_shell_as_they_were(words: list[str]) -> None:
     assert json.loads(pasted(f"{line} {command(*spelled)}", "sh", "/", "/")) == spelled
 
 
-@pytest.mark.parametrize("name", ["my env", "v $(touch X)", "it's"])
+HOSTILE = ["my env", "v $(touch X)", "it's", "-rf\n`touch X`", "e\x1b[2J\u202e", "env-\udce4"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
 def test_the_commands_of_a_diagnosis_paste(tmp_path: Path, name: str) -> None:
-    """The command that a real diagnosis offers, with `install` made harmless."""
+    """The commands that a real diagnosis offers, with the installer made harmless: each does what
+    it says with the environment that it says, in every format the same."""
     home = tmp_path / "home"
     patient = empty_patient(home / name)
-    run = envdoctor("prescribe", "--json", "--python", patient.root, env={"HOME": str(home)})
-    shown = run.json["builds"][0]["commands"][0]
-    assert shown.startswith("~/")
-    program, rest = shown.split(" -m pip", 1)
-    assert rest
+    (patient.site_packages / "pip").mkdir()
+    (patient.site_packages / "pip/__main__.py").write_text(
+        "import sys; print(sys.prefix, *sys.argv[1:], sep='\\0')"
+    )
+    target, env = ("--python", patient.root), {"HOME": str(home)}
+    report = envdoctor("check", "--json", "--static", *target, env=env).json
+    shown = [one for finding in report["findings"] for one in commands_of(finding)]
+    shown += envdoctor("prescribe", "--json", *target, env=env).json["builds"][0]["commands"]
+    installing = [one for one in shown if " -m pip install " in one]
+    assert installing
     cwd = tmp_path / "cwd"
     cwd.mkdir()
-    for shell in ("sh", "bash"):
-        printed = pasted(f"{program} -c 'import sys; print(sys.prefix)'", shell, home, cwd)
-        assert printed == f"{patient.root}\n"
+    for line in installing:
+        assert line.startswith("~/")
+        assert line.isprintable()
+        for shell in ("sh", "bash"):
+            prefix, *words = pasted(line, shell, home, cwd).removesuffix("\n").split("\0")
+            assert prefix == str(patient.root)
+            assert words[0] == "install"
     assert not list(cwd.iterdir())
+    for form in ("text", "markdown"):
+        text = envdoctor("check", "--format", form, "--static", *target, env=env).stdout
+        lines = {line.strip() for line in text.splitlines()}
+        for finding in report["findings"]:
+            assert lines.issuperset(commands_of(finding)), form
+
+
+def commands_of(finding: dict[str, Any]) -> list[str]:
+    return [command for fix in finding["fixes"] for command in fix["commands"]]
+
+
+NASTY = st.text(
+    st.characters(exclude_characters="\0/:", exclude_categories=["Cs"])
+    | st.sampled_from("'\"`$();&|<>\n\t \\\x1b\x9b\u202e~-\udcff"),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(NASTY, min_size=1, max_size=3), st.sampled_from(["sh", "bash"]))
+def test_any_name_pastes_after_redaction(names: list[str], shell: str) -> None:
+    """As a home, below it and elsewhere; nothing in it is executed or obeyed by a terminal."""
+    home = f"/home{names[0]}"
+    words = [f"{home}/{'/'.join(names)}", f"/opt/{names[-1]}", home]
+    words = [word for word in words if "/." not in word]
+    line = Filter(Person(homes=(home,))).text(command(sys.executable, "-c", PRINTS, *words))
+    assert without_controls(line) == line
+    assert pasted(line, shell, home, "/") == "\0".join(words) + "\n"
 
 
 def test_repairs_of_recorded_facts_expand_their_tilde() -> None:
