@@ -1,12 +1,12 @@
 """One child that runs stages: what it is asked for, the lines that it writes, and its limits."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
+from envdoctor.probes.boundary import MAX_LINE_BYTES, StageRecord, Undecodable, stage_record
 from envdoctor.probes.channel import anonymous_file
 from envdoctor.probes.stage import EXIT, Stage
 
@@ -22,8 +22,11 @@ SHARE = 0.7
 
 MARGIN_S = 1.0
 
+_NO_RECORD = b"\0"
+"""Stands for what was read of a line that is longer than any record, so that none is made of it."""
+
 OnRecord = Callable[[str, str, dict[str, Any], float], None]
-"""Takes a stage's name, its event (begin, end, raised), its data and its seconds."""
+"""Takes a stage's name, its event (begin, end, raised, unable), its data and its seconds."""
 
 
 class StageChild:
@@ -88,9 +91,9 @@ class StageChild:
                 "name": stage.name,
                 "source": str(stage.source),
                 "function": stage.function,
-                "needs": stage.needs,
+                "needs": tuple(stage.needs),
             }
-            lines.append(json.dumps(request) + "\n")
+            lines.append(ascii(request) + "\n")
         try:
             os.write(self._write_end, "".join(lines).encode())
         except BrokenPipeError:
@@ -116,27 +119,30 @@ class StageChild:
         """Take in what is new. A line that is none of the stages' records is left out."""
         while chunk := os.pread(self._records, 65536, self._offset):
             self._offset += len(chunk)
-            self._rest += chunk
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.get("stage") in {*self._asked, "version", EXIT}:
-                self._take(record["stage"], record)
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            if len(self._rest) > MAX_LINE_BYTES:
+                self._rest = _NO_RECORD
+            for line in lines:
+                self._take_line(line)
 
-    def _take(self, stage: str, record: dict[str, Any]) -> None:
-        event = record.get("event", "")
-        if event == "begin":
-            self.current = stage
-            self._limit_s = self._limit_of(stage)
+    def _take_line(self, line: bytes) -> None:
+        try:
+            record = stage_record(line)
+        except Undecodable:
+            return
+        if record.stage in {*self._asked, "version", EXIT}:
+            self._take(record)
+
+    def _take(self, record: StageRecord) -> None:
+        if record.event == "begin":
+            self.current = record.stage
+            self._limit_s = self._limit_of(record.stage)
         else:
             self.current = None
-            self._done.add(stage)
+            self._done.add(record.stage)
             self._limit_s = self._within(START_LIMIT_S)
         self._since = time.monotonic()
-        self._on_record(stage, event, record.get("data") or {}, record.get("seconds") or 0.0)
+        self._on_record(record.stage, record.event, record.data, record.seconds)
 
     def _limit_of(self, stage: str) -> float:
         if stage == EXIT:
