@@ -143,6 +143,7 @@ def test_a_way_past_it_would_be_seen(tmp_path: Path, line: str) -> None:
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("record", "clock", "versions", "shell", "wheel_index", "redact", "errors", "formats"),
+    ("bounded", "sound"),
     ("facts",),
     ("knowledge",),
     ("findings", "signature", "events", "options"),
@@ -151,6 +152,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("gpus", "prescribe", "repair"),
     ("outcomes", "engine", "symptoms", "conclusion"),
     ("derived",),
+    ("plugin_loading", "usable_plugin"),
     ("report", "diagnose", "pages", "rules", "schema"),
     ("render", "find_target", "collect", "writing"),
     ("output",),

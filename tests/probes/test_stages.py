@@ -11,7 +11,8 @@ from envdoctor.api import TorchImport
 from envdoctor.collect import collect
 from envdoctor.events import ProbeEvent
 from envdoctor.options import Options
-from envdoctor.plugins import Loaded, Where, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded, Where
 from envdoctor.probes.built_in_stages import IMPORT, TORCH_STAGES
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
