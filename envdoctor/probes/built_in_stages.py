@@ -28,6 +28,9 @@ STATIC_INTERPRETER = Stage(
     timeout_s=_ASKED_IN_S,
 )
 
+PYTHON_PATH = "ENVDOCTOR_PYTHONPATH"
+"""Tells the static stage what PYTHONPATH is, which its interpreter is not given."""
+
 
 def is_surprising(imported: StageResult, interpreter: "Interpreter") -> bool:
     """Whether an import failed, was disturbed, or found a torch of another place."""

@@ -5,13 +5,14 @@ anything else of the doctor is loaded: the facts are imported while it runs.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from envdoctor.errors import BadInput
 from envdoctor.probes.boundary import Undecodable, typed
-from envdoctor.probes.built_in_stages import INTERPRETER, STATIC_INTERPRETER
+from envdoctor.probes.built_in_stages import INTERPRETER, PYTHON_PATH, STATIC_INTERPRETER
 from envdoctor.probes.candidates import (
     default_candidates,
     has_torch,
@@ -261,7 +262,7 @@ def _ask(
     results = run_stages(
         path,
         [STATIC_INTERPRETER],
-        run=asking.context.run,
+        run=partial(asking.context.run, env=_without_python_path(asking.context.env)),
         flags=("-S",),
         deadline=asking.deadline,
     )
@@ -270,6 +271,13 @@ def _ask(
         return version, answer, None
     # What its sites do to it is seen again where torch is imported as the user would.
     return version, answer, _begun(path, asking, stages)
+
+
+def _without_python_path(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a child that executes nothing but the standard library: a folder of
+    PYTHONPATH, which may be the current one, comes before that. The child adds it to the path."""
+    others = {name: value for name, value in env.items() if name != "PYTHONPATH"}
+    return {**others, PYTHON_PATH: env.get("PYTHONPATH", "")}
 
 
 def _begun(path: str, asking: _Asking, stages: Sequence[Stage]) -> StageRun:
