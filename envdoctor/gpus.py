@@ -281,7 +281,7 @@ def _without_a_name(driver: Driver | None, container: Container | None) -> Itera
 
 def gpu_nodes(nodes: Iterable[str]) -> list[str]:
     """The device nodes of GPUs: /dev/nvidia0, /dev/nvidia1 ..."""
-    return [node for node in nodes if node.removeprefix("/dev/nvidia").isdigit()]
+    return [node for node in nodes if node.removeprefix("/dev/nvidia").isdecimal()]
 
 
 def _without_those_withheld(
@@ -342,7 +342,7 @@ def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str],
 
 
 def _names_one(entry: str, gpus: Sequence[TracedGpu]) -> bool:
-    if entry.isdigit():
+    if entry.isdecimal():
         return int(entry) < len(gpus)
     if entry.startswith("MIG-"):
         return True
@@ -383,7 +383,7 @@ def _places_named(
 
 
 def _is_named(entry: str, number: int, gpu: TracedGpu) -> bool:
-    if entry.isdigit():
+    if entry.isdecimal():
         return int(entry) == number
     return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
 

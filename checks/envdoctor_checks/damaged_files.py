@@ -230,7 +230,9 @@ def _is_first(file: DamagedFile) -> bool:
 
 def _is_shorter(file: DamagedFile) -> bool:
     return (
-        file.actual.isdigit() and file.expected.isdigit() and int(file.actual) < int(file.expected)
+        file.actual.isdecimal()
+        and file.expected.isdecimal()
+        and int(file.actual) < int(file.expected)
     )
 
 

@@ -28,14 +28,14 @@ class StageRecord(msgspec.Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
-def json_object(text: bytes) -> dict[str, Any]:
+def json_object(text: bytes, limit_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:
     """The JSON object in a text. Raises Undecodable.
 
     Bytes of names that are no UTF-8 stay what Python makes of them (PEP 383), so that such a name
     works as a path; msgspec would refuse the text.
     """
-    if len(text) > MAX_LINE_BYTES:
-        raise Undecodable(f"{len(text)} bytes, and {MAX_LINE_BYTES} are allowed")
+    if len(text) > limit_bytes:
+        raise Undecodable(f"{len(text)} bytes, and {limit_bytes} are allowed")
     try:
         value = json.loads(text, parse_int=_integer, parse_constant=_refused)
     except RecursionError as error:

@@ -25,7 +25,7 @@ def observe_compiler(toolkits: Toolkits, context: Context) -> dict[type[Fact], K
         return {HostCompiler: only_live(context, f"`{gcc}` says its version when it is run")}
     child = context.run([gcc, "-dumpfullversion", "-dumpversion"], timeout_s=_LIMIT_S)
     version = child.stdout.strip()
-    if not child.ok or not version[:1].isdigit():
+    if not child.ok or not version[:1].isdecimal():
         return {HostCompiler: Unknown(reason=Reason.UNDECODABLE, detail=f"`{gcc}` says no version")}
     compiler = HostCompiler(path=gcc, version=version)
     return {HostCompiler: Observed(value=compiler, source=f"{gcc} -dumpfullversion")}

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from envdoctor.facts import Reason, Unknown
+from envdoctor.probes.boundary import Undecodable, json_object
 from envdoctor.probes.channel import anonymous_file, read_all
 from envdoctor.probes.context import Context
 
 _HERE = Path(__file__).parent
+_MAX_ANSWER_BYTES = 64 << 20
 
 
 def ask(
@@ -48,7 +48,7 @@ def ask(
         detail = f"the probe was ended by {child.signal}"
         return Unknown(reason=Reason.CRASHED, detail=detail)
     try:
-        return msgspec.json.decode(written, type=dict[str, Any])
-    except msgspec.DecodeError:
+        return json_object(written, _MAX_ANSWER_BYTES)
+    except Undecodable:
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.exit_code}"]
         return Unknown(reason=Reason.CRASHED, detail=last[0])
