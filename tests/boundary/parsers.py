@@ -170,9 +170,7 @@ def parsers(folder: Path, knowledge: Knowledge, kinds: tuple[type[Fact], ...]) -
         "calibration": Parser(_worker, WORKER, words=JSON_WORDS),
         "version.py": Parser(
             lambda data: _version_file(files.put("version.py", data)),
-            (
-                b"__version__ = '2.6.0+cu124'\ndebug = False\ncuda: str | None = '12.4'\nhip = None\n",
-            ),
+            (b"__version__ = '2.6.0+cu124'\ndebug = False\ncuda: str = '12.4'\nhip = None\n",),
             words=(*TEXT_WORDS, b"= (", b"'''", b"\t", b"lambda: ", b"-" * 300, b"(" * 300),
         ),
         "versions": Parser(
