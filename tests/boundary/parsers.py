@@ -16,6 +16,7 @@ from envdoctor.calibration.runner import _Heard
 from envdoctor.errors import BadInput
 from envdoctor.facts import Fact
 from envdoctor.facts.documents import read_snapshot
+from envdoctor.facts.python import Distributions
 from envdoctor.fits import fit
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.arch import covers
@@ -32,7 +33,7 @@ from envdoctor.probes.record_child import differences, recorded
 from envdoctor.probes.run import Children
 from envdoctor.probes.sections import read_section
 from envdoctor.probes.stage import StageResult
-from envdoctor.probes.torch_build import _version_file
+from envdoctor.probes.torch_build import read_torch_build
 from envdoctor.probes.torch_stages import TARGET_PROBES
 from envdoctor.versions import decode_cuda, decode_cudnn, readable
 
@@ -169,7 +170,7 @@ def parsers(folder: Path, knowledge: Knowledge, kinds: tuple[type[Fact], ...]) -
         "NVML": Parser(lambda data: _nvml(data, context), NVML, (Undecodable,), JSON_WORDS),
         "calibration": Parser(_worker, WORKER, words=JSON_WORDS),
         "version.py": Parser(
-            lambda data: _version_file(files.put("version.py", data)),
+            lambda data: _version_file(files, data, knowledge),
             (b"__version__ = '2.6.0+cu124'\ndebug = False\ncuda: str = '12.4'\nhip = None\n",),
             words=(*TEXT_WORDS, b"= (", b"'''", b"\t", b"lambda: ", b"-" * 300, b"(" * 300),
         ),
@@ -199,6 +200,11 @@ def _fatbin(path: Path) -> None:
 def _metadata(files: Files, data: bytes) -> None:
     files.put("torch-1.dist-info/METADATA", data)
     read_distributions([files.folder])
+
+
+def _version_file(files: Files, data: bytes, knowledge: Knowledge) -> None:
+    path = files.put("torch/version.py", data)
+    read_torch_build(path.parent, Distributions(items=()), knowledge.libraries)
 
 
 def _record(files: Files, data: bytes) -> None:
