@@ -59,7 +59,8 @@ def typed(data: dict[str, Any], kind: type[T]) -> T:
     tag = kind.__struct_config__.tag  # type: ignore[attr-defined]
     try:
         return msgspec.convert(data if tag is None else {**data, "type": tag}, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        # The latter where a name that is no UTF-8 stands in the place of a number or a word.
         raise Undecodable(str(error)) from error
 
 
