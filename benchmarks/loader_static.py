@@ -17,7 +17,7 @@ from envdoctor.facts.python import Distributions, Interpreter
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.probes.context import context_of
 from envdoctor.probes.loader import observe_libraries
 from envdoctor.probes.run import Children

@@ -8,6 +8,8 @@ from functools import partial
 
 import msgspec
 
+from envdoctor.bounded import Failed, run_in_turn
+from envdoctor.errors import described
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.machine import Expectation
@@ -22,6 +24,7 @@ from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import StageRun, run_stages
 from envdoctor.record import Mutable
 from envdoctor.signature import Missing, arguments_for
+from envdoctor.sound import require_sound
 
 OnSnapshot = Callable[[Snapshot], None]
 
@@ -59,7 +62,7 @@ def collect(
         target.stages.complete()
     run = _Run(
         options=options,
-        probes=loaded.probes,
+        loaded=loaded,
         children=children,
         context=context,
         services={**services, Context: context, Options: options},
@@ -90,7 +93,7 @@ class _Run(Mutable):
     """One examination: probes run in daemon threads as soon as the facts they need are settled."""
 
     options: Options
-    probes: Sequence[Probe]
+    loaded: Loaded
     children: Children
     context: Context
     services: Mapping[type, object]
@@ -108,9 +111,10 @@ class _Run(Mutable):
     owners: dict[type[Fact], Probe] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.waiting = [probe for probe in self.probes if probe.where is Where.HOST]
-        self.target_probes = [probe for probe in self.probes if probe.where is Where.TARGET]
-        for probe in self.probes:
+        probes = self.loaded.probes
+        self.waiting = [probe for probe in probes if probe.where is Where.HOST]
+        self.target_probes = [probe for probe in probes if probe.where is Where.TARGET]
+        for probe in probes:
             for kind in probe.provides:
                 self.owners.setdefault(kind, probe)
 
@@ -174,10 +178,17 @@ class _Run(Mutable):
         try:
             facts = give()
             left_out = Unknown(reason=Reason.NOT_OBSERVED, detail=f"{probe.name} did not give it")
-            return {kind: facts.get(kind, left_out) for kind in self._own_kinds(probe)}
-        except (Exception, SystemExit) as error:
-            detail = f"{probe.name}: {type(error).__name__}: {error}"
-            return self._all_unknown(probe, Unknown(reason=Reason.CRASHED, detail=detail))
+            own = {kind: facts.get(kind, left_out) for kind in self._own_kinds(probe)}
+            if not self.loaded.is_ours(probe):
+                for kind, fact in own.items():
+                    require_sound(fact, Observed[kind] | Unknown)  # type: ignore[valid-type]
+            return own
+        except BaseException as error:
+            return self._failed(probe, described(error))
+
+    def _failed(self, probe: Probe, error: str) -> Provided:
+        why = Unknown(reason=Reason.CRASHED, detail=f"{probe.name}: {error}")
+        return self._all_unknown(probe, why)
 
     # --- the machine ---
 
@@ -233,7 +244,7 @@ class _Run(Mutable):
             try:
                 facts = work()
             except BaseException as error:
-                detail = f"{running.name}: {type(error).__name__}: {error}"
+                detail = f"{running.name}: {described(error)}"
                 crashed = Unknown(reason=Reason.CRASHED, detail=detail)
                 facts = dict.fromkeys(running.provides, crashed)
             self.done.put((running, facts, time.monotonic() - started))
@@ -263,10 +274,12 @@ class _Run(Mutable):
 
     def _examine_target(self, stages: StageRun, interpreter: Interpreter) -> Provided:
         results = stages.results()
-        for stage in [stage for probe in self.target_probes for stage in probe.stages]:
+        every = [stage for probe in self.target_probes for stage in probe.stages]
+        asked = [partial(stage.isolate, results[stage.name], interpreter) for stage in every]
+        for stage, isolate in zip(every, run_in_turn(asked), strict=True):
             result = results[stage.name]
             deadline = min(self.deadline, time.monotonic() + _ISOLATED_LIMIT_S)
-            if stage.isolate(result, interpreter) and deadline - time.monotonic() > _LEAST_S:
+            if isolate is True and deadline - time.monotonic() > _LEAST_S:
                 again = run_stages(
                     stages.python,
                     [msgspec.structs.replace(stage, needs=())],
@@ -282,9 +295,15 @@ class _Run(Mutable):
         return self._decoded(stages.so_far())
 
     def _decoded(self, results: Mapping[str, StageResult]) -> Provided:
+        works = [
+            partial(self._given, probe, self._decoding(probe, results))
+            for probe in self.target_probes
+        ]
         facts: dict[type[Fact], Known] = {}
-        for probe in self.target_probes:
-            decode = probe.decode
-            assert decode is not None
-            facts.update(self._given(probe, partial(decode, results)))
+        for probe, given in zip(self.target_probes, run_in_turn(works), strict=True):
+            facts.update(self._failed(probe, given.error) if isinstance(given, Failed) else given)
         return facts
+
+    def _decoding(self, probe: Probe, results: Mapping[str, StageResult]) -> Callable[[], Provided]:
+        assert probe.decode is not None
+        return partial(probe.decode, results)

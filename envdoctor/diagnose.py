@@ -5,7 +5,13 @@ from collections.abc import Callable, Mapping
 from envdoctor.clock import now_utc
 from envdoctor.conclusion import conclude, verdict_of
 from envdoctor.derived import derivations_of
-from envdoctor.engine import CheckRun, derive_facts, failure_findings, run_checks
+from envdoctor.engine import (
+    CheckRun,
+    derive_facts,
+    fact_failures,
+    failure_findings,
+    run_checks,
+)
 from envdoctor.facts import Snapshot, Unknown
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
@@ -39,10 +45,11 @@ def diagnose(
     """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
     report what the user asked for, and its `fail_on` changes only the exit code."""
     snapshot = derive_facts(derivations_of(loaded), snapshot, services)
-    runs = run_checks(loaded.checks, snapshot, services, wanted)
+    runs = run_checks(loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of)
     outcomes = outcomes_of(snapshot)
     found = [finding for run in runs for finding in run.findings]
     found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
+    found += fact_failures(loaded, snapshot)
     findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
     narrowed = not all(wanted(check) for check in loaded.checks)
     verdict = verdict_of(findings, outcomes, narrowed=narrowed)

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any, Literal
 
+from envdoctor.bounded import LIMIT_S, Failed, run_bounded, run_in_turn
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.findings import (
     Code,
@@ -15,10 +18,11 @@ from envdoctor.findings import (
     Severity,
     Topic,
 )
-from envdoctor.plugins import Check, Derivation, PluginFailure
+from envdoctor.plugins import OURS, Check, Derivation, Loaded, Plugin, PluginFailure, Probe
 from envdoctor.record import Record
 from envdoctor.repair.doctor import update_plugin
 from envdoctor.signature import Missing, arguments_for
+from envdoctor.sound import Unsound, require_sound
 
 PLUGIN_LOAD_FAILED = Code(
     id="ED001",
@@ -38,8 +42,11 @@ CHECK_CRASHED = Code(
     topic="doctor",
     layer=Layer.DOCTOR,
     message="a check of the doctor itself failed",
-    detailed="check `{check}` of the doctor itself failed: {error}",
+    detailed="{part} `{check}` of {owner} failed: {error}",
 )
+MAX_FINDINGS = 1000
+"""Of one check. What concerns many is one finding with many subjects."""
+
 ENGINE_CODES = (PLUGIN_LOAD_FAILED, CHECK_CRASHED)
 
 
@@ -57,7 +64,11 @@ class CheckRun(Record):
 
 
 def derive_facts(
-    steps: Iterable[Derivation], snapshot: Snapshot, services: Mapping[type, object]
+    steps: Iterable[Derivation],
+    snapshot: Snapshot,
+    services: Mapping[type, object],
+    *,
+    limit_s: float = LIMIT_S,
 ) -> Snapshot:
     """The snapshot with the derived facts, each after those it needs; none is kept as recorded."""
     by_kind = {step.provides: step for step in steps}
@@ -69,7 +80,8 @@ def derive_facts(
         circle = _circle(by_kind)
     for kind in _order(by_kind).static_order():
         if kind in by_kind:
-            snapshot = snapshot.with_facts({kind: _derived(by_kind[kind], snapshot, services)})
+            fact = _derived(by_kind[kind], snapshot, services, limit_s)
+            snapshot = snapshot.with_facts({kind: fact})
     return snapshot
 
 
@@ -88,20 +100,35 @@ def _circle(by_kind: Mapping[type[Fact], Derivation]) -> frozenset[type[Fact]]:
     return frozenset()
 
 
-def _derived(step: Derivation, snapshot: Snapshot, services: Mapping[type, object]) -> Known:
+def _derived(
+    step: Derivation, snapshot: Snapshot, services: Mapping[type, object], limit_s: float
+) -> Known:
     try:
         arguments = arguments_for(step.needs, snapshot, services)
-        if isinstance(arguments, Missing):
-            unknown = arguments.unknown
-            detail = f"needs {arguments.kind}: {unknown.detail}"
-            return Unknown(reason=unknown.reason, detail=detail)
-        value = step.fn(**arguments)
-    except Exception as error:
-        text = f"{step.name}: {type(error).__name__}: {error}"
-        return Unknown(reason=Reason.CRASHED, detail=text)
+    except LookupError as error:
+        return failure_of(step.name, str(error))
+    if isinstance(arguments, Missing):
+        unknown = arguments.unknown
+        detail = f"needs {arguments.kind}: {unknown.detail}"
+        return Unknown(reason=unknown.reason, detail=detail)
+    value = run_bounded(partial(_fact_of, step, arguments), limit_s)
+    if isinstance(value, Failed):
+        return failure_of(step.name, value.error)
     if value is None:
         return Unknown(reason=Reason.NOT_APPLICABLE, detail=f"{step.name} does not apply here")
     return Observed(value=value, source=f"derived by {step.name}")
+
+
+def _fact_of(step: Derivation, arguments: Mapping[str, Any]) -> Fact | None:
+    value = step.fn(**arguments)
+    if value is not None:
+        require_sound(value, step.provides)
+    return value
+
+
+def failure_of(name: str, error: str) -> Unknown:
+    """The fact of a derivation or probe that has a defect."""
+    return Unknown(reason=Reason.CRASHED, detail=f"{name}: {error}")
 
 
 def run_checks(
@@ -109,35 +136,104 @@ def run_checks(
     snapshot: Snapshot,
     services: Mapping[type, object],
     wanted: Callable[[Check], bool] = lambda check: True,
+    *,
+    owner_of: Callable[[Check], Plugin | None] = lambda check: None,
+    limit_s: float = LIMIT_S,
 ) -> tuple[CheckRun, ...]:
-    """Run every check whose needs are observed; one that raises does not disturb the others."""
+    """Run every check whose needs are observed; one that fails does not disturb the others."""
+    every = tuple(checks)
+    works = [partial(_run, check, snapshot, services, wanted) for check in every]
     return tuple(
-        _run(check, snapshot, services)
-        if wanted(check)
-        else _record(check, status="skipped", reason="switched off by the user")
-        for check in checks
+        _crashed(check, result.error, owner_of(check)) if isinstance(result, Failed) else result
+        for check, result in zip(every, run_in_turn(works, limit_s), strict=True)
     )
 
 
-def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> CheckRun:
+def _run(
+    check: Check,
+    snapshot: Snapshot,
+    services: Mapping[type, object],
+    wanted: Callable[[Check], bool],
+) -> CheckRun:
+    if not wanted(check):
+        return _record(check, status="skipped", reason="switched off by the user")
     started = time.perf_counter()
-    try:
-        arguments = arguments_for(check.needs, snapshot, services)
-        if isinstance(arguments, Missing):
-            return _skipped(check, arguments)
-        findings = tuple(check.fn(**arguments))
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        crash = CHECK_CRASHED.finding(
-            subjects=(check.name,),
-            check=check.name,
-            error=text,
-            evidence=(Evidence(label="exception", value=text, source=check.name),),
-            fixes=(Fix(summary="report this with the output of `envdoctor collect`"),),
-        )
-        return _record(check, status="crashed", reason=text, findings=(crash,))
+    arguments = arguments_for(check.needs, snapshot, services)
+    if isinstance(arguments, Missing):
+        return _skipped(check, arguments)
+    findings = tuple(islice(check.fn(**arguments), MAX_FINDINGS + 1))
+    _require_sound_findings(check, findings)
     seconds = time.perf_counter() - started
     return _record(check, status="ran", findings=findings, seconds=seconds)
+
+
+def _require_sound_findings(check: Check, findings: tuple[Finding, ...]) -> None:
+    """Raise Unsound for what no report could hold, or what is not for this check to say."""
+    if len(findings) > MAX_FINDINGS:
+        raise Unsound(f"it gives more than {MAX_FINDINGS} findings")
+    own = {(code.id, code.name) for code in check.codes}
+    for finding in findings:
+        if not isinstance(finding, Finding):
+            raise Unsound(f"it gives a {type(finding).__name__}, not a Finding")
+        require_sound(finding, Finding)
+        if (finding.code, finding.name) not in own:
+            raise Unsound(f"it gives `{finding.code}`, which is none of its codes")
+
+
+def _crashed(check: Check, error: str, owner: Plugin | None) -> CheckRun:
+    crash = _crash("check", check.name, error, owner)
+    return _record(check, status="crashed", reason=error, findings=(crash,))
+
+
+def _crash(part: str, name: str, error: str, owner: Plugin | None) -> Finding:
+    """That a part of the doctor, or of a plugin, has a defect."""
+    foreign = owner is not None and owner.name not in OURS
+    plugin = f"plugin `{owner.name}`" if owner is not None and foreign else ""
+    fix = f"tell the author of {plugin}, or remove it" if plugin else _REPORT_IT
+    return CHECK_CRASHED.finding(
+        subjects=(name,),
+        part=part,
+        check=name,
+        owner=plugin or "the doctor itself",
+        error=error,
+        evidence=(Evidence(label="exception", value=error, source=name),),
+        fixes=(Fix(summary=fix),),
+    )
+
+
+_REPORT_IT = "report this with the output of `envdoctor collect`"
+
+
+def fact_failures(loaded: Loaded, snapshot: Snapshot) -> tuple[Finding, ...]:
+    """A finding for every probe and derivation of a plugin that has a defect."""
+    return tuple(
+        _crash(part, step.name, unknown.detail.removeprefix(f"{step.name}: "), plugin)
+        for plugin in loaded.plugins
+        if plugin.name not in OURS
+        for part, step in _sources(plugin)
+        if (unknown := _own_failure(step, snapshot)) is not None
+    )
+
+
+def _sources(plugin: Plugin) -> Iterable[tuple[str, Probe | Derivation]]:
+    yield from (("probe", probe) for probe in plugin.probes)
+    yield from (("derivation", step) for step in plugin.derive)
+
+
+def _own_failure(step: Probe | Derivation, snapshot: Snapshot) -> Unknown | None:
+    """What says that this one failed, and not one that it needs: it begins with its name."""
+    kinds = step.provides if isinstance(step, Probe) else (step.provides,)
+    facts = (snapshot.get(kind) for kind in kinds)
+    return next(
+        (
+            fact
+            for fact in facts
+            if isinstance(fact, Unknown)
+            and fact.reason is Reason.CRASHED
+            and fact.detail.startswith(f"{step.name}: ")
+        ),
+        None,
+    )
 
 
 def _skipped(check: Check, missing: Missing) -> CheckRun:

@@ -11,6 +11,15 @@ class Unwritable(OSError):
     """A file or stream that cannot be written; the message names it."""
 
 
+def described(error: BaseException) -> str:
+    """The error in words, also where it cannot say what it is."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean ...` with the known words that are most like it; empty if none is."""
     import difflib

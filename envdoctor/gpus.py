@@ -23,6 +23,9 @@ from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.knowledge import Knowledge
 from envdoctor.plugins import derive
 
+MOST_GPUS = 1024
+"""More than any machine has; a larger count is no count."""
+
 HIDES_EVERY_GPU = ("", "-1", "none", "NoDevFiles")
 """Values of CUDA_VISIBLE_DEVICES that are meant to hide every GPU: an entry that names no GPU ends
 the list (CUDA C++ Programming Guide, CUDA Environment Variables); the last one is what Slurm sets
@@ -137,7 +140,7 @@ def _with_nvml(traced: list[TracedGpu], nvml: Nvml | None, gpus: Gpus | None) ->
             nvml_index=gpu.index,
             name=gpu.name,
             uuid=gpu.uuid,
-            compute_capability=gpu.compute_capability or found.compute_capability,
+            compute_capability=_capability(gpu.compute_capability) or found.compute_capability,
         )
         traced = _put(traced, place, told)
     for silent in sorted(nvml.unanswered if nvml else (), key=lambda one: one.index):
@@ -201,7 +204,7 @@ def _with_torch(
             torch_index=device.index,
             name=found.name or device.name,
             uuid=found.uuid or device.uuid,
-            compute_capability=device.compute_capability,
+            compute_capability=_capability(device.compute_capability),
         )
         traced = _put(traced, place, told)
     for index in _not_described(runtime):
@@ -212,12 +215,18 @@ def _with_torch(
     return traced
 
 
+def _capability(stated: str | None) -> str | None:
+    """A compute capability, as 8.6; null for whatever else a driver says."""
+    return stated if stated and re.fullmatch(r"[0-9]{1,3}\.[0-9]", stated) else None
+
+
 def _not_described(runtime: TorchRuntime | None) -> list[int]:
     """What torch counts and says nothing else of."""
     if runtime is None:
         return []
     described = {device.index for device in runtime.devices}
-    return [index for index in range(runtime.device_count) if index not in described]
+    counted = min(runtime.device_count, MOST_GPUS)
+    return [index for index in range(counted) if index not in described]
 
 
 def _as_named(traced: Sequence[TracedGpu], environment: Environment | None) -> list[int]:
@@ -272,7 +281,7 @@ def _without_a_name(driver: Driver | None, container: Container | None) -> Itera
 
 def gpu_nodes(nodes: Iterable[str]) -> list[str]:
     """The device nodes of GPUs: /dev/nvidia0, /dev/nvidia1 ..."""
-    return [node for node in nodes if node.removeprefix("/dev/nvidia").isdigit()]
+    return [node for node in nodes if node.removeprefix("/dev/nvidia").isdecimal()]
 
 
 def _without_those_withheld(
@@ -333,7 +342,7 @@ def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str],
 
 
 def _names_one(entry: str, gpus: Sequence[TracedGpu]) -> bool:
-    if entry.isdigit():
+    if entry.isdecimal():
         return int(entry) < len(gpus)
     if entry.startswith("MIG-"):
         return True
@@ -374,7 +383,7 @@ def _places_named(
 
 
 def _is_named(entry: str, number: int, gpu: TracedGpu) -> bool:
-    if entry.isdigit():
+    if entry.isdecimal():
         return int(entry) == number
     return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
 

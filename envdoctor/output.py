@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from envdoctor.errors import Unwritable
+from envdoctor.errors import Unwritable, described
 from envdoctor.formats import MACHINE, Detail, Document, Look, Text, format_for
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Output:
         if os.environ.get(DEBUG):
             self._show_traceback(error)
         return self.fail(
-            f"failed itself: {_described(error)}; please report it ({DEBUG}=1 shows where)",
+            f"failed itself: {described(error)}; please report it ({DEBUG}=1 shows where)",
             EXIT_OWN_FAULT,
         )
 
@@ -174,7 +174,7 @@ class Output:
     def thread_failed(self, ended: "threading.ExceptHookArgs") -> None:
         """What threading.excepthook is for: one line instead of a traceback."""
         if ended.exc_value is not None and not os.environ.get(DEBUG):
-            self.say(f"one of its threads failed: {_described(ended.exc_value)}")
+            self.say(f"one of its threads failed: {described(ended.exc_value)}")
         elif ended.exc_value is not None:
             self._show_traceback(ended.exc_value)
 
@@ -250,15 +250,6 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     from envdoctor.render.emitters import EMITTERS
 
     return EMITTERS[name](safe.document(document), look)
-
-
-def _described(error: BaseException) -> str:
-    """The error in words, also where it cannot say what it is."""
-    try:
-        text = str(error)
-    except Exception:
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _write_all(stream: TextIO, data: bytes) -> None:

@@ -1,10 +1,10 @@
-"""Plugins: how they are written, found and loaded. The built-in checks are one of them."""
+"""Plugins: how they are written. The built-in checks are one of them."""
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from envdoctor.facts import Fact, Known
 from envdoctor.findings import Code, Finding, Topic
@@ -12,10 +12,9 @@ from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.record import Record
 from envdoctor.signature import Need, needs_of
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+OURS = ("core", "builtin")
+"""The plugins that are the doctor itself; no other may take their names."""
 
-ENTRY_POINT_GROUP = "envdoctor.plugins"
 Findings = Iterable[Finding]
 CheckFunction = Callable[..., Findings]
 
@@ -173,56 +172,23 @@ class Loaded(Record):
         return tuple(step for plugin in self.plugins for step in plugin.derive)
 
     @property
+    def ours(self) -> "Loaded":
+        """The plugins that are the doctor itself, alone."""
+        return Loaded(plugins=tuple(one for one in self.plugins if one.name in OURS))
+
+    def owner_of(self, check: Check) -> Plugin | None:
+        """The plugin that brings a check."""
+        return next((one for one in self.plugins if any(own is check for own in one.checks)), None)
+
+    def is_ours(self, probe: Probe) -> bool:
+        """Whether a probe is the doctor's own."""
+        ours = (own for plugin in self.plugins if plugin.name in OURS for own in plugin.probes)
+        return any(own is probe for own in ours)
+
+    @property
     def fact_types(self) -> tuple[type[Fact], ...]:
         """Every type of fact that a plugin provides, derives or declares."""
         provided = [kind for probe in self.probes for kind in probe.provides]
         derived = [step.provides for step in self.derivations]
         declared = [kind for plugin in self.plugins for kind in plugin.facts]
         return tuple(dict.fromkeys([*provided, *derived, *declared]))
-
-
-def load_plugins(blocked: Iterable[str] = ()) -> Loaded:
-    """Load the plugins that are installed beside the doctor, except those named in `blocked`.
-
-    The core comes first: what it observes is a plugin as well. A plugin that raises while it is
-    imported, or that is not a Plugin, becomes a PluginFailure.
-    """
-    # Costs as much as all that is needed before the target's child starts.
-    from importlib import metadata
-
-    from envdoctor.core_plugin import CORE  # its probes import this module
-
-    plugins: list[Plugin] = [CORE]
-    failures: list[PluginFailure] = []
-    names = set(blocked)
-    for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=_builtin_first):
-        if entry.name in names:
-            continue
-        loaded = _load(entry)
-        if isinstance(loaded, Plugin):
-            plugins.append(loaded)
-        else:
-            failures.append(loaded)
-    return Loaded(plugins=tuple(plugins), failures=tuple(failures))
-
-
-def _builtin_first(entry: "EntryPoint") -> tuple[bool, str]:
-    return entry.name != "builtin", entry.name
-
-
-def _load(entry: "EntryPoint") -> Plugin | PluginFailure:
-    try:
-        plugin = entry.load()
-        if isinstance(plugin, Plugin):
-            # A parameter without a type is a defect of the plugin, to be told at once.
-            _ = [probe.needs for probe in plugin.probes]
-    except (Exception, SystemExit) as error:
-        return _failure(entry, f"{type(error).__name__}: {error}")
-    if isinstance(plugin, Plugin):
-        return plugin
-    return _failure(entry, f"`{entry.value}` is a {type(plugin).__name__}, not a Plugin")
-
-
-def _failure(entry: "EntryPoint", error: str) -> PluginFailure:
-    name = entry.dist.name if entry.dist else "unknown distribution"
-    return PluginFailure(name=entry.name, entry_point=entry.value, distribution=name, error=error)

@@ -15,6 +15,7 @@ from envdoctor.events import ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.facts.documents import read_snapshot
+from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import Expectation, Limits
 from envdoctor.facts.python import Interpreter, Target
 from envdoctor.facts.torch import TorchRuntime
@@ -22,7 +23,8 @@ from envdoctor.find_target import TargetSearch, choose
 from envdoctor.findings import Severity
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
-from envdoctor.plugins import Check, Loaded, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Check, Loaded
 from envdoctor.probes.context import context_of
 from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
@@ -80,12 +82,26 @@ class Session:
         do not exist and for a target that is no Python.
         """
         self.selected(options)
-        snapshot = self.observe(options, listener=listener, search=search)
+        rehearse = self._rehearsal(options)
+        snapshot = self.observe(options, listener=listener, search=search, on_snapshot=rehearse)
         if not options.calibrate:
             return self.diagnose(snapshot, options)
         listener.diagnosed(self.diagnose(snapshot, options))
         measured = self.measure(snapshot, options, listener=listener)
         return self.diagnose(snapshot.with_facts({Calibration: measured}), options)
+
+    def _rehearsal(self, options: Options) -> OnSnapshot:
+        """Judges once, when the libraries are read: what judging needs (knowledge, patterns, what
+        is asked again) is then there before torch is imported, and the end is not waited for.
+        What others' plugins bring runs once, at the end."""
+        due = [True]
+
+        def rehearse(snapshot: Snapshot) -> None:
+            if due and snapshot.value(LibraryResolution) is not None:
+                due.clear()
+                self.diagnose(snapshot, options, self.loaded.ours)
+
+        return rehearse
 
     def examine_recorded(self, path: str, options: Options) -> Report:
         """Judge the machine of a facts file or report (`-` is standard input). Raises BadInput."""
@@ -127,10 +143,13 @@ class Session:
         """The snapshot in a facts file or report. Raises BadInput."""
         return read_snapshot(path, observed_types_of(self.loaded))
 
-    def diagnose(self, snapshot: Snapshot, options: Options) -> Report:
+    def diagnose(
+        self, snapshot: Snapshot, options: Options, loaded: Loaded | None = None
+    ) -> Report:
         """The diagnosis of one snapshot, with the checks that the user wants. Raises BadInput.
 
-        What is expected now counts, not what was when the facts were recorded.
+        `loaded` are the plugins to be used instead of all. What is expected now counts, not what
+        was when the facts were recorded.
         """
         if options.expect is not None:
             wish = Expectation(device=options.expect, evidence="--expect")
@@ -145,7 +164,7 @@ class Session:
         )
         return diagnose(
             snapshot,
-            self.loaded,
+            loaded or self.loaded,
             self.services,
             selection=selection,
             wanted=self.selected(options),

@@ -1,7 +1,8 @@
 """The credentials that can be told by their form, as the issuers and the scanners publish it.
 
 The union of the formats in the rules of gitleaks (config/gitleaks.toml) and detect-secrets (plugins
-of 1.5), looked at 2026-11-26, and of what is used around machine learning. Lengths are lower bounds: a token that was cut is one still.
+of 1.5), looked at 2026-11-26, and of what is used around machine learning. Lengths are lower
+bounds: a token that was cut is one still.
 """
 
 _ALNUM = "[A-Za-z0-9]"

@@ -1,4 +1,20 @@
-"""Version integers of NVIDIA's libraries, decoded."""
+"""Versions as they come from outside: integers of NVIDIA's libraries, and texts."""
+
+_LONGEST = 100
+"""Longer texts are no versions; to compare numbers of thousands of digits takes for ever."""
+
+
+def readable(version: str | None) -> str | None:
+    """The version, if versions can be compared with it; a distribution may call itself anything."""
+    from packaging.version import InvalidVersion, Version
+
+    if version is None or len(version) > _LONGEST:
+        return None
+    try:
+        Version(version)
+    except InvalidVersion:
+        return None
+    return version
 
 
 def decode_cudnn(version: int | None) -> str | None:

@@ -214,7 +214,7 @@ def wsl_kernel_too_old(site: Site, host: Host, trace: GpuTrace) -> Findings:
 def _numbers(kernel: str) -> tuple[int, ...]:
     """5.10.16.3-microsoft-standard-WSL2 is (5, 10, 16, 3)."""
     parts = kernel.partition("-")[0].split(".")
-    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
 
 
 @check(WSL_LIBCUDA)

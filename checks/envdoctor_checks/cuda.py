@@ -441,7 +441,7 @@ def cuda_device_order(environment: Environment, gpus: Gpus, trace: GpuTrace) -> 
     """CUDA numbers the fastest GPU first, NVML and nvidia-smi number by the PCI bus."""
     variables = environment.variables
     value = variables.get("CUDA_VISIBLE_DEVICES", "")
-    if variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not value.strip().isdigit():
+    if variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not value.strip().isdecimal():
         return
     meant = trace.of_nvml(int(value))
     used = trace.of_torch(0)

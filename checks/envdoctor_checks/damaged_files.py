@@ -219,10 +219,15 @@ def _is_first(file: DamagedFile) -> bool:
     return re.fullmatch(r"[^/]+/__init__\.py|[^/]+\.py", file.path) is not None
 
 
+_MOST_DIGITS = 20
+"""Of a size; Python refuses to read a number of some thousand digits."""
+
+
 def _is_shorter(file: DamagedFile) -> bool:
-    return (
-        file.actual.isdigit() and file.expected.isdigit() and int(file.actual) < int(file.expected)
-    )
+    sizes = file.actual, file.expected
+    if not all(one.isdecimal() and len(one) <= _MOST_DIGITS for one in sizes):
+        return False
+    return int(file.actual) < int(file.expected)
 
 
 # --- findings ---

@@ -1,5 +1,6 @@
 """The NVIDIA driver: whether its module is loaded, of the right kind, new enough, not too new."""
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.api import (
@@ -240,7 +241,7 @@ def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
     """A forward-compatibility libcuda that starts offers a newer CUDA than the kernel driver."""
     if init is None or init.status != "ok" or init.driver_cuda is None:
         return False
-    return int(init.driver_cuda.split(".")[0]) >= int(cuda.split(".", maxsplit=1)[0])
+    return _minor(init.driver_cuda)[:1] >= _minor(cuda)[:1] != ()
 
 
 @check(NVML_DRIVER_MISMATCH)
@@ -390,7 +391,7 @@ def ptx_too_new(
     if build.cuda is None or offered is None or init.code != 0:
         return
     ours, theirs = _minor(build.cuda), _minor(offered)
-    if ours[0] != theirs[0] or ours <= theirs:
+    if ours[:1] != theirs[:1] or ours <= theirs:
         return
     for item in filter(None, map(distributions.first, _WITH_PTX)):
         branch = ".".join(map(str, ours))
@@ -424,4 +425,6 @@ def ptx_too_new(
 
 
 def _minor(cuda: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in cuda.split(".")[:2] if part.isdigit())
+    """The numbers of a CUDA version; none where it is no such version."""
+    match = re.match(r"([0-9]{1,4})(?:\.([0-9]{1,4}))?(?![0-9])", cuda)
+    return tuple(int(part) for part in match.groups() if part) if match else ()

@@ -148,4 +148,4 @@ def _take_out(path: str, part: str, environment: Environment | None, site: Site)
 
 
 def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".") if part.isdigit())
+    return tuple(int(part) for part in release.split(".") if part.isdecimal())

@@ -228,4 +228,4 @@ def error_of_first_use(
 
 def _number(device: str) -> int:
     number = device.rpartition(":")[2]
-    return int(number) if number.isdigit() else -1
+    return int(number) if number.isdecimal() else -1

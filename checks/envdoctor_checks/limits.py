@@ -93,7 +93,7 @@ def with_a_fast_network(used: UsedGpus) -> bool | None:
 
 def _major(gpu: Gpu | TorchDevice) -> int:
     major = (gpu.compute_capability or "").partition(".")[0]
-    return int(major) if major.isdigit() else 0
+    return int(major) if major.isdecimal() else 0
 
 
 class SlowingVariable(Record):
@@ -185,7 +185,7 @@ def threads_limited(
     on_gpus = used is not None and with_a_gpu(used)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         value = environment.variables.get(variable, "").split(",")[0].strip()
-        if not value.isdigit() or not 0 < int(value) < cores:
+        if not value.isdecimal() or not 0 < int(value) < cores:
             continue
         idle = 2 * int(value) <= cores and not on_gpus
         yield THREADS_LIMITED.finding(

@@ -200,7 +200,7 @@ def newer_than_the_data(
         yield _outdated("torch", build.version, known.newest_torch, build.version_source, known)
     newest = max(int(branch.branch) for branch in known.drivers.branches)
     branch = (driver.release or "").partition(".")[0] if driver else ""
-    if driver and branch.isdigit() and int(branch) > newest:
+    if driver and branch.isdecimal() and int(branch) > newest:
         yield _outdated(
             "driver", driver.release or "", f"branch {newest}", driver.release_source, known
         )

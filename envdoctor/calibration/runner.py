@@ -1,7 +1,6 @@
 """Runs the calibration worker in the target interpreter, and makes a fact of what it says."""
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from envdoctor.facts.calibration import (
     LeftOut,
     Settings,
 )
+from envdoctor.probes.boundary import Undecodable, json_object, typed
 from envdoctor.probes.channel import Incoming
 from envdoctor.probes.context import context_of
 from envdoctor.probes.limits import read_limits
@@ -176,9 +176,9 @@ class _Heard(Mutable):
         """Take in a message; what is none of the worker's is not ours: a library of the target may
         write to any descriptor."""
         self.spoke_at = time.monotonic()
-        with contextlib.suppress(ValueError):
-            message = json.loads(line)
-            if isinstance(message, dict) and isinstance(message.get("data"), dict):
+        with contextlib.suppress(Undecodable):
+            message = json_object(line)
+            if isinstance(message.get("data"), dict):
                 self._take(message.get("event"), message["data"])
 
     def _take(self, event: object, data: dict[str, Any]) -> None:
@@ -186,10 +186,9 @@ class _Heard(Mutable):
             self.last = _convert(data, CalibrationProgress)
             self.on_progress(self.last)
         elif event == "run":
-            run = _convert(data, CalibrationRun)
+            run, window = _convert(data, CalibrationRun), _convert(data, _Window)
             key = run.device, run.precision, run.memory_format, run.compiled, run.batch_size
-            self.runs[key] = run
-            self.windows[key] = msgspec.convert(data, _Window)
+            self.runs[key], self.windows[key] = run, window
         elif event == "left_out":
             self.left_out.append(_convert(data, LeftOut))
         elif event == "batch":
@@ -199,9 +198,10 @@ class _Heard(Mutable):
         elif event == "pipeline":
             self.pipeline = _convert(data, InputPipeline)
         elif event == "conditions":
+            self._conditions_with(data)
             self.conditions.update(data)
         elif event == "fatal":
-            self.fatal = data["reason"]
+            self.fatal = str(data.get("reason") or "it does not say why it ended")
         elif event == "end":
             self.finished = True
 
@@ -209,16 +209,12 @@ class _Heard(Mutable):
         self, settings: Settings, ended: _Ended, seconds: float, samples: Sequence[Sample]
     ) -> Calibration:
         """All that was heard, as the fact."""
-        conditions = {
-            "started_at": self.started_at,
-            **self.conditions,
-            "usable_cpus": settings.usable_cpus,
-            "seconds": round(seconds, 3),
-        }
         return Calibration(
             runs=tuple(self._with_telemetry(key, samples) for key in self.runs),
             settings=settings,
-            conditions=_convert(conditions, Conditions),
+            conditions=self._conditions_with(
+                {"usable_cpus": settings.usable_cpus, "seconds": round(seconds, 3)}
+            ),
             complete=not ended.reason and not self.fatal,
             incomplete_because=self.fatal or ended.reason,
             interrupted=ended.interrupted,
@@ -227,6 +223,12 @@ class _Heard(Mutable):
             ceilings=tuple(self.ceilings),
             pipeline=self.pipeline,
         )
+
+    def _conditions_with(self, data: dict[str, Any]) -> Conditions:
+        """What was heard of the conditions, and these; raises Undecodable."""
+        blank = {"started_at": self.started_at, "usable_cpus": None, "seconds": 0.0}
+        conditions: Conditions = _convert({**blank, **self.conditions, **data}, Conditions)
+        return conditions
 
     def _with_telemetry(self, key: tuple[object, ...], samples: Sequence[Sample]) -> CalibrationRun:
         run, during = self.runs[key], self.windows[key]
@@ -252,5 +254,4 @@ class _Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _convert(data: dict[str, Any], kind: type[Any]) -> Any:
-    tag = kind.__struct_config__.tag
-    return msgspec.convert({**data, "type": tag}, kind)
+    return typed(data, kind)

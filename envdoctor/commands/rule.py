@@ -7,7 +7,7 @@ from envdoctor.errors import BadInput, nearest
 from envdoctor.formats import Text
 from envdoctor.output import Destination, Output
 from envdoctor.pages import codes_of, find_code, find_page
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 
 
 @click.command()

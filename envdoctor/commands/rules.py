@@ -4,7 +4,7 @@ import click
 
 from envdoctor.commands.options import output_options
 from envdoctor.output import Destination, Output
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.rules import Rules, rules_of
 
 

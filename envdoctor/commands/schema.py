@@ -6,7 +6,7 @@ from envdoctor.commands.options import pass_output
 from envdoctor.derived import fact_types_of
 from envdoctor.formats import Text
 from envdoctor.output import Destination, Output
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.schema import schema_text
 
 

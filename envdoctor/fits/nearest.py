@@ -87,7 +87,7 @@ def _distance(claimed: str | None, actual: str) -> float:
 
 def _numbers(version: str) -> Sequence[int]:
     parts = version.partition("+")[0].split(".")
-    return [int(part) if part.isdigit() else 0 for part in parts]
+    return [int(part) if part.isdecimal() else 0 for part in parts]
 
 
 def _combination(one: _Scored) -> Combination:

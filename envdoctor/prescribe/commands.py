@@ -166,7 +166,7 @@ def requirements(
     for name, version in companions.pins.items():
         if machine.installed.get(name, "").partition("+")[0] == version and own == []:
             continue
-        spec = f"{name}=={version}" if version[0].isdigit() else f"{name}{version}"
+        spec = f"{name}=={version}" if version[0].isdecimal() else f"{name}{version}"
         if name == "torchvision":
             own.append(spec + local)
         elif name in companions.published_with:

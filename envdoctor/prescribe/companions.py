@@ -7,6 +7,7 @@ from packaging.version import InvalidVersion, Version
 from envdoctor.knowledge import ExtensionRelease, Knowledge, TorchRelease, Variant
 from envdoctor.prescribe.records import Machine
 from envdoctor.record import Record
+from envdoctor.versions import readable
 
 PAIRED = ("torchvision", "torchaudio", "torchtext")
 COMPILED_HERE = ("flash-attn",)
@@ -251,7 +252,7 @@ def _needs_numpy_1(
     """torchvision brings the newest numpy along, so it counts as wanting numpy 2."""
     if knowledge.fits_numpy_2(release.version, machine.os) is not False:
         return False
-    numpy = machine.installed.get("numpy")
+    numpy = readable(machine.installed.get("numpy"))
     if numpy is None:
         return "torchvision" in pins
     return Version(numpy) >= Version("2.0")

@@ -10,6 +10,7 @@ from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.records import Machine, SeenGpu
 from envdoctor.repair.site import is_externally_managed, project_of
+from envdoctor.versions import readable
 
 RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")
 """Distributions whose version decides commands, beside nvidia wheels and known extensions."""
@@ -42,8 +43,10 @@ def machine_of(
     return Machine(
         os=_system(host),
         arch=_arch(host, interpreter),
-        glibc=(host.glibc if host else None) or (interpreter.glibc if interpreter else None),
-        python=_python(interpreter, target),
+        glibc=readable(
+            (host.glibc if host else None) or (interpreter.glibc if interpreter else None)
+        ),
+        python=readable(_python(interpreter, target)),
         free_threaded=bool(interpreter and re.search(r"-3\d+t", interpreter.soabi or "")),
         pypy=bool(interpreter and interpreter.implementation.lower() != "cpython"),
         interpreter=_path(target, interpreter),
@@ -65,7 +68,7 @@ def machine_of(
         variant=build.variant if build else None,
         arch_flags=build.arch_flags if build else (),
         vendor=_vendor(build, torch, installer),
-        macos=host.os_version if host and _system(host) == "macos" else None,
+        macos=readable(host.os_version) if host and _system(host) == "macos" else None,
         torch_by_conda=bool(torch and torch.installer == "conda"),
         installed=_installed(distributions, knowledge),
     )

@@ -28,12 +28,15 @@ STATIC_INTERPRETER = Stage(
     timeout_s=_ASKED_IN_S,
 )
 
+PYTHON_PATH = "ENVDOCTOR_PYTHONPATH"
+"""Tells the static stage what PYTHONPATH is, which its interpreter is not given."""
+
 
 def is_surprising(imported: StageResult, interpreter: "Interpreter") -> bool:
     """Whether an import failed, was disturbed, or found a torch of another place."""
     if imported.state != "ok" or imported.data.get("shadowed"):
         return True
-    file = imported.data.get("file") or ""
+    file = str(imported.data.get("file") or "")
     return not any(file.startswith(folder + os.sep) for folder in interpreter.site_packages)
 
 

@@ -31,7 +31,7 @@ def memory_limit_bytes(root: Path) -> int | None:
 def _quotas_v2(root: Path) -> Iterator[float]:
     for folder in _folders(root, "", "sys/fs/cgroup"):
         quota, _, period = (read_text(folder / "cpu.max") or "").strip().partition(" ")
-        if quota.isdigit() and period.isdigit() and int(period) > 0:
+        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
             yield int(quota) / int(period)
 
 

@@ -8,12 +8,14 @@ import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from envdoctor.errors import BadInput
-from envdoctor.probes.built_in_stages import INTERPRETER, STATIC_INTERPRETER
+from envdoctor.probes.boundary import Undecodable, typed
+from envdoctor.probes.built_in_stages import INTERPRETER, PYTHON_PATH, STATIC_INTERPRETER
 from envdoctor.probes.candidates import (
     default_candidates,
     has_torch,
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 8)
 """The oldest Python that the stages run on."""
+
+
+_LONGEST_VERSION = 20
 
 
 class UnusableTarget(BadInput):
@@ -58,6 +63,15 @@ class _Asking(Record):
     stages: Sequence[Stage]
     deadline: float
     on_stage: OnStage
+
+
+class _Self(Record):
+    """What is used of an interpreter's answer before the facts are imported."""
+
+    version: str
+    cwd: str
+    sys_path: tuple[str, ...]
+    site_packages: tuple[str, ...]
 
 
 class _Examined(Record):
@@ -157,10 +171,11 @@ def _choice(examined: _Examined, because: str, passed_over: Sequence[_Examined])
     interpreter: Known = Unknown(reason=why, detail=examined.detail)
     answer = examined.answer
     if answer is not None:
-        import msgspec
-
-        value = msgspec.convert({**answer.data, "type": "Interpreter"}, Interpreter)
-        interpreter = Observed(value=value, source=examined.path, seconds=answer.seconds)
+        try:
+            value = typed(dict(answer.data), Interpreter)
+            interpreter = Observed(value=value, source=examined.path, seconds=answer.seconds)
+        except Undecodable as error:
+            interpreter = Unknown(reason=Reason.UNDECODABLE, detail=f"{examined.path}: {error}")
     facts: dict[type[Fact], Known] = {
         Target: Observed(value=target, source=examined.origin),
         Interpreter: interpreter,
@@ -197,20 +212,25 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
         if error.errno in _OWN_LIMITS or error.filename == os.devnull:
             return _on_disk(path, origin, asking.context, f"it could not be asked: {error}")
         return _unusable(path, origin, asking.context, "not-executable", str(error))
+    context = asking.context
     if answer.state == "ok":
-        torch = has_torch(answer.data["sys_path"], answer.data["cwd"], asking.context)
+        try:
+            said = typed(dict(answer.data), _Self)
+        except Undecodable as error:
+            detail = f"what it says of itself cannot be used: {error}"
+            return _unusable(path, origin, context, "failed", detail, version)
+        torch = has_torch(said.sys_path, said.cwd, context)
         if run is not None and torch and not chosen:
             run.ask(asking.stages)
         return _Examined(
             path=path,
             origin=origin,
             torch_on_disk=torch,
-            site_packages=tuple(answer.data["site_packages"]),
+            site_packages=said.site_packages,
             answer=answer,
-            version=answer.data["version"],
+            version=said.version,
             run=run,
         )
-    context = asking.context
     if version is None:
         return _unusable(path, origin, context, *_silence(answer))
     if tuple(map(int, version.split("."))) < OLDEST_PYTHON:
@@ -254,7 +274,7 @@ def _ask(
     results = run_stages(
         path,
         [STATIC_INTERPRETER],
-        run=asking.context.run,
+        run=partial(asking.context.run, env=_without_python_path(asking.context.env)),
         flags=("-S",),
         deadline=asking.deadline,
     )
@@ -263,6 +283,13 @@ def _ask(
         return version, answer, None
     # What its sites do to it is seen again where torch is imported as the user would.
     return version, answer, _begun(path, asking, stages)
+
+
+def _without_python_path(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a child that executes nothing but the standard library: a folder of
+    PYTHONPATH, which may be the current one, comes before that. The child adds it to the path."""
+    others = {name: value for name, value in env.items() if name != "PYTHONPATH"}
+    return {**others, PYTHON_PATH: env.get("PYTHONPATH", "")}
 
 
 def _begun(path: str, asking: _Asking, stages: Sequence[Stage]) -> StageRun:
@@ -281,7 +308,11 @@ def _begun(path: str, asking: _Asking, stages: Sequence[Stage]) -> StageRun:
 
 def _version_in(results: Mapping[str, StageResult]) -> str | None:
     said = results.get("version")
-    return said.data.get("version") if said else None
+    version = said.data.get("version") if said else None
+    if not isinstance(version, str) or len(version) > _LONGEST_VERSION:
+        return None
+    # Three numbers, as start.py writes them; whatever else a program writes tells nothing.
+    return version if all(part.isdecimal() for part in version.split(".")) else None
 
 
 def _unusable(

@@ -4,10 +4,9 @@ import os
 import sys
 from typing import Any
 
-import msgspec
-
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
-from envdoctor.facts.machine import CudaInit, Gpu, Gpus, Nvml, UnansweredGpu
+from envdoctor.facts.machine import CudaInit, Gpus, Nvml
+from envdoctor.probes.boundary import Undecodable, typed
 from envdoctor.probes.context import Context
 from envdoctor.probes.live import only_live
 from envdoctor.probes.own_child import ask
@@ -27,31 +26,34 @@ def observe_nvml(context: Context) -> dict[type[Fact], Known]:
     answer = ask("nvml_child.py", context, limit_s=LIMIT_S)
     if isinstance(answer, Unknown):
         return {Nvml: answer, Gpus: answer}
-    nvml = Observed(value=_nvml(answer, context), source="NVML")
-    if answer["status"] != "ok":
-        absent = Unknown(reason=Reason.NOT_APPLICABLE, detail=f"NVML: {answer['status']}")
-        return {Nvml: nvml, Gpus: absent}
-    devices = tuple(msgspec.convert({**gpu, "type": "Gpu"}, Gpu) for gpu in answer["gpus"])
-    return {Nvml: nvml, Gpus: Observed(value=Gpus(devices=devices), source="NVML")}
+    return facts_of_nvml(answer, context)
+
+
+def facts_of_nvml(answer: dict[str, Any], context: Context) -> dict[type[Fact], Known]:
+    """The facts in what the child of NVML wrote; undecodable where a value has not its type."""
+    try:
+        nvml = _nvml(answer, context)
+        known: dict[type[Fact], Known] = {Nvml: Observed(value=nvml, source="NVML")}
+        if nvml.status != "ok":
+            absent = Unknown(reason=Reason.NOT_APPLICABLE, detail=f"NVML: {nvml.status}")
+            return {**known, Gpus: absent}
+        gpus = typed({"devices": answer.get("gpus")}, Gpus)
+        return {**known, Gpus: Observed(value=gpus, source="NVML")}
+    except Undecodable as error:
+        unclear = Unknown(reason=Reason.UNDECODABLE, detail=f"NVML: {error}")
+        return {Nvml: unclear, Gpus: unclear}
 
 
 def _nvml(answer: dict[str, Any], context: Context) -> Nvml:
-    refusal = answer.get("refusal", "")
+    refusal = str(answer.get("refusal") or "")
     unloadable = _refused_file(refusal, context)
     message = answer.get("message", "NVML Shared Library Not Found")
     if unloadable:
         why = refusal.removeprefix(f"{unloadable}: ")
         message = f"found at {unloadable} but cannot be loaded: {why}"
-    return Nvml(
-        status=answer["status"],
-        message=message,
-        driver_release=answer.get("driver_release"),
-        driver_cuda=answer.get("driver_cuda"),
-        library=answer["library"],
-        device_count=answer.get("device_count"),
-        unanswered=tuple(UnansweredGpu(**one) for one in answer.get("unanswered", ())),
-        unloadable=unloadable,
-    )
+    names = ("status", "driver_release", "driver_cuda", "library", "device_count", "unanswered")
+    said = {name: answer[name] for name in names if name in answer}
+    return typed({**said, "message": message, "unloadable": unloadable}, Nvml)
 
 
 def _refused_file(refusal: str, context: Context) -> str | None:
@@ -78,5 +80,8 @@ def observe_cuda_init(context: Context) -> dict[type[Fact], Known]:
     answer = ask("cuda_child.py", context, limit_s=LIMIT_S)
     if isinstance(answer, Unknown):
         return {CudaInit: answer}
-    value = msgspec.convert({**answer, "type": "CudaInit"}, CudaInit)
+    try:
+        value = typed(answer, CudaInit)
+    except Undecodable as error:
+        return {CudaInit: Unknown(reason=Reason.UNDECODABLE, detail=f"cuInit: {error}")}
     return {CudaInit: Observed(value=value, source="cuInit")}

@@ -129,6 +129,5 @@ MACHINE_PROBES = (
         where=Where.HOST,
         provides=(HostCompiler,),
         observe=observe_compiler,
-        static=True,
     ),
 )

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from envdoctor.facts import Reason, Unknown
+from envdoctor.probes.boundary import Undecodable, json_object
 from envdoctor.probes.channel import MOST_BYTES, Incoming, Outgoing
 from envdoctor.probes.context import Context
 
@@ -52,7 +51,7 @@ def ask(
         detail = f"the probe was ended by {child.signal}"
         return Unknown(reason=Reason.CRASHED, detail=detail)
     try:
-        return msgspec.json.decode(bytes(answer.unfinished), type=dict[str, Any])
-    except msgspec.DecodeError:
+        return json_object(bytes(answer.unfinished), MOST_BYTES)
+    except Undecodable:
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.exit_code}"]
         return Unknown(reason=Reason.CRASHED, detail=last[0])

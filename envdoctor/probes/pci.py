@@ -52,13 +52,13 @@ def _speed(path: Path) -> float | None:
 
 def _width(path: Path) -> int | None:
     text = (read_text(path) or "").strip()
-    return int(text) if text.isdigit() and int(text) > 0 else None
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def _numa_node(path: Path) -> int | None:
     """The node, which is -1 where the firmware names none (sysfs-bus-pci)."""
     text = (read_text(path) or "").strip()
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _name_of_link(path: Path) -> str | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from envdoctor.facts.python import Interpreter
 
 StageState = Literal[
-    "ok", "exception", "signal", "exit", "hang", "skipped", "timed-out", "not-reached"
+    "ok", "exception", "signal", "exit", "hang", "unable", "skipped", "timed-out", "not-reached"
 ]
 
 EXIT = "exit"
@@ -23,9 +23,10 @@ class StageResult(Record):
     """What a stage gave; `data` is what it wrote.
 
     `state`: ok; exception; signal, exit or hang for a child that died or did not answer in it;
-    skipped where a stage that it needs did not succeed; timed-out where the time of the whole
-    examination ran out first; not-reached where no child came so far. `isolated` is the result of
-    a second run with `-I`, where the stage asked for one.
+    unable where the stage's own code is at fault, not the target; skipped where a stage that it
+    needs did not succeed; timed-out where the time of the whole examination ran out first;
+    not-reached where no child came so far. `isolated` is the result of a second run with `-I`,
+    where the stage asked for one.
     """
 
     stage: str
@@ -48,7 +49,8 @@ class Stage(Record):
 
     `source` is a file for Python 3.8 and later that imports nothing but the standard library and
     the target's own packages. Its `function` takes one argument, the Child of
-    probes/target/run_stages.py, and returns a dict that can be written as JSON.
+    probes/target/run_stages.py, and returns a dict of JSON values. What it only says of a target
+    that it has used goes through the Child's `look`, so that a defect there is none of the target.
 
     `name` is what a user reads while waiting. `needs` are the names of the stages without whose
     success this one means nothing: `import torch` for what uses it. `isolate` says of a result

@@ -1,12 +1,12 @@
 """One child that runs stages: what it is asked for, the lines that it writes, and its limits."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
+from envdoctor.probes.boundary import StageRecord, Undecodable, stage_record
 from envdoctor.probes.channel import Incoming
 from envdoctor.probes.stage import EXIT, Stage
 
@@ -24,7 +24,7 @@ MARGIN_S = 1.0
 """What a stage gets at least, unless less is left in all."""
 
 OnRecord = Callable[[str, str, dict[str, Any], float], None]
-"""Takes a stage's name, its event (begin, end, raised), its data and its seconds."""
+"""Takes a stage's name, its event (begin, end, raised, unable), its data and its seconds."""
 
 
 class StageChild:
@@ -97,9 +97,9 @@ class StageChild:
                 "name": stage.name,
                 "source": str(stage.source),
                 "function": stage.function,
-                "needs": stage.needs,
+                "needs": tuple(stage.needs),
             }
-            lines.append(json.dumps(request) + "\n")
+            lines.append(ascii(request) + "\n")
         try:
             os.write(self._write_end, "".join(lines).encode())
         except BrokenPipeError:
@@ -125,25 +125,23 @@ class StageChild:
         self._records.drain()
 
     def _take_line(self, line: bytes) -> None:
-        """A line that is none of the stages' records is left out."""
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = stage_record(line)
+        except Undecodable:
             return
-        if isinstance(record, dict) and record.get("stage") in {*self._asked, "version", EXIT}:
-            self._take(record["stage"], record)
+        if record.stage in {*self._asked, "version", EXIT}:
+            self._take(record)
 
-    def _take(self, stage: str, record: dict[str, Any]) -> None:
-        event = record.get("event", "")
-        if event == "begin":
-            self.current = stage
-            self._limit_s = self._limit_of(stage)
+    def _take(self, record: StageRecord) -> None:
+        if record.event == "begin":
+            self.current = record.stage
+            self._limit_s = self._limit_of(record.stage)
         else:
             self.current = None
-            self._done.add(stage)
+            self._done.add(record.stage)
             self._limit_s = self._within(START_LIMIT_S)
         self._since = time.monotonic()
-        self._on_record(stage, event, record.get("data") or {}, record.get("seconds") or 0.0)
+        self._on_record(record.stage, record.event, record.data, record.seconds)
 
     def _limit_of(self, stage: str) -> float:
         if stage == EXIT:

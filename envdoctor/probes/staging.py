@@ -19,8 +19,8 @@ from envdoctor.probes.stage_child import StageChild
 
 START = Path(__file__).parent / "target" / "start.py"
 OnStage = Callable[[Stage, str, str], None]
-"""Takes a stage, what became of it (begin, end, raised, or the state of a killed one: hang, signal,
-exit), and a detail for a human."""
+"""Takes a stage, what became of it (begin, end, raised, unable, or the state of a killed one: hang,
+signal, exit), and a detail for a human."""
 
 _OUTPUT_TAIL = 4000
 _FLOODED = "it wrote without end into the descriptor of the doctor"
@@ -184,15 +184,16 @@ class StageRun:
         failure = _failure_in(data)
         if event == "end":
             self._take(StageResult(stage=name, state="ok", data=data, seconds=seconds))
-        elif event == "raised":
+        elif event != "begin":
+            code = data.get("exit_code")
             self._take(
                 StageResult(
                     stage=name,
-                    state="exit" if data.get("exits") else "exception",
+                    state=_state_of(event, data),
                     data=data,
                     seconds=seconds,
                     detail=failure,
-                    exit_code=data.get("exit_code"),
+                    exit_code=code if isinstance(code, int) else None,
                 )
             )
         stage = self._stages.get(name)
@@ -242,6 +243,13 @@ def run_stages(
     ).start()
     staged.complete()
     return staged.results()
+
+
+def _state_of(event: str, data: Mapping[str, Any]) -> StageState:
+    """What became of a stage that did not end."""
+    if event == "unable":
+        return "unable"
+    return "exit" if data.get("exits") else "exception"
 
 
 def _failure_in(data: Mapping[str, Any]) -> str:

@@ -52,8 +52,8 @@ def read_torch_build(
             return None
         package = Path(distribution.location) / "torch"
     said = _version_file(package / "version.py")
-    version = said.get("__version__") or (distribution.version if distribution else None)
-    cuda, hip = said.get("cuda"), said.get("hip")
+    version = _text(said, "__version__") or (distribution.version if distribution else None)
+    cuda, hip = _text(said, "cuda"), _text(said, "hip")
     variant = _variant(version, cuda, hip, bool(said), package)
     flags = _compiled_flags(package)
     return TorchBuild(
@@ -66,7 +66,7 @@ def read_torch_build(
         arch_flags=flags,
         arch_source="include/ATen/cuda/CUDAConfig.h" if flags else "",
         fatbin_arch_flags=common_targets(package / "lib" / "libtorch_cuda.so"),
-        git_version=said.get("git_version"),
+        git_version=_text(said, "git_version"),
         debug=said.get("debug") is True,
         cxx11_abi=_cxx11_abi(package),
         missing_parts=tuple(_missing(package, variant, libraries)),
@@ -89,13 +89,20 @@ def _version_file(path: Path) -> dict[str, Any]:
         return {}
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        # The latter two for what is nested too deeply.
         return {}
     return {
         name: value
         for name, value in _constants(tree.body)
         if not isinstance(value, str) or re.fullmatch(_SHAPES.get(name, ".*"), value)
     }
+
+
+def _text(said: dict[str, Any], name: str) -> str | None:
+    """A constant that the build system writes as a text; null for whatever else stands there."""
+    value = said.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _constants(statements: Iterable[ast.stmt]) -> Iterable[tuple[str, Any]]:

@@ -1,21 +1,18 @@
 """The facts that come from the stages in the target's child: the import and what follows it."""
 
-from collections.abc import Mapping
-from typing import Literal
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from envdoctor.facts import F, Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.torch import (
-    CompanionImport,
     CompanionImports,
-    Frame,
     LoadedLibraries,
     TorchFirstUse,
     TorchImport,
     TorchRuntime,
 )
 from envdoctor.plugins import Cost, Probe, Where
+from envdoctor.probes.boundary import Undecodable, typed
 from envdoctor.probes.built_in_stages import (
     COMPANION_STAGES,
     COMPANIONS,
@@ -43,6 +40,7 @@ _REASONS: Mapping[StageState, Reason] = {
     "signal": Reason.CRASHED,
     "exit": Reason.CRASHED,
     "exception": Reason.CRASHED,
+    "unable": Reason.CRASHED,
     "timed-out": Reason.TIMED_OUT,
     "skipped": Reason.NOT_APPLICABLE,
     "not-reached": Reason.NOT_OBSERVED,
@@ -54,8 +52,17 @@ def unknown(result: StageResult) -> Unknown:
     return Unknown(reason=_REASONS[result.state], detail=result.detail)
 
 
-def _frames(result: StageResult) -> tuple[Frame, ...]:
-    return tuple(Frame(**frame) for frame in result.data.get("frames", ()))
+def _observed(
+    kind: type[F], source: str, results: Sequence[StageResult], **said: Any
+) -> dict[type[Fact], Known]:
+    """A fact made of what stages said; undecodable where a value does not have its type."""
+    try:
+        value = typed(said, kind)
+    except Undecodable as error:
+        detail = f"{results[0].stage}: {error}"
+        return {kind: Unknown(reason=Reason.UNDECODABLE, detail=detail)}
+    seconds = sum(result.seconds for result in results)
+    return {kind: Observed(value=value, source=source, seconds=seconds)}
 
 
 def decode_import(results: Results) -> dict[type[Fact], Known]:
@@ -66,7 +73,10 @@ def decode_import(results: Results) -> dict[type[Fact], Known]:
         return {TorchImport: unknown(result)}
     isolated, data = result.isolated, result.data
     left = results.get(EXIT)
-    fact = TorchImport(
+    return _observed(
+        TorchImport,
+        "import torch",
+        [result],
         outcome=outcome,
         seconds=data.get("import_seconds", result.seconds),
         file=data.get("file"),
@@ -74,19 +84,18 @@ def decode_import(results: Results) -> dict[type[Fact], Known]:
         exception=data.get("exception"),
         message=data.get("message") or result.detail,
         cause=data.get("cause", ""),
-        frames=_frames(result),
+        frames=data.get("frames", ()),
         signal=result.signal,
         exit_code=result.exit_code,
         output_tail=result.output_tail,
         isolated_outcome=_ENDS.get(isolated.state) if isolated else None,
         isolated_file=isolated.data.get("file") if isolated else None,
         isolated_message=isolated.detail if isolated else "",
-        shadowed=tuple(data.get("shadowed", ())),
+        shadowed=data.get("shadowed", ()),
         exit_outcome=_exit_outcome(left),
         exit_detail=left.detail if left else "",
         exit_output_tail=left.output_tail if left and left.state != "ok" else "",
     )
-    return {TorchImport: Observed(value=fact, source="import torch", seconds=result.seconds)}
 
 
 def _exit_outcome(left: StageResult | None) -> Literal["ok", "signal", "exit", "hang"] | None:
@@ -100,12 +109,7 @@ def _of_stage(
     result = results[stage.name]
     if result.state != "ok":
         return {kind: unknown(result)}
-    try:
-        value = msgspec.convert({**result.data, "type": kind.__name__}, kind)
-    except msgspec.ValidationError as error:
-        detail = f"{stage.name}: {error}"
-        return {kind: Unknown(reason=Reason.UNDECODABLE, detail=detail)}
-    return {kind: Observed(value=value, source=source, seconds=result.seconds)}
+    return _observed(kind, source, [result], **result.data)
 
 
 def decode_runtime(results: Results) -> dict[type[Fact], Known]:
@@ -139,28 +143,28 @@ def decode_companions(results: Results) -> dict[type[Fact], Known]:
         for name, result in tried.items()
         if name not in unseen and result.data.get("installed", True)
     ]
-    fact = CompanionImports(items=tuple(items), unseen=tuple(unseen))
-    seconds = sum(result.seconds for result in tried.values())
-    return {CompanionImports: Observed(value=fact, source="their imports", seconds=seconds)}
+    return _observed(
+        CompanionImports, "their imports", [*tried.values()], items=items, unseen=tuple(unseen)
+    )
 
 
-def _companion(name: str, result: StageResult) -> CompanionImport:
+def _companion(name: str, result: StageResult) -> dict[str, Any]:
     data = result.data
     failed_in_use = result.state == "ok" and "exception" in data
-    return CompanionImport(
-        name=name,
-        outcome="exception" if failed_in_use else _ENDS[result.state],
-        operation=data.get("operation", ""),
-        version=data.get("version"),
-        file=data.get("file"),
-        exception=data.get("exception"),
-        message=data.get("message") or result.detail,
-        frames=_frames(result),
-        signal=result.signal,
-        exit_code=result.exit_code,
-        output_tail=result.output_tail,
-        seconds=result.seconds,
-    )
+    return {
+        "name": name,
+        "outcome": "exception" if failed_in_use else _ENDS[result.state],
+        "operation": data.get("operation", ""),
+        "version": data.get("version"),
+        "file": data.get("file"),
+        "exception": data.get("exception"),
+        "message": data.get("message") or result.detail,
+        "frames": data.get("frames", ()),
+        "signal": result.signal,
+        "exit_code": result.exit_code,
+        "output_tail": result.output_tail,
+        "seconds": result.seconds,
+    }
 
 
 TARGET_PROBES = (

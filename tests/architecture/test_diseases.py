@@ -9,7 +9,7 @@ import pytest
 
 from envdoctor.findings import Code, Layer, Severity
 from envdoctor.pages import codes_of, find_page
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from tests.architecture.families import OWN, VOCABULARY
 from tests.captured import CAPTURED
 from tests.support.cases import CASES

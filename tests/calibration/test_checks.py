@@ -16,7 +16,7 @@ from envdoctor.facts.calibration import (
 from envdoctor.facts.machine import Environment, Gpu, Gpus, Host, Limits, PciDevice, PciGpus
 from envdoctor.findings import Finding
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from tests.calibration.synthetic import (
     make_calibration,
     make_pipeline,

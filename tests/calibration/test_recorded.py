@@ -17,7 +17,7 @@ from envdoctor.diagnose import diagnose
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import read_snapshot
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.render.json import render_json
 from envdoctor.report import Report
 from tests.support.doctor import envdoctor, validator

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import require
 from tests.support.doctor import Run, envdoctor, validator
 from tests.support.patients import Patient, empty_patient, fake_torch
-from tests.support.plugins import plugin_with_a_check
+from tests.support.plugins import plugin_that_breaks_the_doctor, plugin_with_a_check
 
 TARGET = ("--static", "--python", sys.executable)
 
@@ -42,7 +42,7 @@ def error_of(run: Run) -> dict[str, object]:
 def test_a_fault_of_our_own_is_4_and_one_line(
     tmp_path: Path, body: str, words: str, form: tuple[str, ...]
 ) -> None:
-    env = plugin_with_a_check(tmp_path / "site", body)
+    env = plugin_that_breaks_the_doctor(tmp_path / "site", body)
     run = envdoctor("check", *form, *TARGET, env=env, cwd=tmp_path / "site")
     assert run.exit_code == 4
     (line,) = run.stderr.splitlines()
@@ -116,7 +116,7 @@ def test_a_fault_in_any_phase_is_4_and_one_document(phase: str, error: str) -> N
 
 
 def test_a_traceback_is_shown_to_who_asks_for_it(tmp_path: Path) -> None:
-    env = plugin_with_a_check(tmp_path / "site", "raise SystemExit(0)")
+    env = plugin_that_breaks_the_doctor(tmp_path / "site", "raise SystemExit(0)")
     run = envdoctor(
         "check", "--json", *TARGET, env={**env, "ENVDOCTOR_DEBUG": "1"}, cwd=tmp_path / "site"
     )

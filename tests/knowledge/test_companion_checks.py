@@ -13,7 +13,8 @@ from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.findings import Finding, Severity
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import Loaded, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded
 from tests.knowledge.world import SITE, World
 
 KNOWLEDGE = load()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from envdoctor.diagnose import diagnose
 from envdoctor.findings import Severity
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import Loaded, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded
 from envdoctor.prescribe import machine_in, prescribe
 from tests.knowledge.oracle import works
 from tests.knowledge.world import World, derived, follow

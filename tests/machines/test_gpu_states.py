@@ -7,7 +7,8 @@ import pytest
 from envdoctor.api import Container, Severity
 from envdoctor.diagnose import diagnose
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import Loaded, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded
 from tests.support.gpu_states import DISEASES, LOOKALIKES
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")

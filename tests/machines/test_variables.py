@@ -17,7 +17,7 @@ from envdoctor.api import (
 from envdoctor.diagnose import diagnose
 from envdoctor.findings import Verdict
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.report import Report
 from tests.support.cases import CASES, CPU_USE, NO_CUDA
 from tests.support.machines import machine

@@ -8,7 +8,7 @@ from envdoctor.api import CompanionImports, LoadedLibraries, Reason, TorchFirstU
 from envdoctor.collect import collect
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.options import Options
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.probes.run import Children
 from tests.probes.test_stages import FINE, target_only
 from tests.support.patients import Patient, empty_patient, fake_torch

@@ -26,7 +26,7 @@ from envdoctor.collect import collect
 from envdoctor.facts import Snapshot
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
-from envdoctor.plugins import load_plugins
+from envdoctor.plugin_loading import load_plugins
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
 from tests.support.patients import Patient, fake_torch

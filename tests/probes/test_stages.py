@@ -11,7 +11,8 @@ from envdoctor.api import TorchImport
 from envdoctor.collect import collect
 from envdoctor.events import ProbeEvent
 from envdoctor.options import Options
-from envdoctor.plugins import Loaded, Where, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded, Where
 from envdoctor.probes.built_in_stages import IMPORT, TORCH_STAGES
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
@@ -148,17 +149,17 @@ def test_a_run_that_is_stopped_keeps_what_it_has(children: Children, tmp_path: P
     assert [found[name].state for name in "abc"] == ["ok", "timed-out", "timed-out"]
 
 
-def test_a_file_that_cannot_be_executed_is_an_exception_of_its_stage(
+def test_a_file_that_cannot_be_executed_is_no_fault_of_the_target(
     children: Children, tmp_path: Path
 ) -> None:
-    good, bad, unsaid = stages(tmp_path, good="return {}", bad="return {", unsaid="return {1: {2}}")
+    good, bad, none = stages(tmp_path, good="return {}", bad="return {", none="return [1]")
     missing = replace(good, name="missing", source=tmp_path / "missing.py")
-    found = results_of(children, [bad, missing, unsaid, good])
+    found = results_of(children, [bad, missing, none, good])
     ends = [(found[name].state, found[name].detail.partition(":")[0]) for name in found]
     assert ends[1:5] == [
-        ("exception", "SyntaxError"),
-        ("exception", "FileNotFoundError"),
-        ("exception", "TypeError"),
+        ("unable", "SyntaxError"),
+        ("unable", "FileNotFoundError"),
+        ("unable", "TypeError"),
         ("ok", ""),
     ]
 

@@ -9,7 +9,8 @@ from envdoctor.facts.python import Distribution, Distributions, Installer, Inter
 from envdoctor.facts.torch import FirstUse, TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.findings import Finding
 from envdoctor.knowledge import Knowledge, load
-from envdoctor.plugins import Loaded, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded
 from envdoctor.report import Report
 
 PREFIX = "/home/me/env"

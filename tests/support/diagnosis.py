@@ -7,7 +7,8 @@ from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import diagnose
 from envdoctor.facts.documents import read_snapshot
 from envdoctor.knowledge import load
-from envdoctor.plugins import Loaded, load_plugins
+from envdoctor.plugin_loading import load_plugins
+from envdoctor.plugins import Loaded
 from envdoctor.report import Report
 
 MOMENT = "2026-11-23T12:00:00+00:00"

@@ -20,10 +20,34 @@ def install(folder: Path, name: str, entry_point: str) -> None:
     (info / "entry_points.txt").write_text(f"[envdoctor.plugins]\n{entry_point}\n")
 
 
+def plugin_of(site: Path, source: str) -> dict[str, str]:
+    """A plugin that is one module with this source; the environment for it."""
+    env = site_beside_the_doctor(site)
+    (site / "odd_plugin.py").write_text(source)
+    install(site, "odd-plugin", "odd = odd_plugin:plugin")
+    return env
+
+
+def plugin_that_breaks_the_doctor(site: Path, body: str) -> dict[str, str]:
+    """A plugin that puts `body` (statements on one line) in the place of the doctor's own code,
+    as a defect of it; the environment for it."""
+    return plugin_of(
+        site,
+        "import envdoctor.diagnose\n"
+        "from envdoctor.api import Plugin\n"
+        "class Odd(BaseException):\n"
+        "    def __str__(self): raise RuntimeError('it cannot even say what it is')\n"
+        "def broken(*_, **__):\n"
+        f"    {body}\n"
+        "envdoctor.diagnose.conclude = broken\n"
+        "plugin = Plugin(name='odd', version='1')\n",
+    )
+
+
 def plugin_with_a_check(site: Path, body: str) -> dict[str, str]:
     """A plugin whose only check runs `body` (statements on one line); the environment for it."""
-    env = site_beside_the_doctor(site)
-    (site / "odd_plugin.py").write_text(
+    return plugin_of(
+        site,
         "from envdoctor.api import Code, Host, Plugin, Severity, check\n"
         "ODD = Code(id='XX001', name='odd', family='odd', severity=Severity.INFO, message='odd')\n"
         "class Odd(BaseException):\n"
@@ -32,7 +56,5 @@ def plugin_with_a_check(site: Path, body: str) -> dict[str, str]:
         "def odd(host: Host):\n"
         f"    {body}\n"
         "    yield from ()\n"
-        "plugin = Plugin(name='odd', version='1', checks=(odd,))\n"
+        "plugin = Plugin(name='odd', version='1', checks=(odd,))\n",
     )
-    install(site, "odd-plugin", "odd = odd_plugin:plugin")
-    return env

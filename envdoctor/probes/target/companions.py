@@ -30,18 +30,26 @@ def keeps_the_better_box(torchvision):
         raise ValueError("wrong result: kept the boxes %s of two that overlap" % kept)
 
 
+def is_installed(child, name):
+    """Whether there is a package: a folder of that name without one in it is none."""
+    (importlib,) = child.import_own_modules("importlib.util")
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        # Something that has no spec stands in its place; its import says what.
+        return True
+    return spec is not None and spec.origin is not None
+
+
 def imported(child, name, operation="", use=None):
     """What the import of a library did, and its first operation where it has one to try."""
-    (importlib,) = child.import_own_modules("importlib.util")
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        # Nothing, or a folder of that name without a package in it.
+    if not child.look(is_installed, child, name):
         return {"installed": False}
     module = __import__(name)
     found = {
         "installed": True,
-        "version": str(getattr(module, "__version__", "")) or None,
-        "file": getattr(module, "__file__", None),
+        "version": child.text_or_none(child.attribute(module, "__version__")),
+        "file": child.file_of(module),
     }
     if use is not None:
         try:

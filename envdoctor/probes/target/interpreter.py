@@ -6,6 +6,10 @@ import sys
 
 def interpreter(child):
     (site,) = child.import_own_modules("site")
+    return describe(child, site)
+
+
+def describe(child, site):
     names = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
     return {
         "executable": sys.executable,
@@ -47,8 +51,14 @@ def static_interpreter(child):
     (site,) = child.import_own_modules("site")
     site.addpackage = add_path_lines
     site.execsitecustomize = site.execusercustomize = lambda: None
+    # The folder of a script, here the current one, comes before all that Python makes absolute.
+    first = [""] if sys.path[:1] == [""] else []
+    python_path = os.environ.pop("ENVDOCTOR_PYTHONPATH", "")
+    added = python_path.split(os.pathsep) if python_path else []
+    sys.path[:] = added + sys.path[len(first) :]
     site.main()
-    return interpreter(child)
+    sys.path[:0] = first
+    return describe(child, site)
 
 
 def add_path_lines(sitedir, name, known_paths):

@@ -1,13 +1,14 @@
 """Runs stages in the target interpreter (Python 3.8 or later, standard library only).
 
-Executed by start.py with FD and REQUESTS set. A request is a line of JSON: the
+Executed by start.py with FD and REQUESTS set. A request is a line that is a Python literal: the
 stage's name, the file and the function that make it, and the stages whose success it needs. Every
-stage writes a line before it begins and one when it ends, so that a death names its stage; the last
-line is written before the interpreter exits, so that a death after it is one at exit.
+stage writes a line of JSON before it begins and one when it ends, so that a death names its stage;
+the last line is written before the interpreter exits, so that a death after it is one at exit.
 
-Modules that this file needs are imported from the standard library's own folder and dropped from
-`sys.modules` afterwards: what the target finds under the name `json`, say, is then what the user's
-own program would find.
+Modules that this file needs are built into the interpreter, or are imported from the standard
+library's own folder and dropped from `sys.modules` afterwards: what the target finds under the name
+`json`, say, is then what the user's own program would find, and is imported once. Nothing here
+trusts what the target left behind: a module may be anything, and may raise when it is looked at.
 """
 
 import os
@@ -18,6 +19,7 @@ os.set_inheritable(FD, False)
 os.set_inheritable(REQUESTS, False)
 
 STDLIB = os.path.dirname(os.__file__)
+OWN_FOLDER = os.path.dirname(sys.argv[0])
 MAX_TEXT = 8000
 
 
@@ -35,52 +37,175 @@ def import_own_modules(*names):
             del sys.modules[name]
 
 
-faulthandler, json, signal, time = import_own_modules("faulthandler", "json", "signal", "time")
-faulthandler.enable()
+faulthandler, signals, time = import_own_modules("faulthandler", "_signal", "time")
+faulthandler.enable(2)
 # How the doctor asks a stage that does not end where it is.
-faulthandler.register(signal.SIGUSR2, all_threads=True)
+faulthandler.register(signals.SIGUSR2, file=2, all_threads=True)
 
 
-def write(stage, event, seconds=0.0, **data):
-    line = json.dumps({"stage": stage, "event": event, "seconds": seconds, "data": data})
-    payload = (line + "\n").encode("utf-8", "backslashreplace")
+# --- JSON, without the module, which would import `re` and `enum` a second time for the target ---
+
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+MAX_DEPTH = 20
+LARGEST = 2**63
+
+
+def encoded(value, depth=0):
+    """A value as JSON in ASCII. What JSON lacks is the name of its type, also a number that is
+    larger than 64 bits, and anything deeper than MAX_DEPTH."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return quoted(str.__str__(value))
+    if isinstance(value, int) and -LARGEST <= value < LARGEST:
+        return int.__repr__(value)
+    if isinstance(value, float) and value - value == 0:  # neither infinite nor NaN
+        return float.__repr__(value)
+    if depth < MAX_DEPTH and isinstance(value, (list, tuple)):
+        return "[%s]" % ", ".join([encoded(item, depth + 1) for item in value])
+    if depth < MAX_DEPTH and isinstance(value, dict):
+        items = ["%s: %s" % (key_of(key), encoded(value[key], depth + 1)) for key in value]
+        return "{%s}" % ", ".join(items)
+    return quoted(name_of(type(value)))
+
+
+def name_of(kind):
+    """The name of a type, whatever its metaclass makes of that."""
+    return type.__dict__["__name__"].__get__(kind)
+
+
+def key_of(key):
+    return encoded(key) if isinstance(key, str) else quoted(encoded(key))
+
+
+def quoted(text):
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return '"%s"' % text
+    return '"%s"' % "".join(map(escaped, text))
+
+
+def escaped(character):
+    code = ord(character)
+    if character in ESCAPES:
+        return ESCAPES[character]
+    if 0x20 <= code < 0x7F:
+        return character
+    if code <= 0xFFFF:
+        return "\\u%04x" % code
+    code -= 0x10000
+    return "\\u%04x\\u%04x" % (0xD800 + (code >> 10), 0xDC00 + (code & 0x3FF))
+
+
+def write(stage, event, data="{}", seconds=0.0):
+    line = '{"stage": %s, "event": "%s", "seconds": %r, "data": %s}\n'
+    payload = (line % (quoted(stage), event, seconds, data)).encode("ascii")
     while payload:
         payload = payload[os.write(FD, payload) :]
 
 
-def describe(error):
-    """An exception as data: its type, its text, its causes' texts, and the traceback's lines."""
-    (traceback,) = import_own_modules("traceback")
-    frames = [
-        {"file": frame.filename, "line": frame.lineno or 0, "function": frame.name}
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<frozen importlib", os.path.dirname(sys.argv[0])))
-    ]
-    kind = type(error)
-    module = "" if kind.__module__ in ("builtins", "exceptions") else kind.__module__ + "."
+# --- looking at what the target made, which may raise anything ---
+
+
+class OwnFault(Exception):
+    """A defect of the doctor's own code; its cause says which. No fault of the target."""
+
+
+def look(function, *arguments):
+    """What the doctor's own code says of the target. Raises OwnFault where that fails."""
     try:
-        text = str(error)
-    except Exception as unprintable:
-        text = "<unprintable: %s>" % type(unprintable).__name__
-    cause = error.__cause__ or error.__context__
+        return function(*arguments)
+    except BaseException as error:
+        raise OwnFault from error
+
+
+def attribute(owner, name):
+    """An attribute; None where there is none, or where the target's code raises at the question."""
+    try:
+        return getattr(owner, name, None)
+    except BaseException:
+        return None
+
+
+def text_of(value):
+    """The text of a value, cut to MAX_TEXT; says so where its own code raises."""
+    try:
+        return str.__str__(str(value))[:MAX_TEXT]
+    except BaseException as unprintable:
+        return "<unprintable: %s>" % name_of(type(unprintable))
+
+
+def text_or_none(value):
+    """The same; None for what is none, or empty."""
+    return None if value is None else text_of(value) or None
+
+
+def file_of(module):
+    """Where a module says that it lies; None where it says nothing usable. Its own code, as that of
+    a lazy module, is not run."""
+    try:
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+    except BaseException:
+        return None
+    return str.__str__(file) if isinstance(file, str) else None
+
+
+def sentence(error):
+    """`ValueError: too long`."""
+    return ("%s: %s" % (name_of(type(error)), text_of(error)))[:MAX_TEXT]
+
+
+def describe(error):
+    """An exception as data: its type, its text, its cause's text, and the traceback's lines; less
+    where what the target left behind cannot be looked at."""
+    try:
+        return described(error)
+    except BaseException:
+        exits = isinstance(error, SystemExit)
+        return {
+            "exception": name_of(type(error)),
+            "message": text_of(error),
+            "exits": exits,
+            "exit_code": 1 if exits else None,
+        }
+
+
+def described(error):
+    kind = type(error)
+    module = text_of(attribute(kind, "__module__"))
+    prefix = "" if module in ("builtins", "exceptions") else module + "."
+    cause = attribute(error, "__cause__") or attribute(error, "__context__")
     return {
-        "exception": module + kind.__qualname__,
-        "message": text[:MAX_TEXT],
-        "cause": "" if cause is None else ("%s: %s" % (type(cause).__name__, cause))[:MAX_TEXT],
-        "frames": frames[-12:],
+        "exception": prefix + text_of(attribute(kind, "__qualname__")),
+        "message": text_of(error),
+        "cause": "" if cause is None else sentence(cause),
+        "frames": frames_of(error)[-12:],
         "exits": isinstance(error, SystemExit),
         "exit_code": exit_code(error),
         "shadowed": hidden_stdlib_modules(),
     }
 
 
+def frames_of(error):
+    """The lines of the target's code in a traceback. The module traceback would read the files."""
+    own = ("<frozen importlib", OWN_FOLDER)
+    frames, link = [], error.__traceback__
+    while link is not None:
+        code = link.tb_frame.f_code
+        if not code.co_filename.startswith(own):
+            line = link.tb_lineno or 0
+            frames.append({"file": code.co_filename, "line": line, "function": code.co_name})
+        link = link.tb_next
+    return frames
+
+
 def exit_code(error):
     """The code with which a SystemExit would end the interpreter, else None."""
     if not isinstance(error, SystemExit):
         return None
-    if error.code is None:
+    code = attribute(error, "code")
+    if code is None:
         return 0
-    return error.code if isinstance(error.code, int) else 1
+    return code & 0xFF if isinstance(code, int) else 1
 
 
 def stdlib_names():
@@ -94,17 +219,32 @@ def stdlib_names():
 
 def hidden_stdlib_modules():
     """Imported modules that hide one of the standard library, as `name (file)`."""
-    names = stdlib_names()
-    found = []
-    for name, module in sorted(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name not in names or not file or name in ("sitecustomize", "usercustomize"):
-            continue
-        folder = os.path.dirname(os.path.realpath(file))
-        inside = folder.startswith(os.path.realpath(STDLIB)) and "site-packages" not in folder
-        if not inside and "lib-dynload" not in folder:
-            found.append("%s (%s)" % (name, os.path.abspath(file)))
-    return found
+    names = stdlib_names() - {"sitecustomize", "usercustomize"}
+    modules = {key: module for key, module in list(sys.modules.items()) if type(key) is str}
+    files = [(name, file_of(modules[name])) for name in sorted(names.intersection(modules))]
+    return ["%s (%s)" % (name, absolute(file)) for name, file in files if file and hides(file)]
+
+
+def hides(file):
+    """Whether the file of a module of that name is not the standard library's."""
+    folder = os.path.dirname(real(file))
+    inside = folder.startswith(real(STDLIB)) and "site-packages" not in folder
+    return not inside and "lib-dynload" not in folder
+
+
+def absolute(path):
+    """The path itself where it is none, or where the current folder is gone."""
+    try:
+        return os.path.abspath(path)
+    except (OSError, ValueError):
+        return path
+
+
+def real(path):
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return path
 
 
 class Child:
@@ -114,6 +254,10 @@ class Child:
     import_own_modules = staticmethod(import_own_modules)
     hidden_stdlib_modules = staticmethod(hidden_stdlib_modules)
     describe = staticmethod(describe)
+    look = staticmethod(look)
+    attribute = staticmethod(attribute)
+    text_or_none = staticmethod(text_or_none)
+    file_of = staticmethod(file_of)
     clock = staticmethod(time.perf_counter)
 
     @staticmethod
@@ -122,7 +266,7 @@ class Child:
         try:
             return function(*arguments), None
         except Exception as error:
-            return None, ("%s: %s" % (type(error).__name__, error))[:MAX_TEXT]
+            return None, sentence(error)
 
     @staticmethod
     def mapped_files():
@@ -148,7 +292,8 @@ def requests():
             return
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            yield json.loads(line)
+            # A literal of the doctor's: nothing can be called in it.
+            yield eval(line, {"__builtins__": {}})
 
 
 SOURCES = {}
@@ -165,18 +310,27 @@ def function_of(request):
     return SOURCES[path][request["function"]]
 
 
+def data_of(request):
+    """What a stage gives, as JSON."""
+    data = look(function_of, request)(Child)
+    if not isinstance(data, dict):
+        raise OwnFault from TypeError("a stage gives a dict, not a " + name_of(type(data)))
+    return look(encoded, data)
+
+
 def run(request):
     """One stage; whether it ended without an exception."""
     stage = request["name"]
     write(stage, "begin")
     started = time.perf_counter()
     try:
-        data = function_of(request)(Child)
-        write(stage, "end", time.perf_counter() - started, **data)
+        data, event = data_of(request), "end"
+    except OwnFault as fault:
+        data, event = encoded(describe(fault.__cause__)), "unable"
     except BaseException as error:
-        write(stage, "raised", time.perf_counter() - started, **describe(error))
-        return False
-    return True
+        data, event = encoded(describe(error)), "raised"
+    write(stage, event, data, time.perf_counter() - started)
+    return event == "end"
 
 
 FAILED = set()

@@ -8,10 +8,14 @@ def import_torch(child):
     started = child.clock()
     import torch
 
+    return child.look(describe_import, child, torch, child.clock() - started)
+
+
+def describe_import(child, torch, seconds):
     return {
-        "file": getattr(torch, "__file__", None),
-        "version": str(getattr(torch, "__version__", "")) or None,
-        "import_seconds": child.clock() - started,
+        "file": child.file_of(torch),
+        "version": child.text_or_none(child.attribute(torch, "__version__")),
+        "import_seconds": seconds,
         "shadowed": child.hidden_stdlib_modules(),
     }
 
@@ -29,7 +33,7 @@ def runtime(child):
     numpy_error = child.attempt(lambda: torch.zeros(1).numpy())[1]
     numpy = sys.modules.get("numpy")
     return {
-        "version": str(torch.__version__),
+        "version": child.text_or_none(child.attribute(torch, "__version__")) or "",
         "cuda": torch.version.cuda,
         "hip": getattr(torch.version, "hip", None),
         "cuda_available": bool(available),
@@ -45,7 +49,7 @@ def runtime(child):
         "arch_list": compiled_for(child, torch),
         "cpu_capability": child.attempt(lambda: torch.backends.cpu.get_cpu_capability())[0],
         "threads": child.attempt(torch.get_num_threads)[0],
-        "numpy_version": getattr(numpy, "__version__", None),
+        "numpy_version": child.text_or_none(child.attribute(numpy, "__version__")),
         "numpy_error": numpy_error,
         "mps_available": bool(child.attempt(lambda: torch.backends.mps.is_available())[0]),
         "cxx11_abi": child.attempt(torch.compiled_with_cxx11_abi)[0],

@@ -1,0 +1,146 @@
+"""Every way in which a plugin can fail is a finding with its name, within its time, and nothing
+else: in real runs with plugins that are installed beside the doctor."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.doctor import Run, envdoctor, names, validator
+from tests.support.plugins import plugin_of, plugin_with_a_check
+
+TARGET = ("--static", "--python", sys.executable)
+
+
+def checked(env: dict[str, str]) -> Run:
+    run = envdoctor("check", "--json", *TARGET, env=env, cwd=Path(env["SITE"]))
+    assert run.no_traceback, run.stderr
+    validator().validate(run.json)
+    assert run.json["type"] == "report", run.json
+    assert run.json["exit_code"] == run.exit_code
+    return run
+
+
+def finding(run: Run, name: str) -> dict[str, Any]:
+    (found,) = [one for one in run.json["findings"] if one["name"] == name]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise Odd", "failed: Odd"),
+        ("while True: yield ODD.finding()", "more than 1000 findings"),
+    ],
+)
+def test_a_check_that_fails(tmp_path: Path, body: str, words: str) -> None:
+    run = checked(plugin_with_a_check(tmp_path / "site", body))
+    found = finding(run, "check-crashed")
+    assert found["message"].startswith("check `odd` of plugin `odd` failed: ")
+    assert words in found["message"]
+    assert (found["severity"], found["breaks"]) == ("warning", [])
+
+
+def test_a_check_that_is_slow_and_fine(tmp_path: Path) -> None:
+    body = "import time; time.sleep(1.5); yield ODD.finding()"
+    began = time.monotonic()
+    run = checked(plugin_with_a_check(tmp_path / "site", body))
+    assert names(run.json).count("odd") == 1
+    assert "check-crashed" not in names(run.json)
+    assert time.monotonic() - began >= 1.5
+
+
+HEAD = """
+import sys, threading
+from envdoctor.api import Code, Fact, Host, Plugin, Probe, Severity, Where, check, derive
+class Own(Fact):
+    number: int
+class Other(Fact):
+    number: int
+class Odd(BaseException):
+    def __str__(self): raise RuntimeError('it cannot even say what it is')
+"""
+
+DEFECTS = """
+@derive(Own)
+def own(host: Host):
+    raise Odd
+def look(): raise SystemExit(3)
+plugin = Plugin(name='odd', version='1', derive=(own,), probes=(
+    Probe(name='other', where=Where.HOST, provides=(Other,), static=True, observe=look),))
+"""
+
+REDEFINES = """
+ED201 = Code(id='ED201', name='odd', family='odd', severity=Severity.ERROR, message='odd')
+@check(ED201)
+def odd(host: Host):
+    yield ED201.finding()
+plugin = Plugin(name='odd', version='1', checks=(odd,))
+"""
+
+PRINTS = """
+import atexit
+print('{ not json')
+sys.stdout.write('loaded')
+atexit.register(print, 'at exit')
+threading.Thread(target=lambda: print('thread'), daemon=True).start()
+def look(): return print('probe') or {}
+plugin = Plugin(name='odd', version='1', probes=(
+    Probe(name='other', where=Where.HOST, provides=(Other,), static=True, observe=look),))
+"""
+
+
+def test_facts_that_fail(tmp_path: Path) -> None:
+    run = checked(plugin_of(tmp_path / "site", HEAD + DEFECTS))
+    said = {one["message"] for one in run.json["findings"] if one["name"] == "check-crashed"}
+    assert said == {
+        "derivation `own` of plugin `odd` failed: Odd",
+        "probe `other` of plugin `odd` failed: SystemExit: 3",
+    }
+    assert run.json["facts"]["Own"]["reason"] == run.json["facts"]["Other"]["reason"] == "crashed"
+
+
+def test_what_a_plugin_redefines_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    env = plugin_of(tmp_path / "site", HEAD + REDEFINES)
+    found = finding(checked(env), "plugin-load-failed")
+    assert "`odd-plugin` could not be loaded: it redefines `ED201`" in found["message"]
+    mine = envdoctor("rules", "--json", env=env, cwd=Path(env["SITE"])).json
+    assert mine == envdoctor("rules", "--json").json
+
+
+def test_another_distribution_whose_list_cannot_be_read(tmp_path: Path) -> None:
+    env = plugin_with_a_check(tmp_path / "site", "yield ODD.finding()")
+    info = tmp_path / "site" / "damaged-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: damaged\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_bytes(b"[console_scripts\nno = \xff\n= = =\n")
+    assert "odd" in names(checked(env).json)
+
+
+def test_what_is_printed_at_any_time_corrupts_no_document(tmp_path: Path) -> None:
+    run = checked(plugin_of(tmp_path / "site", HEAD + PRINTS))
+    assert "plugin-load-failed" not in names(run.json)
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(600)"])
+def test_an_import_that_does_not_end(tmp_path: Path, body: str) -> None:
+    env = plugin_of(tmp_path / "site", body)
+    code = (
+        "import os, sys; from envdoctor.plugin_loading import load_plugins\n"
+        "loaded = load_plugins(limit_s=0.5)\n"
+        "print(len(loaded.plugins), *(one.error for one in loaded.failures), flush=True)\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "2 no answer within 0.5 s\n", done.stderr
