@@ -43,16 +43,16 @@ COMMANDS = {
 """The commands and their one-line help; each lives in `envdoctor.commands.<name>`, as `command`."""
 
 
-_EXAMINE = ("check", "collect", "calibrate", "tui", "libs", "prescribe")
-"""Those that start children."""
+_EXAMINE = (None, "check", "collect", "calibrate", "tui", "libs", "prescribe")
+"""Those that start children; none is the main job."""
 
 
-def _own_all_children() -> None:
+def _own_all_children(ctx: click.Context) -> None:
     """This process is the doctor's own, and so is whatever is left below it at the end."""
     from envdoctor.probes.guard import adopt_orphans, end_descendants
 
     if adopt_orphans():
-        click.get_current_context().find_root().call_on_close(end_descendants)
+        ctx.call_on_close(end_descendants)
 
 
 class LazyGroup(click.Group):
@@ -64,8 +64,6 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        if cmd_name in _EXAMINE:
-            _own_all_children()
         module = importlib.import_module(f"envdoctor.commands.{cmd_name}")
         command: click.Command = module.command
         return command
@@ -122,10 +120,11 @@ def cli(ctx: click.Context, /, output: Output, to: Destination, **options: Any) 
     envdoctor check --facts facts.json
     """
     _refuse_lost_options(ctx)
+    if ctx.invoked_subcommand in _EXAMINE:
+        _own_all_children(ctx)
     if ctx.invoked_subcommand is None:
         from envdoctor.commands.everything import everything
 
-        _own_all_children()
         ctx.exit(everything(output, to, **options))
 
 

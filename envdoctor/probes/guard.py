@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 
 _SCRIPT = """
@@ -96,6 +97,8 @@ class Guard:
         machine takes longer than anything else that the doctor does at its end."""
         if self._shell is not None and self._shell.stdin is not None:
             self._shell.stdin.close()
+            # A program that goes on shall have no zombie of it.
+            threading.Thread(target=self._shell.wait, name="guard", daemon=True).start()
 
     def _tell(self, line: str) -> None:
         if self._shell is None or self._shell.stdin is None:

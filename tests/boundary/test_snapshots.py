@@ -9,6 +9,7 @@ from envdoctor.derived import CORE_DERIVATIONS, observed_types_of
 from envdoctor.engine import derive_facts
 from envdoctor.facts import Reason, Snapshot, Unknown
 from envdoctor.facts.documents import facts_document, facts_from_builtins
+from envdoctor.formats import Look
 from envdoctor.prescribe import prescribe
 from envdoctor.prescribe.machine import machine_in
 from envdoctor.redact import user_filter
@@ -20,7 +21,7 @@ from tests.support.diagnosis import loaded, report_on, services
 def written(document: object, *formats: str) -> bytes:
     """The document in these formats; the last is returned."""
     safe = user_filter().document(document)
-    return [EMITTERS[name](safe).encode() for name in formats][-1]
+    return [EMITTERS[name](safe, Look()).encode() for name in formats][-1]
 
 
 def defects(snapshot: Snapshot) -> list[str]:
