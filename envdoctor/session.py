@@ -82,7 +82,8 @@ class Session:
         do not exist and for a target that is no Python.
         """
         self.selected(options)
-        rehearse = self._rehearsal(options)
+        # Without an import to wait for there is no time to be used.
+        rehearse = _unheard if options.static else self._rehearsal(options)
         snapshot = self.observe(options, listener=listener, search=search, on_snapshot=rehearse)
         if not options.calibrate:
             return self.diagnose(snapshot, options)
