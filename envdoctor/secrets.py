@@ -81,7 +81,7 @@ def _may_be_secret(value: str, *, certain: bool, sign: str, found: re.Match[str]
         return len(value) >= 6 and (certain or likely)
     if certain or "token" in found["name"].lower():
         return len(value) >= 4
-    random = has_digit or (value.isalnum() and len(value) >= 24)
+    random = has_digit or (value.isalnum() and len(value) >= 20)
     return len(value) >= 12 and random and not re.match(_PATH, value)
 
 
