@@ -121,6 +121,7 @@ def test_whatever_stands_where_a_secret_stands_is_hidden(
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(3600)
 @settings(max_examples=20_000, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     secrets=st.lists(CHARACTERS | HEX | st.from_regex(FORMED, fullmatch=True), min_size=1),
