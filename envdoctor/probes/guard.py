@@ -112,7 +112,12 @@ class Guard:
 
 def adopt_orphans() -> bool:
     """Make this process the parent of whatever loses its own among its descendants, so that none
-    can hide; whether the system can. For a process that is the doctor's own only."""
+    can hide; whether it is so now. For a process that is the doctor's own only.
+
+    One that had children before (`server & exec envdoctor check`) leaves it: they are the user's.
+    """
+    if _children(os.getpid()):
+        return False
     try:
         import ctypes
 

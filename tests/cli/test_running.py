@@ -199,6 +199,21 @@ def test_what_leaves_its_session_ends_with_a_doctor_that_is_killed(tmp_path: Pat
     assert gone(escaped(mine))
 
 
+def test_what_the_user_started_before_is_left_alone(tmp_path: Path) -> None:
+    """`server & exec envdoctor check`: the server is then a child of the doctor's process."""
+    pid = tmp_path / "pid"
+    script = (
+        f"sleep 600 >&- 2>&- & echo $! > {pid}; exec {sys.executable} -m envdoctor check --static"
+    )
+    subprocess.run(["bash", "-c", script], capture_output=True, check=False, timeout=60)
+    server = int(pid.read_text())
+    try:
+        time.sleep(1.0)
+        assert running({server})
+    finally:
+        os.kill(server, signal.SIGKILL)
+
+
 def test_a_wrapper_that_stays_in_between_is_a_python(tmp_path: Path) -> None:
     """As `apptainer exec image python "$@"` is one, or a script of a cluster."""
     patient = empty_patient(tmp_path / "venv")
