@@ -49,6 +49,8 @@ def _broken(program: Program, run: Simulation, wheels: Wheels) -> Iterator[Exten
         process = _branch(run.process, len(run.mapped))
         refused = _open_siblings(path, siblings[distribution.metadata_path], process, run)
         opening = process.dlopen(path, run.caller or process.main)
+        if opening.ok:
+            continue
         told = [
             problem
             for problem in opening.problems
@@ -68,6 +70,7 @@ def _is_of_the_system(
         problem is not None
         and problem.kind == MISSING
         and problem.library not in names
+        and not problem.library.startswith(_TORCH_LIBRARIES)
         and libraries.of(problem.library) is None
     )
 

@@ -326,6 +326,24 @@ def test_a_module_that_lacks_a_library_of_the_system_is_no_misfit(torch26: Minia
     assert torch26.findings() == ()
 
 
+def test_a_module_for_a_torch_with_other_libraries_is_a_misfit(torch26: Miniature):
+    """A module for ROCm beside a torch for CUDA: what it lacks is torch's, not the system's."""
+    shop = torch26.shop
+    shop.library("elsewhere/libtorch_hip.so", source="int hip(void) { return 1; }")
+    shop.library(
+        "site-packages/torchaudio/_rocm.so",
+        source="int hip(void); int f(void) { return hip(); }",
+        needs=["elsewhere/libtorch_hip.so"],
+    )
+    shutil.rmtree(shop.folder / "elsewhere")
+    info = torch26.site / "torchaudio.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text("torchaudio/_rocm.so,sha256=x,1\n")
+    torch26.installed = (("torchaudio", "0.1"),)
+    torch26.extra_requires = {"torchaudio": ("torch==2.6.0",)}
+    assert codes(torch26.findings()) == {"ED347"}
+
+
 def test_a_stub_that_wins_is_told(torch26: Miniature):
     torch26.shop.library("lib64/stubs/libcuda.so.1", source="int cuInit(void) { return 34; }")
     variables = {"LD_LIBRARY_PATH": str(torch26.shop.folder / "lib64" / "stubs")}
