@@ -1,6 +1,7 @@
 """Ends what the doctor started when the doctor ends, however it ends and whatever a child did."""
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -17,7 +18,7 @@ done
 mark=$1 ours=$groups
 for look in 1 2 3 4 5; do
     found=
-    for file in $(grep -ls "$mark" /proc/[0-9]*/environ); do
+    for file in $(grep -ls "$mark" /proc/[0-9]*/limits /proc/[0-9]*/environ); do
         pid=${file#/proc/}
         case $ours in *" ${pid%%/*} "*) ;; *) ours="$ours${pid%%/*} " found=1 ;; esac
     done
@@ -39,12 +40,16 @@ for look in 1 2 3 4 5; do
 done
 """
 """Reads the process groups that begin (+) and end (-) until nobody can write any more. Ours is then
-what carries the mark, and whatever has a parent, a group or a session (fields 4 to 6 of proc(5),
+what carries the mark among its limits or variables, and whatever has a parent, a group or a session (fields 4 to 6 of proc(5),
 /proc/pid/stat) that is ours; it is killed, and looked for again, because it may start others
 meanwhile, and one that was just being started had no mark yet."""
 
 _SHELL, _PATH = "/bin/sh", "/usr/bin:/bin"
 _VARIABLE = "ENVDOCTOR_CHILD"
+
+_RLIMIT_LOCKS = 10
+"""A limit that Linux keeps, passes on and shows (proc(5), /proc/pid/limits), and has not used since
+2.4 (getrlimit(2))."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_S, _PAUSE_S = 0.3, 0.0005
@@ -55,17 +60,18 @@ class Guard:
     neither reaches what a child starts nor is passed on by a wrapper in its place; a pipe is closed
     by every end, SIGKILL's too.
 
-    Where there is no shell, nothing is watched: then only the doctor itself ends its children. What
-    becomes a daemon and clears its environment as well is found only while the doctor lives, see
-    `end_descendants`.
+    A daemon is known by a number that it inherits twice: among its variables, which a program may
+    clear, and as a limit that means nothing, which gVisor refuses to set. Where there is no shell,
+    nothing is watched: then only the doctor itself ends its children, see `end_descendants`.
     """
 
     def __init__(self) -> None:
-        self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
+        # So long that no other number holds it.
+        self._mark = (1 << 60) + int.from_bytes(os.urandom(7), "big")
         try:
             # With neither variables nor commands of the user: a shell takes functions from them.
             self._shell: subprocess.Popen[bytes] | None = subprocess.Popen(
-                [_SHELL, "-c", _SCRIPT, "envdoctor-guard", f"{_VARIABLE}={self._mark}"],
+                [_SHELL, "-c", _SCRIPT, "envdoctor-guard", str(self._mark)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -82,10 +88,11 @@ class Guard:
     @property
     def mark(self) -> dict[str, str]:
         """The variable by which the children and all that they start are known."""
-        return {_VARIABLE: self._mark}
+        return {_VARIABLE: str(self._mark)}
 
     def watch(self, group: int) -> None:
-        """A process group has begun."""
+        """A process group has begun; its leader was just started."""
+        self._limit(group)
         self._tell(f"+ {group}\n")
 
     def release(self, group: int) -> None:
@@ -99,6 +106,15 @@ class Guard:
             self._shell.stdin.close()
             # A program that goes on shall have no zombie of it.
             threading.Thread(target=self._shell.wait, name="guard", daemon=True).start()
+
+    def _limit(self, pid: int) -> None:
+        """Mark a process by its limit of locks, unless it has one: that is the user's, or the mark
+        of a doctor that runs this one."""
+        try:
+            if resource.prlimit(pid, _RLIMIT_LOCKS)[1] == resource.RLIM_INFINITY:
+                resource.prlimit(pid, _RLIMIT_LOCKS, (self._mark, self._mark))
+        except (OSError, ValueError, AttributeError):
+            return
 
     def _tell(self, line: str) -> None:
         if self._shell is None or self._shell.stdin is None:
