@@ -148,6 +148,9 @@ _FILLERS = frozenset(
 """Words that say nothing about a version."""
 _VERSION = re.compile(r"v?(\d+(?:\.(?:\d+|\*))*(?:\.?(?:post|rc|a|b|dev)\d+)?(?:\+[\w.]+)?)")
 _TOKEN = re.compile(r"[^\s,;()\"']+")
+_LONGEST = 100
+"""Letters of a word that can be one; numbers of thousands of digits are no versions."""
+
 _LONGEST_GPU = 7
 """Words in the longest name of a GPU: NVIDIA RTX PRO 6000 Blackwell Workstation Edition."""
 
@@ -174,6 +177,8 @@ class BadClaim(BadInput):
 def parse_claims(text: str, knowledge: Knowledge) -> Reading:
     """The parts of a claim in free words. Raises BadClaim where no part is recognised."""
     words = list(_words(text))
+    if too_long := [word for word in words if len(word) > _LONGEST]:
+        raise BadClaim(f"`{too_long[0][:20]}...` is too long for a name or a version")
     found: dict[str, str] = {}
     unread: list[str] = []
     at = 0

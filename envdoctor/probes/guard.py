@@ -40,9 +40,9 @@ for look in 1 2 3 4 5; do
 done
 """
 """Reads the process groups that begin (+) and end (-) until nobody can write any more. Ours is then
-what carries the mark among its limits or variables, and whatever has a parent, a group or a session (fields 4 to 6 of proc(5),
-/proc/pid/stat) that is ours; it is killed, and looked for again, because it may start others
-meanwhile, and one that was just being started had no mark yet."""
+what carries the mark among its limits or variables, and whatever has a parent, a group or a session
+(fields 4 to 6 of proc(5), /proc/pid/stat) that is ours; it is killed, and looked for again, because
+it may start others meanwhile, and one that was just being started had no mark yet."""
 
 _SHELL, _PATH = "/bin/sh", "/usr/bin:/bin"
 _VARIABLE = "ENVDOCTOR_CHILD"

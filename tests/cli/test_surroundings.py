@@ -3,6 +3,8 @@
 import itertools
 import json
 import os
+import shlex
+import stat
 import subprocess
 import sys
 from functools import cache
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import envdoctor as envdoctor_package
 from tests.conftest import require
 from tests.support.doctor import validator
 from tests.support.patients import empty_patient, fake_torch
@@ -163,7 +166,8 @@ FULL = "mount -t tmpfs -o size=4k none {0}; head -c 9000 /dev/zero >{0}/rest 2>/
         f"{EMPTY} /sys; {EMPTY} /proc",
         "mount --bind /dev/null /bin/sh",
         f"{FULL.format('/mnt')}; {FULL.format('/dev/shm')}; export HOME=/mnt TMPDIR=/mnt",
-        "for at in /tmp /dev/shm /var; do mount --bind $at $at; mount -o remount,ro,bind $at; done",
+        "while read -r _ at _; do mount -o remount,ro,bind $at || exit; done </proc/mounts\n"
+        "! touch /tmp/new /root/new /dev/shm/new 2>/dev/null || exit 9",
     ],
     ids=["no proc", "no sys", "neither", "no shell", "full", "read-only"],
 )
@@ -173,6 +177,40 @@ def test_a_system_that_lacks_something(target: Path, before: str) -> None:
 
 def test_a_system_without_dev(target: Path) -> None:
     assert run(target, f"{EMPTY} /dev", inside=in_a_namespace()) == "incomplete"
+
+
+def test_a_user_of_no_rights(target: Path) -> None:
+    """Nobody: no home, no file of its own, and no say over any process."""
+    usual(target)
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    of_python = {Path(folder) for folder in (sys.prefix, sys.base_prefix)}
+    doctor = Path(envdoctor_package.__file__).parents[1]
+    before = within_reach(*of_python, doctor, target)
+    script = f'{before}\nexec {nobody} env -i PATH="$PATH" "$@"'
+    assert run(target, "", inside=in_a_namespace("sh", "-ec", script, "sh")) == usual(target)
+
+
+def within_reach(*folders: Path) -> str:
+    """Shell lines, for a namespace, after which everyone can walk to those folders."""
+    quoted = [shlex.quote(str(folder)) for folder in folders]
+    closed = {
+        parent
+        for folder in folders
+        for parent in folder.parents
+        if not parent.stat().st_mode & stat.S_IXOTH
+    }
+    lines = ["mount -t tmpfs none /mnt"]
+    for number, name in enumerate(quoted):
+        lines += [f"mkdir /mnt/{number}", f"mount --bind {name} /mnt/{number}"]
+    lines += [
+        f"mount -t tmpfs -o mode=755 none {shlex.quote(str(parent))}"
+        for parent in closed
+        if not closed & set(parent.parents)
+    ]
+    for number, (folder, name) in enumerate(zip(folders, quoted, strict=True)):
+        if closed & set(folder.parents):
+            lines += [f"mkdir -p {name}", f"mount --bind /mnt/{number} {name}"]
+    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("init", [RESERVED, MANY_STACKS, LARGE_LOG, SHARED_MEMORY])

@@ -133,7 +133,9 @@ def test_an_rtx_name_and_a_compute_capability_mean_the_same() -> None:
         assert (part.ok, "sm_86" in part.reason) == (True, True), name
 
 
-@pytest.mark.parametrize("text", ["", "nothing here", "torch==abc", "2.6.0"])
+@pytest.mark.parametrize(
+    "text", ["", "nothing here", "torch==abc", "2.6.0", "gcc 9x", "cuda==12." + "9" * 5000]
+)
 def test_a_claim_without_parts_is_refused(text: str) -> None:
     with pytest.raises(BadClaim):
         parse_claims(text, KNOWLEDGE)
