@@ -92,7 +92,7 @@ if TYPE_CHECKING:
         system,
     )
     from envdoctor.shell import command
-    from envdoctor.versions import decode_cudnn
+    from envdoctor.versions import decode_cudnn, parse_number, parse_version
 
 _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
@@ -120,7 +120,7 @@ _LOADED_LATER = {
         "system",
     ),
     "envdoctor.shell": ("command",),
-    "envdoctor.versions": ("decode_cudnn",),
+    "envdoctor.versions": ("decode_cudnn", "parse_number", "parse_version"),
 }
 """The names that a module gives; type checkers read the imports above."""
 
@@ -207,6 +207,8 @@ __all__ = [
     "major_of",
     "packages",
     "paired_version",
+    "parse_number",
+    "parse_version",
     "predict_model",
     "prescribe",
     "prescribed",

@@ -22,6 +22,7 @@ from envdoctor.facts.machine import (
 from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.knowledge import Knowledge
 from envdoctor.plugins import derive
+from envdoctor.versions import parse_number
 
 MOST_GPUS = 1024
 """More than any machine has; a larger count is no count."""
@@ -343,7 +344,8 @@ def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str],
 
 def _names_one(entry: str, gpus: Sequence[TracedGpu]) -> bool:
     if entry.isdecimal():
-        return int(entry) < len(gpus)
+        number = parse_number(entry)
+        return number is not None and number < len(gpus)
     if entry.startswith("MIG-"):
         return True
     return entry.startswith("GPU-") and any(
@@ -384,7 +386,7 @@ def _places_named(
 
 def _is_named(entry: str, number: int, gpu: TracedGpu) -> bool:
     if entry.isdecimal():
-        return int(entry) == number
+        return parse_number(entry) == number
     return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
 
 

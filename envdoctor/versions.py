@@ -1,20 +1,38 @@
 """Versions as they come from outside: integers of NVIDIA's libraries, and texts."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
 _LONGEST = 100
 """Longer texts are no versions; to compare numbers of thousands of digits takes for ever."""
 
+_MOST_DIGITS = 20
+"""Of a number that stands for anything: 2**64 has as many. Python refuses to read thousands."""
 
-def readable(version: str | None) -> str | None:
-    """The version, if versions can be compared with it; a distribution may call itself anything."""
+
+def parse_version(text: str | None) -> "Version | None":
+    """The version that a text is, if it is one; a distribution may call itself anything."""
+    # Too heavy for what only asks for the numbers of libraries.
     from packaging.version import InvalidVersion, Version
 
-    if version is None or len(version) > _LONGEST:
+    if text is None or len(text) > _LONGEST:
         return None
     try:
-        Version(version)
+        return Version(text)
     except InvalidVersion:
         return None
-    return version
+
+
+def readable(version: str | None) -> str | None:
+    """The text of a version, if versions can be compared with it."""
+    return version if parse_version(version) else None
+
+
+def parse_number(text: str) -> int | None:
+    """The number that decimal digits are; None for anything else."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def decode_cudnn(version: int | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from envdoctor.api import Distribution, Distributions, Evidence, TorchBuild
 
@@ -36,14 +35,6 @@ def installed(item: Distribution) -> Evidence:
 def of_torch(build: TorchBuild) -> Evidence:
     """The version of torch, as evidence."""
     return Evidence(label="torch", value=build.version or "unknown", source=build.version_source)
-
-
-def version_of(text: str | None) -> Version | None:
-    """The version in a text, None where it is none."""
-    try:
-        return Version(text) if text else None
-    except InvalidVersion:
-        return None
 
 
 def base_of(version: str) -> str:

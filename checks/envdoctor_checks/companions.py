@@ -24,6 +24,7 @@ from envdoctor.api import (
     is_default,
     packages,
     paired_version,
+    parse_version,
     pytorch_source,
 )
 from envdoctor_checks.against_torch import (
@@ -33,7 +34,6 @@ from envdoctor_checks.against_torch import (
     installed,
     of_torch,
     stated_requirement,
-    version_of,
 )
 
 TORCHVISION_MISMATCH = Code(
@@ -88,7 +88,7 @@ def companion_of_another_torch(
     site: Site,
 ) -> Findings:
     """Torchvision, torchaudio or torchtext is of another release than torch, or another build."""
-    torch = version_of(build.version)
+    torch = parse_version(build.version)
     if torch is None:
         return
     for name, code in PAIRED.items():

@@ -20,6 +20,7 @@ from envdoctor.api import (
     Site,
     Wanted,
     check,
+    parse_version,
     system,
 )
 
@@ -213,8 +214,8 @@ def wsl_kernel_too_old(site: Site, host: Host, trace: GpuTrace) -> Findings:
 
 def _numbers(kernel: str) -> tuple[int, ...]:
     """5.10.16.3-microsoft-standard-WSL2 is (5, 10, 16, 3)."""
-    parts = kernel.partition("-")[0].split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+    version = parse_version(kernel.partition("-")[0])
+    return version.release if version else ()
 
 
 @check(WSL_LIBCUDA)

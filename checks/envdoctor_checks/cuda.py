@@ -27,6 +27,7 @@ from envdoctor.api import (
     check,
     command,
     entries_that_name,
+    parse_number,
     system,
 )
 
@@ -441,9 +442,10 @@ def cuda_device_order(environment: Environment, gpus: Gpus, trace: GpuTrace) -> 
     """CUDA numbers the fastest GPU first, NVML and nvidia-smi number by the PCI bus."""
     variables = environment.variables
     value = variables.get("CUDA_VISIBLE_DEVICES", "")
-    if variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not value.strip().isdecimal():
+    number = parse_number(value.strip())
+    if variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or number is None:
         return
-    meant = trace.of_nvml(int(value))
+    meant = trace.of_nvml(number)
     used = trace.of_torch(0)
     if meant is None or used is None or used.nvml_index is None or meant.name == used.name:
         return

@@ -25,6 +25,7 @@ from envdoctor.api import (
     TorchImport,
     check,
     packages,
+    parse_number,
 )
 from envdoctor_checks.loader_codes import outcomes_of
 from envdoctor_checks.requirements import needed_by_torch
@@ -219,15 +220,9 @@ def _is_first(file: DamagedFile) -> bool:
     return re.fullmatch(r"[^/]+/__init__\.py|[^/]+\.py", file.path) is not None
 
 
-_MOST_DIGITS = 20
-"""Of a size; Python refuses to read a number of some thousand digits."""
-
-
 def _is_shorter(file: DamagedFile) -> bool:
-    sizes = file.actual, file.expected
-    if not all(one.isdecimal() and len(one) <= _MOST_DIGITS for one in sizes):
-        return False
-    return int(file.actual) < int(file.expected)
+    actual, expected = parse_number(file.actual), parse_number(file.expected)
+    return actual is not None and expected is not None and actual < expected
 
 
 # --- findings ---

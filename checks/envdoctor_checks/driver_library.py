@@ -19,6 +19,7 @@ from envdoctor.api import (
     Site,
     check,
     command,
+    parse_number,
     surroundings,
 )
 
@@ -148,4 +149,6 @@ def _take_out(path: str, part: str, environment: Environment | None, site: Site)
 
 
 def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".") if part.isdecimal())
+    return tuple(
+        number for part in release.split(".") if (number := parse_number(part)) is not None
+    )

@@ -21,6 +21,7 @@ from envdoctor.api import (
     TorchRuntime,
     TracedGpu,
     check,
+    parse_number,
     prescribed,
     system,
 )
@@ -227,5 +228,5 @@ def error_of_first_use(
 
 
 def _number(device: str) -> int:
-    number = device.rpartition(":")[2]
-    return int(number) if number.isdecimal() else -1
+    number = parse_number(device.rpartition(":")[2])
+    return -1 if number is None else number

@@ -20,6 +20,7 @@ from envdoctor.api import (
     TorchDevice,
     TorchRuntime,
     check,
+    parse_number,
     surroundings,
 )
 
@@ -92,8 +93,7 @@ def with_a_fast_network(used: UsedGpus) -> bool | None:
 
 
 def _major(gpu: Gpu | TorchDevice) -> int:
-    major = (gpu.compute_capability or "").partition(".")[0]
-    return int(major) if major.isdecimal() else 0
+    return parse_number((gpu.compute_capability or "").partition(".")[0]) or 0
 
 
 class SlowingVariable(Record):
@@ -185,14 +185,15 @@ def threads_limited(
     on_gpus = used is not None and with_a_gpu(used)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         value = environment.variables.get(variable, "").split(",")[0].strip()
-        if not value.isdecimal() or not 0 < int(value) < cores:
+        threads = parse_number(value)
+        if threads is None or not 0 < threads < cores:
             continue
-        idle = 2 * int(value) <= cores and not on_gpus
+        idle = 2 * threads <= cores and not on_gpus
         yield THREADS_LIMITED.finding(
             subjects=(variable,),
             severity=Severity.WARNING if idle else Severity.INFO,
             variable=variable,
-            value=int(value),
+            value=threads,
             cpus=int(limits.usable_cpus),
             evidence=(
                 Evidence(label=variable, value=value, source="environment"),

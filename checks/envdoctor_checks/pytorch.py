@@ -2,8 +2,6 @@
 
 import re
 
-from packaging.version import InvalidVersion, Version
-
 from envdoctor.api import (
     Code,
     Confidence,
@@ -25,6 +23,7 @@ from envdoctor.api import (
     check,
     interpreters,
     packages,
+    parse_version,
     prescribed,
 )
 
@@ -170,10 +169,8 @@ def numpy_cannot_be_used(
 
 
 def _is_numpy_2(version: str) -> bool:
-    try:
-        return Version(version).major >= 2
-    except InvalidVersion:
-        return False
+    parsed = parse_version(version)
+    return parsed is not None and parsed.major >= 2
 
 
 def _is_built_for_numpy_1(build: TorchBuild, known: Knowledge) -> bool:

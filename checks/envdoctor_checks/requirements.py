@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from packaging.markers import UndefinedEnvironmentName, default_environment
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
 
-from envdoctor.api import Distribution, Distributions, Interpreter
+from envdoctor.api import Distribution, Distributions, Interpreter, parse_version
 
 _MAX_DEPTH = 3
 
@@ -52,10 +51,8 @@ def requirements_of(
 
 def satisfies(found: Distribution, wanted: Requirement) -> bool:
     """Whether the installed version is one that is wanted."""
-    try:
-        return wanted.specifier.contains(found.version, prereleases=True)
-    except InvalidVersion:
-        return True
+    version = parse_version(found.version)
+    return version is None or wanted.specifier.contains(version, prereleases=True)
 
 
 def name_in(requirement: str) -> str:

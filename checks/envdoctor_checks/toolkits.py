@@ -21,6 +21,7 @@ from envdoctor.api import (
     cudnn_serves,
     decode_cudnn,
     doctor,
+    parse_number,
     surroundings,
 )
 from envdoctor_checks.against_torch import major_of, of_torch
@@ -111,10 +112,10 @@ def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Kno
     """The gcc on PATH is too new or too old for nvcc; it matters only to those who build."""
     toolkit = next((one.version for one in toolkits.items if one.version), None)
     accepted = known.host_compilers(toolkit) if toolkit else None
-    major = compiler.version.partition(".")[0]
-    if accepted is None or not major.isdecimal():
+    major = parse_number(compiler.version.partition(".")[0])
+    if accepted is None or major is None:
         return
-    if accepted.gcc_min <= int(major) <= accepted.gcc_max:
+    if accepted.gcc_min <= major <= accepted.gcc_max:
         return
     yield GCC_UNSUPPORTED.finding(
         severity=Severity.WARNING if toolkits.cuda_home else Severity.INFO,
@@ -199,8 +200,8 @@ def newer_than_the_data(
     if build and build.version and known.is_newer_than_data(build.version):
         yield _outdated("torch", build.version, known.newest_torch, build.version_source, known)
     newest = max(int(branch.branch) for branch in known.drivers.branches)
-    branch = (driver.release or "").partition(".")[0] if driver else ""
-    if driver and branch.isdecimal() and int(branch) > newest:
+    branch = parse_number((driver.release or "").partition(".")[0]) if driver else None
+    if driver and branch is not None and branch > newest:
         yield _outdated(
             "driver", driver.release or "", f"branch {newest}", driver.release_source, known
         )

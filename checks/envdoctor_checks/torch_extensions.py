@@ -23,13 +23,13 @@ from envdoctor.api import (
     check,
     doctor,
     packages,
+    parse_version,
 )
 from envdoctor_checks.against_torch import (
     BUILT_FOR,
     installed,
     of_torch,
     stated_requirement,
-    version_of,
 )
 
 EXTENSION_MISMATCH = Code(
@@ -74,7 +74,7 @@ def extension_of_another_torch(
     site: Site,
 ) -> Findings:
     """An extension (xformers, vllm, flash-attn ...) was compiled for another torch."""
-    torch = version_of(build.version)
+    torch = parse_version(build.version)
     if torch is None:
         return
     seen: set[str] = set()

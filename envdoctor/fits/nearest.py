@@ -9,6 +9,7 @@ from envdoctor.fits.judge import judge
 from envdoctor.fits.verdict import Data, possible
 from envdoctor.fits.words import Build
 from envdoctor.record import Record
+from envdoctor.versions import parse_number
 
 _KEEP_ONE_OF = ("torch", "cuda", "cudnn")
 _GIVEN = ("arch", "platform", "python", "glibc", "os", "gpu", "driver")
@@ -87,7 +88,7 @@ def _distance(claimed: str | None, actual: str) -> float:
 
 def _numbers(version: str) -> Sequence[int]:
     parts = version.partition("+")[0].split(".")
-    return [int(part) if part.isdecimal() else 0 for part in parts]
+    return [parse_number(part) or 0 for part in parts]
 
 
 def _combination(one: _Scored) -> Combination:

@@ -1,12 +1,13 @@
 """Whether versions go together: torch, CUDA and what is pinned to them."""
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envdoctor.fits.claims import Claim
 from envdoctor.fits.verdict import Data, Part, Rule, Ruled, published, ruled, states, unknown
 from envdoctor.fits.words import Build, has, listed, names_of, sources_of, subject_of, was
 from envdoctor.knowledge import Knowledge, Variant
+from envdoctor.versions import parse_version
 
 NEWER = "newer than my data"
 
@@ -54,9 +55,8 @@ def _unconfirmed(claim: Claim, name: str, builds: list[Build], data: Data) -> Ru
 
 def _beyond(version: str, knowledge: Knowledge) -> str:
     """How a torch lies outside of the data; empty where it does not."""
-    try:
-        claimed = Version(version.removesuffix(".*").partition("+")[0])
-    except InvalidVersion:
+    claimed = parse_version(version.removesuffix(".*").partition("+")[0])
+    if claimed is None:
         return ""
     first = knowledge.releases[0].version
     if knowledge.is_newer_than_data(str(claimed)):

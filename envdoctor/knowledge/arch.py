@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-_FLAG = re.compile(r"(sm|compute)_(\d+)([af]?)")
+from envdoctor.versions import parse_version
+
+_FLAG = re.compile(r"(sm|compute)_(\d{2,4})([af]?)")
 _ONLY = {
     (5, 3): {(5, 3)},
     (6, 2): {(6, 2)},
@@ -48,7 +50,7 @@ def covers(
 
 def parsed_capability(compute_capability: str) -> tuple[int, int]:
     """(8, 6) for "8.6". Raises ValueError for what is not major.minor."""
-    match = re.fullmatch(r"(\d+)\.(\d)", compute_capability)
+    match = re.fullmatch(r"(\d{1,3})\.(\d)", compute_capability)
     if match is None:
         raise ValueError(f"`{compute_capability}` is no compute capability such as 8.6")
     return int(match[1]), int(match[2])
@@ -96,7 +98,5 @@ def _thor_alias(torch: str | None) -> bool:
 @cache
 def _at_least(version: str | None, first: Version) -> bool:
     """Whether that is a version, and not an older one; a build may call itself anything."""
-    try:
-        return version is not None and Version(version) >= first
-    except InvalidVersion:
-        return False
+    parsed = parse_version(version)
+    return parsed is not None and parsed >= first

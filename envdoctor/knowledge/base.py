@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envdoctor.knowledge.arch import covers, parsed_capability
 from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
@@ -39,6 +39,7 @@ from envdoctor.knowledge.records import (
     Variant,
 )
 from envdoctor.knowledge.wheels import WheelsFile, WheelTable
+from envdoctor.versions import parse_version
 
 FOLDER = Path(__file__).parent
 _File = TypeVar("_File")
@@ -86,7 +87,7 @@ class Knowledge:
 
         None for a version that is not in the data, and for nightlies and source builds.
         """
-        parsed = _parse(version)
+        parsed = parse_version(version)
         return None if parsed is None else self._releases.get(Version(parsed.public))
 
     def variant(self, version: str, tag: str, machine: str = "x86_64") -> Variant | None:
@@ -103,7 +104,7 @@ class Knowledge:
 
     def is_newer_than_data(self, version: str) -> bool:
         """Whether that torch is newer than the data, so that nothing about it is known here."""
-        parsed = _parse(version)
+        parsed = parse_version(version)
         return parsed is not None and Version(parsed.public) > Version(self.newest_torch)
 
     def served_by_some_torch(self, compute_capability: str) -> bool | None:
@@ -256,7 +257,7 @@ class Knowledge:
 
     def fits_numpy_2(self, torch_version: str, os: str = "linux") -> bool | None:
         """Whether that torch works with numpy 2; None where no rule covers it."""
-        parsed = _parse(torch_version)
+        parsed = parse_version(torch_version)
         if parsed is None:
             return None
         for rule in self.companions_file.numpy:
@@ -266,7 +267,7 @@ class Knowledge:
 
     def binaries(self, name: str, version: str) -> CudaBinaries | None:
         """For which CUDA versions that release of a package has compiled code, where known."""
-        parsed = _parse(version)
+        parsed = parse_version(version)
         if parsed is None:
             return None
         for one in self.companions_file.binaries:
@@ -276,7 +277,7 @@ class Knowledge:
 
     def links(self, name: str, version: str) -> CudaLinks | None:
         """The CUDA that the PyPI wheels of that release are linked against, where known."""
-        parsed = _parse(version)
+        parsed = parse_version(version)
         if parsed is None:
             return None
         for one in self.companions_file.links:
@@ -298,7 +299,7 @@ class Knowledge:
 
     def extension(self, name: str, version: str) -> ExtensionRelease | None:
         """That release of a package that extends torch (xformers, vllm ...)."""
-        parsed = _parse(version)
+        parsed = parse_version(version)
         if parsed is None:
             return None
         return next(
@@ -341,10 +342,3 @@ class Knowledge:
 def load(folder: Path = FOLDER) -> Knowledge:
     """The knowledge base in a folder, by default the one that ships with the doctor."""
     return Knowledge(folder)
-
-
-def _parse(version: str) -> Version | None:
-    try:
-        return Version(version)
-    except InvalidVersion:
-        return None

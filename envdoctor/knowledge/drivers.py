@@ -19,7 +19,7 @@ _LAST = 10**6
 @cache
 def release_key(release: str) -> ReleaseKey | None:
     """A driver release as numbers that can be compared: 535.183.01 is (535, 183, 1)."""
-    if re.fullmatch(r"\d+(\.\d+)*", release) is None:
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})*", release) is None:
         return None
     return tuple(int(part) for part in release.split("."))
 

@@ -4,12 +4,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envdoctor.knowledge.base import Knowledge
 from envdoctor.knowledge.remote import RemoteFile
 from envdoctor.knowledge.wheels import SOURCE_ONLY
 from envdoctor.record import Record
+from envdoctor.versions import parse_version
 
 _WHEEL = re.compile(
     r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-"
@@ -58,11 +59,8 @@ def listed(files: Iterable[RemoteFile]) -> dict[str, dict[str, str]]:
 
 def is_stable(version: str) -> bool:
     """Whether that is a release, and neither a candidate nor a local version."""
-    try:
-        parsed = Version(version)
-    except InvalidVersion:
-        return False
-    return not parsed.is_prerelease and not parsed.local
+    parsed = parse_version(version)
+    return parsed is not None and not parsed.is_prerelease and not parsed.local
 
 
 def _tag(python: str, abi: str) -> str:

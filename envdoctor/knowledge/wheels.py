@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping
 from functools import cache, cached_property
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envdoctor.record import Record
+from envdoctor.versions import parse_version
 
 _LEGACY_GLIBC = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
 _MANYLINUX = re.compile(r"(manylinux(?:\d+(?=_[a-z])|_(\d+)_(\d+)))_(\w+)")
@@ -70,11 +71,10 @@ class WheelTable:
 
     def files(self, name: str, version: str) -> Mapping[str, str] | None:
         """The Python tags of a release by platform tag; None for one that is not in the data."""
-        try:
-            public = Version(Version(version).public)
-        except InvalidVersion:
+        parsed = parse_version(version)
+        if parsed is None:
             return None
-        return self._releases.get(name, {}).get(public)
+        return self._releases.get(name, {}).get(Version(parsed.public))
 
     def source(self, name: str) -> str:
         """Where the file list of a project was read; empty for a project that is not in it."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envdoctor.errors import BadInput
 from envdoctor.knowledge import Knowledge, TorchRelease, Variant
@@ -22,6 +22,7 @@ from envdoctor.prescribe.companions import Companionship, companionship, not_ins
 from envdoctor.prescribe.no_solution import nearest, no_solution_because, not_covered
 from envdoctor.prescribe.records import Build, Machine, Prescription
 from envdoctor.record import Record
+from envdoctor.versions import parse_version
 
 
 class Wanted(Record):
@@ -92,23 +93,20 @@ def _wanted(machine: Machine, knowledge: Knowledge, torch: str | None) -> Wanted
     if torch is not None:
         tag = torch.partition("+")[2]
         return Wanted(positions=positions_of(torch, knowledge), tag=tag, asked=torch)
-    if machine.torch is None or knowledge.is_newer_than_data(machine.torch):
+    have = parse_version(machine.torch)
+    if machine.torch is None or have is None or knowledge.is_newer_than_data(machine.torch):
         return Wanted(positions=(len(releases) - 1,))
-    try:
-        have = Version(Version(machine.torch).base_version)
-    except InvalidVersion:
-        return Wanted(positions=(len(releases) - 1,))
-    older = [at for at, release in enumerate(releases) if Version(release.version) <= have]
+    base = Version(have.base_version)
+    older = [at for at, release in enumerate(releases) if Version(release.version) <= base]
     return Wanted(positions=(older[-1] if older else 0,))
 
 
 def positions_of(torch: str, knowledge: Knowledge) -> tuple[int, ...]:
     """The places in the list of releases of a version, or of those that begin so. Raises
     UnknownTorch."""
-    try:
-        version = Version(torch.removeprefix("torch==").removeprefix("=="))
-    except InvalidVersion as error:
-        raise UnknownTorch(f"`{torch}` is no version of torch such as 2.6 or 2.6.0") from error
+    version = parse_version(torch.removeprefix("torch==").removeprefix("=="))
+    if version is None:
+        raise UnknownTorch(f"`{torch}` is no version of torch such as 2.6 or 2.6.0")
     matches = SpecifierSet(f"=={version.public}.*") if len(version.release) < 3 else None
     found = tuple(
         at

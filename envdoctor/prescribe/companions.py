@@ -2,12 +2,12 @@
 
 import msgspec
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envdoctor.knowledge import ExtensionRelease, Knowledge, TorchRelease, Variant
 from envdoctor.prescribe.records import Machine
 from envdoctor.record import Record
-from envdoctor.versions import readable
+from envdoctor.versions import parse_version
 
 PAIRED = ("torchvision", "torchaudio", "torchtext")
 COMPILED_HERE = ("flash-attn",)
@@ -231,10 +231,8 @@ def _allows(requires_python: str | None, python: str | None) -> bool:
 
 
 def _base(version: str | None) -> str | None:
-    try:
-        return Version(version).public if version else None
-    except InvalidVersion:
-        return None
+    parsed = parse_version(version)
+    return parsed.public if parsed else None
 
 
 def _minor(version: str | None) -> tuple[int, ...]:
@@ -252,7 +250,7 @@ def _needs_numpy_1(
     """torchvision brings the newest numpy along, so it counts as wanting numpy 2."""
     if knowledge.fits_numpy_2(release.version, machine.os) is not False:
         return False
-    numpy = readable(machine.installed.get("numpy"))
+    numpy = parse_version(machine.installed.get("numpy"))
     if numpy is None:
         return "torchvision" in pins
-    return Version(numpy) >= Version("2.0")
+    return numpy >= Version("2.0")

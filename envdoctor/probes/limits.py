@@ -9,6 +9,10 @@ from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 from envdoctor.probes.live import only_live
+from envdoctor.versions import parse_number
+
+_MOST_CPUS = 8192
+"""Of a Linux (NR_CPUS in arch/x86/Kconfig); a list that names more is none."""
 
 
 def read_limits(context: Context) -> Limits:
@@ -50,9 +54,10 @@ def cpu_list(text: str) -> set[int]:
     """The CPUs of a list like `0-3,8` (cpuset(7), "List format"); empty if it is not one."""
     cpus: set[int] = set()
     for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            cpus.update(range(int(first), int(last or first) + 1))
+        words = part.partition("-")
+        first, last = parse_number(words[0]), parse_number(words[2] or words[0])
+        if first is not None and last is not None:
+            cpus.update(range(first, min(last + 1, _MOST_CPUS)))
     return cpus
 
 

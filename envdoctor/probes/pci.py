@@ -8,6 +8,7 @@ from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import PciDevice, PciGpus
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
+from envdoctor.versions import parse_number
 
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")
 """PCI class codes: VGA controller, 3D controller, other display controller (pci.ids)."""
@@ -51,14 +52,12 @@ def _speed(path: Path) -> float | None:
 
 
 def _width(path: Path) -> int | None:
-    text = (read_text(path) or "").strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else None
+    return parse_number((read_text(path) or "").strip()) or None
 
 
 def _numa_node(path: Path) -> int | None:
     """The node, which is -1 where the firmware names none (sysfs-bus-pci)."""
-    text = (read_text(path) or "").strip()
-    return int(text) if text.isdecimal() else None
+    return parse_number((read_text(path) or "").strip())
 
 
 def _name_of_link(path: Path) -> str | None:

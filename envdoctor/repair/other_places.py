@@ -3,7 +3,6 @@
 import re
 
 from msgspec.structs import replace
-from packaging.version import InvalidVersion, Version
 
 from envdoctor.facts.python import Distribution
 from envdoctor.findings import Fix, Safety
@@ -12,6 +11,7 @@ from envdoctor.repair.managers import MANAGERS
 from envdoctor.repair.pip_interface import install_for_user, install_into_folder
 from envdoctor.repair.site import OsFamily, Site
 from envdoctor.shell import command
+from envdoctor.versions import parse_version
 
 _STORES = ("/nix/store/", "/gnu/store/")
 _ENVIRONMENT = re.compile(r"(?P<prefix>/.*)/lib(?:64)?/python3\.\d+/site-packages")
@@ -85,10 +85,8 @@ def restore_conda_package(site: Site, package: str, version: str) -> Fix:
 
 def _base_of(version: str) -> str:
     """conda-forge counts its own builds as post releases; its packages are called without."""
-    try:
-        return Version(version).base_version
-    except InvalidVersion:
-        return version
+    parsed = parse_version(version)
+    return parsed.base_version if parsed else version
 
 
 _BY_SYSTEM: dict[OsFamily, tuple[str, str]] = {

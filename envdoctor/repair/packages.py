@@ -4,7 +4,6 @@ import re
 
 from msgspec.structs import replace
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.version import InvalidVersion, Version
 
 from envdoctor.facts.python import Distribution
 from envdoctor.findings import Fix, Place, Safety
@@ -14,6 +13,7 @@ from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.site import Site
 from envdoctor.shell import command
+from envdoctor.versions import parse_version
 from envdoctor.wheel_index import is_variant
 
 _WITH_VARIANT = (
@@ -237,7 +237,8 @@ def _source_of(site: Site, distribution: Distribution) -> Source | None:
     local = distribution.version.partition("+")[2]
     if distribution.name not in _WITH_VARIANT or not is_variant(local):
         return None
-    nightly = Version(distribution.version).is_devrelease
+    version = parse_version(distribution.version)
+    nightly = version is not None and version.is_devrelease
     return pytorch_index(local, nightly=nightly, machine=site.machine)
 
 
@@ -247,11 +248,8 @@ def _unpublished(distribution: Distribution) -> bool:
     The ordinary index takes no local versions (PEP 440), and PyTorch's only those of its variants;
     its alphas are those of a checkout.
     """
-    try:
-        version = Version(distribution.version)
-    except InvalidVersion:
-        return True
-    if distribution.editable:
+    version = parse_version(distribution.version)
+    if version is None or distribution.editable:
         return True
     hosted = distribution.name in _WITH_VARIANT
     if version.local is not None:

@@ -141,6 +141,15 @@ def test_a_way_past_it_would_be_seen(tmp_path: Path, line: str) -> None:
     assert written_by_itself(file)
 
 
+def test_versions_are_read_in_one_place() -> None:
+    """It knows what is none: packaging refuses some texts, Python numbers of 5,000 digits."""
+    for file in (*files(PACKAGE), *files(CHECKS)):
+        if file != PACKAGE / "versions.py":
+            text = file.read_text("utf-8")
+            assert "InvalidVersion" not in text, f"{file}: use parse_version"
+            assert "isdecimal() and int(" not in text, f"{file}: use parse_number"
+
+
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("record", "clock", "regular", "versions", "shell", "wheel_index", "errors", "formats"),
