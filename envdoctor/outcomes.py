@@ -210,13 +210,13 @@ def _import(snapshot: Snapshot) -> Outcome:
         return _unseen("import", "torch", _why_nobody_knows(snapshot, fact))
     found = fact.value
     # Facts that do not tell where torch was imported from may still tell that it was used.
-    empty = found.is_namespace and snapshot.value(TorchRuntime) is None
+    empty = found.is_no_torch and snapshot.value(TorchRuntime) is None
     works = found.outcome == "ok" and not empty
     return Outcome(
         action="import",
         subject="torch",
         state="works" if works else "fails",
-        detail="a folder without an `__init__.py` is imported" if empty else _of_import(found),
+        detail=found.in_place_of_torch if empty else _of_import(found),
         source="import torch",
     )
 
@@ -262,6 +262,9 @@ def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
     fact, runtime = snapshot.get(TorchFirstUse), snapshot.value(TorchRuntime)
     if not isinstance(fact, Unknown):
         return _computed("cpu", "cpu", fact.value, "yes")
+    imported = snapshot.value(TorchImport)
+    if runtime is None and imported is not None and imported.is_no_torch:
+        fact = Unknown(reason=Reason.NOT_OBSERVED, detail="no PyTorch was imported")
     if runtime is not None and not runtime.device_count:
         # Without a GPU in torch, it is the CPU that the interpreter died on.
         return _unseen_or_crashed("cpu", fact, "the first operation")

@@ -183,7 +183,7 @@ def _of_import(snapshot: Snapshot) -> Finding:
     imported = snapshot.value(TorchImport)
     assert imported is not None
     # An import that gives an empty module is told as the failure that the next line is.
-    code = TORCH_IMPORT_FAILED if imported.is_namespace else _OF_IMPORT[imported.outcome]
+    code = TORCH_IMPORT_FAILED if imported.is_no_torch else _OF_IMPORT[imported.outcome]
     return code.finding(
         **_said(imported),
         evidence=tuple(_evidence_of_import(imported)),
@@ -204,9 +204,8 @@ def _said(imported: TorchImport) -> dict[str, Any]:
         return {"seconds": round(imported.seconds)}
     if imported.outcome == "exit":
         return {"exit_code": imported.exit_code}
-    if imported.is_namespace:
-        said = "a folder without an `__init__.py` is imported, which holds nothing"
-        return {"exception": "no exception", "text": said}
+    if imported.is_no_torch:
+        return {"exception": "no exception", "text": imported.in_place_of_torch}
     text = (imported.message.strip().splitlines() or [""])[0]
     return {"exception": imported.exception or "an exception", "text": text}
 

@@ -83,8 +83,7 @@ class _Seen(Record):
     @property
     def fails(self) -> bool:
         """Whether it was seen to fail, or to give an empty module."""
-        torch = self.imported
-        return torch is not None and (torch.outcome != "ok" or torch.is_namespace)
+        return self.imported is not None and self.imported.fails
 
 
 @check(DAMAGED_INSTALL)

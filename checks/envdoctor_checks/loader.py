@@ -21,6 +21,8 @@ from envdoctor.api import (
     ResolvedLibrary,
     Severity,
     Site,
+    TorchBuild,
+    TorchImport,
     check,
     describe,
     differences,
@@ -313,9 +315,18 @@ def openmp_duplicate(
 
 @check(PREDICTION_DIFFERS)
 def prediction_differs(
-    resolution: LibraryResolution, loaded: LoadedLibraries, known: Knowledge
+    resolution: LibraryResolution,
+    loaded: LoadedLibraries,
+    known: Knowledge,
+    imported: TorchImport | None,
+    build: TorchBuild | None,
 ) -> Findings:
-    """What is mapped is not what was predicted: a fault of the doctor."""
+    """What is mapped is not what was predicted: a fault of the doctor.
+
+    Where another torch is imported than the installed one, nothing was predicted of it.
+    """
+    if imported is not None and _is_another(imported, build):
+        return
     for one in differences(resolution, loaded.paths, known.libraries):
         yield PREDICTION_DIFFERS.finding(
             subjects=(one.soname,),
@@ -328,3 +339,9 @@ def prediction_differs(
             ),
             fixes=(Fix(summary="report this with the output of `envdoctor collect`"),),
         )
+
+
+def _is_another(imported: TorchImport, build: TorchBuild | None) -> bool:
+    if imported.is_no_torch or build is None or imported.file is None:
+        return imported.is_no_torch
+    return not imported.file.startswith(f"{build.path.rstrip('/')}/")

@@ -89,7 +89,7 @@ def torch_not_installed(
     """Neither torch's package nor its metadata is on the path."""
     if not absent.absent or target.problem is not None:
         return
-    if imported is not None and imported.outcome == "ok" and not imported.is_namespace:
+    if imported is not None and not imported.fails:
         return
     yield TORCH_NOT_INSTALLED.finding(
         python=target.path,

@@ -94,7 +94,7 @@ def module_shadowing(
 
 
 def _is_cured(imported: TorchImport) -> bool:
-    return imported.outcome != "ok" and imported.isolated_outcome == "ok"
+    return imported.fails and imported.isolated_outcome == "ok"
 
 
 # --- what comes from the wrong place ---
@@ -213,6 +213,7 @@ def _shadowed(
     named = tuple(dict.fromkeys(f"`{one.module}`" for one in (first, *strays) if one.module))
     fixes = without_folder(entry, entries, imported, trials, file=first.file)
     sure = any(fix.proof for fix in fixes) or first.module not in ("torch", "")
+    sure = sure or (first.module == "torch" and imported.is_no_torch)
     return MODULE_SHADOWING.finding(
         subjects=(entry.path,),
         breaks=tuple(dict.fromkeys(one for stray in strays for one in stray.breaks)),

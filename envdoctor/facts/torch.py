@@ -98,9 +98,25 @@ class TorchImport(Fact):
     exit_output_tail: str = ""
 
     @property
-    def is_namespace(self) -> bool:
-        """Whether a folder `torch` without an `__init__.py` was imported: it has nothing in it."""
-        return self.outcome == "ok" and self.file is None and self.version is None
+    def is_no_torch(self) -> bool:
+        """Whether something else was imported under that name: torch has a version.
+
+        It is a folder `torch` without an `__init__.py` (then there is no `file`), or a file of
+        the user's that is called `torch.py`.
+        """
+        return self.outcome == "ok" and self.version is None
+
+    @property
+    def fails(self) -> bool:
+        """Whether torch is not there afterwards."""
+        return self.outcome != "ok" or self.is_no_torch
+
+    @property
+    def in_place_of_torch(self) -> str:
+        """What that is, in words."""
+        if self.file is None:
+            return "a folder without an `__init__.py` is imported, which holds nothing"
+        return f"`{self.file}` is imported, which is no PyTorch"
 
 
 class ImportTrial(Record):

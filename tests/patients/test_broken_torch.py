@@ -120,6 +120,8 @@ def test_a_torch_py_in_the_current_folder_is_shadowing(patient: Patient, tmp_pat
     report = report_of("--python", patient.root, cwd=work)
     assert names(report)[0] == "module-shadowing"
     assert str(work / "torch.py") in report["findings"][0]["message"]
+    assert report["verdict"] == "broken", "nothing was imported that computes"
+    assert not any(one["name"] == "prediction-differs" for one in report["findings"])
     assert report_of("--python", patient.root, cwd=tmp_path)["verdict"] == "healthy"
 
 

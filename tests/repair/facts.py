@@ -90,7 +90,7 @@ def snapshot(*facts: Fact) -> Snapshot:
     ]
     known = {type(fact): Observed(value=fact, source="synthetic") for fact in (*healthy, *facts)}
     failed = next((one for one in facts if isinstance(one, TorchImport)), None)
-    if failed is not None and (failed.outcome != "ok" or failed.is_namespace):
+    if failed is not None and failed.fails:
         del known[TorchRuntime], known[TorchFirstUse]
     return Snapshot(known)
 

@@ -106,7 +106,9 @@ def fake_torch(patient: Patient, init: str, version: str = "2.13.0+cpu") -> None
     """A small package torch that does what `init` says, installed as a wheel would be."""
     site = patient.site_packages
     files = {
-        "torch/__init__.py": init,
+        "torch/__init__.py": init
+        if "__version__" in init
+        else f"{init}\n__version__ = '{version}'\n",
         "torch/version.py": f"__version__ = '{version}'\ncuda = None\nhip = None\n",
         "torch/nn/__init__.py": "",
     }
