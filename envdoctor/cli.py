@@ -20,9 +20,16 @@ from envdoctor.commands.options import (
     selection_options,
     target_options,
 )
-from envdoctor.errors import BadInput, Unwritable, nearest
+from envdoctor.errors import BadInput, Unwritable, limit_reached, nearest
 from envdoctor.formats import DIAGNOSIS, MACHINE
-from envdoctor.output import DEBUG, EXIT_OWN_FAULT, EXIT_USAGE, Destination, Output
+from envdoctor.output import (
+    DEBUG,
+    EXIT_INCOMPLETE,
+    EXIT_OWN_FAULT,
+    EXIT_USAGE,
+    Destination,
+    Output,
+)
 from envdoctor.watchdog import Terminated
 
 COMMANDS = {
@@ -172,6 +179,9 @@ def _exit_code(output: Output) -> int:
     except (BadInput, Unwritable) as error:
         return output.fail(str(error), EXIT_USAGE)
     except BaseException as error:
+        limit = limit_reached(error)
+        if limit:
+            return output.fail(limit, EXIT_INCOMPLETE)
         # Also what a plugin raises to end the program, as SystemExit(0).
         return output.own_fault(error)
     number = output.watchdog.number
