@@ -82,7 +82,7 @@ class Watchdog:
         """The moment of the monotonic clock at which all the time has run out; infinite: never."""
         self._deadline = deadline
         if self._outbox >= 0:
-            os.write(self._outbox, _AGAIN)
+            os.writev(self._outbox, [_AGAIN])
 
     def dismiss(self) -> None:
         """All is said and done. Does not return where the thread is ending the program."""

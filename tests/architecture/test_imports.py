@@ -144,7 +144,7 @@ def test_a_way_past_it_would_be_seen(tmp_path: Path, line: str) -> None:
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("record", "clock", "regular", "versions", "shell", "wheel_index", "errors", "formats"),
-        *("controls", "tokens", "secrets", "identity", "redact"),
+        *("controls", "tokens", "secrets", "identity", "redact", "watchdog"),
     ),
     ("bounded", "sound"),
     ("facts",),
