@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import sys
+import time
 
 ALLOCATIONS_BEFORE_COLLECTING = 50_000
 """Python collects after 700; next to nothing of what is made while the doctor loads is garbage, and
@@ -12,6 +13,7 @@ looking for it took a twentieth of `check --static`."""
 
 def main() -> None:
     """Run the command line."""
+    began = time.monotonic()
     gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTING)
     keep_descriptors()
     sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", ""), _cwd())
@@ -24,7 +26,7 @@ def main() -> None:
         _say("envdoctor: interrupted")
         sys.exit(130)
     try:
-        run()
+        run(began)
     except SystemExit as end:
         # Everything is written and every child has ended. Python would take a fiftieth of the time
         # of `check` to free one by one what the system frees at once.

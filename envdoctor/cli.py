@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from itertools import zip_longest
-from types import FrameType
 from typing import Any
 
 import click
@@ -21,9 +20,17 @@ from envdoctor.commands.options import (
     selection_options,
     target_options,
 )
-from envdoctor.errors import BadInput, Unwritable, nearest
+from envdoctor.errors import BadInput, Unwritable, limit_reached, nearest
 from envdoctor.formats import DIAGNOSIS, MACHINE
-from envdoctor.output import DEBUG, EXIT_OWN_FAULT, EXIT_USAGE, Destination, Output
+from envdoctor.output import (
+    DEBUG,
+    EXIT_INCOMPLETE,
+    EXIT_OWN_FAULT,
+    EXIT_USAGE,
+    Destination,
+    Output,
+)
+from envdoctor.watchdog import Terminated
 
 COMMANDS = {
     "check": "diagnose, without measuring",
@@ -47,12 +54,13 @@ _EXAMINE = (None, "check", "collect", "calibrate", "tui", "libs", "prescribe")
 """Those that start children; none is the main job."""
 
 
-def _own_all_children(ctx: click.Context) -> None:
+def _own_all_children(ctx: click.Context, output: Output) -> None:
     """This process is the doctor's own, and so is whatever is left below it at the end."""
     from envdoctor.probes.guard import adopt_orphans, end_descendants
 
     if adopt_orphans():
         ctx.call_on_close(end_descendants)
+        output.end_children = end_descendants
 
 
 class LazyGroup(click.Group):
@@ -121,7 +129,7 @@ def cli(ctx: click.Context, /, output: Output, to: Destination, **options: Any) 
     """
     _refuse_lost_options(ctx)
     if ctx.invoked_subcommand in _EXAMINE:
-        _own_all_children(ctx)
+        _own_all_children(ctx, output)
     if ctx.invoked_subcommand is None:
         from envdoctor.commands.everything import everything
 
@@ -138,34 +146,12 @@ def _refuse_lost_options(ctx: click.Context) -> None:
             raise click.UsageError(f"put `{option}` after `{command}`", ctx)
 
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+def main(began: float | None = None) -> None:
+    """The entry point. Ends the process with the documented exit code, never with a traceback.
 
-
-class Terminated(BaseException):
-    """A signal that ends the program."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated(number)
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C. After a plain KeyboardInterrupt that comes while a dataclass is made, Python kills
-    itself at the end, although it was caught (`unhandled_keyboard_interrupt` in CPython's
-    pythonrun.c, set by exec() of a text)."""
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise Interrupted
-
-
-def main() -> None:
-    """The entry point. Ends the process with the documented exit code, never with a traceback."""
-    output = Output(machine=asks_for_a_machine(sys.argv[1:]))
+    `began` is the moment of the monotonic clock at which the program began, where that was before.
+    """
+    output = Output(machine=asks_for_a_machine(sys.argv[1:]), began=began)
     threading.excepthook = output.thread_failed
     try:
         code = _exit_code(output)
@@ -175,31 +161,31 @@ def main() -> None:
         code = output.last_resort("interrupted", 128 + number)
     except BaseException:
         code = output.last_resort("failed itself", EXIT_OWN_FAULT)
-    # Nothing is left to be told: whatever ends the process now may do so at once.
-    for number in (signal.SIGINT, *_ENDING):
-        signal.signal(number, signal.SIG_DFL)
+    output.watchdog.dismiss()
     sys.exit(code)
 
 
 def _exit_code(output: Output) -> int:
     try:
-        for number in _ENDING:
-            signal.signal(number, _terminate)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _interrupt)
-        return _run(output)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return output.fail("interrupted", 128 + signal.SIGINT)
-    except Terminated as end:
-        return output.fail(f"ended by {end}", 128 + end.number)
+        output.watchdog.start()
+        code = _run(output)
+    except click.exceptions.Abort:
+        return output.ended_by(signal.SIGINT)
+    except (KeyboardInterrupt, Terminated) as end:
+        return output.ended_by(getattr(end, "number", signal.SIGINT))
     except click.ClickException as error:
         output.machine |= _always_for_machines(error)
         return output.fail(_usage(error), EXIT_USAGE)
     except (BadInput, Unwritable) as error:
         return output.fail(str(error), EXIT_USAGE)
     except BaseException as error:
+        limit = limit_reached(error)
+        if limit:
+            return output.fail(limit, EXIT_INCOMPLETE)
         # Also what a plugin raises to end the program, as SystemExit(0).
         return output.own_fault(error)
+    number = output.watchdog.number
+    return code if number is None or output.has_begun else output.ended_by(number)
 
 
 def _run(output: Output) -> int:

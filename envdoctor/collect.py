@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from envdoctor.bounded import Failed, run_in_turn
+from envdoctor.engine import failure_of
 from envdoctor.errors import described
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
@@ -31,6 +32,9 @@ OnSnapshot = Callable[[Snapshot], None]
 _ISOLATED_LIMIT_S = 30.0
 _LEAST_S = 1.0
 """A second import with less time than this would tell nothing."""
+
+_DECODING_S = 0.2
+"""After the deadline, for what the target has said by then; of a torch it takes a hundredth."""
 
 _TARGET = "torch"
 """What the run of the target's stages is called among the probes."""
@@ -184,11 +188,10 @@ class _Run(Mutable):
                     require_sound(fact, Observed[kind] | Unknown)  # type: ignore[valid-type]
             return own
         except BaseException as error:
-            return self._failed(probe, described(error))
+            return self._gave_nothing(probe, Failed(error=described(error)))
 
-    def _failed(self, probe: Probe, error: str) -> Provided:
-        why = Unknown(reason=Reason.CRASHED, detail=f"{probe.name}: {error}")
-        return self._all_unknown(probe, why)
+    def _gave_nothing(self, probe: Probe, failed: Failed) -> Provided:
+        return self._all_unknown(probe, failure_of(probe.name, failed))
 
     # --- the machine ---
 
@@ -276,7 +279,7 @@ class _Run(Mutable):
         results = stages.results()
         every = [stage for probe in self.target_probes for stage in probe.stages]
         asked = [partial(stage.isolate, results[stage.name], interpreter) for stage in every]
-        for stage, isolate in zip(every, run_in_turn(asked), strict=True):
+        for stage, isolate in zip(every, run_in_turn(asked, until=self.deadline), strict=True):
             result = results[stage.name]
             deadline = min(self.deadline, time.monotonic() + _ISOLATED_LIMIT_S)
             if isolate is True and deadline - time.monotonic() > _LEAST_S:
@@ -300,8 +303,9 @@ class _Run(Mutable):
             for probe in self.target_probes
         ]
         facts: dict[type[Fact], Known] = {}
-        for probe, given in zip(self.target_probes, run_in_turn(works), strict=True):
-            facts.update(self._failed(probe, given.error) if isinstance(given, Failed) else given)
+        until = self.deadline + _DECODING_S
+        for probe, given in zip(self.target_probes, run_in_turn(works, until=until), strict=True):
+            facts.update(self._gave_nothing(probe, given) if isinstance(given, Failed) else given)
         return facts
 
     def _decoding(self, probe: Probe, results: Mapping[str, StageResult]) -> Callable[[], Provided]:

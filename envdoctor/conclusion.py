@@ -116,14 +116,19 @@ def _predicted(outcome: Outcome, findings: tuple[Finding, ...]) -> Outcome:
 
 
 def verdict_of(
-    findings: tuple[Finding, ...], outcomes: tuple[Outcome, ...], *, narrowed: bool
+    findings: tuple[Finding, ...],
+    outcomes: tuple[Outcome, ...],
+    *,
+    narrowed: bool,
+    in_time: bool = True,
 ) -> Verdict:
-    """The answer in one word; `narrowed` says that the user left checks out."""
+    """The answer in one word; `narrowed` says that the user left checks out, `in_time` that none
+    was left out because time ran out."""
     severities = {finding.severity for finding in findings}
     if Severity.ERROR in severities:
         return Verdict.BROKEN
     open_ones = [one for one in outcomes if one.state == "unseen" and one.wanted in _MUST_BE_SEEN]
-    if any(one.reason is not Reason.SWITCHED_OFF for one in open_ones):
+    if not in_time or any(one.reason is not Reason.SWITCHED_OFF for one in open_ones):
         return Verdict.INCOMPLETE
     if Severity.WARNING in severities:
         return Verdict.DEGRADED

@@ -1,5 +1,6 @@
 """From a snapshot to a document: derive, check, rank, judge. The same live and recorded."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from envdoctor.clock import now_utc
@@ -31,6 +32,7 @@ from envdoctor.report import (
     stack_of,
 )
 from envdoctor.symptoms import CORE_CODES, symptoms_of
+from envdoctor.watchdog import NEVER
 
 
 def diagnose(
@@ -41,18 +43,26 @@ def diagnose(
     selection: Selection = AS_USUAL,
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
+    until: float = NEVER,
 ) -> Report:
     """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
-    report what the user asked for, and its `fail_on` changes only the exit code."""
-    snapshot = derive_facts(derivations_of(loaded), snapshot, services)
-    runs = run_checks(loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of)
+    report what the user asked for, and its `fail_on` changes only the exit code.
+
+    What has not run by the moment `until` of the monotonic clock is skipped, and the verdict
+    incomplete.
+    """
+    snapshot = derive_facts(derivations_of(loaded), snapshot, services, until=until)
+    runs = run_checks(
+        loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
+    )
     outcomes = outcomes_of(snapshot)
     found = [finding for run in runs for finding in run.findings]
     found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
     found += fact_failures(loaded, snapshot)
     findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
     narrowed = not all(wanted(check) for check in loaded.checks)
-    verdict = verdict_of(findings, outcomes, narrowed=narrowed)
+    in_time = time.monotonic() < until
+    verdict = verdict_of(findings, outcomes, narrowed=narrowed, in_time=in_time)
     return Report(
         created_at=created_at or now_utc(),
         host=host_of(snapshot),

@@ -23,6 +23,7 @@ from envdoctor.record import Record
 from envdoctor.repair.doctor import update_plugin
 from envdoctor.signature import Missing, arguments_for
 from envdoctor.sound import Unsound, require_sound
+from envdoctor.watchdog import NEVER
 
 PLUGIN_LOAD_FAILED = Code(
     id="ED001",
@@ -69,8 +70,12 @@ def derive_facts(
     services: Mapping[type, object],
     *,
     limit_s: float = LIMIT_S,
+    until: float = NEVER,
 ) -> Snapshot:
-    """The snapshot with the derived facts, each after those it needs; none is kept as recorded."""
+    """The snapshot with the derived facts, each after those it needs; none is kept as recorded.
+
+    `until` is the moment of the monotonic clock at which the time of the run is over.
+    """
     by_kind = {step.provides: step for step in steps}
     circle = _circle(by_kind)
     while circle:
@@ -80,7 +85,7 @@ def derive_facts(
         circle = _circle(by_kind)
     for kind in _order(by_kind).static_order():
         if kind in by_kind:
-            fact = _derived(by_kind[kind], snapshot, services, limit_s)
+            fact = _derived(by_kind[kind], snapshot, services, limit_s, until)
             snapshot = snapshot.with_facts({kind: fact})
     return snapshot
 
@@ -101,19 +106,23 @@ def _circle(by_kind: Mapping[type[Fact], Derivation]) -> frozenset[type[Fact]]:
 
 
 def _derived(
-    step: Derivation, snapshot: Snapshot, services: Mapping[type, object], limit_s: float
+    step: Derivation,
+    snapshot: Snapshot,
+    services: Mapping[type, object],
+    limit_s: float,
+    until: float,
 ) -> Known:
     try:
         arguments = arguments_for(step.needs, snapshot, services)
     except LookupError as error:
-        return failure_of(step.name, str(error))
+        return failure_of(step.name, Failed(error=str(error)))
     if isinstance(arguments, Missing):
         unknown = arguments.unknown
         detail = f"needs {arguments.kind}: {unknown.detail}"
         return Unknown(reason=unknown.reason, detail=detail)
-    value = run_bounded(partial(_fact_of, step, arguments), limit_s)
+    value = run_bounded(partial(_fact_of, step, arguments), limit_s, until=until)
     if isinstance(value, Failed):
-        return failure_of(step.name, value.error)
+        return failure_of(step.name, value)
     if value is None:
         return Unknown(reason=Reason.NOT_APPLICABLE, detail=f"{step.name} does not apply here")
     return Observed(value=value, source=f"derived by {step.name}")
@@ -126,9 +135,10 @@ def _fact_of(step: Derivation, arguments: Mapping[str, Any]) -> Fact | None:
     return value
 
 
-def failure_of(name: str, error: str) -> Unknown:
-    """The fact of a derivation or probe that has a defect."""
-    return Unknown(reason=Reason.CRASHED, detail=f"{name}: {error}")
+def failure_of(name: str, failed: Failed) -> Unknown:
+    """The fact of a derivation or probe that has a defect, or that was not given the time."""
+    reason = Reason.TIMED_OUT if failed.out_of_time else Reason.CRASHED
+    return Unknown(reason=reason, detail=f"{name}: {failed.error}")
 
 
 def run_checks(
@@ -139,13 +149,17 @@ def run_checks(
     *,
     owner_of: Callable[[Check], Plugin | None] = lambda check: None,
     limit_s: float = LIMIT_S,
+    until: float = NEVER,
 ) -> tuple[CheckRun, ...]:
-    """Run every check whose needs are observed; one that fails does not disturb the others."""
+    """Run every check whose needs are observed; one that fails does not disturb the others.
+
+    `until` is the moment of the monotonic clock at which the time of the run is over.
+    """
     every = tuple(checks)
     works = [partial(_run, check, snapshot, services, wanted) for check in every]
     return tuple(
-        _crashed(check, result.error, owner_of(check)) if isinstance(result, Failed) else result
-        for check, result in zip(every, run_in_turn(works, limit_s), strict=True)
+        _gave_nothing(check, result, owner_of(check)) if isinstance(result, Failed) else result
+        for check, result in zip(every, run_in_turn(works, limit_s, until=until), strict=True)
     )
 
 
@@ -178,6 +192,12 @@ def _require_sound_findings(check: Check, findings: tuple[Finding, ...]) -> None
         require_sound(finding, Finding)
         if (finding.code, finding.name) not in own:
             raise Unsound(f"it gives `{finding.code}`, which is none of its codes")
+
+
+def _gave_nothing(check: Check, failed: Failed, owner: Plugin | None) -> CheckRun:
+    if failed.out_of_time:
+        return _record(check, status="skipped", reason=failed.error, unknown=Reason.TIMED_OUT)
+    return _crashed(check, failed.error, owner)
 
 
 def _crashed(check: Check, error: str, owner: Plugin | None) -> CheckRun:

@@ -20,6 +20,25 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def limit_reached(error: BaseException) -> str:
+    """What to say where the system starts no more threads or processes; empty for another error.
+
+    Python says it of a thread in these words (`Modules/_threadmodule.c`), of a process with EAGAIN
+    (fork(2)).
+    """
+    is_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    if not is_thread and not isinstance(error, BlockingIOError):
+        return ""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    limit = "that of a cgroup (pids.max)" if soft == resource.RLIM_INFINITY else f"{soft}"
+    return (
+        "the system starts no more threads and processes: the limit of the user is reached "
+        f"(`ulimit -u`: {limit}); raise it, or end other processes"
+    )
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean ...` with the known words that are most like it; empty if none is."""
     import difflib

@@ -15,6 +15,7 @@ from envdoctor.probes.choose import Choice, choose_target
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import Stage
+from envdoctor.probes.staging import NO_LIMIT
 
 _START_S = 0.1
 """How long the start of a first child is waited for."""
@@ -27,8 +28,10 @@ def find_target(
     context: Context,
     on_event: OnEvent = lambda event: None,
     stages: Sequence[Stage] = BUILT_IN_STAGES,
+    deadline: float = NO_LIMIT,
 ) -> Choice:
-    """Choose the target, and begin with these stages in it. The time of the options runs from now.
+    """Choose the target, and begin with these stages in it. The time of the options runs from now,
+    and no longer than to the deadline (a moment of the monotonic clock).
 
     Raises UnusableTarget for one that the user named and that is no Python.
     """
@@ -50,7 +53,7 @@ def find_target(
         doctor=sys.executable,
         static=options.static,
         stages=stages,
-        deadline=time.monotonic() + options.timeout_s,
+        deadline=min(deadline, time.monotonic() + options.timeout_s),
         on_stage=on_stage,
     )
     on_event(ProbeEvent(probe="target", state="finished"))
@@ -68,10 +71,17 @@ class TargetSearch:
     `children` are what it starts; whoever makes a search ends them.
     """
 
-    def __init__(self, options: Options, children: Children | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        children: Children | None = None,
+        *,
+        deadline: float = NO_LIMIT,
+    ) -> None:
         self.children = children or Children()
         self.context = context_of(self.children)
         self._options = options
+        self._deadline = deadline
         self._choice: Choice | None = None
         self._error: BaseException | None = None
         self._told: list[ProbeEvent] = []
@@ -98,7 +108,9 @@ class TargetSearch:
 
     def _find(self) -> None:
         try:
-            self._choice = find_target(self._options, self.context, self._tell)
+            self._choice = find_target(
+                self._options, self.context, self._tell, deadline=self._deadline
+            )
         except BaseException as error:
             self._error = error
         finally:

@@ -97,6 +97,11 @@ class Safety(enum.Enum):
     MANUAL = "manual"
 
 
+MOST_MEMBERS = 100
+"""Subjects of a finding, and pieces of its evidence: more than GPUs of a machine, fewer than a
+damaged environment can have."""
+
+
 class Evidence(Record):
     """One observation behind a finding; `source` is the file, symbol, command or variable read."""
 
@@ -191,7 +196,15 @@ class Code(Record):
         **data: Any,
     ) -> Finding:
         """This disease, found. `data` fills the detailed message; without all of it, or where one
-        is None, the plain message stands."""
+        is None, the plain message stands. Of very many subjects and pieces of evidence the first
+        are kept, and how many more there are is a note."""
+        left_out = (
+            f"and {len(many) - MOST_MEMBERS} more {what}"
+            for what, many in (("subjects", subjects), ("pieces of evidence", evidence))
+            if len(many) > MOST_MEMBERS
+        )
+        notes = (*notes, *left_out)
+        subjects, evidence = subjects[:MOST_MEMBERS], evidence[:MOST_MEMBERS]
         return Finding(
             id=":".join((self.id, *([",".join(subjects)] if subjects else []))),
             code=self.id,

@@ -234,8 +234,6 @@ def _of_import(found: TorchImport) -> str:
 _FORETELL: tuple[type[Fact], ...] = (Distributions, TorchBuild, LibraryResolution, InstalledFiles)
 """What tells whether an import would work, where it is not tried."""
 
-_LOOKING_FAILED = (Reason.TIMED_OUT, Reason.CRASHED)
-
 
 def _why_nobody_knows(snapshot: Snapshot, why: Unknown) -> Unknown:
     """Who leaves an import out relies on what foretells it: where looking at that failed, nobody
@@ -244,7 +242,7 @@ def _why_nobody_knows(snapshot: Snapshot, why: Unknown) -> Unknown:
         return why
     others = [snapshot.get(kind) for kind in _FORETELL]
     unknown = [one for one in others if isinstance(one, Unknown)]
-    return next((one for one in unknown if one.reason in _LOOKING_FAILED), why)
+    return next((one for one in unknown if one.reason.is_failure), why)
 
 
 def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") -> Outcome:

@@ -7,17 +7,20 @@ import contextlib
 import errno
 import io
 import os
+import select
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from envdoctor.errors import Unwritable, described
 from envdoctor.formats import MACHINE, Detail, Document, Look, Text, format_for
+from envdoctor.watchdog import NEVER, Watchdog
 
 if TYPE_CHECKING:
-    import threading
-
     from envdoctor.redact import Filter
 
 _REASONS: Mapping[int | None, str] = {
@@ -28,7 +31,10 @@ _CLEAR = "\r\x1b[K"
 _MOST_OF_A_LINE = 2000
 
 EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
 EXIT_OWN_FAULT = 4
+
+OUT_OF_TIME = "time ran out before there was a report; give `--timeout` more seconds"
 
 DEBUG = "ENVDOCTOR_DEBUG"
 """The variable that makes a fault of the doctor itself show its traceback."""
@@ -65,12 +71,18 @@ class Destination:
 
 
 class Output:
-    """The streams of one run of the program. `machine` says that an error is a document too."""
+    """The streams of one run of the program, and its clock. `machine` says that an error is a
+    document too; `began` is the moment of the monotonic clock at which the program did."""
 
-    def __init__(self, *, machine: bool = False) -> None:
+    def __init__(self, *, machine: bool = False, began: float | None = None) -> None:
         self.machine = machine
+        self._began = time.monotonic() if began is None else began
         self.stdout = sys.stdout
-        self._begun = False
+        self.watchdog = Watchdog(self._last_words)
+        self.end_children: Callable[[], object] = lambda: None
+        """Ends what is below this process, where that is all the doctor's own."""
+        self._begun = threading.Lock()
+        self._is_in_a_file = False
         self._published = False
         self._failed = False
         self.serves_a_command = False
@@ -102,6 +114,12 @@ class Output:
             own = not self.serves_a_command
             self._print(text if own else self._filter.text(text), machine=False)
 
+    def limit(self, timeout_s: float) -> float:
+        """Bound the whole run; returns the moment of the monotonic clock at which it is to end."""
+        deadline = self._began + timeout_s
+        self.watchdog.limit(deadline)
+        return deadline
+
     def publish(self, document: Document, to: Destination, summary: str = "") -> None:
         """Write a document; where it goes to a file, say so and the summary. Raises Unwritable."""
         self._published = True
@@ -112,7 +130,10 @@ class Output:
             return
         from envdoctor.writing import write_text
 
+        # What is ended in the middle of it would leave a temporary file behind.
+        self.watchdog.limit(NEVER)
         write_text(to.file, text)
+        self._is_in_a_file = True
         self.say(f"{summary}, written to {to.file}" if summary else f"written to {to.file}")
 
     def _look(self, to: Destination) -> Look:
@@ -143,7 +164,7 @@ class Output:
         message = self._filter.line(message)
         self.say(message)
         self._failed = True
-        if self.machine and not self._begun:
+        if self.machine and not self.has_begun:
             import json
 
             document = {"type": "error", "exit_code": code, "message": message}
@@ -162,16 +183,40 @@ class Output:
 
     def last_resort(self, message: str, code: int) -> int:
         """The same as `fail` where that failed too: fixed words, which need no filter."""
+        return self._say_at_once(message, code, is_first=self._begin())
+
+    def _say_at_once(self, message: str, code: int, *, is_first: bool) -> int:
         document = f'{{"type": "error", "exit_code": {code}, "message": "{message}"}}\n'
-        with contextlib.suppress(OSError):
-            os.write(2, b"" if self._failed else f"envdoctor: {message}\n".encode())
-        if self.machine and not self._begun:
-            self._begun = True
-            with contextlib.suppress(OSError):
-                os.write(1, document.encode())
+        if not self._failed:
+            _write_at_once(2, f"envdoctor: {message}\n")
+        if self.machine and is_first:
+            _write_at_once(1, document)
         return code
 
-    def thread_failed(self, ended: "threading.ExceptHookArgs") -> None:
+    def ended_by(self, number: int) -> int:
+        """The same as `fail` where a signal ended the program."""
+        return self.fail(_in_words(number), 128 + number)
+
+    def _last_words(self, number: int | None) -> int | None:
+        """Those of the watchdog: only fixed ones, and only what a stream takes at once."""
+        is_first = self._begin()
+        if number is None and not is_first:
+            return None
+        self.end_children()
+        if number is None:
+            return self._say_at_once(OUT_OF_TIME, EXIT_INCOMPLETE, is_first=True)
+        return self._say_at_once(_in_words(number), 128 + number, is_first=is_first)
+
+    def _begin(self) -> bool:
+        """Whether this is the first document; there is no second one."""
+        return self._begun.acquire(blocking=False)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a document was written, or is being written."""
+        return self._begun.locked() or self._is_in_a_file
+
+    def thread_failed(self, ended: threading.ExceptHookArgs) -> None:
         """What threading.excepthook is for: one line instead of a traceback."""
         if ended.exc_value is not None and not os.environ.get(DEBUG):
             self.say(f"one of its threads failed: {described(ended.exc_value)}")
@@ -186,7 +231,8 @@ class Output:
     def _print(self, text: str, *, machine: bool) -> None:
         encoding = "utf-8" if machine else self.stdout.encoding or "utf-8"
         data = text.encode(encoding, "backslashreplace")
-        self._begun = True
+        if not self._begin():
+            return
         try:
             _write_all(self.stdout, data)
         except (OSError, ValueError) as error:
@@ -269,6 +315,17 @@ def _write_all(stream: TextIO, data: bytes) -> None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         rest = rest[written:]
     stream.buffer.flush()
+
+
+def _write_at_once(descriptor: int, text: str) -> None:
+    """Write a short text, unless whoever reads it has stopped to."""
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [descriptor], [], 0)[1]:
+            os.write(descriptor, text.encode())
+
+
+def _in_words(number: int) -> str:
+    return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
 
 
 def _takes_colour(stream: TextIO) -> bool:

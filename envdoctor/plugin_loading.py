@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from envdoctor.bounded import Failed, run_bounded
 from envdoctor.plugins import Loaded, Plugin, PluginFailure
+from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -17,11 +18,14 @@ LOAD_LIMIT_S = 20.0
 """For the import of a plugin, also from a slow disk."""
 
 
-def load_plugins(blocked: Iterable[str] = (), *, limit_s: float = LOAD_LIMIT_S) -> Loaded:
+def load_plugins(
+    blocked: Iterable[str] = (), *, limit_s: float = LOAD_LIMIT_S, until: float = NEVER
+) -> Loaded:
     """Load the plugins that are installed beside the doctor, except those named in `blocked`.
 
     The core comes first: what it observes is a plugin as well. A plugin that raises while it is
-    imported, does not end, or cannot be used beside those before it becomes a PluginFailure.
+    imported, does not end (within the limit, or by the moment `until` of the monotonic clock), or
+    cannot be used beside those before it becomes a PluginFailure.
     """
     # Imported as late as the checks: the target's child has begun by then.
     from envdoctor.core_plugin import CORE
@@ -32,7 +36,7 @@ def load_plugins(blocked: Iterable[str] = (), *, limit_s: float = LOAD_LIMIT_S) 
     for entry in sorted(_entry_points(), key=_builtin_first):
         if entry.name in names:
             continue
-        plugin, error = _load(entry, plugins, limit_s)
+        plugin, error = _load(entry, plugins, limit_s, until)
         if plugin is not None:
             plugins.append(plugin)
         else:
@@ -67,13 +71,13 @@ def _is_builtin(entry: "EntryPoint") -> bool:
 
 
 def _load(
-    entry: "EntryPoint", before: Iterable[Plugin], limit_s: float
+    entry: "EntryPoint", before: Iterable[Plugin], limit_s: float, until: float
 ) -> tuple[Plugin | None, str]:
     """The plugin, or why there is none."""
     if _is_builtin(entry):
         # Our own code: it is waited for, however slow the disk is.
-        limit_s = threading.TIMEOUT_MAX
-    loaded = run_bounded(entry.load, limit_s)
+        limit_s, until = threading.TIMEOUT_MAX, NEVER
+    loaded = run_bounded(entry.load, limit_s, until=until)
     if isinstance(loaded, Failed):
         return None, loaded.error
     if not isinstance(loaded, Plugin):
@@ -82,7 +86,7 @@ def _load(
         return loaded, ""
     from envdoctor.usable_plugin import why_unusable
 
-    unusable = run_bounded(partial(why_unusable, loaded, before), limit_s)
+    unusable = run_bounded(partial(why_unusable, loaded, before), limit_s, until=until)
     error = unusable.error if isinstance(unusable, Failed) else unusable
     return (None, error) if error else (loaded, "")
 

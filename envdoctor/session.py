@@ -30,9 +30,15 @@ from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
 from envdoctor.record import Record
 from envdoctor.report import Report, Selection
+from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:
     from envdoctor.calibration.progress import CalibrationProgress
+
+
+_DIAGNOSING_S = 0.4
+"""After the deadline, which ends what is looked at. It takes a quarter of that; what is left of the
+second that a run may take too long is for writing."""
 
 
 def _unheard(_: Any) -> None:
@@ -52,12 +58,18 @@ SILENT = Listener()
 
 
 class Session:
-    """The plugins and the knowledge of one run of the program, loaded when they are needed."""
+    """The plugins and the knowledge of one run of the program, loaded when they are needed.
+
+    `deadline` is the moment of the monotonic clock at which the run is to end.
+    """
+
+    def __init__(self, deadline: float = NEVER) -> None:
+        self._deadline = deadline
 
     @cached_property
     def loaded(self) -> Loaded:
         """The plugins of this installation."""
-        return load_plugins()
+        return load_plugins(until=self._deadline)
 
     @cached_property
     def knowledge(self) -> Knowledge:
@@ -124,7 +136,7 @@ class Session:
         used instead of all. Raises BadInput for a target that the user named and that is no Python.
         """
         # The target's child starts before plugins and knowledge are imported.
-        search = search or TargetSearch(options)
+        search = search or TargetSearch(options, deadline=self._deadline)
         search.listen(listener.probe)
         try:
             return collect(
@@ -169,6 +181,7 @@ class Session:
             self.services,
             selection=selection,
             wanted=self.selected(options),
+            until=self._deadline + _DIAGNOSING_S,
         )
 
     def selected(self, options: Options) -> Callable[[Check], bool]:
@@ -243,6 +256,7 @@ class Session:
             settings,
             children=children,
             on_progress=listener.measurement,
+            until=self._deadline,
         )
 
 

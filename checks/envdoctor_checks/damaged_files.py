@@ -56,7 +56,7 @@ _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
 _TRITON = ("triton", "pytorch-triton")
 _COMPANIONS = ("torchvision", "torchaudio", "torchtext", "torchcodec", "numpy")
-_SHOWN_FILES, _SHOWN_PACKAGES = 5, 8
+_SHOWN_FILES, _SHOWN_PACKAGES, _SHOWN_SUBJECTS = 5, 8, 100
 
 
 class _Judged(Record):
@@ -121,7 +121,7 @@ def damaged_install(
             harmless.append(item)
     yield from _damaged(damaged, distributions, site)
     if harmless:
-        yield _harmless(harmless)
+        yield _harmless(harmless, installed.more_damaged)
 
 
 def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Iterator[DamagedFile]:
@@ -331,11 +331,11 @@ def _is_linked(item: DamagedDistribution) -> bool:
     return item.files[0].kind == "missing" and bool(item.files[0].actual)
 
 
-def _harmless(items: list[DamagedDistribution]) -> Finding:
-    """All that is different and does not matter, in one finding."""
-    rest = len(items) - _SHOWN_PACKAGES
+def _harmless(items: list[DamagedDistribution], more: int) -> Finding:
+    """All that is different and does not matter, in one finding; `more` are not named."""
+    rest = len(items) - _SHOWN_PACKAGES + more
     return DAMAGED_INSTALL.finding(
-        subjects=tuple(item.name for item in items),
+        subjects=tuple(item.name for item in items[:_SHOWN_SUBJECTS]),
         severity=Severity.INFO,
         breaks=(),
         evidence=tuple(

@@ -28,6 +28,7 @@ from envdoctor.probes.context import context_of
 from envdoctor.probes.limits import read_limits
 from envdoctor.probes.run import Children, ChildResult, Stopping, run_child
 from envdoctor.record import Mutable, Record
+from envdoctor.watchdog import NEVER
 
 WORKER = Path(__file__).with_name("worker.py")
 SILENCE_LIMIT_S = 300.0
@@ -50,12 +51,14 @@ def calibrate(
     children: Children,
     on_progress: OnProgress = lambda progress: None,
     silence_limit_s: float | None = None,
+    until: float = NEVER,
 ) -> Observed[Calibration] | Unknown:
     """Measure a ResNet-50 training step with the torch of the interpreter `python`.
 
     Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
     interrupted. A worker that is silent for `silence_limit_s` (null: as long as what is asked may
-    need) is ended. Unknown if nothing could be measured: no torch, or one that does not start.
+    need) is ended, and any at the moment `until` of the monotonic clock. Unknown if nothing could
+    be measured: no torch, or one that does not start.
     """
     started = time.monotonic()
     settings = _within_limits(settings, children)
@@ -69,7 +72,7 @@ def calibrate(
     )
     with Incoming(heard.take_line) as channel:
         with sampler:
-            ended = _run(python, settings, heard, channel, children)
+            ended = _run(python, settings, heard, channel, children, until)
         channel.drain()
     reason = heard.fatal or ended.reason
     if not heard.runs and not ended.interrupted and reason:
@@ -101,14 +104,19 @@ class _Ended(Record):
 
 
 def _run(
-    python: str, settings: Settings, heard: "_Heard", channel: Incoming, children: Children
+    python: str,
+    settings: Settings,
+    heard: "_Heard",
+    channel: Incoming,
+    children: Children,
+    until: float,
 ) -> _Ended:
     request = msgspec.json.encode(settings).decode()
     try:
         child = run_child(
             [python, "-B", str(WORKER), str(channel.for_child), request],
             children=children,
-            timeout_s=TOTAL_LIMIT_S,
+            timeout_s=min(TOTAL_LIMIT_S, until - time.monotonic()),
             pass_fds=(channel.for_child,),
             ports=(channel,),
             still_allowed=lambda: not channel.flooded and heard.still_talks(),
@@ -122,6 +130,8 @@ def _run(
     channel.drain()
     if channel.flooded:
         return _Ended(reason="it wrote without end into the descriptor of the doctor")
+    if child.timed_out and time.monotonic() >= until:
+        return _Ended(reason="time ran out (`--timeout`)", kind=Reason.TIMED_OUT)
     return _how_it_ended(child, heard)
 
 

@@ -85,6 +85,8 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **options: A
     envdoctor calibrate --baseline last-month.json
     """
     session = Session()
+    # What judges the measurement is there when it is interrupted: then there is no time for it.
+    session.loaded  # noqa: B018
     settings = settings_from(session, options)
     path = options["baseline"]
     baseline = read_baseline(path, observed_types_of(session.loaded)) if path is not None else None

@@ -3,7 +3,6 @@
 Imports next to nothing by itself: the target's child is started first, see find_target.
 """
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,12 +38,11 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
     envdoctor check --expect gpu --fail-on warning    the gate of a CI runner
     envdoctor check --facts facts.json                a machine recorded elsewhere
     """
-    deadline = time.monotonic() + given["timeout_s"]
-    facts, pythons = given["facts"], given["pythons"]
+    facts, pythons, deadline = given["facts"], given["pythons"], given["deadline"]
     if facts is not None and pythons:
         raise BadInput("--facts diagnoses recorded facts and --python a live target; give one")
     options = [options_for(python, given) for python in pythons or (None,)]
-    search = None if facts is not None else _begin(options[0])
+    search = None if facts is not None else _begin(options[0], deadline)
     try:
         from envdoctor.commands.reports import publish
 
@@ -54,14 +52,14 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
             search.children.kill_all()
 
 
-def _begin(options: "Options") -> "TargetSearch | None":
+def _begin(options: "Options", deadline: float) -> "TargetSearch | None":
     """Start the child of the first target, before what judges it is imported; not where the names
     of checks may be refused first."""
     if options.only or options.skip:
         return None
     from envdoctor.find_target import TargetSearch
 
-    return TargetSearch(options)
+    return TargetSearch(options, deadline=deadline)
 
 
 def _reports(
@@ -72,12 +70,10 @@ def _reports(
     deadline: float,
 ) -> "tuple[Report, ...]":
     """All targets share the time that ends at the deadline."""
-    from msgspec.structs import replace
-
     from envdoctor.commands.progress import Progress
     from envdoctor.session import Session
 
-    session = Session()
+    session = Session(deadline)
     first, *others = options
     if facts is not None:
         return (session.examine_recorded(facts, first),)
@@ -85,7 +81,6 @@ def _reports(
     with Progress(output) as progress:
         reports.append(session.examine(first, progress.listener, search=search))
     for other in others:
-        rest = replace(other, timeout_s=max(deadline - time.monotonic(), 0.0))
         with Progress(output) as progress:
-            reports.append(session.examine(rest, progress.listener))
+            reports.append(session.examine(other, progress.listener))
     return tuple(reports)

@@ -26,7 +26,7 @@ def command(output: Output, to: Destination, **given: Any) -> None:
     """
     if len(given["pythons"]) > 1:
         raise BadInput("a facts file holds one target; give --python once")
-    session = Session()
+    session = Session(given["deadline"])
     options = options_for(next(iter(given["pythons"]), None), given)
     with Progress(output) as progress:
         snapshot = session.observe(options, listener=progress.listener)

@@ -17,7 +17,7 @@ def everything(output: Output, to: Destination, **given: Any) -> int:
     options = [options_for(one, given, calibrate=not given["no_calibrate"]) for one in pythons]
     if len(options) == 1 and fits_the_screen(output, to):
         return full_screen(output, options[0])
-    session = Session()
+    session = Session(given["deadline"])
     reports = []
     interrupted = False
     for one in options:

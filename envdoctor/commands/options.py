@@ -60,7 +60,7 @@ target_options = _all_of(
         default=300.0,
         show_default=True,
         metavar="SECONDS",
-        help="Limit for the whole examination.",
+        help="Limit for the whole run.",
     ),
 )
 """What is examined, and how far."""
@@ -115,7 +115,8 @@ _detail_options = _all_of(
 def output_options(formats: Sequence[str]) -> Callable[[F], F]:
     """How the document of a command is written, and where to; `formats` are those of its type.
 
-    The command gets the way out of this run and the destination, as `output` and `to`.
+    The command gets the way out of this run and the destination, as `output` and `to`; one that has
+    a time limit also its end, as `deadline`.
     """
     options = _all_of(
         click.option("--format", FORMAT, type=click.Choice(formats), help="How it is written."),
@@ -146,6 +147,8 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
             output = click.get_current_context().ensure_object(Output)
             output.serves_a_command = True
             to = _destination(lambda name: given.pop(name, None), output, formats)
+            if "timeout_s" in given and click.get_current_context().invoked_subcommand is None:
+                given["deadline"] = output.limit(given["timeout_s"])
             return function(*args, output=output, to=to, **given)
 
         return options(cast(F, with_destination))

@@ -22,6 +22,7 @@ from envdoctor.options import Options
 from envdoctor.output import Destination, Output
 from envdoctor.report import Report
 from envdoctor.session import Session
+from envdoctor.watchdog import NEVER
 
 
 @click.command(epilog="Exit codes: as `envdoctor check`; 130 after Ctrl-C.")
@@ -57,10 +58,10 @@ def command(
     if fits_the_screen(output, to):
         ctx.exit(full_screen(output, options, file))
     if file is not None:
-        report = Session().examine_recorded(file, options)
+        report = Session(given["deadline"]).examine_recorded(file, options)
     else:
         with Progress(output) as progress:
-            report = Session().examine(options, progress.listener)
+            report = Session(given["deadline"]).examine(options, progress.listener)
     ctx.exit(publish(output, (report,), to))
 
 
@@ -75,6 +76,8 @@ def full_screen(output: Output, options: Options, file: str | None = None) -> in
     """Show the full-screen view; returns the exit code, after a short summary."""
     from envdoctor.tui import run
 
+    # Each examination has its time; the user has as much as he wants.
+    output.watchdog.limit(NEVER)
     code, summary = run(options, output, path=file)
     output.publish(Text(body=summary), Destination(plain=True))
     return code
@@ -92,6 +95,7 @@ def _refuse_what_would_be_lost(file: str | None, given: dict[str, Any]) -> None:
 def _picture(output: Output, options: Options, file: str | None, given: dict[str, Any]) -> int:
     from envdoctor.tui import picture
 
+    output.watchdog.limit(NEVER)
     svg, keys = given["screenshot"], [key for key in given["keys"].split(",") if key]
     code = picture(options, output, path=file, svg=svg, size=given["size"], keys=keys)
     output.say(f"written to {svg}")

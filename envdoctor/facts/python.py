@@ -123,11 +123,16 @@ class DamagedDistribution(Record):
 
 
 class InstalledFiles(Fact):
-    """Whether the files of the installed distributions are those that their RECORD lists."""
+    """Whether the files of the installed distributions are those that their RECORD lists.
+
+    At most 200 distributions are named, those beside torch first; `more_damaged` is how many others
+    differ.
+    """
 
     damaged: tuple[DamagedDistribution, ...]
     checked_files: int
     hashed: bool = False
+    more_damaged: int = 0
 
 
 class Installer(Fact):

@@ -9,7 +9,7 @@ from envdoctor.knowledge import Knowledge
 from envdoctor.plugins import Probe, Where
 from envdoctor.probes.components import read_components
 from envdoctor.probes.context import Context
-from envdoctor.probes.distributions import read_distributions, search_path
+from envdoctor.probes.distributions import TooMany, read_distributions, search_path
 from envdoctor.probes.installed_files import LIMIT_S, observe_installed_files
 from envdoctor.probes.installer import read_installer
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
@@ -21,7 +21,10 @@ def observe_distributions(
     target: Target, interpreter: Interpreter | None, context: Context
 ) -> dict[type[Fact], Known]:
     """The distributions. Those of a target that does not run are read as well."""
-    found = read_distributions(_folders(target, interpreter, context))
+    try:
+        found = read_distributions(_folders(target, interpreter, context))
+    except TooMany as error:
+        return {Distributions: Unknown(reason=Reason.UNDECODABLE, detail=str(error))}
     return {Distributions: Observed(value=found, source=_METADATA)}
 
 

@@ -26,12 +26,33 @@ def search_path(sys_path: Sequence[str], cwd: str, context: Context) -> tuple[Pa
     return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
 
 
+MOST_DISTRIBUTIONS = 10_000
+"""On one path; a large environment has a thousand."""
+
+MOST_REQUIREMENTS = 8_000_000
+"""Characters in all; those of a large environment have a twentieth."""
+
+
+class TooMany(ValueError):
+    """More than any environment has, and more than a report shall hold; the message says what."""
+
+
 def read_distributions(folders: Sequence[Path]) -> Distributions:
-    """Every distribution in these folders, in path order. A damaged one is named as unreadable."""
+    """Every distribution in these folders, in path order. A damaged one is named as unreadable.
+
+    Raises TooMany.
+    """
     items: list[Distribution] = []
     unreadable: list[str] = []
-    for metadata in _metadata_folders(folders):
+    left = MOST_REQUIREMENTS
+    places = list(_metadata_folders(folders))
+    if len(places) > MOST_DISTRIBUTIONS:
+        raise TooMany(f"{len(places)} distributions, and {MOST_DISTRIBUTIONS} are read")
+    for metadata in places:
         distribution = _read(metadata)
+        left -= sum(map(len, distribution.requires)) if distribution else 0
+        if left < 0:
+            raise TooMany(f"requirements of more than {MOST_REQUIREMENTS} characters")
         if distribution is None:
             unreadable.append(str(metadata))
         else:

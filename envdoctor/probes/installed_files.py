@@ -17,6 +17,11 @@ from envdoctor.options import Options
 from envdoctor.probes.context import Context
 from envdoctor.probes.own_child import ask
 
+MOST_NAMED = 200
+"""Damaged distributions; all are counted."""
+
+_BESIDE_TORCH = ("torch", "pytorch", "nvidia-", "triton", "numpy")
+
 LIMIT_S = 120.0
 """A first look reads some ten thousand inodes from a disk; `--deep` reads a few GB."""
 
@@ -35,8 +40,21 @@ def read_installed_files(
     answer = ask("record_child.py", context, limit_s=LIMIT_S, job=job)
     if isinstance(answer, Unknown):
         return answer
-    damaged = (_damaged(recorded[path], found) for path, found in answer["damaged"].items())
-    return InstalledFiles(damaged=tuple(damaged), checked_files=answer["checked"], hashed=deep)
+    found = answer["damaged"]
+    torch = distributions.first("torch")
+    required = " ".join(torch.requires) if torch else ""
+    # What torch needs is never among those that are left out.
+    named = sorted(found, key=lambda path: not _is_beside_torch(recorded[path].name, required))
+    return InstalledFiles(
+        damaged=tuple(_damaged(recorded[path], found[path]) for path in named[:MOST_NAMED]),
+        checked_files=answer["checked"],
+        hashed=deep,
+        more_damaged=max(0, len(found) - MOST_NAMED),
+    )
+
+
+def _is_beside_torch(name: str, required: str) -> bool:
+    return name.startswith(_BESIDE_TORCH) or name in required
 
 
 def _damaged(item: Distribution, found: dict[str, Any]) -> DamagedDistribution:

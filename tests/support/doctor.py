@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +52,17 @@ def envdoctor(
         stdin=subprocess.DEVNULL,
     )
     return Run(done.returncode, done.stdout, done.stderr)
+
+
+STARTS = 40
+
+
+def slack_s() -> float:
+    """What a bound is missed by on a machine that does other things as well: as long as it now
+    takes to start a bare Python some times."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+    return STARTS * (time.monotonic() - began)
 
 
 def report_of(*arguments: str | Path, **options: Any) -> dict[str, Any]:
