@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 
 from envdoctor.knowledge.records import GpuModel, GpusFile
 from envdoctor.record import Record
@@ -24,6 +24,10 @@ _VGPU = re.compile(
 Letters behind the model's number tell boards of one model apart."""
 _GLUED = re.compile(r"(?<![a-z])(rtx|gtx|mx|quadro|tesla|geforce|titan|pro)(?=\d|a\d|rtx|gtx)")
 _SUFFIX = re.compile(r"(?<=\d)(ti)?(super)?(d)?\b(?<!\d)")
+
+_KEPT = 4096
+"""How many names are kept as words: all of the knowledge's (under 1,000), which every look goes
+through, and then some; not every name that a long run meets."""
 
 
 class Named(Record):
@@ -103,7 +107,7 @@ def candidates(words: str, models: Iterable[GpuModel]) -> tuple[GpuModel, ...]:
     wanted = set(_short(words))
     if not wanted:
         return ()
-    found = [one for one in models if any(wanted <= set(_short(label)) for label in _labels(one))]
+    found = [one for one in models if any(wanted.issubset(_short(label)) for label in _labels(one))]
     plain = [one for one in found if not _is_laptop(one)]
     return tuple(found if {"laptop", "mobile", "max", "q"} & wanted else plain or found)
 
@@ -140,7 +144,7 @@ def _is_laptop(model: GpuModel) -> bool:
     return "Laptop" in model.model or "with Max-Q" in model.model
 
 
-@cache
+@lru_cache(_KEPT)
 def _normal(name: str) -> str:
     words = re.sub(r"[-_/()]", " ", name.lower())
     words = _SUFFIX.sub(_spaced, _GLUED.sub(r"\1 ", words))
@@ -152,12 +156,14 @@ def _spaced(match: re.Match[str]) -> str:
     return "".join(f" {part}" for part in match.groups() if part)
 
 
-def _bare(name: str) -> list[str]:
-    return _MEMORY.sub("", _normal(name)).split()
+@lru_cache(_KEPT)
+def _bare(name: str) -> tuple[str, ...]:
+    return tuple(_MEMORY.sub("", _normal(name)).split())
 
 
-def _short(name: str) -> list[str]:
-    return [word for word in _bare(name) if word not in _SERIES]
+@lru_cache(_KEPT)
+def _short(name: str) -> tuple[str, ...]:
+    return tuple(word for word in _bare(name) if word not in _SERIES)
 
 
 def _fits(model: GpuModel, memory_bytes: int | None) -> bool:
