@@ -148,6 +148,8 @@ _FILLERS = frozenset(
 """Words that say nothing about a version."""
 _VERSION = re.compile(r"v?(\d+(?:\.(?:\d+|\*))*(?:\.?(?:post|rc|a|b|dev)\d+)?(?:\+[\w.]+)?)")
 _TOKEN = re.compile(r"[^\s,;()\"']+")
+_LONGEST_CLAIM = 1000
+"""Characters; every part that can be judged, each named in full, takes 400."""
 _LONGEST_GPU = 7
 """Words in the longest name of a GPU: NVIDIA RTX PRO 6000 Blackwell Workstation Edition."""
 
@@ -173,6 +175,8 @@ class BadClaim(BadInput):
 
 def parse_claims(text: str, knowledge: Knowledge) -> Reading:
     """The parts of a claim in free words. Raises BadClaim where no part is recognised."""
+    if len(text) > _LONGEST_CLAIM:
+        raise BadClaim(f"a claim of {len(text)} characters; {_LONGEST_CLAIM} are read")
     words = list(_words(text))
     found: dict[str, str] = {}
     unread: list[str] = []

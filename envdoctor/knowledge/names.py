@@ -14,7 +14,7 @@ _MEMORY = re.compile(r"\b(\d+)\s*gi?b?\b")
 _TOLERANCE = 0.15
 """How far the memory that a driver reports may be from the data sheet: ECC and reserved memory
 take several per cent, and data sheets mix GB with GiB."""
-_MIG = re.compile(r"\s+mig\s+\d+(?:c\.\d+)?g\.\d+gb\S*$", re.IGNORECASE)
+_MIG = re.compile(r"(?<!\s)\s+mig\s+\d+(?:c\.\d+)?g\.\d+gb\S*$", re.IGNORECASE)
 """A slice of a GPU: `NVIDIA A100-SXM4-40GB MIG 1g.5gb` (NVIDIA MIG user guide, device names)."""
 _VGPU = re.compile(
     r"(?:nvidia\s+|grid\s+)?(?P<chip>[a-z]+\d+[a-z]*)-(?P<memory>\d+)(?P<kind>[qcba])",
@@ -25,6 +25,8 @@ Letters behind the model's number tell boards of one model apart."""
 _GLUED = re.compile(r"(?<![a-z])(rtx|gtx|mx|quadro|tesla|geforce|titan|pro)(?=\d|a\d|rtx|gtx)")
 _SUFFIX = re.compile(r"(?<=\d)(ti)?(super)?(d)?\b(?<!\d)")
 
+_LONGEST = 256
+"""Characters of a name; NVML's own limit is 96 (NVML_DEVICE_NAME_V2_BUFFER_SIZE)."""
 _KEPT = 4096
 """How many names are kept as words: all of the knowledge's (under 1,000), which every look goes
 through, and then some; not every name that a long run meets."""
@@ -48,6 +50,8 @@ class Named(Record):
 
 def identify(words: str, file: GpusFile) -> Named:
     """All that a name may mean; empty where it is in no way known."""
+    if len(words) > _LONGEST:
+        return Named()
     whole = part_of(words)
     if whole is not None:
         found = identify(whole, file)

@@ -25,9 +25,9 @@ from tests.boundary.parser import Parser
 from tests.boundary.parsers import parsers
 from tests.support.diagnosis import loaded
 
-RUNS = 60_000
-SLOW = {"fits": 10_000, "GPU names": 20_000, "judged texts": 3_000, "proc": 40_000}
-"""Parsers that go through the whole knowledge, through all checks or through many files."""
+RUNS = 45_000
+SLOW = {"fits": 2_000, "judged texts": 1_500, "GPU names": 10_000}
+"""Parsers that go through the whole knowledge or through all checks."""
 SEED = 13
 LIMIT_S = 3600
 MOST_CANDIDATES = 400

@@ -66,6 +66,7 @@ def _options(parser: Parser, runs: int, seed: int) -> list[str]:
         f"-max_len={longest}",
         f"-timeout={STUCK_S}",
         "-rss_limit_mb=3000",
+        "-artifact_prefix=/dev/null",
         "-len_control=0",
     ]
 

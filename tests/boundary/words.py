@@ -81,8 +81,8 @@ BASELINE = (
     b'"complete": true, "runs": [], "settings": {"devices": ["cpu"]}, "conditions": {"started_at": '
     b'"x", "threads": 4}, "left_out": [{"what": "cuda:0", "reason": "r"}]}}',
     b'{"type": "facts", "schema_version": 2, "facts": {"Calibration": {"type": "Observed", '
-    b'"source": "x", "value": {"type": "Calibration", "complete": true, "runs": [], "settings": {}, '
-    b'"conditions": {"started_at": "x"}}}}}',
+    b'"source": "x", "value": {"type": "Calibration", "complete": true, "runs": [], '
+    b'"settings": {}, "conditions": {"started_at": "x"}}}}}',
 )
 TEXTS = (
     b"libcudnn.so.9: cannot open shared object file: No such file or directory",
