@@ -38,7 +38,7 @@ _SYSTEM_DIRS = re.compile(rb"(?<![\w./+-])(?:/[\w./+-]{0,200}lib[\w./+-]{0,200}/
 _CACHE_PATH = re.compile(
     rb"(?<![\w./+-])(?:(/[\w./+-]{0,200}etc/ld\.so\.cache)|(/[\w./+-]{3,60}/ld\.so\.cache))\0"
 )
-_RELEASE = re.compile(rb"release version (\d+)\.(\d+)")
+_RELEASE = re.compile(rb"release version (\d{1,4})\.(\d{1,4})")
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)\b)")
 
 # The x86-64 psABI's micro-architecture levels, by the names of Linux' cpuinfo.

@@ -7,7 +7,7 @@ of any ancestor binds, so the smallest one up to the root counts.
 from collections.abc import Iterator
 from pathlib import Path
 
-from envdoctor.probes.files import read_number, read_text
+from envdoctor.probes.files import decimal, read_number, read_text
 
 _NO_LIMIT_BYTES = 1 << 60
 """Version 1 writes a number near 2**63 where no memory limit is set."""
@@ -30,9 +30,10 @@ def memory_limit_bytes(root: Path) -> int | None:
 
 def _quotas_v2(root: Path) -> Iterator[float]:
     for folder in _folders(root, "", "sys/fs/cgroup"):
-        quota, _, period = (read_text(folder / "cpu.max") or "").strip().partition(" ")
-        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
-            yield int(quota) / int(period)
+        texts = (read_text(folder / "cpu.max") or "").strip().partition(" ")
+        quota, period = decimal(texts[0]), decimal(texts[2])
+        if quota is not None and period:
+            yield quota / period
 
 
 def _quotas_v1(root: Path) -> Iterator[float]:

@@ -28,6 +28,16 @@ def read_number(path: Path) -> int | None:
         return None
 
 
+_MOST_DIGITS = 20
+"""Of a number of 64 bits, as the kernel writes them."""
+
+
+def decimal(text: str) -> int | None:
+    """The number that a text of digits is; None for any other text, and for more digits."""
+    digits = text.strip()
+    return int(digits) if len(digits) <= _MOST_DIGITS and digits.isdecimal() else None
+
+
 def real_path(context: Context, name: str) -> Path:
     """Where the file of that absolute path really lies, its links followed below the root.
 

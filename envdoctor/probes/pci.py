@@ -7,7 +7,7 @@ from pathlib import Path
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import PciDevice, PciGpus
 from envdoctor.probes.context import Context
-from envdoctor.probes.files import read_text
+from envdoctor.probes.files import decimal, read_text
 
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")
 """PCI class codes: VGA controller, 3D controller, other display controller (pci.ids)."""
@@ -46,19 +46,17 @@ def _hexadecimal(path: Path) -> str:
 
 
 def _speed(path: Path) -> float | None:
-    match = re.match(r"([\d.]+) GT/s", (read_text(path) or "").strip())
+    match = re.match(r"(\d{1,4}(?:\.\d{1,4})?) GT/s", (read_text(path) or "").strip())
     return float(match[1]) if match else None
 
 
 def _width(path: Path) -> int | None:
-    text = (read_text(path) or "").strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else None
+    return decimal(read_text(path) or "") or None
 
 
 def _numa_node(path: Path) -> int | None:
     """The node, which is -1 where the firmware names none (sysfs-bus-pci)."""
-    text = (read_text(path) or "").strip()
-    return int(text) if text.isdecimal() else None
+    return decimal(read_text(path) or "")
 
 
 def _name_of_link(path: Path) -> str | None:

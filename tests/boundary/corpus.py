@@ -42,8 +42,9 @@ def keep(name: str, parser: Parser, found: Iterable[bytes]) -> int:
         if new:
             reached |= new
             lines.append(line)
-    FOLDER.mkdir(exist_ok=True)
-    _path(name).write_text("".join(f"{line}\n" for line in lines), "ascii")
+    _path(name).unlink(missing_ok=True)
+    if lines:
+        _path(name).write_text("".join(f"{line}\n" for line in lines), "ascii")
     return len(lines)
 
 
