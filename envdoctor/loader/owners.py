@@ -14,7 +14,7 @@ from envdoctor.regular import only_regular
 _DPKG = "/var/lib/dpkg"
 _MOST_CHARACTERS = 64 << 20
 """Of a RECORD or a list of dpkg's; the RECORD of torch 2.13 has 1.5 MB, dpkg's status up to 10."""
-_NEVER_PACKAGED = ("/home/", "/root/", "/tmp/")
+_NEVER_PACKAGED = ("/home/", "/root/", "/tmp/", "/dev/")
 """Folders of users, by the Filesystem Hierarchy Standard."""
 _LIBRARY_LINE = re.compile(r'(?:"([^"]*\.so[^"]*)"|([^",]*\.so[^",]*)),[^,]*,(\d{1,18}(?!\d))?')
 
