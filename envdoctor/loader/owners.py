@@ -16,7 +16,7 @@ _MOST_CHARACTERS = 64 << 20
 """Of a RECORD or a list of dpkg's; the RECORD of torch 2.13 has 1.5 MB, dpkg's status up to 10."""
 _NEVER_PACKAGED = ("/home/", "/root/", "/tmp/", "/dev/")
 """Folders of users, by the Filesystem Hierarchy Standard."""
-_LIBRARY_LINE = re.compile(r'(?:"([^"]*\.so[^"]*)"|([^",]*\.so[^",]*)),[^,]*,(\d{1,18}(?!\d))?')
+_RECORD_LINE = re.compile(r'(?:"([^"]*)"|([^",]*)),[^,]*,(\d{1,18}(?!\d))?')
 
 
 class Owners(Record):
@@ -78,8 +78,11 @@ def wheel_files(
         except OSError:
             continue
         lines = (line for line in text.split("\n") if ".so" in line) if ".so" in text else ()
-        for match in filter(None, map(_LIBRARY_LINE.match, lines)):
-            path = os.path.normpath(os.path.join(distribution.location, match[1] or match[2]))
+        for match in filter(None, map(_RECORD_LINE.match, lines)):
+            name = match[1] or match[2]
+            if ".so" not in name:
+                continue
+            path = os.path.normpath(os.path.join(distribution.location, name))
             files.setdefault(path, (distribution, int(match[3]) if match[3] else None))
     return files
 
