@@ -122,7 +122,7 @@ SECRETS: tuple[Rule, ...] = (
     Rule(
         hints=("://",),
         pattern=r"(?<=://)(?!git@)"
-        r"(?:[^/\s@:'\"]+:(?!\d{1,5}(?:[/\s]|$))[^\s'\"]*|[^/\s'\"<]+)@(?=[\w\[<])",
+        r"(?:[^/\s@:'\"]{1,256}:(?!\d{1,5}(?:[/\s]|$))[^\s'\"]{0,4096}|[^/\s'\"<]{1,4096})@(?=[\w\[<])",
         replacement="<credentials>@",
     ),
     Rule(
@@ -161,8 +161,8 @@ SECRETS: tuple[Rule, ...] = (
         replacement=lambda found: f"{found[1] or ''}{TOKEN}",
     ),
     Rule(
-        shapes=("--[A-Za-z-]*(?i:pass|secret|token|key|cred)",),
-        pattern=r"(?i)(?<!\S)(--[a-z-]*(?:password|passwd|passphrase|secret|token|api-?key"
+        shapes=("--[A-Za-z-]{0,64}(?i:pass|secret|token|key|cred)",),
+        pattern=r"(?i)(?<!\S)(--[a-z-]{0,64}(?:password|passwd|passphrase|secret|token|api-?key"
         r"|access-?key|credentials?))(\s+)(?!-)['\"]?[^\s'\"<]{4,}['\"]?",
         replacement=rf"\1\2{SECRET}",
     ),

@@ -127,13 +127,13 @@ def _of_module(case: Case) -> Iterator[Fix]:
 
 READINGS = (
     Reading(
-        text=re.compile(r"([^\s:]+): cannot enable executable stack"),
+        text=re.compile(r"(?<![^\s:])([^\s:]+): cannot enable executable stack"),
         code=EXECUTABLE_STACK,
         fixes=_of_stack,
         note="glibc 2.41 and later give no executable stack to a library that is opened late",
     ),
     Reading(
-        text=re.compile(r"([^\s:]+): failed to map segment from shared object"),
+        text=re.compile(r"(?<![^\s:])([^\s:]+): failed to map segment from shared object"),
         code=NOEXEC_MOUNT,
         fixes=_of_mount,
         note="a limit of the address space (`ulimit -v`) gives the same message",

@@ -1,17 +1,14 @@
 """What NVML says while a GPU is measured, from a child of its own: samples, then a summary."""
 
-import json
 import sys
 import threading
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
-
-import msgspec
 
 from envdoctor.calibration.progress import Sample
 from envdoctor.facts.calibration import Spread, Telemetry
 from envdoctor.facts.machine import Gpu
+from envdoctor.probes.boundary import Undecodable, json_object, typed
 from envdoctor.probes.channel import Incoming
 from envdoctor.probes.run import Children, Stopping, run_child
 
@@ -52,7 +49,7 @@ class Sampler:
         """Take in a sample. What is none was written by a library that NVML brings."""
         try:
             sample = decode_sample(line)
-        except (ValueError, LookupError, TypeError):
+        except Undecodable:
             return
         self._samples.append(sample)
         # Replaced and not changed, because another thread may read it.
@@ -79,10 +76,8 @@ class Sampler:
 
 
 def decode_sample(line: bytes) -> Sample:
-    """A line that a telemetry child wrote."""
-    data: dict[str, Any] = json.loads(line)
-    gpu = msgspec.convert({**data["gpu"], "type": "Gpu"}, Gpu)
-    return Sample(at=data["at"], gpu=gpu)
+    """A line that a telemetry child wrote. Raises Undecodable."""
+    return typed(json_object(line), Sample)
 
 
 def summarise(

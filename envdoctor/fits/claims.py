@@ -150,7 +150,8 @@ _VERSION = re.compile(r"v?(\d+(?:\.(?:\d+|\*))*(?:\.?(?:post|rc|a|b|dev)\d+)?(?:
 _TOKEN = re.compile(r"[^\s,;()\"']+")
 _LONGEST = 100
 """Letters of a word that can be one; numbers of thousands of digits are no versions."""
-
+_LONGEST_CLAIM = 1000
+"""Characters; every part that can be judged, each named in full, takes 400."""
 _LONGEST_GPU = 7
 """Words in the longest name of a GPU: NVIDIA RTX PRO 6000 Blackwell Workstation Edition."""
 
@@ -176,6 +177,8 @@ class BadClaim(BadInput):
 
 def parse_claims(text: str, knowledge: Knowledge) -> Reading:
     """The parts of a claim in free words. Raises BadClaim where no part is recognised."""
+    if len(text) > _LONGEST_CLAIM:
+        raise BadClaim(f"a claim of {len(text)} characters; {_LONGEST_CLAIM} are read")
     words = list(_words(text))
     if too_long := [word for word in words if len(word) > _LONGEST]:
         raise BadClaim(f"`{too_long[0][:20]}...` is too long for a name or a version")

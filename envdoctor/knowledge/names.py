@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 
 from envdoctor.knowledge.records import GpuModel, GpusFile
 from envdoctor.record import Record
@@ -14,7 +14,7 @@ _MEMORY = re.compile(r"\b(\d+)\s*gi?b?\b")
 _TOLERANCE = 0.15
 """How far the memory that a driver reports may be from the data sheet: ECC and reserved memory
 take several per cent, and data sheets mix GB with GiB."""
-_MIG = re.compile(r"\s+mig\s+\d+(?:c\.\d+)?g\.\d+gb\S*$", re.IGNORECASE)
+_MIG = re.compile(r"(?<!\s)\s+mig\s+\d+(?:c\.\d+)?g\.\d+gb\S*$", re.IGNORECASE)
 """A slice of a GPU: `NVIDIA A100-SXM4-40GB MIG 1g.5gb` (NVIDIA MIG user guide, device names)."""
 _VGPU = re.compile(
     r"(?:nvidia\s+|grid\s+)?(?P<chip>[a-z]+\d+[a-z]*)-(?P<memory>\d+)(?P<kind>[qcba])",
@@ -24,6 +24,12 @@ _VGPU = re.compile(
 Letters behind the model's number tell boards of one model apart."""
 _GLUED = re.compile(r"(?<![a-z])(rtx|gtx|mx|quadro|tesla|geforce|titan|pro)(?=\d|a\d|rtx|gtx)")
 _SUFFIX = re.compile(r"(?<=\d)(ti)?(super)?(d)?\b(?<!\d)")
+
+_LONGEST = 256
+"""Characters of a name; NVML's own limit is 96 (NVML_DEVICE_NAME_V2_BUFFER_SIZE)."""
+_KEPT = 4096
+"""How many names are kept as words: all of the knowledge's (under 1,000), which every look goes
+through, and then some; not every name that a long run meets."""
 
 
 class Named(Record):
@@ -44,6 +50,8 @@ class Named(Record):
 
 def identify(words: str, file: GpusFile) -> Named:
     """All that a name may mean; empty where it is in no way known."""
+    if len(words) > _LONGEST:
+        return Named()
     whole = part_of(words)
     if whole is not None:
         found = identify(whole, file)
@@ -103,7 +111,7 @@ def candidates(words: str, models: Iterable[GpuModel]) -> tuple[GpuModel, ...]:
     wanted = set(_short(words))
     if not wanted:
         return ()
-    found = [one for one in models if any(wanted <= set(_short(label)) for label in _labels(one))]
+    found = [one for one in models if any(wanted.issubset(_short(label)) for label in _labels(one))]
     plain = [one for one in found if not _is_laptop(one)]
     return tuple(found if {"laptop", "mobile", "max", "q"} & wanted else plain or found)
 
@@ -140,7 +148,7 @@ def _is_laptop(model: GpuModel) -> bool:
     return "Laptop" in model.model or "with Max-Q" in model.model
 
 
-@cache
+@lru_cache(_KEPT)
 def _normal(name: str) -> str:
     words = re.sub(r"[-_/()]", " ", name.lower())
     words = _SUFFIX.sub(_spaced, _GLUED.sub(r"\1 ", words))
@@ -152,12 +160,14 @@ def _spaced(match: re.Match[str]) -> str:
     return "".join(f" {part}" for part in match.groups() if part)
 
 
-def _bare(name: str) -> list[str]:
-    return _MEMORY.sub("", _normal(name)).split()
+@lru_cache(_KEPT)
+def _bare(name: str) -> tuple[str, ...]:
+    return tuple(_MEMORY.sub("", _normal(name)).split())
 
 
-def _short(name: str) -> list[str]:
-    return [word for word in _bare(name) if word not in _SERIES]
+@lru_cache(_KEPT)
+def _short(name: str) -> tuple[str, ...]:
+    return tuple(word for word in _bare(name) if word not in _SERIES)
 
 
 def _fits(model: GpuModel, memory_bytes: int | None) -> bool:

@@ -1,6 +1,5 @@
 """Who installed a file: a wheel (RECORD), a conda package (conda-meta) or a Debian package."""
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,9 +14,9 @@ from envdoctor.regular import only_regular
 _DPKG = "/var/lib/dpkg"
 _MOST_CHARACTERS = 64 << 20
 """Of a RECORD or a list of dpkg's; the RECORD of torch 2.13 has 1.5 MB, dpkg's status up to 10."""
-_NEVER_PACKAGED = ("/home/", "/root/", "/tmp/")
+_NEVER_PACKAGED = ("/home/", "/root/", "/tmp/", "/dev/")
 """Folders of users, by the Filesystem Hierarchy Standard."""
-_LIBRARY_LINE = re.compile(r'(?:"([^"]*\.so[^"]*)"|([^",]*\.so[^",]*)),[^,]*,(\d*)')
+_RECORD_LINE = re.compile(r'(?:"([^"]*)"|([^",]*)),[^,]*,(\d{1,18}(?!\d))?')
 
 
 class Owners(Record):
@@ -62,7 +61,8 @@ class Owners(Record):
 def _size(path: str) -> int | None:
     try:
         return os.stat(path).st_size
-    except OSError:
+    except (OSError, ValueError):
+        # The latter for a name with a null.
         return None
 
 
@@ -78,10 +78,21 @@ def wheel_files(
         except OSError:
             continue
         lines = (line for line in text.split("\n") if ".so" in line) if ".so" in text else ()
-        for match in filter(None, map(_LIBRARY_LINE.match, lines)):
-            path = os.path.normpath(os.path.join(distribution.location, match[1] or match[2]))
+        for match in filter(None, map(_RECORD_LINE.match, lines)):
+            name = match[1] or match[2]
+            if ".so" not in name:
+                continue
+            path = os.path.normpath(os.path.join(distribution.location, name))
             files.setdefault(path, (distribution, int(match[3]) if match[3] else None))
     return files
+
+
+class _CondaPackage(msgspec.Struct):
+    """What is read of conda-meta/*.json."""
+
+    name: str
+    version: str
+    files: tuple[str, ...]
 
 
 def _conda_owners(paths: Iterable[str], prefix: str | None) -> dict[str, Owner]:
@@ -98,11 +109,11 @@ def _conda_owners(paths: Iterable[str], prefix: str | None) -> dict[str, Owner]:
         if not inside:
             continue
         try:
-            package = json.loads(text)
-            owned = set(package["files"])
-            owner = Owner(kind="conda", name=package["name"], version=package["version"])
-        except (ValueError, KeyError, TypeError):
+            package = msgspec.json.decode(text.encode("utf-8", "replace"), type=_CondaPackage)
+        except (msgspec.MsgspecError, RecursionError):
             continue
+        owned = set(package.files)
+        owner = Owner(kind="conda", name=package.name, version=package.version)
         found.update({given[wanted[r]]: owner for r in inside if r in owned})
     return found
 

@@ -32,9 +32,13 @@ TORCH_PRELOAD: Final = "preloaded by torch"
 
 _X86_64, _AARCH64 = 62, 183
 _DEFAULT_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
-_SYSTEM_DIRS = re.compile(rb"(?:/[\w./+-]*lib[\w./+-]*/\0){2,8}")
-_CACHE_PATH = re.compile(rb"(/[\w./+-]*etc/ld\.so\.cache)\0|(/[\w./+-]{3,60}/ld\.so\.cache)\0")
-_RELEASE = re.compile(rb"release version (\d+)\.(\d+)")
+# A run of these characters is looked at once, from its beginning, and not far: a program may name
+# any file as its loader.
+_SYSTEM_DIRS = re.compile(rb"(?<![\w./+-])(?:/[\w./+-]{0,200}lib[\w./+-]{0,200}/\0){2,8}")
+_CACHE_PATH = re.compile(
+    rb"(?<![\w./+-])(?:(/[\w./+-]{0,200}etc/ld\.so\.cache)|(/[\w./+-]{3,60}/ld\.so\.cache))\0"
+)
+_RELEASE = re.compile(rb"release version (\d{1,4})\.(\d{1,4})")
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)\b)")
 
 # The x86-64 psABI's micro-architecture levels, by the names of Linux' cpuinfo.

@@ -31,7 +31,7 @@ _INTERFACE = (
     r"|p\d|if|cali|cni|flannel|virbr|vmnet|vmbr|lxc|ovs|wg|usb|gpu|eno|slave|idrac|hfi|opa|gif)"
     r"[\w.:-]{0,13}|"
 )
-_REQUIREMENT = r"(?:(?:cuda|driver|brand|arch)[<>=!]{1,2}[\w.]{1,20}[,\s]*)*"
+_REQUIREMENT = r"(?:cuda|driver|brand|arch)[<>=!]{1,2}[\w.]{1,20}|"
 _SETTING = (
     r"[a-z0-9_]{1,48}\s*:\s*(?:true|false|\d{1,12}(?:\.\d{1,6})?|native|cudaMallocAsync"
     r"|\[?[\d:>\s]*\]?)|[\d>]+:\d+\]?|"
@@ -100,12 +100,12 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "NCCL_SOCKET_IFNAME": _LISTS["interfaces"],
     "NUMEXPR_NUM_THREADS": _COUNTED,
     "NVIDIA_DISABLE_REQUIRE": _SWITCH,
-    "NVIDIA_DRIVER_CAPABILITIES": (r"(?:[a-z]{3,8}(?:32)?[,\s]*)*", None),
-    "NVIDIA_REQUIRE_CUDA": (_REQUIREMENT, None),
+    "NVIDIA_DRIVER_CAPABILITIES": (r"[a-z]{3,8}(?:32)?|", r"[,\s]"),
+    "NVIDIA_REQUIRE_CUDA": (_REQUIREMENT, r"[,\s]"),
     "NVIDIA_TF32_OVERRIDE": _SWITCH,
     "NVIDIA_VISIBLE_DEVICES": _LISTS["devices"],
     "OMP_NUM_THREADS": _COUNTED,
-    "OMP_PROC_BIND": (r"(?:(?:true|false|close|spread|master|primary)[,\s]*)*", None),
+    "OMP_PROC_BIND": (_words("true", "false", "close", "spread", "master", "primary"), r"[,\s]"),
     "OPENBLAS_NUM_THREADS": _COUNTED,
     "PYTHONHOME": _LISTS["paths"],
     "PYTHONNOUSERSITE": _SWITCH,

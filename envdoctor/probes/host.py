@@ -126,7 +126,8 @@ def memory_bytes(context: Context) -> tuple[int | None, int | None]:
     """The memory of the machine, and how much of it a new program could have (proc_meminfo(5))."""
     text = read_text(context.path("/proc/meminfo")) or ""
     kibibytes = {
-        match[1]: int(match[2]) for match in re.finditer(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)
+        match[1]: int(match[2])
+        for match in re.finditer(r"^(\w+):\s+(\d{1,16}) kB$", text, re.MULTILINE)
     }
     total, available = kibibytes.get("MemTotal"), kibibytes.get("MemAvailable")
     if total is not None and available is not None:

@@ -1,6 +1,7 @@
 """What this process may really use of the machine, and the space where it works."""
 
 import os
+import re
 from pathlib import Path
 
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
@@ -9,10 +10,9 @@ from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 from envdoctor.probes.live import only_live
-from envdoctor.versions import parse_number
 
-_MOST_CPUS = 8192
-"""Of a Linux (NR_CPUS in arch/x86/Kconfig); a list that names more is none."""
+_CPUS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+"""Linux allows 8,192 CPUs at most (NR_CPUS of x86)."""
 
 
 def read_limits(context: Context) -> Limits:
@@ -54,10 +54,9 @@ def cpu_list(text: str) -> set[int]:
     """The CPUs of a list like `0-3,8` (cpuset(7), "List format"); empty if it is not one."""
     cpus: set[int] = set()
     for part in text.strip().split(","):
-        words = part.partition("-")
-        first, last = parse_number(words[0]), parse_number(words[2] or words[0])
-        if first is not None and last is not None:
-            cpus.update(range(first, min(last + 1, _MOST_CPUS)))
+        match = _CPUS.fullmatch(part)
+        if match:
+            cpus.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return cpus
 
 

@@ -47,7 +47,7 @@ def _hexadecimal(path: Path) -> str:
 
 
 def _speed(path: Path) -> float | None:
-    match = re.match(r"([\d.]+) GT/s", (read_text(path) or "").strip())
+    match = re.match(r"(\d{1,4}(?:\.\d{1,4})?) GT/s", (read_text(path) or "").strip())
     return float(match[1]) if match else None
 
 

@@ -65,7 +65,9 @@ def _toolkit_version(folder: Path) -> str | None:
     match = re.search(r"CUDA Version ([\d.]+)", read_text(folder / "version.txt") or "")
     if match:
         return match[1]
-    match = re.search(r"#define CUDA_VERSION (\d+)", read_text(folder / "include/cuda.h") or "")
+    match = re.search(
+        r"#define CUDA_VERSION (\d{4,6})\b", read_text(folder / "include/cuda.h") or ""
+    )
     return f"{int(match[1]) // 1000}.{int(match[1]) % 1000 // 10}" if match else None
 
 

@@ -1,22 +1,18 @@
-"""Everything that reads what others wrote, as a function of bytes, with a small corpus to change.
+"""Everything that reads what others wrote, as a function of bytes."""
 
-A parser may refuse what it is given by the exceptions that it documents, and by no other.
-"""
-
-import random
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from envdoctor.calibration.baseline import read_baseline
 from envdoctor.calibration.runner import _Heard
+from envdoctor.calibration.telemetry import Sampler, summarise
+from envdoctor.controls import without_controls
 from envdoctor.errors import BadInput
 from envdoctor.facts import Fact
 from envdoctor.facts.documents import read_snapshot
 from envdoctor.facts.python import Distributions
 from envdoctor.fits import fit
+from envdoctor.identity import Person
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.arch import covers
 from envdoctor.knowledge.drivers import release_key
@@ -34,102 +30,25 @@ from envdoctor.probes.sections import read_section
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.torch_build import read_torch_build
 from envdoctor.probes.torch_stages import TARGET_PROBES
+from envdoctor.redact import Filter
 from envdoctor.versions import decode_cuda, decode_cudnn, readable
+from tests.boundary.judged import judged
+from tests.boundary.machine_parsers import machine_parsers
+from tests.boundary.parser import Files, Parser
+from tests.boundary.words import (
+    BASELINE,
+    FACTS,
+    JSON_WORDS,
+    NVML,
+    SAMPLES,
+    SECRET_WORDS,
+    STAGES,
+    TEXT_WORDS,
+    TEXTS,
+    WORKER,
+)
 
 CORPUS = Path(__file__).with_name("corpus")
-HANG_S = 2.0
-
-
-@dataclass(frozen=True)
-class Parser:
-    """`read` is tried on changed `seeds`; `words` are put into them."""
-
-    read: Callable[[bytes], Any]
-    seeds: tuple[bytes, ...]
-    refuses: tuple[type[Exception], ...] = ()
-    words: tuple[bytes, ...] = ()
-
-
-class Files:
-    """A folder in memory, where there is one, for parsers that read files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def put(self, name: str, data: bytes) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-
-JSON_WORDS = (
-    *(b"null", b"true", b"[]", b"{}", b'""', b"-1", b"0.5", b"1e999", b"NaN", b"9" * 25, b"[[[["),
-    *(b'"\\udce9"', b'"\xe4"', b'"\\u0000"', b'"a":', b",", b"}", b'"type":"Observed"', b"\x00"),
-)
-TEXT_WORDS = (
-    *(
-        b"\xff",
-        "²".encode(),
-        "٣".encode(),
-        b"9" * 400,
-        b"\x00",
-        b"\n",
-        b"\r",
-        b",",
-        b'"',
-        b"==",
-        b"+cu126",
-    ),
-    *(
-        b"1.",
-        b".*",
-        b"!",
-        b"-",
-        b" ",
-        b"\xf0\x9f\x98\x80",
-        b"\xed\xb3\xa9",
-        b"torch",
-        b"cuda",
-        b"gpu",
-        b"(",
-    ),
-)
-STAGES = (
-    b'{"stage": "import torch", "event": "end", "seconds": 1.5, "data": {"file": "/x/torch/__init__'
-    b'.py", "version": "2.6.0", "import_seconds": 1.5, "shadowed": []}}',
-    b'{"stage": "import torch", "event": "raised", "seconds": 1, "data": {"exception": "OSError", '
-    b'"message": "x", "cause": "", "frames": [{"file": "a", "line": 3, "function": "f"}], '
-    b'"exits": false, "exit_code": null, "shadowed": ["random (/x/random.py)"]}}',
-    b'{"stage": "torch runtime", "event": "end", "seconds": 1.0, "data": {"version": "2.6.0", '
-    b'"cuda": "12.6", "hip": null, "cuda_available": true, "device_count": 1, "devices": [{"index":'
-    b' 0, "name": "A100", "compute_capability": "8.0", "memory_bytes": 1, "uuid": null}], '
-    b'"cudnn_version": 90100, "nccl_version": "2.21.5", "arch_list": ["sm_80"]}}',
-    b'{"stage": "first use", "event": "end", "seconds": 1.0, "data": {"operations": [{"device": '
-    b'"cpu", "operation": "matmul", "error": null, "seconds": 0.1}]}}',
-    b'{"stage": "import torchvision", "event": "end", "data": {"installed": true, "version": "1"}}',
-)
-NVML = (
-    b'{"status": "ok", "message": "", "driver_release": "535.183.01", "driver_cuda": "12.2", '
-    b'"device_count": 1, "unanswered": [{"index": 1, "error": "NVML_ERROR_GPU_IS_LOST"}], "gpus": '
-    b'[{"index": 0, "name": "A100", "uuid": "GPU-0", "compute_capability": "8.0", "memory_bytes": '
-    b'1, "power_w": 0.5, "throttle_reasons": ["GpuIdle"], "process_pids": [1]}], "library": "/x"}',
-    b'{"status": "NVML_ERROR_LIBRARY_NOT_FOUND", "refusal": "/x/libnvidia-ml.so.1: file too short",'
-    b' "library": null}',
-)
-FACTS = (
-    b'{"type": "facts", "schema_version": 2, "tool": {"type": "Tool", "name": "x", "version": "1"},'
-    b' "captured_at": "x", "facts": {"Nvml": {"type": "Observed", "value": {"type": "Nvml", '
-    b'"status": "ok", "driver_release": "1.2"}, "source": "x", "seconds": 0.1}, "Gpus": {"type": '
-    b'"Unknown", "reason": "crashed", "detail": "x"}}}',
-    b'{"schema_version": 1, "facts": {"Gpus": {"type": "Unknown", "reason": "not-run"}}}',
-)
-WORKER = (
-    b'{"event": "progress", "data": {"phase": "cpu", "message": "m", "fraction": 0.5}}\n'
-    b'{"event": "conditions", "data": {"torch_version": "2.6", "threads": 4}}\n'
-    b'{"event": "left_out", "data": {"device": "cpu", "reason": "r"}}\n'
-    b'{"event": "fatal", "data": {"reason": "no torch"}}\n{"event": "end", "data": {}}\n',
-)
 
 
 def parsers(folder: Path, knowledge: Knowledge, kinds: tuple[type[Fact], ...]) -> dict[str, Parser]:
@@ -176,10 +95,20 @@ def parsers(folder: Path, knowledge: Knowledge, kinds: tuple[type[Fact], ...]) -
         "versions": Parser(
             _versions, (b"2.6.0+cu124", b"535.183.01", b"8.6", b"2004d-x", b"12040"), (), TEXT_WORDS
         ),
+        "NVML samples": Parser(_samples, SAMPLES, words=JSON_WORDS),
+        "baseline": Parser(
+            lambda data: read_baseline(str(files.put("baseline.json", data)), kinds),
+            BASELINE,
+            (BadInput,),
+            JSON_WORDS,
+        ),
+        "redaction": Parser(_redacted, TEXTS, words=(*TEXT_WORDS, *SECRET_WORDS)),
+        "judged texts": Parser(judged, TEXTS, words=(*TEXT_WORDS, *SECRET_WORDS)),
         "fits": Parser(lambda data: fit(_text(data), knowledge), texts, (BadInput,), TEXT_WORDS),
         "GPU names": Parser(
             lambda data: identify(_text(data), knowledge.gpus_file), names, (), TEXT_WORDS
         ),
+        **machine_parsers(folder / "machine"),
     }
 
 
@@ -234,6 +163,22 @@ def _worker(data: bytes) -> None:
         heard.take_line(line)
 
 
+def _samples(data: bytes) -> None:
+    sampler = Sampler(Children())
+    for line in data.split(b"\n"):
+        sampler.take_line(line)
+    assert len(sampler.newest) <= len(sampler.samples)
+    summarise(sampler.samples, (0.0, 9.0), None)
+
+
+def _redacted(data: bytes) -> None:
+    person = Person(homes=("/home/ann",), users={"USER": "ann"}, host="gpu-box-7")
+    shown = Filter(person).values({"text": _text(data), "commands": [_text(data)]})
+    for text in (shown["text"], *shown["commands"]):
+        assert without_controls(text) == text
+        text.encode()
+
+
 def _versions(data: bytes) -> None:
     text = _text(data)
     readable(text)
@@ -242,41 +187,3 @@ def _versions(data: bytes) -> None:
     number = int.from_bytes(data[:8], "little", signed=True)
     decode_cuda(number)
     decode_cudnn(number)
-
-
-def changed(parser: Parser, random_: random.Random) -> bytes:
-    """A seed with some things cut, copied, flipped or put in."""
-    data = bytearray(random_.choice(parser.seeds))
-    for _ in range(random_.choice((1, 1, 2, 3, 8))):
-        at, way = random_.randrange(len(data) + 1), random_.randrange(6)
-        if way == 0 and data:
-            data[min(at, len(data) - 1)] = random_.choice(
-                (0, 1, 127, 128, 255, random_.randrange(256))
-            )
-        elif way == 1:
-            del data[at : at + random_.choice((1, 2, 8, 100))]
-        elif way == 2:
-            data[at:at] = data[random_.randrange(len(data) + 1) :][: random_.choice((1, 8, 100))]
-        elif way == 3 and parser.words:
-            end = at + random_.choice((0, 0, 1, 4))
-            data[at:end] = random_.choice(parser.words)
-        elif way == 4:
-            data[at : at + 8] = random_.randrange(2**64).to_bytes(8, "little")
-        elif random_.random() < 0.1:
-            del data[at:]
-    return bytes(data)
-
-
-def failures(name: str, parser: Parser, seeds: range) -> Iterator[str]:
-    """What a parser did that it may not: the seed, the input and the exception."""
-    for seed in seeds:
-        data = changed(parser, random.Random(seed))
-        began = time.perf_counter()
-        try:
-            parser.read(data)
-        except parser.refuses:
-            pass
-        except Exception as error:
-            yield f"{name} {seed}: {type(error).__name__}: {error!s:.200} of {data[:300]!r}"
-        if time.perf_counter() - began > HANG_S:
-            yield f"{name} {seed}: it took {time.perf_counter() - began:.1f} s, of {data[:300]!r}"

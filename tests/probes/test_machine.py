@@ -264,7 +264,8 @@ def test_a_variable_is_shown_as_it_is(tree: Tree, name: str, value: str) -> None
         ("OMP_NUM_THREADS", "hunter2", NOT_SHOWN),
         ("NCCL_DEBUG", "hunter2", NOT_SHOWN),
         ("PYTORCH_CUDA_ALLOC_CONF", "password:hunter2", NOT_SHOWN),
-        ("NVIDIA_REQUIRE_CUDA", "cuda>=12 password=hunter2", NOT_SHOWN),
+        ("NVIDIA_REQUIRE_CUDA", "cuda>=12 password=hunter2", f"cuda>=12 {NOT_SHOWN}"),
+        ("NVIDIA_DRIVER_CAPABILITIES", "a" * 64_000 + "!", NOT_SHOWN),
     ],
 )
 def test_what_is_no_value_of_a_variable_is_not_shown(
