@@ -244,7 +244,7 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     """The document, filtered, in a format."""
     from envdoctor.redact import user_filter
 
-    safe = user_filter()
+    safe = user_filter(for_programs=name in MACHINE)
     if isinstance(document, Text):
         return safe.text(document.body)
     from envdoctor.render.emitters import EMITTERS

@@ -238,7 +238,7 @@ class _Reader:
         stop = self.data.find(b"\0", start, min(end, self.size))
         if stop < 0:
             raise IndexError("string without an end")
-        return self.data[start:stop].decode("utf-8", "replace")
+        return self.data[start:stop].decode("utf-8", "surrogateescape")
 
     def _version_needs(self, tags: dict[int, int], name: _Name) -> Iterator[VersionNeed]:
         position = self._offset(tags.get(_DT_VERNEED))

@@ -131,7 +131,7 @@ class _Capped:
 
     def text(self) -> str:
         gap = b"" if not self._dropped else b"\n[... %d bytes left out ...]\n" % self._dropped
-        return bytes(self._head + gap + self._tail).decode("utf-8", "replace")
+        return bytes(self._head + gap + self._tail).decode("utf-8", "surrogateescape")
 
 
 def run_child(
