@@ -26,6 +26,7 @@ class FactsDocument(Record, tag="facts"):
     """A facts file: one machine, recorded. `captured_at` is UTC; `provenance` says how it was made.
 
     `provenance` is "captured" for facts that probes observed, "synthetic" for those made by hand.
+    Texts are escaped (see envdoctor.controls.escaped), so that each is read back as it was.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("json",)
