@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from envdoctor.errors import Unwritable, described
 from envdoctor.formats import MACHINE, Detail, Document, Look, Text, format_for
+from envdoctor.printed import Printed
 
 if TYPE_CHECKING:
     import threading
@@ -88,13 +89,14 @@ class Output:
         What libraries and plugins print goes to standard error at the end; where there is no
         document it is one, as the help of a command is.
         """
-        printed, is_document = io.StringIO(), False
+        printed, is_document = Printed(self.stdout), False
+        self.stdout = printed.stdout
         try:
-            with contextlib.redirect_stdout(printed):
+            with printed:
                 yield
             is_document = not self._published
         finally:
-            text = printed.getvalue()
+            text = printed.text()
             if text and not is_document:
                 self._write_error(self._filter.text(text))
         if text and is_document:
@@ -167,8 +169,8 @@ class Output:
             os.write(2, b"" if self._failed else f"envdoctor: {message}\n".encode())
         if self.machine and not self._begun:
             self._begun = True
-            with contextlib.suppress(OSError):
-                os.write(1, document.encode())
+            with contextlib.suppress(OSError, ValueError):
+                os.write(self.stdout.fileno(), document.encode())
         return code
 
     def thread_failed(self, ended: "threading.ExceptHookArgs") -> None:
@@ -190,7 +192,7 @@ class Output:
         try:
             _write_all(self.stdout, data)
         except (OSError, ValueError) as error:
-            _discard_the_rest(1)
+            _discard_the_rest(self.stdout)
             number = getattr(error, "errno", None)
             reason = _REASONS.get(number) or getattr(error, "strerror", None) or error
             raise Unwritable(f"cannot write to standard output: {reason}") from error
@@ -201,7 +203,7 @@ class Output:
             sys.stderr.write(text)
             sys.stderr.flush()
         except (OSError, ValueError, AttributeError):
-            _discard_the_rest(2)
+            _discard_the_rest(sys.stderr)
             return False
         return True
 
@@ -220,10 +222,8 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Put a text in place of the last one, cut to the width of the terminal."""
         if self.is_live:
-            import shutil
-
             safe = self._safe.line(text)
-            self._write(_CLEAR + safe[: shutil.get_terminal_size().columns - 1])
+            self._write(_CLEAR + safe[: columns_of(sys.stderr) - 1])
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
@@ -283,17 +283,23 @@ def _takes_colour(stream: TextIO) -> bool:
 
 def _width_of(stream: TextIO) -> int:
     """The columns of a terminal, within what can be read; 80 elsewhere."""
+    return min(max(columns_of(stream), _NARROWEST), _WIDEST)
+
+
+def columns_of(stream: TextIO) -> int:
+    """The columns of a terminal; 80 elsewhere."""
     try:
-        columns = os.get_terminal_size(stream.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
-    return min(max(columns, _NARROWEST), _WIDEST) if columns else 80
 
 
-def _discard_the_rest(descriptor: int) -> None:
+def _discard_the_rest(stream: TextIO | None) -> None:
     """What a stream could not write must not be tried again when the interpreter ends, which then
     changes the exit code to 120."""
-    with contextlib.suppress(OSError):
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

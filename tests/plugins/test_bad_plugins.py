@@ -126,6 +126,46 @@ def test_what_is_printed_at_any_time_corrupts_no_document(tmp_path: Path) -> Non
     assert "plugin-load-failed" not in names(run.json)
 
 
+PAST_PYTHON = [
+    "import os; os.write(1, b'} past')",
+    "import os; os.system('echo } past')",
+    "import sys; sys.__stdout__.write('} past'); sys.__stdout__.flush()",
+    "import ctypes; libc = ctypes.CDLL(None); libc.puts(b'} past'); libc.fflush(None)",
+    "import ctypes; ctypes.PyDLL(None).write(1, b'} past', 6)",
+]
+
+
+@pytest.mark.parametrize("body", PAST_PYTHON)
+def test_what_is_printed_past_python_corrupts_no_document(tmp_path: Path, body: str) -> None:
+    run = checked(plugin_with_a_check(tmp_path / "site", f"{body}; yield ODD.finding()"))
+    assert "odd" in names(run.json)
+    assert "} past" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('x' * 10**7); yield ODD.finding()",
+        "[print('x' * 1000) for _ in range(10000)]; yield ODD.finding()",
+        "import os; os.system('yes | head -c 10000000'); yield ODD.finding()",
+        "import os; [os.write(1, b'x' * 4096) for _ in range(16)]; yield ODD.finding()",
+    ],
+)
+def test_what_is_printed_has_a_limit(tmp_path: Path, body: str) -> None:
+    run = checked(plugin_with_a_check(tmp_path / "site", body))
+    assert "odd" in names(run.json)
+    assert "what followed was left out" in run.stderr
+    assert 2**15 < len(run.stderr) < 2**18
+
+
+def test_text_and_markdown_hold_nothing_of_it_either(tmp_path: Path) -> None:
+    env = plugin_of(tmp_path / "site", "import os; os.write(1, b'past python')\n" + HEAD + PRINTS)
+    for form in ("text", "markdown"):
+        run = envdoctor("check", "--format", form, *TARGET, env=env, cwd=Path(env["SITE"]))
+        assert "past python" not in run.stdout
+        assert "past python" in run.stderr
+
+
 @pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(600)"])
 def test_an_import_that_does_not_end(tmp_path: Path, body: str) -> None:
     env = plugin_of(tmp_path / "site", body)
