@@ -44,7 +44,8 @@ def diagnose(
 ) -> Report:
     """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
     report what the user asked for, and its `fail_on` changes only the exit code."""
-    snapshot = derive_facts(derivations_of(loaded), snapshot, services)
+    steps = derivations_of(loaded)
+    snapshot = derive_facts(steps, snapshot, services, foreign=loaded.foreign_derivations)
     runs = run_checks(loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of)
     outcomes = outcomes_of(snapshot)
     found = [finding for run in runs for finding in run.findings]

@@ -46,10 +46,11 @@ class Printed(contextlib.redirect_stdout[TextIO]):
 
 
 class _Kept(io.RawIOBase):
-    """The first of what is written."""
+    """The first of what is written; in a process that was forked it goes to the descriptor."""
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self._process = os.getpid()
 
     def writable(self) -> bool:
         return True
@@ -59,6 +60,10 @@ class _Kept(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         view = memoryview(data).cast("B")
+        if os.getpid() != self._process:
+            with contextlib.suppress(OSError):
+                os.write(1, view)
+            return len(view)
         self.data += view[: CAP_BYTES - len(self.data)]
         return len(view)
 

@@ -57,6 +57,10 @@ class Children:
         self.has_started = threading.Event()
         """Set once a child was started, or none will be."""
 
+    def begin_anew(self) -> None:
+        """In a process that was forked: its children are its own, and nothing is locked."""
+        self.__init__()  # type: ignore[misc]
+
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: object
     ) -> "subprocess.Popen[bytes]":
