@@ -99,9 +99,11 @@ def _work_and_exit(
         # A pipe of the doctor that stays open here would never end for who reads it.
         os.closerange(3, writing)
         os.closerange(writing + 1, _MOST_DESCRIPTORS)
-        if os.getppid() == doctor:
-            for work in works:
-                _send(writing, _message_of(work))
+        with open(writing, "wb") as answers:
+            for work in works if os.getppid() == doctor else ():
+                message = _message_of(work)
+                answers.write(_SIZE.pack(len(message)) + message)
+                answers.flush()
     finally:
         os._exit(0)
 
@@ -111,12 +113,6 @@ def _message_of(work: Callable[[], Plain]) -> bytes:
         return marshal.dumps((True, work()))
     except BaseException as error:
         return marshal.dumps((False, described(error)))
-
-
-def _send(writing: int, message: bytes) -> None:
-    rest = memoryview(_SIZE.pack(len(message)) + message)
-    while rest:
-        rest = rest[os.write(writing, rest) :]
 
 
 # --- the doctor ---

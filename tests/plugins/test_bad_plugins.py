@@ -127,11 +127,13 @@ plugin = Plugin(name='odd', version='1', derive=(own,), probes=(
 """
 
 GIVES = """
-from envdoctor.api import Observed
+from envdoctor.api import Context, Observed
 @derive(Own)
 def own(other: Other):
     return Own(number=other.number + 1)
-def look(): return {Other: Observed(value=Other(number=6), source='\\udcff')}
+def look(context: Context):
+    ran = context.run(["sh", "-c", "exit 6"], timeout_s=10)
+    return {Other: Observed(value=Other(number=ran.exit_code), source='\\udcff')}
 plugin = Plugin(name='odd', version='1', derive=(own,), probes=(
     Probe(name='other', where=Where.HOST, provides=(Other,), static=True, observe=look),))
 """
