@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from click.core import ParameterSource
@@ -29,6 +29,7 @@ from envdoctor.output import (
     EXIT_USAGE,
     Destination,
     Output,
+    columns_of,
 )
 from envdoctor.watchdog import Terminated
 
@@ -49,6 +50,9 @@ COMMANDS = {
 }
 """The commands and their one-line help; each lives in `envdoctor.commands.<name>`, as `command`."""
 
+
+_WIDEST_HELP, _NARROWEST_HELP = 80, 50
+"""Columns of the help, as click has them."""
 
 _EXAMINE = (None, "check", "collect", "calibrate", "tui", "libs", "prescribe")
 """Those that start children; none is the main job."""
@@ -95,7 +99,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST_HELP},
     epilog="Exit codes: 0 nothing at or above --fail-on, 1 a finding, 2 bad input or an output "
     "that cannot be written, 3 something could not be looked at, 4 envdoctor itself failed "
     f"({DEBUG}=1 shows where), 130 interrupted, 143 terminated.",
@@ -195,11 +199,21 @@ def _run(output: Output) -> int:
     _refuse_a_folder_that_is_gone()
     with output.alone():
         try:
-            with cli.make_context("envdoctor", sys.argv[1:], obj=output) as context:
+            width = _width_of_help(output.stdout)
+            with cli.make_context(
+                "envdoctor", sys.argv[1:], obj=output, terminal_width=width
+            ) as context:
                 cli.invoke(context)
         except click.exceptions.Exit as end:
             return end.exit_code
     return 0
+
+
+def _width_of_help(stdout: TextIO) -> int | None:
+    """As click would choose it, which asks standard output: that is held by then."""
+    if not stdout.isatty():
+        return None
+    return max(min(columns_of(stdout), _WIDEST_HELP) - 2, _NARROWEST_HELP)
 
 
 def asks_for_a_machine(words: Sequence[str]) -> bool:

@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
-from envdoctor.bounded import Failed, run_in_turn
+from envdoctor.bounded import LIMIT_S, Failed, run_in_turn
 from envdoctor.engine import failure_of
 from envdoctor.errors import described
 from envdoctor.events import OnEvent, ProbeEvent
@@ -35,6 +36,8 @@ _LEAST_S = 1.0
 
 _DECODING_S = 0.2
 """After the deadline, for what the target has said by then; of a torch it takes a hundredth."""
+
+_TO_END_IT_S = 2.0
 
 _TARGET = "torch"
 """What the run of the target's stages is called among the probes."""
@@ -177,21 +180,43 @@ class _Run(Mutable):
     def _all_unknown(self, probe: Probe, unknown: Unknown) -> Provided:
         return dict.fromkeys(self._own_kinds(probe), unknown)
 
-    def _given(self, probe: Probe, give: Callable[[], Provided]) -> Provided:
+    def _given(
+        self, probe: Probe, give: Callable[[], Provided], limit_s: float = LIMIT_S
+    ) -> Provided:
         """What a probe gives of its own facts. If it raises, these are unknown and no others."""
         try:
-            facts = give()
-            left_out = Unknown(reason=Reason.NOT_OBSERVED, detail=f"{probe.name} did not give it")
-            own = {kind: facts.get(kind, left_out) for kind in self._own_kinds(probe)}
-            if not self.loaded.is_ours(probe):
-                for kind, fact in own.items():
-                    require_sound(fact, Observed[kind] | Unknown)  # type: ignore[valid-type]
-            return own
+            if self.loaded.is_ours(probe):
+                return self._own_facts(probe, give)
+            return self._given_apart(probe, give, limit_s)
         except BaseException as error:
             return self._gave_nothing(probe, Failed(error=described(error)))
 
     def _gave_nothing(self, probe: Probe, failed: Failed) -> Provided:
         return self._all_unknown(probe, failure_of(probe.name, failed))
+
+    def _own_facts(self, probe: Probe, give: Callable[[], Provided]) -> Provided:
+        facts = give()
+        left_out = Unknown(reason=Reason.NOT_OBSERVED, detail=f"{probe.name} did not give it")
+        return {kind: facts.get(kind, left_out) for kind in self._own_kinds(probe)}
+
+    def _given_apart(self, probe: Probe, give: Callable[[], Provided], limit_s: float) -> Provided:
+        """The same of somebody else's probe, which may end its process."""
+        from envdoctor.apart import apart
+
+        def plain() -> dict[str, Any]:
+            self.children.begin_anew()
+            own = self._own_facts(probe, give)
+            for kind, fact in own.items():
+                require_sound(fact, Observed[kind] | Unknown)  # type: ignore[valid-type]
+            return {kind.__name__: msgspec.to_builtins(fact) for kind, fact in own.items()}
+
+        given = apart(plain, limit_s, until=self.deadline)
+        if isinstance(given, Failed):
+            return self._gave_nothing(probe, given)
+        return {
+            kind: msgspec.convert(given[kind.__name__], Observed[kind] | Unknown)  # type: ignore[valid-type]
+            for kind in self._own_kinds(probe)
+        }
 
     # --- the machine ---
 
@@ -224,14 +249,16 @@ class _Run(Mutable):
             return arguments.unknown
         observe = probe.observe
         assert observe is not None
+        # Somebody else's is ended when its time is over, which is then its failure.
+        more = 0.0 if self.loaded.is_ours(probe) else _TO_END_IT_S
         running = _Running(
             name=probe.name,
             provides=self._own_kinds(probe),
-            limit=time.monotonic() + probe.timeout_s,
+            limit=time.monotonic() + probe.timeout_s + more,
         )
         self._spawn(
             running,
-            lambda: self._given(probe, lambda: observe(**arguments)),
+            lambda: self._given(probe, lambda: observe(**arguments), probe.timeout_s),
             slow_because=probe.slow_because,
         )
         return None
@@ -278,7 +305,11 @@ class _Run(Mutable):
     def _examine_target(self, stages: StageRun, interpreter: Interpreter) -> Provided:
         results = stages.results()
         every = [stage for probe in self.target_probes for stage in probe.stages]
-        asked = [partial(stage.isolate, results[stage.name], interpreter) for stage in every]
+        asked = [
+            self._asking(probe, partial(stage.isolate, results[stage.name], interpreter))
+            for probe in self.target_probes
+            for stage in probe.stages
+        ]
         for stage, isolate in zip(every, run_in_turn(asked, until=self.deadline), strict=True):
             result = results[stage.name]
             deadline = min(self.deadline, time.monotonic() + _ISOLATED_LIMIT_S)
@@ -292,6 +323,13 @@ class _Run(Mutable):
                 )
                 results[stage.name] = msgspec.structs.replace(result, isolated=again[stage.name])
         return self._decoded(results)
+
+    def _asking(self, probe: Probe, ask: Callable[[], bool]) -> Callable[[], bool | Failed]:
+        if self.loaded.is_ours(probe):
+            return ask
+        from envdoctor.apart import apart
+
+        return partial(apart, ask)
 
     def _decoded_so_far(self, stages: StageRun) -> Provided:
         stages.stop()

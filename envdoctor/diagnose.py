@@ -51,7 +51,13 @@ def diagnose(
     What has not run by the moment `until` of the monotonic clock is skipped, and the verdict
     incomplete.
     """
-    snapshot = derive_facts(derivations_of(loaded), snapshot, services, until=until)
+    snapshot = derive_facts(
+        derivations_of(loaded),
+        snapshot,
+        services,
+        foreign=loaded.foreign_derivations,
+        until=until,
+    )
     runs = run_checks(
         loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
     )

@@ -1,11 +1,13 @@
 """Derives facts and runs checks over a snapshot. Pure."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from typing import Any, Literal
+
+import msgspec
 
 from envdoctor.bounded import LIMIT_S, Failed, run_bounded, run_in_turn
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
@@ -69,12 +71,14 @@ def derive_facts(
     snapshot: Snapshot,
     services: Mapping[type, object],
     *,
+    foreign: Collection[Derivation] = (),
     limit_s: float = LIMIT_S,
     until: float = NEVER,
 ) -> Snapshot:
     """The snapshot with the derived facts, each after those it needs; none is kept as recorded.
 
-    `until` is the moment of the monotonic clock at which the time of the run is over.
+    `foreign` are the steps of others' plugins, which may end their process. `until` is the moment
+    of the monotonic clock at which the time of the run is over.
     """
     by_kind = {step.provides: step for step in steps}
     circle = _circle(by_kind)
@@ -85,7 +89,9 @@ def derive_facts(
         circle = _circle(by_kind)
     for kind in _order(by_kind).static_order():
         if kind in by_kind:
-            fact = _derived(by_kind[kind], snapshot, services, limit_s, until)
+            bounded = _fact_apart if by_kind[kind] in foreign else _fact_here
+            within = partial(bounded, limit_s=limit_s, until=until)
+            fact = _derived(by_kind[kind], snapshot, services, within)
             snapshot = snapshot.with_facts({kind: fact})
     return snapshot
 
@@ -109,8 +115,7 @@ def _derived(
     step: Derivation,
     snapshot: Snapshot,
     services: Mapping[type, object],
-    limit_s: float,
-    until: float,
+    bounded: Callable[[Derivation, Mapping[str, Any]], Fact | Failed | None],
 ) -> Known:
     try:
         arguments = arguments_for(step.needs, snapshot, services)
@@ -120,12 +125,29 @@ def _derived(
         unknown = arguments.unknown
         detail = f"needs {arguments.kind}: {unknown.detail}"
         return Unknown(reason=unknown.reason, detail=detail)
-    value = run_bounded(partial(_fact_of, step, arguments), limit_s, until=until)
+    value = bounded(step, arguments)
     if isinstance(value, Failed):
         return failure_of(step.name, value)
     if value is None:
         return Unknown(reason=Reason.NOT_APPLICABLE, detail=f"{step.name} does not apply here")
     return Observed(value=value, source=f"derived by {step.name}")
+
+
+def _fact_here(
+    step: Derivation, arguments: Mapping[str, Any], *, limit_s: float, until: float
+) -> Fact | Failed | None:
+    return run_bounded(partial(_fact_of, step, arguments), limit_s, until=until)
+
+
+def _fact_apart(
+    step: Derivation, arguments: Mapping[str, Any], *, limit_s: float, until: float
+) -> Fact | Failed | None:
+    from envdoctor.apart import apart
+
+    plain = apart(lambda: msgspec.to_builtins(_fact_of(step, arguments)), limit_s, until=until)
+    if plain is None or isinstance(plain, Failed):
+        return plain
+    return msgspec.convert(plain, step.provides)
 
 
 def _fact_of(step: Derivation, arguments: Mapping[str, Any]) -> Fact | None:
@@ -156,25 +178,66 @@ def run_checks(
     `until` is the moment of the monotonic clock at which the time of the run is over.
     """
     every = tuple(checks)
-    works = [partial(_run, check, snapshot, services, wanted) for check in every]
+    owners = [owner_of(check) for check in every]
+    runs = [_left_out(check, snapshot, services, wanted) for check in every]
+    for is_foreign, run_all in ((False, run_in_turn), (True, _all_apart)):
+        numbers = [
+            number
+            for number, owner in enumerate(owners)
+            if runs[number] is None and _is_foreign(owner) is is_foreign
+        ]
+        works = [partial(_run, every[number], snapshot, services) for number in numbers]
+        for number, result in zip(numbers, run_all(works, limit_s, until=until), strict=True):
+            runs[number] = (
+                _gave_nothing(every[number], result, owners[number])
+                if isinstance(result, Failed)
+                else result
+            )
+    return tuple(run for run in runs if run is not None)
+
+
+def _is_foreign(owner: Plugin | None) -> bool:
+    return owner is not None and owner.name not in OURS
+
+
+def _all_apart(
+    works: Sequence[Callable[[], CheckRun]], limit_s: float, *, until: float
+) -> tuple[CheckRun | Failed, ...]:
+    if not works:
+        return ()
+    from envdoctor.apart import all_apart
+
+    plain = all_apart([partial(_plain, work) for work in works], limit_s, until=until)
     return tuple(
-        _gave_nothing(check, result, owner_of(check)) if isinstance(result, Failed) else result
-        for check, result in zip(every, run_in_turn(works, limit_s, until=until), strict=True)
+        one if isinstance(one, Failed) else msgspec.convert(one, CheckRun) for one in plain
     )
 
 
-def _run(
+def _plain(work: Callable[[], CheckRun]) -> Any:
+    return msgspec.to_builtins(work())
+
+
+def _left_out(
     check: Check,
     snapshot: Snapshot,
     services: Mapping[type, object],
     wanted: Callable[[Check], bool],
-) -> CheckRun:
+) -> CheckRun | None:
+    """Why a check is not run; None for one that is."""
     if not wanted(check):
         return _record(check, status="skipped", reason="switched off by the user")
+    try:
+        arguments = arguments_for(check.needs, snapshot, services)
+    except LookupError:
+        # A defect, to be told as what becomes of it.
+        return None
+    return _skipped(check, arguments) if isinstance(arguments, Missing) else None
+
+
+def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> CheckRun:
     started = time.perf_counter()
     arguments = arguments_for(check.needs, snapshot, services)
-    if isinstance(arguments, Missing):
-        return _skipped(check, arguments)
+    assert not isinstance(arguments, Missing)
     findings = tuple(islice(check.fn(**arguments), MAX_FINDINGS + 1))
     _require_sound_findings(check, findings)
     seconds = time.perf_counter() - started
@@ -207,8 +270,7 @@ def _crashed(check: Check, error: str, owner: Plugin | None) -> CheckRun:
 
 def _crash(part: str, name: str, error: str, owner: Plugin | None) -> Finding:
     """That a part of the doctor, or of a plugin, has a defect."""
-    foreign = owner is not None and owner.name not in OURS
-    plugin = f"plugin `{owner.name}`" if owner is not None and foreign else ""
+    plugin = f"plugin `{owner.name}`" if owner is not None and _is_foreign(owner) else ""
     fix = f"tell the author of {plugin}, or remove it" if plugin else _REPORT_IT
     return CHECK_CRASHED.finding(
         subjects=(name,),

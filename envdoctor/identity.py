@@ -13,8 +13,9 @@ from envdoctor.record import Record
 from envdoctor.secrets import Rule
 from envdoctor.shell import quote
 
-_ENDS = r"(?![\w@+-]|\.\w)"
-"""What follows a whole name: `/home/ann` is not in `/home/anna`, nor in `/home/ann.old`."""
+_ENDS = r"(?![\w@+\udc80-\udcff-]|\.\w)"
+"""What follows a whole name: `/home/ann` is not in `/home/anna`, nor in `/home/ann.old`, and bytes
+that are not UTF-8 (PEP 383) go on with it."""
 
 _BEGINS = r"(?:(?<![\w.~-])|(?<=-[A-Za-z])|(?<=-isystem)|(?<=-iquote)|(?<=-idirafter))"
 """What comes before a path: nothing of a longer one, or an option of a compiler."""
@@ -102,7 +103,12 @@ def _own_homes(homes: Iterable[str]) -> Iterator[Rule]:
         spelling
         for home in bare
         if len(home) > 1
-        for spelling in (without_surrogates(home), quote(without_surrogates(home)), quote(home))
+        for spelling in (
+            home,
+            without_surrogates(home),
+            quote(without_surrogates(home)),
+            quote(home),
+        )
     }
     for home in sorted(spelled, key=len, reverse=True):
         parts = r"/+(?:\./+)*".join(map(re.escape, home.strip("/").split("/")))
@@ -148,7 +154,8 @@ def _users(users: Mapping[str, str]) -> Iterator[Rule]:
     for name, placeholder in users.items():
         if len(name) < 2 or _is_shared(name):
             continue
-        bare = re.escape(without_surrogates(name))
+        bare = "|".join(map(re.escape, {name, without_surrogates(name)}))
+        bare = f"(?:{bare})"
         yield Rule(
             hints=(name.lower(),),
             pattern=rf"(?P<before>{_BEFORE_USER}|/(?:torchinductor_)?|(?<![\w.@/-])(?={bare}@)){bare}"

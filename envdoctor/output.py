@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from envdoctor.errors import Unwritable, described
 from envdoctor.formats import MACHINE, Detail, Document, Look, Text, format_for
+from envdoctor.printed import Printed
 from envdoctor.watchdog import NEVER, Watchdog
 
 if TYPE_CHECKING:
@@ -100,13 +101,14 @@ class Output:
         What libraries and plugins print goes to standard error at the end; where there is no
         document it is one, as the help of a command is.
         """
-        printed, is_document = io.StringIO(), False
+        printed, is_document = Printed(self.stdout), False
+        self.stdout = printed.stdout
         try:
-            with contextlib.redirect_stdout(printed):
+            with printed:
                 yield
             is_document = not self._published
         finally:
-            text = printed.getvalue()
+            text = printed.text()
             if text and not is_document:
                 self._write_error(self._filter.text(text))
         if text and is_document:
@@ -190,7 +192,8 @@ class Output:
         if not self._failed:
             _write_at_once(2, f"envdoctor: {message}\n")
         if self.machine and is_first:
-            _write_at_once(1, document)
+            with contextlib.suppress(OSError, ValueError):
+                _write_at_once(self.stdout.fileno(), document)
         return code
 
     def ended_by(self, number: int) -> int:
@@ -236,7 +239,7 @@ class Output:
         try:
             _write_all(self.stdout, data)
         except (OSError, ValueError) as error:
-            _discard_the_rest(1)
+            _discard_the_rest(self.stdout)
             number = getattr(error, "errno", None)
             reason = _REASONS.get(number) or getattr(error, "strerror", None) or error
             raise Unwritable(f"cannot write to standard output: {reason}") from error
@@ -247,7 +250,7 @@ class Output:
             sys.stderr.write(text)
             sys.stderr.flush()
         except (OSError, ValueError, AttributeError):
-            _discard_the_rest(2)
+            _discard_the_rest(sys.stderr)
             return False
         return True
 
@@ -266,10 +269,8 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Put a text in place of the last one, cut to the width of the terminal."""
         if self.is_live:
-            import shutil
-
             safe = self._safe.line(text)
-            self._write(_CLEAR + safe[: shutil.get_terminal_size().columns - 1])
+            self._write(_CLEAR + safe[: columns_of(sys.stderr) - 1])
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
@@ -290,7 +291,7 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     """The document, filtered, in a format."""
     from envdoctor.redact import user_filter
 
-    safe = user_filter()
+    safe = user_filter(for_programs=name in MACHINE)
     if isinstance(document, Text):
         return safe.text(document.body)
     from envdoctor.render.emitters import EMITTERS
@@ -340,17 +341,23 @@ def _takes_colour(stream: TextIO) -> bool:
 
 def _width_of(stream: TextIO) -> int:
     """The columns of a terminal, within what can be read; 80 elsewhere."""
+    return min(max(columns_of(stream), _NARROWEST), _WIDEST)
+
+
+def columns_of(stream: TextIO) -> int:
+    """The columns of a terminal; 80 elsewhere."""
     try:
-        columns = os.get_terminal_size(stream.fileno()).columns
+        return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
-    return min(max(columns, _NARROWEST), _WIDEST) if columns else 80
 
 
-def _discard_the_rest(descriptor: int) -> None:
+def _discard_the_rest(stream: TextIO | None) -> None:
     """What a stream could not write must not be tried again when the interpreter ends, which then
     changes the exit code to 120."""
-    with contextlib.suppress(OSError):
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

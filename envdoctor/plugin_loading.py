@@ -1,5 +1,6 @@
 """Finds and loads the plugins that are installed beside the doctor."""
 
+import os
 import threading
 from collections.abc import Iterable
 from functools import partial
@@ -77,18 +78,38 @@ def _load(
     if _is_builtin(entry):
         # Our own code: it is waited for, however slow the disk is.
         limit_s, until = threading.TIMEOUT_MAX, NEVER
+    elif error := _error_in_a_trial(entry, before, limit_s, until):
+        return None, error
     loaded = run_bounded(entry.load, limit_s, until=until)
     if isinstance(loaded, Failed):
         return None, loaded.error
-    if not isinstance(loaded, Plugin):
-        return None, f"`{entry.value}` is a {type(loaded).__name__}, not a Plugin"
-    if _is_builtin(entry):
-        return loaded, ""
+    return (loaded, "") if isinstance(loaded, Plugin) else (None, _no_plugin(entry, loaded))
+
+
+def _error_in_a_trial(
+    entry: "EntryPoint", before: Iterable[Plugin], limit_s: float, until: float
+) -> str:
+    """Why somebody else's plugin cannot be used; empty if it can.
+
+    Found out in another process, which its import may end: a library of it that crashes, say.
+    """
+    from envdoctor.apart import apart
+
+    error = apart(partial(_tried, entry, before), limit_s, until=until)
+    return error.error if isinstance(error, Failed) else str(error)
+
+
+def _tried(entry: "EntryPoint", before: Iterable[Plugin]) -> str:
     from envdoctor.usable_plugin import why_unusable
 
-    unusable = run_bounded(partial(why_unusable, loaded, before), limit_s, until=until)
-    error = unusable.error if isinstance(unusable, Failed) else unusable
-    return (None, error) if error else (loaded, "")
+    # What it prints is told once, when it is imported in earnest.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    loaded = entry.load()
+    return why_unusable(loaded, before) if isinstance(loaded, Plugin) else _no_plugin(entry, loaded)
+
+
+def _no_plugin(entry: "EntryPoint", loaded: object) -> str:
+    return f"`{entry.value}` is a {type(loaded).__name__}, not a Plugin"
 
 
 def _failure(entry: "EntryPoint", error: str) -> PluginFailure:

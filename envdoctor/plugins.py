@@ -172,6 +172,12 @@ class Loaded(Record):
         return tuple(step for plugin in self.plugins for step in plugin.derive)
 
     @property
+    def foreign_derivations(self) -> tuple[Derivation, ...]:
+        """Those that are not the doctor's own."""
+        foreign = (plugin for plugin in self.plugins if plugin.name not in OURS)
+        return tuple(step for plugin in foreign for step in plugin.derive)
+
+    @property
     def ours(self) -> "Loaded":
         """The plugins that are the doctor itself, alone."""
         return Loaded(plugins=tuple(one for one in self.plugins if one.name in OURS))

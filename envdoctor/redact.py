@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from envdoctor.controls import safe_key, without_controls
+from envdoctor.controls import escaped, without_controls, without_sequences
 from envdoctor.identity import Person, Placeholders, identity_rules, this_person, variables_of
 from envdoctor.secrets import LONG_WORDS, SECRETS, Rule
 from envdoctor.shell import pasteable
@@ -24,9 +24,11 @@ COMMANDS = "commands"
 
 
 class Filter:
-    """Makes texts fit to be written."""
+    """Makes texts fit to be written: for people, or such that a program can read back each
+    character of what names nobody and is no secret (see `envdoctor.controls.escaped`)."""
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: Person, *, for_programs: bool = False) -> None:
+        self._for_programs = for_programs
         self._rules = (*SECRETS, *identity_rules(person, Placeholders()))
         self._variables = variables_of(person)
 
@@ -39,10 +41,15 @@ class Filter:
         return " ".join(self.text(text).splitlines())
 
     def values(self, value: Any) -> Any:
-        """A JSON value with every text in it filtered; keys only lose what cannot be written."""
-        texts: dict[str, None] = {}
+        """A JSON value with every text in it filtered; in keys only what cannot be written is
+        escaped. Commands are for a shell, which knows no such escapes."""
+        texts: dict[bool, dict[str, None]] = {False: {}, True: {}}
         _collect(value, texts)
-        return self._replaced(value, dict(zip(texts, self._filtered([*texts]), strict=True)))
+        safe = {
+            pasted: dict(zip(of_kind, self._filtered([*of_kind], pasted=pasted), strict=True))
+            for pasted, of_kind in texts.items()
+        }
+        return self._replaced(value, safe)
 
     def document(self, document: _D) -> _D:
         """A record with every text in it filtered."""
@@ -50,9 +57,27 @@ class Filter:
 
         return msgspec.convert(self.values(msgspec.to_builtins(document)), type(document))
 
-    def _filtered(self, texts: Sequence[str]) -> list[str]:
-        """The same texts, fit to be written; each different one once is quicker."""
-        clean = [without_controls(text) for text in texts]
+    def _filtered(self, texts: Sequence[str], *, pasted: bool = False) -> list[str]:
+        """The same texts, fit to be written; each different one once is quicker.
+
+        Colours could hide a key from the rules. Where nothing stands that has to go they stay, for
+        programs; rules see all other characters as they are, and none of them is part of a word.
+        """
+        bare = [without_sequences(text) for text in texts]
+        redacted = self._redacted(bare)
+        if not self._for_programs or pasted:
+            return [without_controls(text) for text in redacted]
+        coloured = [
+            number for number, text in enumerate(texts) if text != bare[number] == redacted[number]
+        ]
+        whole = self._redacted([texts[number] for number in coloured])
+        for number, text in zip(coloured, whole, strict=True):
+            redacted[number] = text
+        return [escaped(text) for text in redacted]
+
+    def _redacted(self, texts: Sequence[str]) -> list[str]:
+        """The texts without what identifies a person and without secrets."""
+        clean = [*texts]
         search = _Search(clean)
         for rule in self._rules:
             for number in search.texts_with(rule):
@@ -61,38 +86,40 @@ class Filter:
                 )
         return clean
 
-    def _replaced(self, value: Any, texts: Mapping[str, str], *, pasted: bool = False) -> Any:
+    def _replaced(
+        self, value: Any, safe: Mapping[bool, Mapping[str, str]], *, pasted: bool = False
+    ) -> Any:
         """The same value with other texts; those below the key `commands` are pasted."""
         if isinstance(value, str):
-            text = texts[value]
+            text = safe[pasted][value]
             return pasteable(text, self._variables) if pasted and "<" in text else text
         if isinstance(value, dict):
             return {
-                safe_key(key) if isinstance(key, str) else key: self._replaced(
-                    item, texts, pasted=key == COMMANDS
+                escaped(key) if isinstance(key, str) else key: self._replaced(
+                    item, safe, pasted=key == COMMANDS
                 )
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple)):
-            return [self._replaced(item, texts, pasted=pasted) for item in value]
+            return [self._replaced(item, safe, pasted=pasted) for item in value]
         return value
 
 
-def user_filter() -> Filter:
+def user_filter(*, for_programs: bool = False) -> Filter:
     """The filter for all that this user writes."""
-    return Filter(this_person())
+    return Filter(this_person(), for_programs=for_programs)
 
 
-def _collect(value: Any, texts: dict[str, None]) -> None:
-    """Every text in a value, in their order."""
+def _collect(value: Any, texts: Mapping[bool, dict[str, None]], *, pasted: bool = False) -> None:
+    """Every text in a value, in their order, apart from those that are pasted."""
     if isinstance(value, str):
-        texts[value] = None
+        texts[pasted][value] = None
     elif isinstance(value, dict):
-        for item in value.values():
-            _collect(item, texts)
+        for key, item in value.items():
+            _collect(item, texts, pasted=key == COMMANDS)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _collect(item, texts)
+            _collect(item, texts, pasted=pasted)
 
 
 class _Search:

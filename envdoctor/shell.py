@@ -35,11 +35,13 @@ def _quoted(part: str) -> str:
     """
     if part.isascii() and part.isprintable():
         return shlex.quote(part)
-    if without_controls(part) != part or "\n" in part or "\t" in part:
-        made = "".join(map(_in_octal, _bytes_of(part)))
-        # The shell cuts line breaks off the end of what a command prints.
-        return f"\"$(printf '{made}')\"" if not part.endswith("\n") else shlex.quote(part)
-    return shlex.quote(part)
+    if without_controls(part) == part and "\n" not in part and "\t" not in part:
+        return shlex.quote(part)
+    # The shell cuts line breaks off the end of what a command prints.
+    body = part.rstrip("\n")
+    made = "".join(map(_in_octal, _bytes_of(body)))
+    breaks = shlex.quote(part[len(body) :]) if body != part else ""
+    return (f"\"$(printf '{made}')\"" if body else "") + breaks
 
 
 def _bytes_of(part: str) -> bytes:

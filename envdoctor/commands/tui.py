@@ -20,6 +20,7 @@ from envdoctor.commands.reports import publish
 from envdoctor.formats import Text
 from envdoctor.options import Options
 from envdoctor.output import Destination, Output
+from envdoctor.printed import OwnTerminal
 from envdoctor.report import Report
 from envdoctor.session import Session
 from envdoctor.watchdog import NEVER
@@ -78,7 +79,8 @@ def full_screen(output: Output, options: Options, file: str | None = None) -> in
 
     # Each examination has its time; the user has as much as he wants.
     output.watchdog.limit(NEVER)
-    code, summary = run(options, output, path=file)
+    with OwnTerminal(output.stdout):
+        code, summary = run(options, output, path=file)
     output.publish(Text(body=summary), Destination(plain=True))
     return code
 

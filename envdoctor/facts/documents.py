@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from envdoctor.clock import now_utc
+from envdoctor.controls import unescaped
 from envdoctor.errors import BadInput
 from envdoctor.facts.base import SCHEMA_VERSION, Fact, Known, Observed, Snapshot, Tool, Unknown
 from envdoctor.record import Record
@@ -25,6 +26,7 @@ class FactsDocument(Record, tag="facts"):
     """A facts file: one machine, recorded. `captured_at` is UTC; `provenance` says how it was made.
 
     `provenance` is "captured" for facts that probes observed, "synthetic" for those made by hand.
+    Texts are escaped (see envdoctor.controls.escaped), so that each is read back as it was.
     """
 
     formats: ClassVar[tuple[str, ...]] = ("json",)
@@ -57,7 +59,8 @@ def facts_from_builtins(data: Mapping[str, Any], kinds: Iterable[type[Fact]]) ->
             continue
         try:
             facts[kind] = msgspec.convert(value, Observed[kind] | Unknown, strict=True)  # type: ignore[valid-type]
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
+            # The latter where a name that is no UTF-8 stands in the place of a number or a word.
             raise BadFacts(f"fact `{name}`: {error}") from error
     return Snapshot(facts)
 
@@ -86,9 +89,12 @@ def read_snapshot(path: str, kinds: Iterable[type[Fact]]) -> Snapshot:
 
 
 def read_json(path: str) -> Any:
-    """The JSON document in a file; `-` is standard input. Raises BadFacts."""
+    """The JSON document in a file, its texts as they were before they were made fit to be written;
+    `-` is standard input. Raises BadFacts."""
     try:
-        return msgspec.json.decode(_read(path))
+        data = _read(path)
+        document = msgspec.json.decode(data)
+        return as_it_was(document) if b"\\\\" in data else document
     except msgspec.DecodeError as error:
         raise BadFacts(
             f"`{path}` is not valid JSON ({error}); make it anew with `envdoctor collect`"
@@ -97,6 +103,15 @@ def read_json(path: str) -> Any:
         raise BadFacts(f"`{path}` is not UTF-8 text; is it a facts file?") from error
     except RecursionError as error:
         raise BadFacts(f"`{path}` is nested too deeply; is it a facts file?") from error
+
+
+def as_it_was(value: Any) -> Any:
+    """A JSON value, each text in it without the escapes of a document."""
+    if isinstance(value, str):
+        return unescaped(value)
+    if isinstance(value, dict):
+        return {unescaped(key): as_it_was(item) for key, item in value.items()}
+    return [as_it_was(item) for item in value] if isinstance(value, list) else value
 
 
 def _read(path: str) -> bytes:

@@ -42,8 +42,15 @@ _VERDEF = struct.Struct("<HHHHIII")
 
 _Name = Callable[[int], str]
 
-_MAX_TABLE_ENTRIES = 4_000_000
-"""More than any library has; a count beyond it comes from a damaged file."""
+MOST_ENTRIES = 1_000_000
+"""Of one table; more than any library has (libtorch_cpu has 75,000 symbols). A count beyond it
+comes from a damaged file."""
+
+MOST_BYTES_OF_NAMES = 64 << 20
+"""Of all names of symbols of one object; those of libtorch_cpu have 5 MB."""
+
+_MOST_NAMES, _LONGEST_NAME = 100_000, 1 << 16
+"""What PT_DYNAMIC and the versions name; libc has some hundred names, and a path 4096 bytes."""
 
 
 class Unreadable(ValueError):
@@ -136,6 +143,8 @@ def read_symbols(elf: Elf, *, roughly: bool = False) -> Symbols:
     ):
         try:
             return _symbols(data, elf.tables, roughly=roughly)
+        except Unreadable:
+            raise
         except (struct.error, IndexError, OverflowError, ValueError) as error:
             raise Unreadable(f"the symbol table lies outside the file ({error})") from error
 
@@ -148,6 +157,7 @@ class _Reader:
         self.size = size
         self.loads: list[tuple[int, int, int]] = []
         self.cut = 0
+        self._names_left = _MOST_NAMES
 
     def read(self, path: str, identity: tuple[int, int]) -> Elf:
         data = self.data
@@ -221,6 +231,7 @@ class _Reader:
             tag, value = _DYN.unpack_from(self.data, position)
             if tag == 0:
                 return
+            self._count()
             yield tag, value
 
     def _offset(self, address: int | None) -> int | None:
@@ -232,18 +243,25 @@ class _Reader:
                 return offset + address - start
         return None
 
+    def _count(self) -> None:
+        """Tables may overlap, and name more than the file has bytes."""
+        self._names_left -= 1
+        if self._names_left < 0:
+            raise Unreadable(f"it names more than {_MOST_NAMES} things")
+
     def _text(self, start: int, end: int) -> str:
         if not 0 <= start < self.size:
             raise IndexError("string beyond the end")
-        stop = self.data.find(b"\0", start, min(end, self.size))
+        stop = self.data.find(b"\0", start, min(end, self.size, start + _LONGEST_NAME))
         if stop < 0:
             raise IndexError("string without an end")
-        return self.data[start:stop].decode("utf-8", "replace")
+        return self.data[start:stop].decode("utf-8", "surrogateescape")
 
     def _version_needs(self, tags: dict[int, int], name: _Name) -> Iterator[VersionNeed]:
         position = self._offset(tags.get(_DT_VERNEED))
         for _ in range(_bounded(tags.get(_DT_VERNEEDNUM, 0)) if position is not None else 0):
             assert position is not None
+            self._count()
             _, count, file, aux, following = _VERNEED.unpack_from(self.data, position)
             yield VersionNeed(
                 library=name(file), versions=tuple(self._needed(position + aux, count, name))
@@ -254,6 +272,7 @@ class _Reader:
 
     def _needed(self, position: int, count: int, name: _Name) -> Iterator[str]:
         for _ in range(count):
+            self._count()
             _, flags, _, text, following = _VERNAUX.unpack_from(self.data, position)
             if not flags & _VER_FLG_WEAK:
                 yield name(text)
@@ -265,6 +284,7 @@ class _Reader:
         position = self._offset(tags.get(_DT_VERDEF))
         for _ in range(_bounded(tags.get(_DT_VERDEFNUM, 0)) if position is not None else 0):
             assert position is not None
+            self._count()
             _, _, _, _, _, aux, following = _VERDEF.unpack_from(self.data, position)
             (text,) = struct.unpack_from("<I", self.data, position + aux)
             yield name(text)
@@ -274,7 +294,7 @@ class _Reader:
 
 
 def _bounded(count: int) -> int:
-    if count > _MAX_TABLE_ENTRIES:
+    if count > MOST_ENTRIES:
         raise Unreadable(f"a table claims {count} entries")
     return count
 
@@ -286,15 +306,25 @@ def _symbols(data: mmap.mmap, tables: Tables, *, roughly: bool) -> Symbols:
     end = tables.symbols + count * _SYM.size
     if end > len(data):
         raise IndexError("symbols beyond the end")
+    if tables.strings_size > MOST_BYTES_OF_NAMES:
+        raise Unreadable(f"its names claim {tables.strings_size} bytes")
     strings = data[tables.strings : tables.strings + tables.strings_size]
     find = strings.index
     required: list[bytes] = []
     weak: list[bytes] = []
     defined: list[bytes] = []
+    left = MOST_BYTES_OF_NAMES
     for name, info, _, section, _, _ in _SYM.iter_unpack(data[tables.symbols : end]):
         if name:
+            stop = find(b"\0", name)
+            # Names may share their ends, and all be the same.
+            left -= stop - name
+            if left < 0:
+                raise Unreadable(f"its names have more than {MOST_BYTES_OF_NAMES} bytes")
             kind = defined if section else weak if info >> 4 == _STB_WEAK else required
-            kind.append(strings[name : find(b"\0", name)])
+            kind.append(strings[name:stop])
+    if only_required:
+        _bounded(strings.count(b"\0"))
     offered = set(strings.split(b"\0") if only_required else defined)
     offered.difference_update(required, weak)
     return Symbols(required=frozenset(required), offered=offered)
@@ -318,5 +348,5 @@ def _symbol_count(data: mmap.mmap, tables: Tables) -> int:
         return int(first)
     chain = start + buckets * 4 - first * 4
     while not struct.unpack_from("<I", data, chain + last * 4)[0] & 1:
-        last += 1
+        last = _bounded(last + 1)
     return int(last) + 1

@@ -245,7 +245,7 @@ class Process:
         for loaded in opening.added:
             missing = self.symbols.missing(loaded, everything)
             if missing:
-                names = tuple(name.decode("utf-8", "replace") for name in sorted(missing))
+                names = tuple(name.decode("utf-8", "surrogateescape") for name in sorted(missing))
                 problem = Problem(
                     kind=SYMBOL, library=loaded.asked, needed_by=loaded.path, names=names
                 )

@@ -13,7 +13,7 @@ from envdoctor.facts.torch import ComponentVersion, CudaComponents
 from envdoctor.knowledge import Library, LibraryCatalogue
 from envdoctor.knowledge.libraries import VersionStatements
 from envdoctor.probes.files import read_text
-from envdoctor.probes.sections import read_section
+from envdoctor.probes.sections import TooLarge, read_section
 
 
 def read_components(
@@ -100,10 +100,14 @@ def _of_header(component: Library, macros: Sequence[str], header: Path) -> Compo
 
 
 def _of_library(component: Library, pattern: str, file: Path) -> ComponentVersion:
-    match = re.search(pattern.encode(), read_section(file, ".rodata"))
+    source = f"a string in {file.name}"
+    try:
+        match = re.search(pattern.encode(), read_section(file, ".rodata"))
+    except TooLarge as error:
+        match, source = None, f"{source}, which could not be read: {error}"
     return ComponentVersion(
         component=component.name,
         version=match[1].decode() if match else None,
-        source=f"a string in {file.name}",
+        source=source,
         path=str(file),
     )

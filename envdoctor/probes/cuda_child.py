@@ -48,7 +48,7 @@ def text_from(driver: ctypes.CDLL, function: str, code: int) -> str | None:
 
 def mapped_library() -> str | None:
     """The file of libcuda that is loaded into this process."""
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         paths = (line.split(None, 5)[-1].strip() for line in maps if "libcuda.so" in line)
         return next(paths, None)
 

@@ -10,9 +10,11 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from envdoctor.probes.sections import find_section
+from envdoctor.regular import only_regular
 
 _MAGIC = 0xBA55ED50
 _OUTER = struct.Struct("<IHHQ")
@@ -22,6 +24,13 @@ _ALIGNMENT = 8
 
 SAMPLE = 400
 """Fatbins whose entries are read, spread evenly over the library: a few ms instead of seconds."""
+
+MOST_FATBINS, MOST_PADDING = 1_000_000, 8 << 20
+"""Fatbins, and bytes between them in all; the largest library has some 10,000. Beyond is a file
+with holes, which is read no further."""
+
+MOST_ENTRIES = 1000
+"""Of one fatbin; real ones have one or two a target."""
 
 NEARLY_ALL = 0.9
 """Single kernels are compiled for more targets than the rest; a target counts from this share."""
@@ -33,7 +42,7 @@ def common_targets(library: Path) -> tuple[str, ...]:
     Empty where the file is missing, damaged, or holds none.
     """
     try:
-        with library.open("rb") as file:
+        with open(library, "rb", opener=only_regular) as file:
             section = find_section(file.fileno(), ".nv_fatbin")
             return _common(_sampled(file.fileno(), *section)) if section else ()
     except (OSError, struct.error, ValueError, OverflowError):
@@ -49,20 +58,23 @@ def _common(fatbins: list[set[str]]) -> tuple[str, ...]:
 
 
 def _sampled(fd: int, offset: int, size: int) -> list[set[str]]:
-    fatbins = list(_fatbins(fd, offset, offset + size))
+    fatbins = list(islice(_fatbins(fd, offset, offset + size), MOST_FATBINS))
     step = max(1, len(fatbins) // SAMPLE)
-    return [targets for one in fatbins[::step] if (targets := set(_targets(fd, *one)))]
+    sampled = (set(islice(_targets(fd, *one), MOST_ENTRIES)) for one in fatbins[::step])
+    return [targets for targets in sampled if targets]
 
 
 def _fatbins(fd: int, offset: int, end: int) -> Iterator[tuple[int, int]]:
     """Where the entries of each fatbin begin and end; zeros between fatbins are stepped over."""
-    while offset + _OUTER.size <= end:
+    padding_left = MOST_PADDING
+    while offset + _OUTER.size <= end and padding_left > 0:
         head = os.pread(fd, _OUTER.size, offset)
         if len(head) < _OUTER.size:
             return
         magic, _, header_size, length = _OUTER.unpack(head)
         if magic != _MAGIC:
             offset += _ALIGNMENT
+            padding_left -= _ALIGNMENT
             continue
         begin = offset + header_size
         if header_size < _OUTER.size or begin + length > end:

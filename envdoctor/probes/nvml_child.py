@@ -40,7 +40,7 @@ def gpus() -> dict[str, object]:
 
 def mapped_library() -> str | None:
     """The file of libnvidia-ml that is loaded into this process."""
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         paths = (line.split(None, 5)[-1].strip() for line in maps if "libnvidia-ml" in line)
         return next(paths, None)
 

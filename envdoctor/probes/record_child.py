@@ -104,9 +104,8 @@ def differences(location: str, rows: Iterable[Row], *, deep: bool = False) -> It
 
 
 def difference(path: str, kind: str, expected: str, actual: str = "") -> Difference:
-    """A file that differs; what is no text in a damaged RECORD is replaced."""
-    values = {"path": path, "kind": kind, "expected": expected, "actual": actual}
-    return {key: value.encode("utf-8", "replace").decode() for key, value in values.items()}
+    """A file that differs."""
+    return {"path": path, "kind": kind, "expected": expected, "actual": actual}
 
 
 @contextmanager

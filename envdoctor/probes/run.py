@@ -57,6 +57,10 @@ class Children:
         self.has_started = threading.Event()
         """Set once a child was started, or none will be."""
 
+    def begin_anew(self) -> None:
+        """In a process that was forked: its children are its own, and nothing is locked."""
+        self.__init__()  # type: ignore[misc]
+
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **options: object
     ) -> "subprocess.Popen[bytes]":
@@ -131,7 +135,7 @@ class _Capped:
 
     def text(self) -> str:
         gap = b"" if not self._dropped else b"\n[... %d bytes left out ...]\n" % self._dropped
-        return bytes(self._head + gap + self._tail).decode("utf-8", "replace")
+        return bytes(self._head + gap + self._tail).decode("utf-8", "surrogateescape")
 
 
 def run_child(

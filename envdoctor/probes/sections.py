@@ -14,6 +14,14 @@ _SHDR = struct.Struct("<IIQQQQIIQQ")
 _ELF64_LITTLE = b"\x7fELF\x02\x01"
 _MAX_NAMES = 1 << 20
 
+MOST_BYTES = 128 << 20
+"""Of a section that is read. Those that are, the constants of NCCL and nvJitLink, are smaller than
+the whole of the latter, 90 MB."""
+
+
+class TooLarge(ValueError):
+    """A section that is not read."""
+
 
 def find_section(fd: int, name: str) -> tuple[int, int] | None:
     """Offset and size in bytes; None where the file has no such section or is none of these."""
@@ -36,12 +44,19 @@ def find_section(fd: int, name: str) -> tuple[int, int] | None:
 
 
 def read_section(path: Path, name: str) -> bytes:
-    """The bytes of a section; empty where the file is missing, damaged, or has none."""
+    """The bytes of a section; empty where the file is missing, damaged, or has none.
+
+    Raises TooLarge for one that could take the memory of the machine: a file with holes.
+    """
     try:
         with open(path, "rb", opener=only_regular) as file:
             found = find_section(file.fileno(), name)
             if found is None or sum(found) > os.fstat(file.fileno()).st_size:
                 return b""
+            if found[1] > MOST_BYTES:
+                raise TooLarge(f"`{name}` has {found[1]} bytes")
             return os.pread(file.fileno(), found[1], found[0])
+    except TooLarge:
+        raise
     except (OSError, ValueError, OverflowError):
         return b""

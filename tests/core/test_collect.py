@@ -71,7 +71,7 @@ def look(children: Children, tmp_path: Path) -> Look:
     def with_probes(*probes: Probe, **options: object) -> Snapshot:
         return collect(
             Options(python=str(python), **options),
-            Loaded(plugins=(Plugin(name="test", version="1", probes=probes),)),
+            Loaded(plugins=(Plugin(name="core", version="1", probes=probes),)),
             children=children,
             services={},
         )
@@ -203,7 +203,7 @@ def test_every_probe_that_ran_tells_its_end(children: Children, tmp_path: Path) 
     probes = (host(first, First), host(raises, Second))
     collect(
         Options(python=str(python)),
-        Loaded(plugins=(Plugin(name="test", version="1", probes=probes),)),
+        Loaded(plugins=(Plugin(name="core", version="1", probes=probes),)),
         children=children,
         services={},
         on_event=told.append,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from envdoctor.controls import unescaped
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.documents import facts_document
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
@@ -291,4 +292,4 @@ def test_colour_comes_after_the_filter(hostile_facts: Path) -> None:
 
 def test_json_of_hostile_facts_is_json(hostile_facts: Path) -> None:
     document = json.loads(envdoctor("libs", "--json", "--facts", hostile_facts).stdout)
-    assert document["import_error"] == "\ufffd31m\ufffd\ufffd"
+    assert unescaped(document["import_error"]) == HOSTILE

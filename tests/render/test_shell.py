@@ -36,6 +36,7 @@ ODD_NAMES = [
     "\x1b[31m\x9b\x7f",
     "\u202egpj",
     "env-\udce4",
+    "\\xe4\\u001b",
 ]
 PRINTS = "import sys; print(*sys.argv[1:], sep='\\0')"
 
@@ -64,6 +65,13 @@ def test_a_command_pastes_after_redaction(tmp_path: Path, name: str, home: str, 
     assert shown.isprintable()
     assert pasted(shown, shell, own, tmp_path) == "\0".join(expected) + "\n"
     assert {one.name for one in tmp_path.iterdir()} == {home}
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("name", ["\n", "a\n\n", "\x1b[31m\udce4\n", "it's\t\n"])
+def test_a_line_break_at_the_end_of_a_name_pastes(name: str, shell: str) -> None:
+    line = Filter(Person()).text(command(sys.executable, "-c", PRINTS, f"/x/{name}/y", name))
+    assert pasted(line, shell, "/", "/") == f"/x/{name}/y\0{name}\n"
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])

@@ -64,7 +64,7 @@ def static_interpreter(child):
 def add_path_lines(sitedir, name, known_paths):
     """What `site.addpackage` does with the lines of a .pth file that are paths."""
     try:
-        with open(os.path.join(sitedir, name), encoding="utf-8", errors="replace") as lines:
+        with open(os.path.join(sitedir, name), encoding="utf-8", errors="surrogateescape") as lines:
             entries = [line.strip() for line in lines]
     except OSError:
         return known_paths
