@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.options import Options
-from envdoctor.probes.built_in_stages import BUILT_IN_STAGES, INTERPRETER
+from envdoctor.probes.built_in_stages import INTERPRETER, built_in_stages
 from envdoctor.probes.choose import Choice, choose_target
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
@@ -27,10 +27,10 @@ def find_target(
     options: Options,
     context: Context,
     on_event: OnEvent = lambda event: None,
-    stages: Sequence[Stage] = BUILT_IN_STAGES,
+    stages: Sequence[Stage] = (),
     deadline: float = NO_LIMIT,
 ) -> Choice:
-    """Choose the target, and begin with these stages in it. The time of the options runs from now,
+    """Choose the target, and begin with the doctor's stages in it, and these. The time of the options runs from now,
     and no longer than to the deadline (a moment of the monotonic clock).
 
     Raises UnusableTarget for one that the user named and that is no Python.
@@ -52,7 +52,7 @@ def find_target(
         context=context,
         doctor=sys.executable,
         static=options.static,
-        stages=stages,
+        stages=(*built_in_stages(options.companions), *stages),
         deadline=min(deadline, time.monotonic() + options.timeout_s),
         on_stage=on_stage,
     )

@@ -37,10 +37,6 @@ from envdoctor.gpus import HIDES_EVERY_GPU, gpu_nodes
 from envdoctor.plugins import derive
 from envdoctor.record import Record
 
-DOMAIN_LIBRARIES = ("torchvision", "torchaudio", "torchtext", "torchcodec")
-"""PyTorch's own libraries: installed and not importable they break the verdict; other companions,
-compiling and extending only degrade it."""
-
 Action = Literal["import", "compute", "distributed", "compile", "extend"]
 Wish = Literal["yes", "optional", "elsewhere", "unknown"]
 State = Literal["works", "fails", "unseen"]
@@ -364,18 +360,44 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
         yield from _unseen_companions(snapshot, fact)
         return
     for one in fact.value.items:
-        yield Outcome(
-            action="import",
-            subject=one.name,
-            wanted="yes" if one.name in DOMAIN_LIBRARIES else "optional",
-            state="works" if one.outcome == "ok" else "fails",
-            detail=_of_companion(one),
-            source=f"import {one.name}",
-        )
+        yield _without_a_driver(one) if _needs_a_driver(one, snapshot) else _imported(one)
     late = Unknown(reason=Reason.TIMED_OUT, detail="there was no time left for it")
     for name in fact.value.unseen:
-        wanted: Wish = "yes" if name in DOMAIN_LIBRARIES else "optional"
-        yield _unseen("import", name, late, wanted)
+        yield _unseen("import", name, late, _wish(name))
+
+
+def _wish(library: str) -> Wish:
+    """PyTorch's own libraries, installed and not importable, break the verdict; others, and
+    compiling and extending, only degrade it."""
+    return "yes" if library in PYTORCHS_OWN else "optional"
+
+
+def _imported(one: CompanionImport) -> Outcome:
+    return Outcome(
+        action="import",
+        subject=one.name,
+        wanted=_wish(one.name),
+        state="works" if one.outcome == "ok" else "fails",
+        detail=_of_companion(one),
+        source=f"import {one.name}",
+    )
+
+
+_OF_THE_DRIVER = re.compile(r"libcuda\.so|no (?:NVIDIA )?(?:driver|CUDA-capable)|NVIDIA driver", re.I)
+
+
+def _needs_a_driver(one: CompanionImport, snapshot: Snapshot) -> bool:
+    """Whether an import failed for want of the driver of a GPU, where none is to be used: CuPy
+    imports nowhere without."""
+    if one.outcome != "exception" or _OF_THE_DRIVER.search(one.message) is None:
+        return False
+    wanted = snapshot.value(Wanted)
+    return wanted is not None and wanted.gpu in ("no", "elsewhere")
+
+
+def _without_a_driver(one: CompanionImport) -> Outcome:
+    why = Unknown(reason=Reason.NOT_APPLICABLE, detail="it needs an NVIDIA driver, and none is here")
+    return _unseen("import", one.name, why, "optional")
 
 
 _WITHOUT_NUMPY = "compiled without numpy"
@@ -406,7 +428,7 @@ def _unseen_companions(snapshot: Snapshot, why: Unknown) -> Iterator[Outcome]:
     installed = snapshot.value(Distributions)
     if installed is None or why.reason in (Reason.NOT_OBSERVED, Reason.NOT_APPLICABLE):
         return
-    for name in DOMAIN_LIBRARIES:
+    for name in PYTORCHS_OWN:
         if installed.first(name) is not None:
             yield _unseen("import", name, why)
 

@@ -227,14 +227,14 @@ def _evidence_of_import(imported: TorchImport) -> Iterator[Evidence]:
 
 
 def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
-    name = outcome.subject
+    name, module = outcome.subject, module_of(outcome.subject)
     return COMPANION_IMPORT_FAILED.finding(
         subjects=(name,),
         breaks=(outcome.id,),
         package=name,
         text=outcome.detail or "it ended without a word",
         evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
-        fixes=(_try(snapshot, f"import torch, {name}", "see the whole output of the import"),),
+        fixes=(_try(snapshot, f"import torch, {module}", "see the whole output of the import"),),
         notes=("torch itself imports",),
     )
 

@@ -49,6 +49,14 @@ target_options = _all_of(
     click.option("--static", is_flag=True, help="Execute nothing of the target's packages."),
     click.option("--deep", is_flag=True, help="Hash every installed file."),
     click.option(
+        "--companions",
+        type=click.Choice(["none", "light", "all"]),
+        default="light",
+        show_default=True,
+        help="Which libraries built on torch are imported: of those that take seconds (vllm, "
+        "tensorflow) `light` loads the compiled modules alone.",
+    ),
+    click.option(
         "--expect",
         type=click.Choice(["gpu", "cpu"]),
         help="What torch is expected to use; a missing GPU is then an error.",
@@ -188,6 +196,7 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         python=python,
         static=given["static"],
         deep=given["deep"],
+        companions=given["companions"],
         expect=given["expect"],
         timeout_s=given["timeout_s"],
         only=given.get("only", ()),

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envdoctor.companions import LIBRARIES, Extent, Library
 from envdoctor.probes.stage import Stage, StageResult
 
 if TYPE_CHECKING:
@@ -69,17 +70,25 @@ LOADED_LIBRARIES = Stage(
 )
 TORCH_STAGES = (IMPORT, RUNTIME, FIRST_USE, LOADED_LIBRARIES)
 
-COMPANIONS = ("torchvision", "torchaudio", "torchtext", "torchcodec")
-"""PyTorch's own domain libraries, by their import names, which are those of their distributions."""
 
-COMPANION_STAGES = tuple(
-    Stage(
-        name=f"import {name}",
+
+def companion_stages(extent: Extent) -> dict[str, Stage]:
+    """What is run of the libraries that are built on torch, by their names."""
+    return {} if extent == "none" else {one.name: _stage_of(one, extent) for one in LIBRARIES}
+
+
+def _stage_of(library: Library, extent: Extent) -> Stage:
+    alone = library.compiled if extent == "light" else ()
+    return Stage(
+        name=f"import {library.name}",
         source=_SOURCES / "companions.py",
-        function=name,
+        function="compiled" if alone else "whole",
+        arguments=(library.module, *alone),
         needs=(IMPORT.name,),
         slow_because="a first import reads libraries from disk",
     )
-    for name in COMPANIONS
-)
-BUILT_IN_STAGES = (*TORCH_STAGES, *COMPANION_STAGES)
+
+
+def built_in_stages(extent: Extent) -> tuple[Stage, ...]:
+    """All of them."""
+    return (*TORCH_STAGES, *companion_stages(extent).values())

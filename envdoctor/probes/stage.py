@@ -48,8 +48,8 @@ class Stage(Record):
     """Code that the interpreter of the target executes in a child.
 
     `source` is a file for Python 3.8 and later that imports nothing but the standard library and
-    the target's own packages. Its `function` takes one argument, the Child of
-    probes/target/run_stages.py, and returns a dict of JSON values. What it only says of a target
+    the target's own packages. Its `function` takes the Child of probes/target/run_stages.py, and
+    the `arguments`, and returns a dict of JSON values. What it only says of a target
     that it has used goes through the Child's `look`, so that a defect there is none of the target.
 
     `name` is what a user reads while waiting. `needs` are the names of the stages without whose
@@ -60,6 +60,7 @@ class Stage(Record):
     name: str
     source: Path
     function: str
+    arguments: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     timeout_s: float = 90.0
     slow_because: str = ""

@@ -97,6 +97,7 @@ class StageChild:
                 "name": stage.name,
                 "source": str(stage.source),
                 "function": stage.function,
+                "arguments": tuple(stage.arguments),
                 "needs": tuple(stage.needs),
             }
             lines.append(ascii(request) + "\n")

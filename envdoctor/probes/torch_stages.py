@@ -14,12 +14,11 @@ from envdoctor.facts.torch import (
 from envdoctor.plugins import Cost, Probe, Where
 from envdoctor.probes.boundary import Undecodable, typed
 from envdoctor.probes.built_in_stages import (
-    COMPANION_STAGES,
-    COMPANIONS,
     FIRST_USE,
     IMPORT,
     LOADED_LIBRARIES,
     RUNTIME,
+    companion_stages,
 )
 from envdoctor.probes.stage import EXIT, Stage, StageResult, StageState
 
@@ -132,9 +131,12 @@ def decode_loaded_libraries(results: Results) -> dict[type[Fact], Known]:
 
 
 def decode_companions(results: Results) -> dict[type[Fact], Known]:
-    """What the imports of the domain libraries did; unknown where none could be tried."""
-    names = zip(COMPANIONS, COMPANION_STAGES, strict=True)
-    tried = {name: results[stage.name] for name, stage in names}
+    """What the imports of the libraries built on torch did; unknown where none could be tried."""
+    stages = companion_stages("all").items()
+    tried = {name: results[stage.name] for name, stage in stages if stage.name in results}
+    if not tried:
+        left_out = Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --companions none")
+        return {CompanionImports: left_out}
     unseen = {name: result for name, result in tried.items() if result.state not in _ENDS}
     if len(unseen) == len(tried):
         return {CompanionImports: unknown(next(iter(unseen.values())))}
@@ -203,7 +205,6 @@ TARGET_PROBES = (
         name="companion imports",
         where=Where.TARGET,
         provides=(CompanionImports,),
-        stages=COMPANION_STAGES,
         decode=decode_companions,
         cost=Cost.SLOW,
     ),

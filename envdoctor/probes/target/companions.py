@@ -1,23 +1,61 @@
-"""Stages that import PyTorch's domain libraries (Python 3.8 or later, standard library only).
+"""Stages that try the libraries that are built on torch (Python 3.8 or later, standard library only).
 
 Each is looked for without importing it, so that one which is not installed costs nothing.
 """
 
-
-def torchvision(child):
-    return imported(child, "torchvision", "torchvision.ops.nms", keeps_the_better_box)
+import os
 
 
-def torchaudio(child):
-    return imported(child, "torchaudio")
+def whole(child, name):
+    """Import a library, and use it where it has something to try without a GPU."""
+    if not child.look(folder_of, child, name):
+        return {"installed": False}
+    # Where the child before this one died, torch is not loaded yet.
+    import torch  # noqa: F401
+
+    module = __import__(name)
+    found = {
+        "installed": True,
+        "version": child.text_or_none(child.attribute(module, "__version__")),
+        "file": child.file_of(module),
+    }
+    operation, use = OPERATIONS.get(name, ("", None))
+    if use is not None:
+        try:
+            use(module)
+        except Exception as error:
+            found.update(child.describe(error), operation=operation)
+    return found
 
 
-def torchtext(child):
-    return imported(child, "torchtext")
+def compiled(child, name, *patterns):
+    """Load the compiled modules of a library, without its Python: that takes seconds."""
+    folder = child.look(folder_of, child, name)
+    if not folder:
+        return {"installed": False}
+    import torch  # noqa: F401
+
+    ctypes, glob = child.import_own_modules("ctypes", "glob")
+    for pattern in patterns:
+        for path in sorted(glob.glob(os.path.join(glob.escape(folder), pattern))):
+            try:
+                ctypes.CDLL(path)
+            except OSError as error:
+                operation = "loading %s" % os.path.basename(path)
+                return dict(child.describe(error), installed=True, operation=operation)
+    return {"installed": True}
 
 
-def torchcodec(child):
-    return imported(child, "torchcodec")
+def folder_of(child, name):
+    """Where a package lies, without importing it; empty where there is none: a folder of that name
+    without one in it is none."""
+    (importlib,) = child.import_own_modules("importlib.util")
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        # Something that has no spec stands in its place; its import says what.
+        return "."
+    return os.path.dirname(spec.origin) if spec is not None and spec.origin is not None else ""
 
 
 def keeps_the_better_box(torchvision):
@@ -30,30 +68,4 @@ def keeps_the_better_box(torchvision):
         raise ValueError("wrong result: kept the boxes %s of two that overlap" % kept)
 
 
-def is_installed(child, name):
-    """Whether there is a package: a folder of that name without one in it is none."""
-    (importlib,) = child.import_own_modules("importlib.util")
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        # Something that has no spec stands in its place; its import says what.
-        return True
-    return spec is not None and spec.origin is not None
-
-
-def imported(child, name, operation="", use=None):
-    """What the import of a library did, and its first operation where it has one to try."""
-    if not child.look(is_installed, child, name):
-        return {"installed": False}
-    module = __import__(name)
-    found = {
-        "installed": True,
-        "version": child.text_or_none(child.attribute(module, "__version__")),
-        "file": child.file_of(module),
-    }
-    if use is not None:
-        try:
-            use(module)
-        except Exception as error:
-            found.update(child.describe(error), operation=operation)
-    return found
+OPERATIONS = {"torchvision": ("torchvision.ops.nms", keeps_the_better_box)}

@@ -312,7 +312,7 @@ def function_of(request):
 
 def data_of(request):
     """What a stage gives, as JSON."""
-    data = look(function_of, request)(Child)
+    data = look(function_of, request)(Child, *request["arguments"])
     if not isinstance(data, dict):
         raise OwnFault from TypeError("a stage gives a dict, not a " + name_of(type(data)))
     return look(encoded, data)
