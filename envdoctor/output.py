@@ -127,7 +127,7 @@ class Output:
         self._published = True
         name = format_for(to.format, to.file, document.formats)
         text = _emitted(document, name, self._look(to))
-        if to.file is None:
+        if to.file is None or _is_standard_output(to.file):
             self._print(text, machine=name in MACHINE)
             return
         from envdoctor.writing import write_text
@@ -297,6 +297,11 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     from envdoctor.render.emitters import EMITTERS
 
     return EMITTERS[name](safe.document(document), look)
+
+
+def _is_standard_output(file: str) -> bool:
+    """Whether a file is what the first descriptor is called: in this process that is another."""
+    return os.path.abspath(file) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def _write_all(stream: TextIO, data: bytes) -> None:

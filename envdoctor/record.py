@@ -5,7 +5,7 @@ program that has hundreds and shall answer in a third of a second.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -41,6 +41,17 @@ class Record(msgspec.Struct, frozen=True, tag=True, metaclass=_KeywordOnly):
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(msgspec.field,))
 class Mutable(msgspec.Struct, eq=False, metaclass=_KeywordOnly):
     """A value that grows while work goes on; equal to itself alone."""
+
+
+_R = TypeVar("_R")
+
+
+def from_json(text: str, kind: type[_R]) -> _R | None:
+    """A value of JSON that somebody else wrote; null for what is none, or is nested too deeply."""
+    try:
+        return msgspec.json.decode(text.encode("utf-8", "replace"), type=kind)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def stable(value: Any) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 
 from envdoctor.facts.libraries import Owner
 from envdoctor.facts.python import Distribution
-from envdoctor.record import Record
+from envdoctor.record import Record, from_json
 from envdoctor.regular import only_regular
 
 _DPKG = "/var/lib/dpkg"
@@ -108,9 +108,8 @@ def _conda_owners(paths: Iterable[str], prefix: str | None) -> dict[str, Owner]:
         inside = [relative for relative in wanted if f'"{relative}"' in text]
         if not inside:
             continue
-        try:
-            package = msgspec.json.decode(text.encode("utf-8", "replace"), type=_CondaPackage)
-        except (msgspec.MsgspecError, RecursionError):
+        package = from_json(text, _CondaPackage)
+        if package is None:
             continue
         owned = set(package.files)
         owner = Owner(kind="conda", name=package.name, version=package.version)

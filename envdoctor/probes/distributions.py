@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from envdoctor.facts.python import Distribution, Distributions
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
+from envdoctor.record import from_json
 
 _SUFFIXES = (".dist-info", ".egg-info")
 _END_OF_HEADER = re.compile(r"\r?\n\r?\n")
@@ -127,8 +128,5 @@ class _DirectUrl(msgspec.Struct):
 
 def _is_editable(metadata: Path) -> bool:
     """From direct_url.json (PEP 610). Its URL is not kept: it may hold credentials."""
-    try:
-        data = msgspec.json.decode(read_text(metadata / "direct_url.json") or "{}", type=_DirectUrl)
-    except msgspec.MsgspecError:
-        return False
-    return data.dir_info is not None and data.dir_info.editable
+    data = from_json(read_text(metadata / "direct_url.json") or "", _DirectUrl)
+    return data is not None and data.dir_info is not None and data.dir_info.editable

@@ -10,6 +10,7 @@ from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.machine import Toolkit, Toolkits
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text, real_path
+from envdoctor.record import from_json
 
 
 def read_toolkits(context: Context) -> Toolkits:
@@ -55,10 +56,7 @@ def _toolkit(context: Context, folder: Path, source: str) -> Toolkit:
 
 def _toolkit_version(folder: Path) -> str | None:
     """From version.json (CUDA 11.1 and later), version.txt (before), or cuda.h."""
-    try:
-        data = msgspec.json.decode(read_text(folder / "version.json") or "{}", type=_VersionFile)
-    except msgspec.MsgspecError:
-        data = _VersionFile()
+    data = from_json(read_text(folder / "version.json") or "", _VersionFile) or _VersionFile()
     for component in (data.cuda, data.cuda_nvcc):
         if component and component.version:
             return component.version

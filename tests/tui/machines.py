@@ -319,6 +319,7 @@ IMPORTED = TorchImport(
     outcome="ok",
     seconds=2.0,
     file="/home/ann/train/.venv/lib/python3.11/site-packages/torch/__init__.py",
+    version="2.6.0+cu124",
 )
 NOT_REACHED = Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
 LATE = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")

@@ -167,6 +167,7 @@ class SlowDisk(Session):
     """A session on a network disk that does not answer: one file is read once it may be."""
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self.path = path
         self.answers = threading.Event()
 
