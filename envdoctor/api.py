@@ -69,6 +69,7 @@ from envdoctor.record import Record
 if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
+    from envdoctor.companions import DISTRIBUTIONS, PYTORCHS_OWN, library_of
     from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
 _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
+    "envdoctor.companions": ("DISTRIBUTIONS", "PYTORCHS_OWN", "library_of"),
     "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
@@ -136,7 +138,9 @@ if not TYPE_CHECKING:
 
 
 __all__ = [
+    "DISTRIBUTIONS",
     "HIDES_EVERY_GPU",
+    "PYTORCHS_OWN",
     "Assessment",
     "Calibration",
     "CalibrationBaseline",
@@ -202,6 +206,7 @@ __all__ = [
     "interpreters",
     "is_default",
     "label",
+    "library_of",
     "machine_of",
     "main_runs",
     "major_of",

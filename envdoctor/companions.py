@@ -49,9 +49,7 @@ LIBRARIES = (
     _light("apex", "amp_C"),
     _light("onnxruntime", "", "onnxruntime-gpu"),
     _light("cupy", "", *(f"cupy-cuda{version}" for version in ("11x", "12x", "13x"))),
-    Library(
-        name="vllm", module="vllm", distributions=("vllm",), compiled=("_C.*so", "_moe_C.*so")
-    ),
+    Library(name="vllm", module="vllm", distributions=("vllm",), compiled=("_C.*so", "_moe_C.*so")),
     Library(
         name="deepspeed",
         module="deepspeed",
@@ -73,6 +71,9 @@ LIBRARIES = (
 )
 
 PYTORCHS_OWN = tuple(one.name for one in LIBRARIES if one.is_torchs)
+
+DISTRIBUTIONS = tuple(name for one in LIBRARIES for name in one.distributions)
+"""What they are installed as."""
 
 _OF_DISTRIBUTION = {name: one for one in LIBRARIES for name in one.distributions}
 _BY_NAME = {one.name: one for one in LIBRARIES}

@@ -30,8 +30,10 @@ def find_target(
     stages: Sequence[Stage] = (),
     deadline: float = NO_LIMIT,
 ) -> Choice:
-    """Choose the target, and begin with the doctor's stages in it, and these. The time of the options runs from now,
-    and no longer than to the deadline (a moment of the monotonic clock).
+    """Choose the target, and begin with the doctor's stages in it, and these.
+
+    The time of the options runs from now, and no longer than to the deadline (a moment of the
+    monotonic clock).
 
     Raises UnusableTarget for one that the user named and that is no Python.
     """

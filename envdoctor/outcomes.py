@@ -4,11 +4,13 @@ Outcomes decide, findings explain: what was seen to work is not broken, what was
 never healthy, and what nobody looked at is neither.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
 from msgspec.structs import replace
 
+from envdoctor.companions import PYTORCHS_OWN
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
 from envdoctor.facts.libraries import LibraryResolution
@@ -383,7 +385,9 @@ def _imported(one: CompanionImport) -> Outcome:
     )
 
 
-_OF_THE_DRIVER = re.compile(r"libcuda\.so|no (?:NVIDIA )?(?:driver|CUDA-capable)|NVIDIA driver", re.I)
+_OF_THE_DRIVER = re.compile(
+    r"libcuda\.so|no (?:NVIDIA )?(?:driver|CUDA-capable)|NVIDIA driver", re.I
+)
 
 
 def _needs_a_driver(one: CompanionImport, snapshot: Snapshot) -> bool:
@@ -396,7 +400,7 @@ def _needs_a_driver(one: CompanionImport, snapshot: Snapshot) -> bool:
 
 
 def _without_a_driver(one: CompanionImport) -> Outcome:
-    why = Unknown(reason=Reason.NOT_APPLICABLE, detail="it needs an NVIDIA driver, and none is here")
+    why = Unknown(reason=Reason.NOT_APPLICABLE, detail="it needs an NVIDIA driver")
     return _unseen("import", one.name, why, "optional")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from envdoctor.companions import module_of
 from envdoctor.engine import ENGINE_CODES
 from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace
@@ -231,7 +232,7 @@ def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
     return COMPANION_IMPORT_FAILED.finding(
         subjects=(name,),
         breaks=(outcome.id,),
-        package=name,
+        package=module,
         text=outcome.detail or "it ended without a word",
         evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
         fixes=(_try(snapshot, f"import torch, {module}", "see the whole output of the import"),),

@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envdoctor.api import (
+    DISTRIBUTIONS,
     CompanionImports,
     Distribution,
     Distributions,
@@ -22,6 +23,7 @@ from envdoctor.api import (
     Site,
     TorchImport,
     check,
+    library_of,
     packages,
 )
 from envdoctor_checks.against_torch import installed
@@ -30,7 +32,6 @@ from envdoctor_checks.requirements import markers_of, requirements_of, satisfies
 
 _CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
 _TRITON = ("triton", "pytorch-triton")
-_ASKERS = ("torch", "torchvision", "torchaudio")
 _MODULES = {"pillow": "PIL"}
 """What is imported under another name than it is installed."""
 _SHOWN = 8
@@ -61,17 +62,32 @@ class _Seen(Record):
     def torch_fails(self) -> bool:
         """Whether torch was seen not to import, or is predicted not to find its libraries."""
         if self.imported is not None:
-            return self.imported.outcome != "ok"
+            return self.imported.fails
         return self.resolution is not None and self.resolution.import_error is not None
 
-    def text_of(self, asker: str) -> str | None:
-        """What the import of that package failed with; None where it did not, or was not tried."""
+    def failed_for(self, name: str) -> tuple[str, ...]:
+        """The imports that failed and say that it was for that package."""
+        module = _MODULES.get(name, name.replace("-", "_"))
+        return tuple(
+            outcome
+            for outcome, text in self._failures()
+            if f"'{module}" in text or module in text.split()
+        )
+
+    def works(self, asker: str) -> bool:
+        """Whether the import of that package was seen to work."""
         if asker == "torch":
-            torch = self.imported
-            return f"{torch.message} {torch.cause}" if torch and torch.outcome != "ok" else None
-        items = self.companions.items if self.companions else ()
-        found = next((one for one in items if one.name == asker), None)
-        return found.message if found and found.outcome != "ok" else None
+            return self.imported is not None and not self.imported.fails
+        found = self.companions.named(library_of(asker)) if self.companions else None
+        return found is not None and found.outcome == "ok"
+
+    def _failures(self) -> Iterator[tuple[str, str]]:
+        torch = self.imported
+        if torch is not None and torch.fails:
+            yield "import:torch", f"{torch.message} {torch.cause}"
+        for one in self.companions.items if self.companions else ():
+            if one.outcome != "ok":
+                yield f"import:{one.name}", one.message
 
 
 @check(DEPENDENCY_PIN_VIOLATED, DEPENDENCY_MISSING)
@@ -85,10 +101,11 @@ def dependency_of_torch(
 ) -> Findings:
     """What the installed torch itself requires is another version, or not installed.
 
-    So for its domain libraries, as far as what they require is missing.
+    So for the libraries that are built on it, as far as what they require is missing, or is what
+    their import fails for.
     """
     seen = _Seen(imported=imported, companions=companions, resolution=resolution)
-    unmet = list(_unmet(distributions, markers_of(interpreter)))
+    unmet = list(_unmet(distributions, markers_of(interpreter), seen))
     missing = [one for one in unmet if one.found is None]
     wheels = [one for one in missing if one.of_cuda]
     if len(wheels) > 1:
@@ -102,8 +119,11 @@ def dependency_of_torch(
             yield _violated(one, one.found, seen, site)
 
 
-def _unmet(distributions: Distributions, markers: Mapping[str, str]) -> Iterator[_Unmet]:
-    for asker in filter(None, map(distributions.first, _ASKERS)):
+def _unmet(
+    distributions: Distributions, markers: Mapping[str, str], seen: _Seen
+) -> Iterator[_Unmet]:
+    known: set[str] = set()
+    for asker in filter(None, map(distributions.first, ("torch", *DISTRIBUTIONS))):
         for by, wanted in requirements_of(asker, distributions, markers):
             name = canonicalize_name(wanted.name)
             found = distributions.first(name)
@@ -111,7 +131,10 @@ def _unmet(distributions: Distributions, markers: Mapping[str, str]) -> Iterator
                 satisfies(one, wanted) for one in _at_first(name, distributions)
             ):
                 continue
-            if found is None or asker.name == "torch":
+            if name in known:
+                continue
+            if found is None or asker.name == "torch" or seen.failed_for(name):
+                known.add(name)
                 yield _Unmet(asker=by, name=name, wanted=_text_of(wanted), found=found)
 
 
@@ -144,24 +167,21 @@ def _missing(one: _Unmet, seen: _Seen, site: Site) -> Finding:
 def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
     if one.of_cuda:
         return Severity.ERROR if seen.torch_fails else Severity.WARNING
-    return Severity.ERROR if _is_named(one, seen) else Severity.WARNING
-
-
-def _is_named(one: _Unmet, seen: _Seen) -> bool:
-    """Whether the failed import says that it was this package."""
-    module = _MODULES.get(one.name, one.name.replace("-", "_"))
-    text = seen.text_of(one.asker.name)
-    return text is not None and (f"'{module}" in text or module in text.split())
+    if seen.failed_for(one.name):
+        return Severity.ERROR
+    # What torch requires it imports late: jinja2 for torch.compile. Of another library that was
+    # seen to work it is not known what for, and conda names some packages otherwise.
+    asker = one.asker
+    quiet = asker.name != "torch" and (seen.works(asker.name) or asker.installer == "conda")
+    return Severity.INFO if quiet else Severity.WARNING
 
 
 def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
     if one.name in _TRITON:
         return ("compile",)
-    if one.asker.name != "torch" and not one.of_cuda:
-        return (f"import:{one.asker.name}",)
     if one.of_cuda:
         return ("import:torch", "compute:gpu") if seen.torch_fails else ("compute:gpu",)
-    return ("import:torch",)
+    return seen.failed_for(one.name) or (f"import:{library_of(one.asker.name)}",)
 
 
 def _wheels_missing(wheels: list[_Unmet], torch: Distribution, seen: _Seen, site: Site) -> Finding:
@@ -196,14 +216,13 @@ def _wheels_missing(wheels: list[_Unmet], torch: Distribution, seen: _Seen, site
 
 def _violated(one: _Unmet, found: Distribution, seen: _Seen, site: Site) -> Finding:
     pinned = one.of_cuda or one.name in _TRITON
-    named = _is_named(one, seen)
-    works = seen.imported is not None and seen.imported.outcome == "ok"
-    harmless = works and not pinned
+    named = seen.failed_for(one.name)
+    harmless = seen.works("torch") and not pinned
     severity = Severity.ERROR if named else Severity.INFO if harmless else Severity.WARNING
     return DEPENDENCY_PIN_VIOLATED.finding(
         subjects=(one.name,),
         severity=severity,
-        breaks=("import:torch",) if named else (),
+        breaks=named,
         installed=found.version,
         evidence=(_source(one), installed(found)),
         fixes=(_wanted_version(one, site),),

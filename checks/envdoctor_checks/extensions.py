@@ -1,9 +1,11 @@
 """Compiled modules of other distributions that cannot be loaded with the installed torch."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from envdoctor.api import (
+    CompanionImport,
     CompanionImports,
     Confidence,
     Distribution,
@@ -12,12 +14,15 @@ from envdoctor.api import (
     Extension,
     Findings,
     Fix,
+    Interpreter,
     Knowledge,
     LibraryResolution,
+    Problem,
     Site,
     TorchBuild,
     check,
     describe,
+    library_of,
     packages,
 )
 from envdoctor_checks.against_torch import has_its_own_torch
@@ -27,48 +32,77 @@ from envdoctor_checks.loader_codes import (
     TORCHAUDIO_LIBRARY_MISMATCH,
     TORCHVISION_LIBRARY_MISMATCH,
 )
+from envdoctor_checks.matching_release import matching_release
 
 _MAX_PROBLEMS = 3
+_UNDEFINED = re.compile(r"(/[^\n:]+): undefined symbol: (\w+)")
+"""How the loader names what it does not find, and the file that needs it."""
+
+_OF_TORCH = re.compile(r"_ZNK?(?:3c10|2at|5torch|5caffe2)|^aoti_torch_|torch")
+"""Mangled names of torch's namespaces (Itanium C++ ABI, 5.1), and those of its C functions."""
+
+_NEW_STRING, _OLD_STRING = re.compile(r"7__cxx11"), re.compile(r"RK?Ss|NSs|SsE|SsS")
+"""How std::string stands in a mangled name: with the tag of libstdc++'s new ABI (GCC, "Dual ABI"),
+or by its old abbreviation (Itanium C++ ABI, 5.1.8)."""
+
+_PAIRED_CODES = {
+    "torchvision": TORCHVISION_LIBRARY_MISMATCH,
+    "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
+}
 
 
 @check(EXTENSION_LIBRARY_MISMATCH, TORCHVISION_LIBRARY_MISMATCH, TORCHAUDIO_LIBRARY_MISMATCH)
 def extension_mismatch(
-    resolution: LibraryResolution,
+    resolution: LibraryResolution | None,
     distributions: Distributions | None,
     companions: CompanionImports | None,
     build: TorchBuild | None,
+    interpreter: Interpreter | None,
     known: Knowledge,
     site: Site,
 ) -> Findings:
     """A compiled module of another distribution cannot be loaded with the installed torch.
 
     What was imported is not broken: it may load first what is missing here. What lies beside a
-    torch of its own is judged by the finding that this torch is hidden.
+    torch of its own is judged by the finding that this torch is hidden. What the files do not tell,
+    the loader may say itself.
     """
-    seen = {one.name for one in (companions.items if companions else ()) if one.outcome == "ok"}
-    for extension in resolution.extensions:
-        name = extension.distribution
-        if name in seen:
+    tried = companions.items if companions else ()
+    works = {one.name for one in tried if one.outcome == "ok"}
+    seen: set[str] = set()
+    predicted = resolution.extensions if resolution else ()
+    for extension in (*predicted, *_said_by_the_loader(tried, distributions)):
+        name, library = extension.distribution, library_of(extension.distribution)
+        if library in seen or library in works:
             continue
-        seen.add(name)
-        code = {
-            "torchvision": TORCHVISION_LIBRARY_MISMATCH,
-            "torchaudio": TORCHAUDIO_LIBRARY_MISMATCH,
-        }.get(name, EXTENSION_LIBRARY_MISMATCH)
+        seen.add(library)
         found = distributions.first(name) if distributions else None
         if found and distributions and has_its_own_torch(found, distributions):
             continue
-        yield code.finding(
+        yield _PAIRED_CODES.get(name, EXTENSION_LIBRARY_MISMATCH).finding(
             subjects=(name,),
-            breaks=(f"import:{name}",),
+            breaks=(f"import:{library}",),
             confidence=Confidence.LIKELY,
             file=os.path.basename(extension.path),
             distribution=f"{name} {found.version if found else ''}".strip(),
             what=_what(extension, build, known),
             evidence=tuple(_of_extension(extension)),
-            fixes=tuple(_fixes(extension, found, build, known, site)),
+            fixes=tuple(_fixes(extension, found, build, interpreter, known, site)),
             notes=("torch itself imports; this module does not",),
         )
+
+
+def _said_by_the_loader(
+    tried: Iterable[CompanionImport], distributions: Distributions | None
+) -> Iterator[Extension]:
+    for one in tried:
+        said = _UNDEFINED.search(one.message) if one.outcome == "exception" else None
+        if said is None or _OF_TORCH.search(said[2]) is None:
+            continue
+        names = (item.name for item in distributions.items) if distributions else ()
+        owner = next((name for name in names if library_of(name) == one.name), one.name)
+        problem = Problem(kind="symbol", library="libtorch", needed_by=said[1], names=(said[2],))
+        yield Extension(distribution=owner, path=said[1], problems=(problem,))
 
 
 def _what(extension: Extension, build: TorchBuild | None, known: Knowledge) -> str:
@@ -77,13 +111,24 @@ def _what(extension: Extension, build: TorchBuild | None, known: Knowledge) -> s
     if for_cpu and known.libraries.uses_cuda(first.library):
         library = os.path.basename(first.library)
         return f"it is built for CUDA (it needs `{library}`), and torch for the CPU"
-    return describe(first)
+    return _of_another_abi(first.names, build) or describe(first)
+
+
+def _of_another_abi(symbols: tuple[str, ...], build: TorchBuild | None) -> str:
+    """That it was compiled with the other ABI of C++ than torch; empty where nothing tells so."""
+    ours = build.cxx11_abi if build else None
+    if ours is False and any(_NEW_STRING.search(one) for one in symbols):
+        return "it is compiled with the new ABI of C++ (cxx11), and this torch with the old one"
+    if ours is True and any(_OLD_STRING.search(one) for one in symbols):
+        return "it is compiled with the old ABI of C++, and this torch with the new one (cxx11)"
+    return ""
 
 
 def _fixes(
     extension: Extension,
     found: Distribution | None,
     build: TorchBuild | None,
+    interpreter: Interpreter | None,
     known: Knowledge,
     site: Site,
 ) -> Iterator[Fix]:
@@ -91,9 +136,11 @@ def _fixes(
     if found is not None and _is_damage(extension):
         yield packages.restore(site, found)
         return
-    paired = found is not None and build is not None and name in PAIRED
-    fixes = list(pairing(name, found, build, known, site)) if paired and found and build else []
-    yield from fixes or [Fix(summary=f"install the {name} made for this torch")]
+    if found is None or build is None:
+        yield Fix(summary=f"install the {name} made for this torch")
+        return
+    paired = list(pairing(name, found, build, known, site)) if name in PAIRED else []
+    yield from paired or [matching_release(found, build, interpreter, known, site)]
 
 
 def _is_damage(extension: Extension) -> bool:

@@ -2,18 +2,17 @@
 
 import re
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from envdoctor.api import (
+    PYTORCHS_OWN,
     Code,
     Confidence,
     Distribution,
     Distributions,
     Evidence,
-    ExtensionRelease,
     Findings,
-    Fix,
+    Interpreter,
     Knowledge,
     Layer,
     Severity,
@@ -22,7 +21,7 @@ from envdoctor.api import (
     Wanted,
     check,
     doctor,
-    packages,
+    library_of,
     parse_version,
 )
 from envdoctor_checks.against_torch import (
@@ -31,6 +30,7 @@ from envdoctor_checks.against_torch import (
     of_torch,
     stated_requirement,
 )
+from envdoctor_checks.matching_release import made_for, matching_release
 
 EXTENSION_MISMATCH = Code(
     id="ED373",
@@ -56,8 +56,6 @@ BITSANDBYTES_NO_CUDA_BINARY = Code(
     "with",
 )
 _NOT_EXTENSIONS = ("torch", "torchvision", "torchaudio", "torchtext")
-_IMPORTED = ("torchcodec",)
-"""What the doctor imports: that it was seen to work outweighs what it was made for."""
 _LOCAL_TORCH = (
     re.compile(r"torch(?P<major>\d+)\.(?P<minor>\d+)"),
     re.compile(r"pt(?P<major>\d)(?P<minor>\d+)(?:cu|cpu)"),
@@ -72,6 +70,7 @@ def extension_of_another_torch(
     distributions: Distributions,
     known: Knowledge,
     site: Site,
+    interpreter: Interpreter | None,
 ) -> Findings:
     """An extension (xformers, vllm, flash-attn ...) was compiled for another torch."""
     torch = parse_version(build.version)
@@ -88,15 +87,15 @@ def extension_of_another_torch(
         wanted, said = found
         yield EXTENSION_MISMATCH.finding(
             subjects=(item.name,),
-            severity=Severity.ERROR if item.name in _IMPORTED else Severity.WARNING,
-            breaks=(f"import:{item.name}",),
+            severity=Severity.ERROR if item.name in PYTORCHS_OWN else Severity.WARNING,
+            breaks=(f"import:{library_of(item.name)}",),
             confidence=Confidence.LIKELY,
             package=item.name,
             version=item.version,
             wanted=wanted,
             torch=build.version,
             evidence=(installed(item), of_torch(build), said),
-            fixes=(_other_release(item, torch, known, site),),
+            fixes=(matching_release(item, build, interpreter, known, site),),
         )
 
 
@@ -120,46 +119,11 @@ def _known_mismatch(
     release = known.extension(item.name, item.version)
     source = item.metadata_path
     if stated is None and release:
-        stated, source = _made_for(release), release.source
+        stated, source = made_for(release), release.source
     if stated is None or stated.contains(torch.public, prereleases=True):
         return None
     said = Evidence(label="requires", value=f"torch{stated}", source=source)
     return str(stated).removeprefix("=="), said
-
-
-def _made_for(release: ExtensionRelease) -> SpecifierSet | None:
-    """The torch that a release requires, is paired with by its makers, or was compiled for.
-
-    Compiled code serves the patch releases of one minor release. Of a release with builds for
-    several (torchao 0.12: `2.5.0, 2.6.0, 2.7.1`) only the oldest is a bound; where each torch has a
-    wheel of its own (flash-attn: `2.2.2..2.6.0`) the version does not tell which was taken.
-    """
-    stated = release.requires_torch or release.pairs_with_torch
-    if stated:
-        return SpecifierSet(stated)
-    built = [one.strip() for one in (release.built_for_torch or "").split(";")[0].split(",")]
-    if not built[0] or ".." in built[0]:
-        return None
-    if built[0].startswith(">="):
-        return SpecifierSet(built[0])
-    if len(built) > 1:
-        return SpecifierSet(f">={built[0]}")
-    major, minor = Version(built[0]).release[:2]
-    return SpecifierSet(f"=={major}.{minor}.*")
-
-
-def _other_release(item: Distribution, torch: Version, known: Knowledge, site: Site) -> Fix:
-    fitting = [
-        one.version
-        for one in known.extensions(item.name)
-        if (wanted := _made_for(one)) is not None and torch.public in wanted
-    ]
-    if not fitting:
-        return Fix(
-            summary=f"install a build of {item.name} for torch {torch.public}, or compile it here"
-        )
-    summary = f"install {item.name} {fitting[-1]}, which admits torch {torch.public}"
-    return packages.install(site, f"{item.name}=={fitting[-1]}", summary=summary, beside=item)
 
 
 @check(BITSANDBYTES_NO_CUDA_BINARY)

@@ -71,7 +71,6 @@ LOADED_LIBRARIES = Stage(
 TORCH_STAGES = (IMPORT, RUNTIME, FIRST_USE, LOADED_LIBRARIES)
 
 
-
 def companion_stages(extent: Extent) -> dict[str, Stage]:
     """What is run of the libraries that are built on torch, by their names."""
     return {} if extent == "none" else {one.name: _stage_of(one, extent) for one in LIBRARIES}

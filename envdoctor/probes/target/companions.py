@@ -1,4 +1,4 @@
-"""Stages that try the libraries that are built on torch (Python 3.8 or later, standard library only).
+"""Stages that try what is built on torch (Python 3.8 or later, standard library only).
 
 Each is looked for without importing it, so that one which is not installed costs nothing.
 """
