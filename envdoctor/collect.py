@@ -19,6 +19,7 @@ from envdoctor.facts.python import Interpreter
 from envdoctor.find_target import find_target
 from envdoctor.options import Options
 from envdoctor.plugins import Loaded, Probe, Provided, Where
+from envdoctor.probes.built_in_stages import as_wanted
 from envdoctor.probes.choose import Choice
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
@@ -62,7 +63,12 @@ def collect(
     On KeyboardInterrupt the caller ends the children; the same on every other exception.
     """
     context = context or context_of(children)
-    stages = [stage for probe in loaded.probes for stage in probe.stages]
+    stages = [
+        stage
+        for probe in loaded.probes
+        for every in probe.stages
+        if (stage := as_wanted(every, options.companions)) is not None
+    ]
     target = target or find_target(options, context, on_event, stages)
     if target.stages is not None:
         target.stages.ask(stages)
@@ -304,13 +310,17 @@ class _Run(Mutable):
 
     def _examine_target(self, stages: StageRun, interpreter: Interpreter) -> Provided:
         results = stages.results()
-        every = [stage for probe in self.target_probes for stage in probe.stages]
-        asked = [
-            self._asking(probe, partial(stage.isolate, results[stage.name], interpreter))
+        owned = [
+            (probe, stage)
             for probe in self.target_probes
             for stage in probe.stages
+            if stage.name in results
         ]
-        for stage, isolate in zip(every, run_in_turn(asked, until=self.deadline), strict=True):
+        asked = [
+            self._asking(probe, partial(stage.isolate, results[stage.name], interpreter))
+            for probe, stage in owned
+        ]
+        for (_, stage), isolate in zip(owned, run_in_turn(asked, until=self.deadline), strict=True):
             result = results[stage.name]
             deadline = min(self.deadline, time.monotonic() + _ISOLATED_LIMIT_S)
             if isolate is True and deadline - time.monotonic() > _LEAST_S:

@@ -27,10 +27,10 @@ def find_target(
     options: Options,
     context: Context,
     on_event: OnEvent = lambda event: None,
-    stages: Sequence[Stage] = (),
+    stages: Sequence[Stage] | None = None,
     deadline: float = NO_LIMIT,
 ) -> Choice:
-    """Choose the target, and begin with the doctor's stages in it, and these.
+    """Choose the target, and begin with these stages in it, by default with the doctor's own.
 
     The time of the options runs from now, and no longer than to the deadline (a moment of the
     monotonic clock).
@@ -54,7 +54,7 @@ def find_target(
         context=context,
         doctor=sys.executable,
         static=options.static,
-        stages=(*built_in_stages(options.companions), *stages),
+        stages=built_in_stages(options.companions) if stages is None else stages,
         deadline=min(deadline, time.monotonic() + options.timeout_s),
         on_stage=on_stage,
     )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from envdoctor.companions import PYTORCHS_OWN
+from envdoctor.companions import PYTORCHS_OWN, library_of
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
 from envdoctor.facts.libraries import LibraryResolution
@@ -364,8 +364,11 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
     for one in fact.value.items:
         yield _without_a_driver(one) if _needs_a_driver(one, snapshot) else _imported(one)
     late = Unknown(reason=Reason.TIMED_OUT, detail="there was no time left for it")
+    installed = snapshot.value(Distributions)
+    there = {library_of(one.name) for one in installed.items} if installed else set()
     for name in fact.value.unseen:
-        yield _unseen("import", name, late, _wish(name))
+        if installed is None or name in there:
+            yield _unseen("import", name, late, _wish(name))
 
 
 def _wish(library: str) -> Wish:

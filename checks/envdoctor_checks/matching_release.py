@@ -101,7 +101,7 @@ def _flash_attn(
         abi=str(build.cxx11_abi).upper(),
         python=f"cp{python[1]}",
     )
-    return packages.install(site, f"flash-attn@{url}", summary=summary, again=True, beside=item)
+    return packages.install(site, url, summary=summary, again=True, beside=item)
 
 
 def _has_wheel_for(release: ExtensionRelease, minor: tuple[int, ...]) -> bool:

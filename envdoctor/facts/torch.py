@@ -226,9 +226,10 @@ class CompanionImport(Record):
 
 
 class CompanionImports(Fact):
-    """The imports of PyTorch's domain libraries, after torch was used, of those that are installed.
+    """The imports of the libraries that are built on torch, after that was used, of those that are
+    installed. Of some only the compiled modules are loaded, see `envdoctor.companions`.
 
-    `unseen` are those for which there was no time.
+    `unseen` are those for which there was no time, installed or not.
     """
 
     items: tuple[CompanionImport, ...]

@@ -76,6 +76,13 @@ def companion_stages(extent: Extent) -> dict[str, Stage]:
     return {} if extent == "none" else {one.name: _stage_of(one, extent) for one in LIBRARIES}
 
 
+def as_wanted(stage: Stage, extent: Extent) -> Stage | None:
+    """A stage as it is to be run; null for that of a library that is left out."""
+    if stage.name not in _COMPANION_STAGES:
+        return stage
+    return next((one for one in companion_stages(extent).values() if one.name == stage.name), None)
+
+
 def _stage_of(library: Library, extent: Extent) -> Stage:
     alone = library.compiled if extent == "light" else ()
     return Stage(
@@ -86,6 +93,9 @@ def _stage_of(library: Library, extent: Extent) -> Stage:
         needs=(IMPORT.name,),
         slow_because="a first import reads libraries from disk",
     )
+
+
+_COMPANION_STAGES = {stage.name for stage in companion_stages("all").values()}
 
 
 def built_in_stages(extent: Extent) -> tuple[Stage, ...]:

@@ -205,6 +205,7 @@ TARGET_PROBES = (
         name="companion imports",
         where=Where.TARGET,
         provides=(CompanionImports,),
+        stages=tuple(companion_stages("light").values()),
         decode=decode_companions,
         cost=Cost.SLOW,
     ),

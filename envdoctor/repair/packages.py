@@ -56,6 +56,9 @@ def install(
 
 
 def _is_requirement(text: str) -> bool:
+    """Whether it is one, or the address of a wheel."""
+    if text.startswith("https://"):
+        return True
     try:
         return _NAME.fullmatch(Requirement(text).name) is not None
     except InvalidRequirement:

@@ -153,8 +153,8 @@ def test_versions_are_read_in_one_place() -> None:
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
-        *("record", "clock", "regular", "versions", "shell", "wheel_index", "errors", "formats"),
-        *("controls", "tokens", "secrets", "identity", "redact", "watchdog"),
+        *("record", "clock", "companions", "regular", "versions", "shell", "wheel_index", "errors"),
+        *("formats", "controls", "tokens", "secrets", "identity", "redact", "watchdog"),
     ),
     ("bounded", "sound"),
     ("facts",),

@@ -1,15 +1,19 @@
 """The imports of PyTorch's domain libraries beside a torch, with small packages that misbehave."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from envdoctor.api import CompanionImports, LoadedLibraries, Reason, TorchFirstUse, TorchImport
 from envdoctor.collect import collect
+from envdoctor.companions import Extent
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.options import Options
 from envdoctor.plugin_loading import load_plugins
 from envdoctor.probes.run import Children
+from tests.conftest import require
 from tests.probes.test_stages import FINE, target_only
 from tests.support.patients import Patient, empty_patient, fake_torch
 
@@ -20,6 +24,11 @@ class ops:
     def nms(boxes, scores, threshold):
         {}
 """
+CHECK_FAIL = (
+    "_ZN3c106detail14torchCheckFailEPKcS2_jRKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
+)
+"""`c10::detail::torchCheckFail(..., std::string const &)` by the new ABI of C++."""
+
 TENSOR = """
 class cuda:
     is_available = staticmethod(lambda: False)
@@ -43,9 +52,14 @@ def install(patient: Patient, name: str, init: str) -> None:
     (folder / "__init__.py").write_text(init)
 
 
-def examined(children: Children, patient: Patient, timeout_s: float = 60.0) -> Snapshot:
+def examined(
+    children: Children,
+    patient: Patient,
+    timeout_s: float = 60.0,
+    companions: Extent = "light",
+) -> Snapshot:
     return collect(
-        Options(python=str(patient.python), timeout_s=timeout_s),
+        Options(python=str(patient.python), timeout_s=timeout_s, companions=companions),
         target_only(load_plugins()),
         children=children,
         services={},
@@ -144,8 +158,8 @@ def test_one_that_hangs_leaves_time_and_what_was_seen(children: Children, patien
     snapshot = examined(children, patient, timeout_s=4.0)
     found = imports(snapshot)
     assert (found.items[0].name, found.items[0].outcome) == ("torchvision", "hang")
-    assert found.unseen[-1] == "torchcodec"
-    assert {one.name for one in found.items} | set(found.unseen) == {
+    assert "torchcodec" in found.unseen
+    assert {one.name for one in found.items} | set(found.unseen) >= {
         "torchvision",
         "torchaudio",
         "torchtext",
@@ -161,3 +175,59 @@ def test_without_torch_none_is_imported(children: Children, tmp_path: Path) -> N
     install(patient, "torchvision", "raise RuntimeError('not to be seen')")
     fact = examined(children, patient).get(CompanionImports)
     assert fact == Unknown(reason=Reason.NOT_APPLICABLE, detail="`import torch` did not succeed")
+
+
+def compiled(patient: Patient, name: str, source: str) -> None:
+    """A compiled module of that path below the site-packages."""
+    gcc = shutil.which("gcc")
+    require(gcc is not None, "a compiler")
+    if gcc is None:
+        pytest.skip("needs a compiler")
+    path = patient.site_packages / name
+    subprocess.run(
+        [gcc, "-shared", "-fPIC", "-o", str(path), "-x", "c", "-"],
+        input=source,
+        text=True,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome"),
+    [("int one = 1;", "ok"), ("int gone(void); int one(void) { return gone(); }", "exception")],
+)
+def test_of_one_that_takes_seconds_the_compiled_modules_are_loaded(
+    children: Children, patient: Patient, source: str, outcome: str
+) -> None:
+    install(patient, "vllm", "raise RuntimeError('it was imported')")
+    compiled(patient, "vllm/_C.abi3.so", source)
+    (one,) = imports(examined(children, patient)).items
+    assert (one.name, one.outcome) == ("vllm", outcome)
+    if outcome != "ok":
+        assert one.operation == "loading _C.abi3.so"
+        assert "undefined symbol: gone" in one.message
+
+
+def test_all_are_imported_where_that_is_wanted(children: Children, patient: Patient) -> None:
+    install(patient, "vllm", "raise RuntimeError('it was imported')")
+    (one,) = imports(examined(children, patient, companions="all")).items
+    assert (one.name, one.message) == ("vllm", "it was imported")
+
+
+def test_none_is_imported_where_that_is_wanted(children: Children, patient: Patient) -> None:
+    install(patient, "torchvision", "raise RuntimeError('it was imported')")
+    fact = examined(children, patient, companions="none").get(CompanionImports)
+    assert fact == Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --companions none")
+
+
+def test_another_name_is_imported_than_is_installed(children: Children, patient: Patient) -> None:
+    install(patient, "flash_attn", "import flash_attn_2_cuda\n")
+    compiled(
+        patient,
+        "flash_attn_2_cuda.so",
+        f"void {CHECK_FAIL}(void); void *PyInit_flash_attn_2_cuda(void)"
+        f" {{ {CHECK_FAIL}(); return 0; }}",
+    )
+    (one,) = imports(examined(children, patient)).items
+    assert (one.name, one.outcome) == ("flash-attn", "exception")
+    assert f"undefined symbol: {CHECK_FAIL}" in one.message
