@@ -14,6 +14,7 @@ looking for it took a twentieth of `check --static`."""
 def main() -> None:
     """Run the command line."""
     began = time.monotonic()
+    keep_own_library()
     gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTING)
     keep_descriptors()
     sys.path[:] = own_path(sys.path, os.environ.get("PYTHONPATH", ""), _cwd())
@@ -31,6 +32,18 @@ def main() -> None:
         # Everything is written and every child has ended. Python would take a fiftieth of the time
         # of `check` to free one by one what the system frees at once.
         os._exit(end.code if isinstance(end.code, int) else 0)
+
+
+def keep_own_library() -> None:
+    """Begin again without PYTHONHOME, for this program alone: it gives the doctor the standard
+    library of another Python too. The target gets it, as it gets the other variables."""
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    is_on_the_path = home in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if not os.environ.get("PYTHONHOME") or sys.flags.ignore_environment or is_on_the_path:
+        return
+    script = ["-m", "envdoctor"] if sys.argv[0] == __file__ else [sys.argv[0]]
+    with contextlib.suppress(OSError):
+        os.execv(sys.executable, [sys.executable, "-E", *script, *sys.argv[1:]])
 
 
 def keep_descriptors() -> None:

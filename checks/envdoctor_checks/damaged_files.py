@@ -189,11 +189,13 @@ def _broken_by_library(file: DamagedFile, distribution: str, seen: _Seen) -> tup
     ]
     if same:
         return outcomes_of({one.when for one in same if not one.optional})
+    if _FIRST_USE.search(name):
+        return ("compute:gpu",)
     if seen.resolution is not None and not _fails(seen.resolution):
         return ()
-    if distribution.startswith("nvidia-"):
-        return ("import:torch", "compute:gpu")
-    return ("compute:gpu",) if _FIRST_USE.search(name) else ("import:torch",)
+    return (
+        ("import:torch", "compute:gpu") if distribution.startswith("nvidia-") else ("import:torch",)
+    )
 
 
 def _judged_module(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
@@ -274,8 +276,10 @@ def _of_folder(
 ) -> Finding:
     items = [item for item, _ in together]
     linked = next(filter(_is_linked, items), None)
+    said = linked or items[0]
+    others = "" if linked else f", like {len(items) - 1} more of NVIDIA's wheels,"
     return DAMAGED_INSTALL.finding(
-        **(_said(linked, linked.files[0]) if linked else {}),
+        **{**_said(said, said.files[0]), "version": f"{said.version}{others}"},
         subjects=tuple(item.name for item in items),
         breaks=_all_broken(one for _, judged in together for one in judged),
         evidence=tuple(

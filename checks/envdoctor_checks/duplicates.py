@@ -15,10 +15,12 @@ from envdoctor.api import (
     Layer,
     Severity,
     Site,
+    TorchBuild,
     TorchImport,
     check,
     packages,
 )
+from envdoctor_checks.against_torch import base_of
 from envdoctor_checks.module_path import IN_WORDS, Entry, entries_of
 from envdoctor_checks.path_fixes import without_folder
 from envdoctor_checks.requirements import needed_by_torch
@@ -44,6 +46,7 @@ def duplicate_distribution(
     environment: Environment | None,
     imported: TorchImport | None,
     trials: ImportTrials | None,
+    build: TorchBuild | None,
     site: Site,
 ) -> Findings:
     """Two versions of one distribution are visible; an import takes the first.
@@ -63,7 +66,7 @@ def duplicate_distribution(
             continue
         entry = by_folder.get(first.location)
         if other.location == first.location or entry is None:
-            yield _twice(name, distributions, site)
+            yield _twice(name, distributions, build, site)
         elif entry.is_foreign:
             hidden.setdefault(entry.path, []).append((first, other))
     for folder, pairs in hidden.items():
@@ -72,8 +75,11 @@ def duplicate_distribution(
             yield _brought_again(entry, pairs, distributions, entries, imported, trials)
 
 
-def _twice(name: str, distributions: Distributions, site: Site) -> Finding:
+def _twice(
+    name: str, distributions: Distributions, build: TorchBuild | None, site: Site
+) -> Finding:
     found = distributions.named(name)
+    outdated = _outdated(found, build) if name == "torch" else ()
     relevant = name in needed_by_torch(distributions)
     return DUPLICATE_DISTRIBUTION.finding(
         subjects=(name,),
@@ -84,13 +90,31 @@ def _twice(name: str, distributions: Distributions, site: Site) -> Finding:
             Evidence(label=name, value=item.version, source=item.metadata_path) for item in found
         ),
         fixes=(
-            packages.uninstall(
+            packages.forget(
+                outdated,
+                summary=f"the files are those of torch {build.version if build else ''}: remove "
+                "the metadata that the other left behind",
+            )
+            if outdated
+            else packages.uninstall(
                 site,
                 name,
                 summary=f"remove {name} until none is found, then install the wanted one",
             ),
         ),
     )
+
+
+def _outdated(
+    found: tuple[Distribution, ...], build: TorchBuild | None
+) -> tuple[Distribution, ...]:
+    """Those of which only the metadata is left, where one folder holds several and torch itself
+    says which of them it is."""
+    if build is None or build.version is None or len({one.location for one in found}) > 1:
+        return ()
+    base = base_of(build.version)
+    stale = tuple(one for one in found if base_of(one.version) != base)
+    return stale if len(stale) == len(found) - 1 else ()
 
 
 def _is_layered(

@@ -27,7 +27,11 @@ def _fixes(
     trials: ImportTrials | None,
     file: str,
 ) -> Iterator[Fix]:
+    single = file.removeprefix(f"{entry.path.rstrip('/')}/")
     if entry.origin == "PYTHONPATH":
+        if single == "torch.py":
+            # Wherever it lies, it is in the way of every program that is started there.
+            yield surroundings.rename(file)
         listed = [one.path for one in entries if one.origin == "PYTHONPATH"]
         proof = proof_of(imported, trials, unset="PYTHONPATH") if len(listed) == 1 else ""
         yield surroundings.without_entry("PYTHONPATH", listed, [entry.path], proof=proof)
@@ -36,18 +40,21 @@ def _fixes(
         proof = proof_of(imported, trials, set_variable=_NO_USER_SITE)
         yield surroundings.set_variable(_NO_USER_SITE, "1", summary=summary, proof=proof)
     elif entry.origin == "folder":
-        yield from _in_current_folder(entry, imported, trials, file)
+        yield from _in_current_folder(entry, imported, trials, file, single)
     else:
         folders = [one.path for one in entries if one.origin in ("environment", "base", "user")]
         yield surroundings.without_path_line(entry.path, folders)
 
 
 def _in_current_folder(
-    entry: Entry, imported: TorchImport | None, trials: ImportTrials | None, file: str
+    entry: Entry,
+    imported: TorchImport | None,
+    trials: ImportTrials | None,
+    file: str,
+    single: str,
 ) -> Iterator[Fix]:
     proof = proof_of(imported, trials, folder=True)
     leave = surroundings.leave_folder(entry.path, proof=proof)
-    single = file.removeprefix(f"{entry.path.rstrip('/')}/")
     if "/" not in single and single.endswith(".py"):
         yield surroundings.rename(file, proof=proof)
     yield leave

@@ -4,15 +4,18 @@ import re
 
 from envdoctor.api import (
     Code,
+    Environment,
     Evidence,
     Findings,
     Fix,
+    ImportTrials,
     Layer,
     Severity,
     Site,
     Target,
     check,
     interpreters,
+    surroundings,
 )
 
 PYTHON_TOO_OLD = Code(
@@ -38,11 +41,45 @@ TARGET_UNUSABLE = Code(
     detailed="`{path}` cannot be used as a Python: {detail}",
 )
 
+PYTHON_HOME = Code(
+    id="ED109",
+    name="pythonhome",
+    family="target-unusable",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="PYTHONHOME gives the Python the standard library of another",
+    detailed="PYTHONHOME is `{value}`, and gives the target the standard library of another Python",
+)
+
+
+@check(PYTHON_HOME)
+def python_home(target: Target, environment: Environment, trials: ImportTrials | None) -> Findings:
+    """The target does not start with PYTHONHOME, or imports torch without it alone.
+
+    Programs that embed a Python set it; where it names the target's own, all works.
+    """
+    value = environment.variables.get("PYTHONHOME")
+    starts = target.problem is None or "PYTHONHOME" not in target.detail
+    cured = trials is not None and trials.cured(unset="PYTHONHOME")
+    if value is None or (starts and not cured):
+        return
+    yield PYTHON_HOME.finding(
+        value=value,
+        evidence=(Evidence(label="PYTHONHOME", value=value, source="environment"),),
+        fixes=(
+            surroundings.unset(
+                "PYTHONHOME", proof="`import torch` works without PYTHONHOME" if cured else ""
+            ),
+        ),
+    )
+
 
 @check(TARGET_UNUSABLE)
 def target_unusable(target: Target, site: Site) -> Findings:
     """The path that was given, or the only one that was found, is no working Python."""
-    if target.problem is None or target.problem == "too-old":
+    if target.problem is None or target.problem == "too-old" or "PYTHONHOME" in target.detail:
         return
     library = _LIBPYTHON.search(target.detail)
     yield TARGET_UNUSABLE.finding(

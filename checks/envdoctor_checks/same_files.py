@@ -56,6 +56,7 @@ def same_files(distributions: Distributions, build: TorchBuild | None, site: Sit
         kept = _wanted(found, build)
         yield SAME_FILES.finding(
             subjects=tuple(one.name for one in found),
+            breaks=(f"import:{folder}",),
             names=" and ".join(f"{one.name} {one.version}" for one in found),
             folder=folder,
             evidence=tuple(map(installed, found)),

@@ -232,7 +232,7 @@ def _examine(path: str, origin: str, asking: _Asking, *, chosen: bool = False) -
             run=run,
         )
     if version is None:
-        return _unusable(path, origin, context, *_silence(answer))
+        return _unusable(path, origin, context, *_silence(answer, asking.context.env))
     if tuple(map(int, version.split("."))) < OLDEST_PYTHON:
         return _unusable(path, origin, context, "too-old", f"it is Python {version}", version)
     return _unusable(path, origin, context, "failed", answer.detail, version)
@@ -246,8 +246,14 @@ _LACKS_A_LIBRARY = "error while loading shared libraries"
 """As glibc says it (elf/rtld.c) of a program that it cannot start."""
 
 
-def _silence(answer: StageResult) -> "tuple[TargetProblem, str]":
+_SHOWS_ITS_HOME = "PYTHONHOME = '"
+"""What a Python prints of that variable where it finds no standard library (initconfig.c)."""
+
+
+def _silence(answer: StageResult, env: Mapping[str, str]) -> "tuple[TargetProblem, str]":
     """Why a program did not say that it is a Python: it is none, or it did not come so far."""
+    if _SHOWS_ITS_HOME in answer.output_tail:
+        return "failed", f"it does not start with PYTHONHOME={env.get('PYTHONHOME', '')}"
     words = (line for line in answer.output_tail.splitlines() if _LACKS_A_LIBRARY in line)
     refusal = next(words, "")
     if answer.state != "exit" or refusal:

@@ -17,7 +17,7 @@ from envdoctor.probes.context import Context
 from envdoctor.probes.run import ChildResult
 from envdoctor.record import Record
 
-VARIABLES = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH")
+VARIABLES = ("PYTHONHOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH")
 """They put other files in place of those that torch would load."""
 
 _TRIAL_LIMIT_S = 30.0

@@ -1,6 +1,7 @@
 """Repairs of the packages of a target: install, restore exactly what was there, take out."""
 
 import re
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 from packaging.requirements import InvalidRequirement, Requirement
@@ -84,6 +85,16 @@ def uninstall(site: Site, *names: str, summary: str) -> Fix:
     manager = MANAGERS.get(site.manager)
     known = manager is not None and all(map(_NAME.fullmatch, names))
     return _fix(site, summary, tuple(manager.uninstall(site, names)) if known and manager else ())
+
+
+def forget(distributions: Iterable[Distribution], *, summary: str) -> Fix:
+    """Remove the metadata of distributions whose files are gone."""
+    folders = [one.metadata_path for one in distributions]
+    return Fix(
+        summary=summary,
+        commands=(command("rm", "-r", "--", *folders),),
+        safety=Safety.CHANGES_ENV,
+    )
 
 
 def keep_one_set(

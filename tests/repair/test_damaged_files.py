@@ -160,6 +160,13 @@ def test_a_stripped_library_that_is_a_whole_one_is_worth_a_word() -> None:
     assert found.severity is Severity.INFO
 
 
+def test_a_library_of_the_first_use_of_a_gpu_is_for_that() -> None:
+    """Nothing that was loaded names libtorch_cuda_linalg: torch opens it when it is needed."""
+    cut = damaged("torch", resized("torch/lib/libtorch_cuda_linalg.so"))
+    found = the_damage(cut, resolution(library("torch/lib/libc10.so", "import")))
+    assert found.breaks == ("compute:gpu",)
+
+
 def test_headers_are_for_building() -> None:
     found = the_damage(damaged("torch", missing("torch/include/ATen/ATen.h")))
     assert (found.severity, found.breaks) == (Severity.INFO, ())

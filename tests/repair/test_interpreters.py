@@ -3,13 +3,18 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
+from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Target
+from envdoctor.facts.torch import ImportTrial, ImportTrials, TorchImport
 from envdoctor.repair import Site, interpreters, site_of
-from tests.repair.facts import findings
+from tests.repair.facts import findings, roots
+from tests.support.doctor import envdoctor
+from tests.support.patients import empty_patient, fake_torch
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -83,3 +88,47 @@ def test_a_python_without_its_libpython_is_told_where_it_may_be() -> None:
     finding = findings(target)["ED103"]
     assert "`libpython3.11.so.1.0`" in finding.fixes[0].summary
     assert finding.fixes[0].commands == ("ldconfig -p | grep libpython3.11",)
+
+
+# --- PYTHONHOME ---
+
+
+def test_a_pythonhome_of_another_python() -> None:
+    """ED109, as `import torch` fails in it, and works in a child without it."""
+    failed = TorchImport(
+        outcome="exception",
+        seconds=0.1,
+        exception="ModuleNotFoundError",
+        message="No module named '_struct'",
+        isolated_outcome="ok",
+    )
+    home = Environment(variables={"PYTHONHOME": "/usr"})
+    trial = ImportTrial(change="unset", variable="PYTHONHOME", outcome="ok")
+    (root,) = roots(failed, home, ImportTrials(items=(trial,)))
+    assert root.code == "ED109"
+    assert root.fixes[0].commands == ("unset PYTHONHOME",)
+    assert root.fixes[0].proof
+
+
+def test_a_pythonhome_that_names_the_targets_own_is_nothing() -> None:
+    assert not findings(Environment(variables={"PYTHONHOME": sys.base_prefix}))
+
+
+def test_the_doctor_starts_whatever_pythonhome_says(tmp_path: Path) -> None:
+    """A standard library that lacks what is compiled: the Python starts, and cannot do much."""
+    home = tmp_path / "other"
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    (home / "lib" / stdlib.name).mkdir(parents=True)
+    for file in stdlib.iterdir():
+        if file.name not in ("site-packages", "lib-dynload", "__pycache__"):
+            (home / "lib" / stdlib.name / file.name).symlink_to(file)
+    patient = empty_patient(tmp_path / "venv")
+    fake_torch(patient, "import struct, math")
+    run = envdoctor("check", "--json", "--python", patient.root, env={"PYTHONHOME": str(home)})
+    first = run.json["findings"][0]
+    assert (first["code"], first["fixes"][0]["commands"]) == ("ED109", ["unset PYTHONHOME"])
+    assert run.exit_code == 1
+    fine = {"PYTHONHOME": sys.base_prefix}
+    report = envdoctor("check", "--json", "--python", patient.root, env=fine).json
+    assert report["facts"]["TorchImport"]["value"]["outcome"] == "ok"
+    assert not any(one["code"] == "ED109" for one in report["findings"])

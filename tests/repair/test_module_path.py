@@ -118,6 +118,12 @@ def test_two_lists_of_files_in_one_folder_are_a_duplicate_of_that_package() -> N
     assert "pip uninstall -y numpy" in found["ED101:numpy"].fixes[0].commands[0]
 
 
+def test_of_two_lists_the_one_that_the_files_are_not_of_is_left_over() -> None:
+    items = (TORCH, *REQUIRED, distribution("torch", "2.4.1"))
+    fix = findings(Distributions(items=items))["ED101:torch"].fixes[0]
+    assert fix.commands == (f"rm -r -- {OWN}/torch-2.4.1.dist-info",)
+
+
 # --- a torch of another environment ---
 
 
