@@ -20,7 +20,7 @@ from envdoctor.commands.options import (
     selection_options,
     target_options,
 )
-from envdoctor.errors import BadInput, Unwritable, limit_reached, nearest
+from envdoctor.errors import BadInput, Unseen, Unwritable, limit_reached, nearest
 from envdoctor.formats import DIAGNOSIS, MACHINE
 from envdoctor.output import (
     DEBUG,
@@ -182,6 +182,8 @@ def _exit_code(output: Output) -> int:
         return output.fail(_usage(error), EXIT_USAGE)
     except (BadInput, Unwritable) as error:
         return output.fail(str(error), EXIT_USAGE)
+    except Unseen as error:
+        return output.fail(str(error), EXIT_INCOMPLETE)
     except BaseException as error:
         limit = limit_reached(error)
         if limit:

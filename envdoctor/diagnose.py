@@ -13,7 +13,7 @@ from envdoctor.engine import (
     failure_findings,
     run_checks,
 )
-from envdoctor.facts import Snapshot, Unknown
+from envdoctor.facts import Reason, Snapshot, Unknown
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_to_builtins
@@ -49,7 +49,7 @@ def diagnose(
     report what the user asked for, and its `fail_on` changes only the exit code.
 
     What has not run by the moment `until` of the monotonic clock is skipped, and the verdict
-    incomplete.
+    incomplete; so it is where a measurement was cut by the time.
     """
     snapshot = derive_facts(
         derivations_of(loaded),
@@ -67,7 +67,7 @@ def diagnose(
     found += fact_failures(loaded, snapshot)
     findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
     narrowed = not all(wanted(check) for check in loaded.checks)
-    in_time = time.monotonic() < until
+    in_time = time.monotonic() < until and measured_in_time(snapshot)
     verdict = verdict_of(findings, outcomes, narrowed=narrowed, in_time=in_time)
     return Report(
         created_at=created_at or now_utc(),
@@ -84,6 +84,15 @@ def diagnose(
         assessment=snapshot.value(Assessment),
         facts=facts_to_builtins(snapshot),
     )
+
+
+def measured_in_time(snapshot: Snapshot) -> bool:
+    """False where a measurement was begun and its time ran out: what it would have shown is not
+    known."""
+    fact = snapshot.get(Calibration)
+    if isinstance(fact, Unknown):
+        return fact.reason is not Reason.TIMED_OUT
+    return fact.value.is_in_time
 
 
 def diagnose_calibration(
@@ -105,7 +114,7 @@ def diagnose_calibration(
 
 
 def _exit_code_of_calibration(calibration: Calibration | None) -> int:
-    if calibration is None:
+    if calibration is None or not calibration.is_in_time:
         return EXIT_INCOMPLETE
     return EXIT_INTERRUPTED if calibration.interrupted else EXIT_OK
 

@@ -7,6 +7,11 @@ class BadInput(ValueError):
     """Something given by the user cannot be used; the message names it and the remedy."""
 
 
+class Unseen(Exception):
+    """What the answer rests on could not be looked at, as where time ran out; the message says
+    why."""
+
+
 class Unwritable(OSError):
     """A file or stream that cannot be written; the message names it."""
 

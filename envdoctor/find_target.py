@@ -62,9 +62,9 @@ def find_target(
     return choice
 
 
-def choose(python: str | None, context: Context) -> Choice:
+def choose(python: str | None, context: Context, deadline: float) -> Choice:
     """The target without its torch begun. Raises UnusableTarget."""
-    return choose_target(python, context=context, doctor=sys.executable)
+    return choose_target(python, context=context, doctor=sys.executable, deadline=deadline)
 
 
 class TargetSearch:

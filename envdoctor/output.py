@@ -84,6 +84,8 @@ class Output:
         """Ends what is below this process, where that is all the doctor's own."""
         self._begun = threading.Lock()
         self._is_in_a_file = False
+        self._unfinished: list[str] = []
+        """The temporary file that is being written, if any."""
         self._published = False
         self._failed = False
         self.serves_a_command = False
@@ -116,9 +118,10 @@ class Output:
             own = not self.serves_a_command
             self._print(text if own else self._filter.text(text), machine=False)
 
-    def limit(self, timeout_s: float) -> float:
-        """Bound the whole run; returns the moment of the monotonic clock at which it is to end."""
-        deadline = self._began + timeout_s
+    def limit(self, timeout_s: float | None) -> float:
+        """Bound the whole run, or not (null); returns the moment of the monotonic clock at which
+        it is to end."""
+        deadline = NEVER if timeout_s is None else self._began + timeout_s
         self.watchdog.limit(deadline)
         return deadline
 
@@ -132,9 +135,9 @@ class Output:
             return
         from envdoctor.writing import write_text
 
-        # What is ended in the middle of it would leave a temporary file behind.
+        # The time is for looking: a slow disk is waited for, as who reads slowly is.
         self.watchdog.limit(NEVER)
-        write_text(to.file, text)
+        write_text(to.file, text, self._unfinished)
         self._is_in_a_file = True
         self.say(f"{summary}, written to {to.file}" if summary else f"written to {to.file}")
 
@@ -206,6 +209,10 @@ class Output:
         if number is None and not is_first:
             return None
         self.end_children()
+        if self._unfinished:
+            from envdoctor.writing import discard
+
+            discard(self._unfinished)
         if number is None:
             return self._say_at_once(OUT_OF_TIME, EXIT_INCOMPLETE, is_first=True)
         return self._say_at_once(_in_words(number), 128 + number, is_first=is_first)

@@ -3,13 +3,14 @@
 Prints nothing: progress is told to a listener, and what cannot be used is raised as BadInput.
 """
 
+import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from envdoctor.collect import OnSnapshot, collect
 from envdoctor.derived import observed_types_of
-from envdoctor.diagnose import diagnose
+from envdoctor.diagnose import diagnose, measured_in_time
 from envdoctor.errors import BadInput, nearest
 from envdoctor.events import ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
@@ -225,6 +226,16 @@ class Session:
         finally:
             own.kill_all()
 
+    def ran_out(self, snapshot: Snapshot) -> bool:
+        """Whether the time of this run ended before all was looked at, or measured."""
+        if time.monotonic() < self._deadline:
+            return False
+        late = (
+            isinstance(one, Unknown) and one.reason is Reason.TIMED_OUT
+            for _, one in snapshot.items()
+        )
+        return any(late) or not measured_in_time(snapshot)
+
     def measure_target(
         self, python: str | None, settings: Settings, *, listener: Listener = SILENT
     ) -> Snapshot:
@@ -233,10 +244,11 @@ class Session:
         children = Children()
         try:
             context = context_of(children)
-            facts = choose(python, context).facts
+            facts = choose(python, context, self._deadline).facts
             target = facts[Target]
             assert isinstance(target, Observed)
-            if target.value.problem is not None and python is not None:
+            in_time = time.monotonic() < self._deadline
+            if target.value.problem is not None and python is not None and in_time:
                 raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
             # Before anything of ours is on the GPUs.
             machine = observe_before_measuring(context)

@@ -35,6 +35,14 @@ def parse_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
+def ascii_digits(text: str) -> str:
+    """The text with the digits of other scripts as ASCII: `\\d` of a pattern takes them all for
+    digits, and `packaging` none of them."""
+    if text.isascii():
+        return text
+    return "".join(str(int(one)) if one.isdecimal() else one for one in text)
+
+
 def decode_cudnn(version: int | None) -> str | None:
     """The dotted version behind CUDNN_VERSION.
 

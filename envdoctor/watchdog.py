@@ -56,6 +56,8 @@ class Watchdog:
     def __init__(self, last_words: Callable[[int | None], int | None]) -> None:
         self.number: int | None = None
         """The signal that came, also where its exception was lost."""
+        self.patience_s = PATIENCE_S
+        """Longer where there is a terminal to be left as it was."""
         self._last_words = last_words
         self._deadline = NEVER
         self._ended = threading.Lock()
@@ -121,7 +123,7 @@ class Watchdog:
 
     def _due(self) -> float:
         overrun = self._deadline + OVERRUN_S
-        return overrun if self.number is None else min(overrun, time.monotonic() + PATIENCE_S)
+        return overrun if self.number is None else min(overrun, time.monotonic() + self.patience_s)
 
     def _hear(self) -> None:
         with contextlib.suppress(BlockingIOError):

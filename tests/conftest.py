@@ -12,8 +12,10 @@ from envdoctor.probes.run import Children
 
 ON_CI = os.environ.get("CI") == "true"
 
-# What a shell starts in the background ignores SIGINT, and so would all that the tests start.
+# What a shell starts in the background ignores SIGINT, and so would all that the tests start; what
+# `nohup` starts, SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def require(condition: bool, what: str) -> None:

@@ -194,7 +194,7 @@ def threads_limited(
             severity=Severity.WARNING if idle else Severity.INFO,
             variable=variable,
             value=threads,
-            cpus=int(limits.usable_cpus),
+            cpus=int(min(limits.usable_cpus, _MOST_CPUS)),
             evidence=(
                 Evidence(label=variable, value=value, source="environment"),
                 *_physical_cores(host),
@@ -206,6 +206,10 @@ def threads_limited(
             ),
             notes=("torchrun sets OMP_NUM_THREADS=1 for each of its processes",),
         )
+
+
+_MOST_CPUS = 1 << 20
+"""More than any system has: a recording may say anything, and a number has 64 bits at most."""
 
 
 def _usable_cores(limits: Limits, host: Host | None) -> int:

@@ -13,6 +13,7 @@ from envdoctor.calibration.telemetry import Sampler, summarise
 from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.calibration import (
+    TIME_RAN_OUT,
     BatchAdvice,
     Calibration,
     CalibrationRun,
@@ -131,7 +132,7 @@ def _run(
     if channel.flooded:
         return _Ended(reason="it wrote without end into the descriptor of the doctor")
     if child.timed_out and time.monotonic() >= until:
-        return _Ended(reason="time ran out (`--timeout`)", kind=Reason.TIMED_OUT)
+        return _Ended(reason=TIME_RAN_OUT, kind=Reason.TIMED_OUT)
     return _how_it_ended(child, heard)
 
 

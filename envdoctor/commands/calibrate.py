@@ -9,7 +9,7 @@ import click
 
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.commands.gpus import known_gpu
-from envdoctor.commands.options import Number, output_options, words_of
+from envdoctor.commands.options import Number, output_options, timeout_option, words_of
 from envdoctor.commands.progress import Progress
 from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import diagnose_calibration
@@ -31,8 +31,8 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
 
 
 @click.command(
-    epilog="Exit codes: 0 measured, 2 bad input, 3 nothing could be measured, 130 interrupted "
-    "(what was measured until then is printed)."
+    epilog="Exit codes: 0 measured, 2 bad input, 3 nothing could be measured or time ran out, 130 "
+    "interrupted (what was measured until then is printed)."
 )
 @click.option("--python", metavar="PATH", help="Interpreter, venv folder or conda prefix to use.")
 @click.option(
@@ -72,6 +72,7 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
 )
 @click.option("--what-if", multiple=True, metavar="GPU", help="Predict this GPU here; repeatable.")
 @click.option("--baseline", metavar="FILE", help="An older result to compare with.")
+@timeout_option(None)
 @output_options(CalibrationReport.formats)
 @click.pass_context
 def command(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
@@ -84,7 +85,7 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **options: A
     envdoctor calibrate --data /data/imagenet/train -o now.json
     envdoctor calibrate --baseline last-month.json
     """
-    session = Session()
+    session = Session(options["deadline"])
     # What judges the measurement is there when it is interrupted: then there is no time for it.
     session.loaded  # noqa: B018
     settings = settings_from(session, options)

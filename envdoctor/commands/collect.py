@@ -9,15 +9,19 @@ from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import FactsDocument, facts_document
-from envdoctor.output import Destination, Output
+from envdoctor.output import EXIT_INCOMPLETE, Destination, Output
 from envdoctor.session import Session
 
 
-@click.command()
+@click.command(
+    epilog="Exit codes: 0 recorded, 2 bad input, 3 time ran out before all was looked at (what was "
+    "seen until then is recorded), 130 interrupted."
+)
 @target_options
 @click.option("--calibrate", is_flag=True, help="Measure a training step as well.")
 @output_options(FactsDocument.formats)
-def command(output: Output, to: Destination, **given: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any) -> None:
     """Record the facts of this machine; `envdoctor check --facts FILE` diagnoses them anywhere.
 
     \b
@@ -33,4 +37,8 @@ def command(output: Output, to: Destination, **given: Any) -> None:
         if given["calibrate"]:
             measured = session.measure(snapshot, options, listener=progress.listener)
             snapshot = snapshot.with_facts({Calibration: measured})
+    ran_out = session.ran_out(snapshot)
     output.publish(facts_document(snapshot), to, "facts recorded")
+    if ran_out:
+        output.say("time ran out before all was looked at; give `--timeout` more seconds")
+        ctx.exit(EXIT_INCOMPLETE)

@@ -6,24 +6,28 @@ from typing import Any
 import click
 import msgspec
 
-from envdoctor.commands.options import output_options
+from envdoctor.commands.options import TIMEOUT_S, output_options, timeout_option
 from envdoctor.commands.progress import Progress
-from envdoctor.errors import BadInput, nearest
+from envdoctor.errors import BadInput, Unseen, nearest
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.torch import LoadedLibraries
 from envdoctor.knowledge import load
 from envdoctor.loader.mapped import Libraries, differences
 from envdoctor.options import Options
-from envdoctor.output import Destination, Output
+from envdoctor.output import EXIT_INCOMPLETE, Destination, Output
 from envdoctor.session import Session
 
 
-@click.command(epilog="Exit codes: 0 all is found, 1 something is wrong, 2 bad input.")
+@click.command(
+    epilog="Exit codes: 0 all is found, 1 something is wrong, 2 bad input, 3 not all could be "
+    "looked at."
+)
 @click.argument("library", required=False)
 @click.option("--python", metavar="PATH", help="Interpreter, venv folder or conda prefix.")
 @click.option("--static", is_flag=True, help="Execute nothing of the target's packages.")
 @click.option("--facts", metavar="FILE", help="Show recorded facts or a report (- is stdin).")
+@timeout_option(TIMEOUT_S)
 @output_options(Libraries.formats)
 @click.pass_context
 def command(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
@@ -37,8 +41,10 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **options: A
     envdoctor libs libcudnn.so.9      one library, with what else offers it
     envdoctor libs --json
     """
-    snapshot = _snapshot(output, options)
-    resolution = _resolution(snapshot)
+    session = Session(options["deadline"])
+    snapshot = _snapshot(output, session, options)
+    ran_out = session.ran_out(snapshot)
+    resolution = _resolution(snapshot, ran_out=ran_out)
     loaded = snapshot.value(LoadedLibraries)
     found = Libraries(
         **msgspec.structs.asdict(resolution),
@@ -47,26 +53,30 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **options: A
     broken = is_broken(resolution)
     document = found if options["library"] is None else _only(found, options["library"])
     output.publish(document, to, "something is wrong" if broken else "all is found")
-    ctx.exit(1 if broken else 0)
+    if ran_out:
+        output.say("time ran out before all was looked at; give `--timeout` more seconds")
+    ctx.exit(1 if broken else EXIT_INCOMPLETE if ran_out else 0)
 
 
-def _snapshot(output: Output, options: Mapping[str, Any]) -> Snapshot:
+def _snapshot(output: Output, session: Session, options: Mapping[str, Any]) -> Snapshot:
     if options["facts"] is not None and options["python"] is not None:
         raise BadInput("--facts is for recorded facts and --python a live target; give one")
-    session = Session()
     if options["facts"] is not None:
         return session.read(options["facts"])
     with Progress(output) as progress:
-        live = Options(python=options["python"], static=options["static"])
+        live = Options(
+            python=options["python"], static=options["static"], timeout_s=options["timeout_s"]
+        )
         return session.observe(live, listener=progress.listener)
 
 
-def _resolution(snapshot: Snapshot) -> LibraryResolution:
+def _resolution(snapshot: Snapshot, *, ran_out: bool) -> LibraryResolution:
     fact = snapshot.get(LibraryResolution)
     if isinstance(fact, Observed):
         return fact.value
     assert isinstance(fact, Unknown)
-    raise BadInput(f"the libraries could not be worked out: {fact.detail}")
+    message = f"the libraries could not be worked out: {fact.detail}"
+    raise Unseen(message) if ran_out or fact.reason.is_failure else BadInput(message)
 
 
 def is_broken(resolution: LibraryResolution) -> bool:

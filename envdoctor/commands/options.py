@@ -36,6 +36,23 @@ def _all_of(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
+TIMEOUT_S = 300.0
+"""How long a run may take that only looks."""
+
+
+def timeout_option(default_s: float | None) -> Callable[[F], F]:
+    """The limit of the whole run; null: none. The command gets the end as well, as `deadline`."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        type=Number(min=1.0),
+        default=default_s,
+        show_default=True,
+        metavar="SECONDS",
+        help="Limit for the whole run.",
+    )
+
+
 target_options = _all_of(
     click.option(
         "--python",
@@ -61,15 +78,7 @@ target_options = _all_of(
         type=click.Choice(["gpu", "cpu"]),
         help="What torch is expected to use; a missing GPU is then an error.",
     ),
-    click.option(
-        "--timeout",
-        "timeout_s",
-        type=Number(min=1.0),
-        default=300.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Limit for the whole run.",
-    ),
+    timeout_option(TIMEOUT_S),
 )
 """What is examined, and how far."""
 

@@ -5,11 +5,11 @@ from typing import Any
 import click
 import msgspec
 
-from envdoctor.commands.options import output_options
+from envdoctor.commands.options import TIMEOUT_S, output_options, timeout_option
 from envdoctor.commands.progress import Progress
 from envdoctor.derived import CORE_DERIVATIONS
 from envdoctor.engine import derive_facts
-from envdoctor.errors import BadInput
+from envdoctor.errors import BadInput, Unseen
 from envdoctor.facts import Snapshot
 from envdoctor.options import Options
 from envdoctor.output import Destination, Output
@@ -25,7 +25,10 @@ from envdoctor.prescribe import (
 from envdoctor.session import Session
 
 
-@click.command(epilog="Exit codes: 0 a build works here, 1 none does, 2 bad input.")
+@click.command(
+    epilog="Exit codes: 0 a build works here, 1 none does, 2 bad input, 3 time ran out before the "
+    "machine was known."
+)
 @click.option("--torch", metavar="VERSION", help="The torch that is wanted, as 2.6.")
 @click.option("--python", metavar="PATH", help="The interpreter, venv or conda prefix to fit.")
 @click.option("--facts", metavar="FILE", help="Prescribe for recorded facts (- is stdin).")
@@ -35,6 +38,7 @@ from envdoctor.session import Session
 @click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Its system.")
 @click.option("--expect", type=click.Choice(["gpu", "cpu"]), help="Builds with CUDA, or without.")
 @click.option("--script", is_flag=True, help="The same as --format script: a shell script.")
+@timeout_option(TIMEOUT_S)
 @output_options(Prescription.formats)
 @click.pass_context
 def command(
@@ -47,6 +51,8 @@ def command(
     facts: str | None,
     expect: str | None,
     script: bool,
+    timeout_s: float,
+    deadline: float,
     **elsewhere: Any,
 ) -> None:
     """List the torch builds that work on this machine, the smallest change first.
@@ -67,14 +73,15 @@ def command(
     if facts is not None and python is not None:
         raise BadInput("--facts is for recorded facts and --python for a live target; give one")
     to = _as_script(to) if script else to
-    session = Session()
+    session = Session(deadline)
     if torch is not None:
         # Before the machine is examined, which takes a while: it raises BadInput.
         positions_of(torch, session.knowledge)
     if any(elsewhere.values()):
         machine = _elsewhere(session, facts or python, elsewhere)
     else:
-        machine = _here(_snapshot(output, session, facts, python), session)
+        options = Options(python=python, static=True, timeout_s=timeout_s)
+        machine = _here(_snapshot(output, session, facts, options), session)
     if expect:
         machine = msgspec.structs.replace(machine, wants_gpu=expect == "gpu")
     answer = prescribe(machine, session.knowledge, torch)
@@ -106,12 +113,15 @@ def _here(snapshot: Snapshot, session: Session) -> Machine:
     return machine_in(derived, session.knowledge)
 
 
-def _snapshot(output: Output, session: Session, facts: str | None, python: str | None) -> Snapshot:
+def _snapshot(output: Output, session: Session, facts: str | None, options: Options) -> Snapshot:
     if facts is not None:
         return session.read(facts)
     with Progress(output) as progress:
-        options = Options(python=python, static=True)
-        return session.observe(options, listener=progress.listener)
+        snapshot = session.observe(options, listener=progress.listener)
+    if session.ran_out(snapshot):
+        # A GPU that was not seen would be taken for none.
+        raise Unseen("time ran out before the machine was known; give `--timeout` more seconds")
+    return snapshot
 
 
 def _summary(answer: Prescription) -> str:

@@ -73,12 +73,17 @@ def fits_the_screen(output: Output, to: Destination) -> bool:
     return not to.is_chosen and can_show(os.environ, (sys.stdin, output.stdout, sys.stderr))
 
 
+_TO_LEAVE_S = 2.0
+"""What the view takes at most to put the terminal back, on a busy machine too."""
+
+
 def full_screen(output: Output, options: Options, file: str | None = None) -> int:
     """Show the full-screen view; returns the exit code, after a short summary."""
     from envdoctor.tui import run
 
     # Each examination has its time; the user has as much as he wants.
     output.watchdog.limit(NEVER)
+    output.watchdog.patience_s = _TO_LEAVE_S
     with OwnTerminal(output.stdout):
         code, summary = run(options, output, path=file)
     output.publish(Text(body=summary), Destination(plain=True))

@@ -277,6 +277,10 @@ class InputPipeline(Record):
         return self.reading_rate if self.disk_bound else self.decoding_rate
 
 
+TIME_RAN_OUT = "time ran out (`--timeout`)"
+"""Why a measurement is incomplete that the time of the whole run has cut."""
+
+
 class Calibration(Fact):
     """The training speed of this machine with this target, as measured.
 
@@ -294,6 +298,11 @@ class Calibration(Fact):
     batches: tuple[BatchAdvice, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     pipeline: InputPipeline | None = None
+
+    @property
+    def is_in_time(self) -> bool:
+        """Whether the time of the run sufficed for it."""
+        return self.incomplete_because != TIME_RAN_OUT
 
 
 class CalibrationBaseline(Fact):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from envdoctor.errors import BadInput
 from envdoctor.knowledge import Knowledge
 from envdoctor.record import Record
+from envdoctor.versions import ascii_digits
 
 ORDER = (
     "torch",
@@ -179,7 +180,7 @@ def parse_claims(text: str, knowledge: Knowledge) -> Reading:
     """The parts of a claim in free words. Raises BadClaim where no part is recognised."""
     if len(text) > _LONGEST_CLAIM:
         raise BadClaim(f"a claim of {len(text)} characters; {_LONGEST_CLAIM} are read")
-    words = list(_words(text))
+    words = list(_words(ascii_digits(text)))
     if too_long := [word for word in words if len(word) > _LONGEST]:
         raise BadClaim(f"`{too_long[0][:20]}...` is too long for a name or a version")
     found: dict[str, str] = {}

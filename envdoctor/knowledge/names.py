@@ -124,7 +124,7 @@ def capability_of_words(words: str, file: GpusFile) -> str | None:
 
 def _stated_capability(words: str) -> str | None:
     text = words.strip().lower()
-    match = re.fullmatch(r"(?:sm_?|cc\s*|compute capability\s*)?(\d+)\.?(\d)a?", text)
+    match = re.fullmatch(r"(?:sm_?|cc\s*|compute capability\s*)?(\d{1,2})\.?(\d)a?", text)
     if match and ("." in text or "sm" in text):
         return f"{match[1]}.{match[2]}"
     return None

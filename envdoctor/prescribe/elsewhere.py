@@ -40,7 +40,7 @@ def machine_elsewhere(
         raise BadMachine(f"`{platform}` is none of {', '.join(PLATFORMS)}")
     if driver is not None and release_key(driver) is None:
         raise BadMachine(f"`{driver}` is no driver such as 535 or 535.183.01")
-    if python is not None and not re.fullmatch(r"3\.\d{1,2}(\.\d{1,2})?", python):
+    if python is not None and not re.fullmatch(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", python):
         raise BadMachine(f"`{python}` is no Python such as 3.12")
     os, arch = PLATFORMS[platform]
     seen = tuple(_gpu(name, knowledge) for name in gpus)

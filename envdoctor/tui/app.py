@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Iterable
+from types import FrameType
 from typing import ClassVar
 
 from textual import on
@@ -82,9 +83,15 @@ class DoctorApp(App[int]):
             self.post_message(Told(event))
 
     def _end_on_signals(self) -> None:
+        """Not by `add_signal_handler`: it takes the signals from the watchdog, which ends a program
+        that waits for a terminal that nobody reads."""
         loop = asyncio.get_running_loop()
+
+        def came(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._leave, 128 + number)
+
         for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._leave, 128 + number)
+            signal.signal(number, came)
 
     @on(Told)
     def _told(self, message: Told) -> None:

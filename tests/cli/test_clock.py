@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from envdoctor.api import (
+    Calibration,
     Distributions,
     Fact,
     InstalledFiles,
@@ -22,12 +24,17 @@ from envdoctor.api import (
     Unknown,
 )
 from envdoctor.conclusion import verdict_of
+from envdoctor.diagnose import diagnose_calibration
+from envdoctor.facts.calibration import TIME_RAN_OUT
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.findings import Verdict
 from envdoctor.outcomes import outcomes_of
+from tests.support.diagnosis import loaded, report_on, services
 from tests.support.doctor import Run, envdoctor, slack_s
+from tests.support.machines import machine
 from tests.support.patients import Patient, empty_patient, fake_torch
 from tests.support.plugins import plugin_with_a_check
+from tests.tui.machines import calibration
 
 TIMEOUT_S = 2.0
 OVERRUN_S = 1.0
@@ -41,8 +48,8 @@ def bounded(*arguments: str | Path, command: str = "check", **options: object) -
     took = time.monotonic() - began
     assert took < TIMEOUT_S + OVERRUN_S + slack, f"{took:.1f} s, with {slack:.1f} s of slack"
     assert run.no_traceback
-    # A facts file has none.
-    assert run.exit_code == run.json.get("exit_code", 0)
+    # A facts file and a list of libraries or builds have none.
+    assert run.exit_code == run.json.get("exit_code", run.exit_code)
     return run
 
 
@@ -98,6 +105,43 @@ def test_checks_that_hang_are_left_out_and_the_verdict_says_so(
     assert run.json["verdict"] == "incomplete"
     late = [one for one in run.json["checks"] if one["unknown"] == "timed-out"]
     assert "time ran out" in late[-1]["reason"]
+
+
+@pytest.mark.parametrize("command", ["collect", "libs", "prescribe", "calibrate"])
+def test_what_time_did_not_suffice_for_is_no_success(tmp_path: Path, command: str) -> None:
+    run = bounded("--python", hanging_python(tmp_path / "venv"), command=command)
+    assert run.exit_code == 3
+    said = run.stderr + str(run.json.get("problem"))
+    assert "time ran out" in said or "no answer within the time limit" in said
+    if command == "collect":
+        assert run.json["facts"]["InstalledFiles"]["reason"] == "timed-out"
+        return
+    assert run.json["type"] in ("error", "calibration-report")
+
+
+@pytest.mark.parametrize("command", ["collect", "libs"])
+def test_an_import_that_was_seen_to_hang_is_an_answer(patient: Patient, command: str) -> None:
+    (patient.site_packages / "torch" / "__init__.py").write_text("import time; time.sleep(600)")
+    assert bounded("--python", patient.root, command=command).exit_code == 0
+
+
+CUT = Unknown(reason=Reason.TIMED_OUT, detail="time ran out (`--timeout`)")
+
+
+def test_a_measurement_that_was_cut_is_not_healthy() -> None:
+    assert report_on(machine()).verdict is Verdict.HEALTHY
+    report = report_on(machine((Calibration, CUT)))
+    assert (report.verdict, report.exit_code) == (Verdict.INCOMPLETE, 3)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [(TIME_RAN_OUT, 3), ("the worker was ended by SIGSEGV", 0)]
+)
+def test_a_measurement_that_was_cut_in_the_middle_is_not_healthy(reason: str, code: int) -> None:
+    part = msgspec.structs.replace(calibration(), complete=False, incomplete_because=reason)
+    snapshot = machine(part)
+    assert report_on(snapshot).exit_code == code
+    assert diagnose_calibration(snapshot, loaded(), services()).exit_code == code
 
 
 WRITES_FOR_EVER = """
@@ -205,10 +249,13 @@ def test_of_many_damaged_distributions_some_are_named_and_all_counted(patient: P
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("mode", [("--static",), ()])
 @pytest.mark.parametrize("count", [9_000, 20_000])
-def test_very_many_damaged_distributions(patient: Patient, count: int) -> None:
+def test_very_many_damaged_distributions(
+    patient: Patient, count: int, mode: tuple[str, ...]
+) -> None:
     damaged_distributions(patient, count)
-    run = bounded("--static", "--python", patient.root)
+    run = bounded(*mode, "--python", patient.root)
     assert run.json["verdict"] == "incomplete"
     assert run.exit_code == 3
     used_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

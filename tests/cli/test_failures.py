@@ -2,6 +2,7 @@
 document."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -185,6 +186,39 @@ def test_what_cannot_be_written_whole_leaves_nothing_behind(tmp_path: Path, way:
     finally:
         if way == "tmpfs":
             subprocess.run(["umount", str(folder)], check=True)
+
+
+NEVER_SYNCED = """
+#include <unistd.h>
+int fsync(int file) { for (;;) sleep(1); }
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_is_ended_while_it_is_written_leaves_nothing_behind(
+    tmp_path: Path, compiler: str, number: signal.Signals, code: int
+) -> None:
+    """On a disk that does not answer, where no handler of Python's runs."""
+    source, library, folder = (tmp_path / name for name in ("slow.c", "slow.so", "folder"))
+    source.write_text(NEVER_SYNCED)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    folder.mkdir()
+    command = [sys.executable, "-m", "envdoctor", "rules", "--json", "-o", folder / "rules.json"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "LD_PRELOAD": str(library)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(one.stat().st_size for one in folder.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    error_of(Run(process.returncode, out, err))
+    assert list(folder.iterdir()) == []
 
 
 def test_a_link_stays_one(tmp_path: Path) -> None:

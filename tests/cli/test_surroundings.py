@@ -179,15 +179,39 @@ def test_a_system_without_dev(target: Path) -> None:
     assert run(target, f"{EMPTY} /dev", inside=in_a_namespace()) == "incomplete"
 
 
-def test_a_user_of_no_rights(target: Path) -> None:
-    """Nobody: no home, no file of its own, and no say over any process."""
-    usual(target)
-    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+def as_another(uid: int, target: Path) -> tuple[str, ...]:
+    """A command that runs as a user of no rights, who can read Python, the doctor and the target:
+    no home, no file of its own, and no say over any process."""
+    another = f"setpriv --reuid={uid} --regid={uid} --clear-groups"
     of_python = {Path(folder) for folder in (sys.prefix, sys.base_prefix)}
     doctor = Path(envdoctor_package.__file__).parents[1]
     before = within_reach(*of_python, doctor, target)
-    script = f'{before}\nexec {nobody} env -i PATH="$PATH" "$@"'
-    assert run(target, "", inside=in_a_namespace("sh", "-ec", script, "sh")) == usual(target)
+    return in_a_namespace("sh", "-ec", f'{before}\nexec {another} env -i PATH="$PATH" "$@"', "sh")
+
+
+NOBODY = 65534
+OF_NO_OTHER_PROCESS = 61_234
+"""A user whose limit of processes nothing else here counts to."""
+
+
+def test_a_user_of_no_rights(target: Path) -> None:
+    usual(target)
+    assert run(target, "", inside=as_another(NOBODY, target)) == usual(target)
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(pytest.param(number, marks=pytest.mark.heavy) for number in range(1, 24) if number != 8),
+        8,
+    ],
+)
+def test_few_processes(target: Path, number: int, static: bool) -> None:
+    """Threads count too; root has no such limit."""
+    inside = as_another(OF_NO_OTHER_PROCESS, target)
+    verdict = run(target, f"prlimit --pid $$ --nproc={number}", static=static, inside=inside)
+    assert verdict in ("incomplete", "error", usual(target, static=static))
 
 
 def within_reach(*folders: Path) -> str:

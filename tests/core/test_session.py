@@ -34,10 +34,10 @@ def test_it_examines_tells_and_prints_nothing(capfd: pytest.CaptureFixture[str])
     assert {"target", "host", "driver"} <= set(told)
     assert capfd.readouterr() == ("", "")
     deadline = time.monotonic() + 10
-    while children() != before and time.monotonic() < deadline:
+    while not children() <= before and time.monotonic() < deadline:
         # The guard looks at every process before it ends.
         time.sleep(0.02)
-    assert children() == before
+    assert children() <= before
 
 
 def test_a_recorded_machine_is_judged_by_what_is_expected_now() -> None:

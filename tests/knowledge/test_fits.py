@@ -127,6 +127,22 @@ def test_what_the_data_does_not_say_is_neither_right_nor_wrong(claim: str, unkno
     assert not _fit(claim).fits
 
 
+@pytest.mark.parametrize(
+    ("claim", "as_in"),
+    [
+        ("torch==2.6.0 glibc==2.\u0663\u0665", "torch==2.6.0 glibc==2.35"),
+        ("torch==\uff12.\uff16 cuda==12.\u0664", "torch==2.6 cuda==12.4"),
+    ],
+)
+def test_digits_of_other_scripts_are_digits(claim: str, as_in: str) -> None:
+    assert _verdicts(claim) == _verdicts(as_in)
+
+
+def test_numbers_that_are_no_compute_capability() -> None:
+    for claim in ("torch==2.6 gpu==45503.4", "torch==2.6 sm_45503.4", "torch==2.6 X 455.4"):
+        assert _verdicts(claim).get("gpu") is None, claim
+
+
 def test_an_rtx_name_and_a_compute_capability_mean_the_same() -> None:
     for name in ("RTX 3090", "NVIDIA GeForce RTX 3090", "8.6", "sm_86"):
         part = _fit(f"torch==2.6 gpu=={name}").parts[1]

@@ -29,6 +29,11 @@ def finding(run: Run, name: str) -> dict[str, Any]:
     return dict(found)
 
 
+def heavy(*values: str) -> Any:
+    """Parameters of the heavy lane: another case goes the same way."""
+    return pytest.param(*values, marks=pytest.mark.heavy)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -36,13 +41,13 @@ def finding(run: Run, name: str) -> dict[str, Any]:
         ("raise Odd", "failed: Odd"),
         ("while True: yield ODD.finding()", "more than 1000 findings"),
         ("import os; os._exit(0)", "it ended its process with exit code 0"),
-        ("import os; os.kill(os.getpid(), 9)", "it ended its process by SIGKILL"),
-        ("import os; os.closerange(3, 99); yield 1 / 0", "it ended its process"),
+        heavy("import os; os.kill(os.getpid(), 9)", "it ended its process by SIGKILL"),
+        heavy("import os; os.closerange(3, 99); yield 1 / 0", "it ended its process"),
         ("import ctypes; ctypes.string_at(0)", "it ended its process by SIGSEGV"),
-        ("import sys; sys.exit('bye')", "SystemExit: bye"),
-        ("f = lambda: f(); f()", "RecursionError"),
+        heavy("import sys; sys.exit('bye')", "SystemExit: bye"),
+        heavy("f = lambda: f(); f()", "RecursionError"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
-        ("import signal, os; os.kill(os.getpid(), signal.SIGTERM)", "by SIGTERM"),
+        heavy("import signal, os; os.kill(os.getpid(), signal.SIGTERM)", "by SIGTERM"),
         ("raise ValueError('caf\\udce9 \\x1b[31m')", "caf\\xe9"),
         ("yield 7", "it gives a int, not a Finding"),
         ("yield ODD.finding(data={'x': object()})", "failed: "),
@@ -65,6 +70,7 @@ def test_a_check_that_is_slow_and_fine(tmp_path: Path) -> None:
     assert time.monotonic() - began >= 1.5
 
 
+@pytest.mark.heavy
 def test_a_check_that_does_not_end_and_one_behind_it(tmp_path: Path) -> None:
     source = (
         "from envdoctor.api import Code, Host, Plugin, Severity, check\n"
@@ -188,11 +194,11 @@ def test_facts_that_are_made_come_whole(tmp_path: Path) -> None:
     ("body", "words"),
     [
         ("import os; os._exit(0)", "it ended its process with exit code 0"),
-        ("import os; os.abort()", "it ended its process by SIGABRT"),
-        ("import ctypes; ctypes.string_at(0)", "it ended its process by SIGSEGV"),
+        heavy("import os; os.abort()", "it ended its process by SIGABRT"),
+        heavy("import ctypes; ctypes.string_at(0)", "it ended its process by SIGSEGV"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("class E(Exception):\n def __str__(self): raise self\nraise E", "E"),
-        ("f = lambda: f()\nf()", "RecursionError"),
+        heavy("f = lambda: f()\nf()", "RecursionError"),
         ("from envdoctor.api import Plugin\nplugin = Plugin(name=3, version='1')", "no str"),
         ("from envdoctor.api import Plugin\nplugin = Plugin(name='core', version='1')", "`core`"),
         (
@@ -231,10 +237,10 @@ def test_what_is_printed_at_any_time_corrupts_no_document(tmp_path: Path) -> Non
 
 PAST_PYTHON = [
     "import os; os.write(1, b'} past')",
-    "import os; os.system('echo } past')",
-    "import sys; sys.__stdout__.write('} past'); sys.__stdout__.flush()",
+    heavy("import os; os.system('echo } past')"),
+    heavy("import sys; sys.__stdout__.write('} past'); sys.__stdout__.flush()"),
     "import ctypes; libc = ctypes.CDLL(None); libc.puts(b'} past'); libc.fflush(None)",
-    "import ctypes; ctypes.PyDLL(None).write(1, b'} past', 6)",
+    heavy("import ctypes; ctypes.PyDLL(None).write(1, b'} past', 6)"),
 ]
 
 
@@ -249,9 +255,9 @@ def test_what_is_printed_past_python_corrupts_no_document(tmp_path: Path, body: 
     "body",
     [
         "print('x' * 10**7); yield ODD.finding()",
-        "[print('x' * 1000) for _ in range(10000)]; yield ODD.finding()",
+        heavy("[print('x' * 1000) for _ in range(10000)]; yield ODD.finding()"),
         "import os; os.system('yes | head -c 10000000'); yield ODD.finding()",
-        "import os; [os.write(1, b'x' * 4096) for _ in range(16)]; yield ODD.finding()",
+        heavy("import os; [os.write(1, b'x' * 4096) for _ in range(16)]; yield ODD.finding()"),
     ],
 )
 def test_what_is_printed_has_a_limit(tmp_path: Path, body: str) -> None:

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -139,6 +142,30 @@ def test_a_closed_terminal_leaves_no_child(hanging_python: Path, tmp_path: Path)
     one.wait_for("import torch 1.")
     one.close()
     assert nothing_left(one)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_that_nobody_reads_holds_nothing_up(
+    hanging_python: Path, number: signal.Signals
+) -> None:
+    """Textual waits for its writer, which waits for the terminal."""
+    mine, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*DOCTOR, "tui", "--python", str(hanging_python)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color"},
+    )
+    os.close(theirs)
+    try:
+        assert select.select([mine], [], [], 60)[0]
+        time.sleep(2)
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 128 + number
+    finally:
+        process.kill()
+        os.close(mine)
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
