@@ -362,7 +362,8 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
         yield from _unseen_companions(snapshot, fact)
         return
     for one in fact.value.items:
-        yield _without_a_driver(one) if _needs_a_driver(one, snapshot) else _imported(one)
+        reason = _no_need_here(one, snapshot)
+        yield _left_out(one, reason) if reason else _imported(one)
     late = Unknown(reason=Reason.TIMED_OUT, detail="there was no time left for it")
     installed = snapshot.value(Distributions)
     there = {library_of(one.name) for one in installed.items} if installed else set()
@@ -393,17 +394,21 @@ _OF_THE_DRIVER = re.compile(
 )
 
 
-def _needs_a_driver(one: CompanionImport, snapshot: Snapshot) -> bool:
-    """Whether an import failed for want of the driver of a GPU, where none is to be used: CuPy
-    imports nowhere without."""
-    if one.outcome != "exception" or _OF_THE_DRIVER.search(one.message) is None:
-        return False
+def _no_need_here(one: CompanionImport, snapshot: Snapshot) -> str:
+    """Why a failed import does not matter where no GPU is to be used; empty if it does.
+
+    CuPy imports nowhere without a driver, and Triton compiles for GPUs alone.
+    """
     wanted = snapshot.value(Wanted)
-    return wanted is not None and wanted.gpu in ("no", "elsewhere")
+    if one.outcome == "ok" or wanted is None or wanted.gpu not in ("no", "elsewhere"):
+        return ""
+    if one.outcome == "exception" and _OF_THE_DRIVER.search(one.message):
+        return "it needs an NVIDIA driver"
+    return "it compiles for GPUs, and none is used" if one.name == "triton" else ""
 
 
-def _without_a_driver(one: CompanionImport) -> Outcome:
-    why = Unknown(reason=Reason.NOT_APPLICABLE, detail="it needs an NVIDIA driver")
+def _left_out(one: CompanionImport, reason: str) -> Outcome:
+    why = Unknown(reason=Reason.NOT_APPLICABLE, detail=reason)
     return _unseen("import", one.name, why, "optional")
 
 

@@ -73,7 +73,7 @@ def extension_mismatch(
     predicted = resolution.extensions if resolution else ()
     for extension in (*predicted, *_said_by_the_loader(tried, distributions)):
         name, library = extension.distribution, library_of(extension.distribution)
-        if library in seen or library in works:
+        if library in seen or library in works or _lacks_the_driver_alone(extension):
             continue
         seen.add(library)
         found = distributions.first(name) if distributions else None
@@ -90,6 +90,17 @@ def extension_mismatch(
             fixes=tuple(_fixes(extension, found, build, interpreter, known, site)),
             notes=("torch itself imports; this module does not",),
         )
+
+
+_OF_THE_DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
+
+
+def _lacks_the_driver_alone(extension: Extension) -> bool:
+    """Whether all that is missing comes with the driver: that is none of this torch."""
+    return all(
+        one.kind == "missing" and os.path.basename(one.library) in _OF_THE_DRIVER
+        for one in extension.problems
+    )
 
 
 def _said_by_the_loader(

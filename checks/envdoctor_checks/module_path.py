@@ -83,6 +83,8 @@ def module_of(file: str, entry: Entry) -> tuple[str, str]:
 
 def is_another_environment(entry: Entry, interpreter: Interpreter) -> bool:
     """Whether a folder holds the packages of another environment than the target."""
+    if entry.origin == "user":
+        return False
     found = _ENVIRONMENT.fullmatch(entry.path)
     own = (interpreter.prefix.rstrip("/"), interpreter.base_prefix.rstrip("/"))
     return found is not None and found["prefix"] not in own

@@ -73,7 +73,6 @@ def proof_of(
         how = f"without {unset}" if unset else f"with {set_variable}=1" if set_variable else ""
         return f"`import torch` works {how or 'from another folder'}"
     loader = unset.startswith("LD_")
-    cured = imported and imported.fails and imported.isolated_outcome == "ok"
-    if cured and not loader:
+    if imported and imported.works_isolated and not loader:
         return "`import torch` works with python -I, which leaves it out"
     return ""

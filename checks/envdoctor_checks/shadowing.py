@@ -86,15 +86,11 @@ def module_shadowing(
         entry = entry_of(stray.file, entries)
         if entry is not None and entry.is_foreign:
             by_entry.setdefault(entry.path, []).append(stray)
-    if not by_entry and _is_cured(imported):
+    if not by_entry and imported.works_isolated:
         by_entry = _by_what_was_tried(entries, trials)
     for entry in entries:
         if entry.path in by_entry:
             yield _shadowed(entry, by_entry[entry.path], entries, imported, trials)
-
-
-def _is_cured(imported: TorchImport) -> bool:
-    return imported.fails and imported.isolated_outcome == "ok"
 
 
 # --- what comes from the wrong place ---
@@ -141,7 +137,7 @@ def _of_torch(
 
 
 def _of_failed_import(imported: TorchImport, entries: tuple[Entry, ...]) -> Iterator[_Stray]:
-    if not _is_cured(imported):
+    if not imported.works_isolated:
         return
     texts = (imported.message, imported.cause)
     for module, file in _foreign_files(texts, imported.frames, entries):
@@ -241,7 +237,7 @@ def _evidence(entry: Entry, strays: list[_Stray], imported: TorchImport) -> Iter
     for stray in strays:
         if stray.module:
             yield Evidence(label=f"{stray.module}.__file__", value=stray.file, source="sys.modules")
-    if _is_cured(imported):
+    if imported.works_isolated:
         yield Evidence(label="python -I -c 'import torch'", value="works", source="a second import")
     if entry.origin == "PYTHONPATH":
         yield Evidence(label="PYTHONPATH", value=entry.path, source="environment")

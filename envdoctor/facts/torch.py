@@ -112,6 +112,14 @@ class TorchImport(Fact):
         return self.outcome != "ok" or self.is_no_torch
 
     @property
+    def works_isolated(self) -> bool:
+        """Whether it fails, and with `-I` torch is there."""
+        found = self.isolated_outcome == "ok"
+        if self.is_no_torch:
+            found = found and self.isolated_file not in (None, self.file)
+        return self.fails and found
+
+    @property
     def in_place_of_torch(self) -> str:
         """What that is, in words."""
         if self.file is None:

@@ -53,7 +53,7 @@ def trials(imported: TorchImport, interpreter: Interpreter, env: Mapping[str, st
     """What can be tried for a failed import: what works with `-I` is not the loader's fault."""
     set_here = [name for name in VARIABLES if env.get(name)]
     found = [Try(change="unset", variable=name) for name in set_here]
-    if imported.isolated_outcome != "ok":
+    if not imported.works_isolated:
         return found
     user_site = interpreter.user_site or ""
     if interpreter.user_site_enabled and os.path.isdir(user_site):

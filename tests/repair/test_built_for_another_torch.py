@@ -2,6 +2,7 @@
 
 import pytest
 
+from envdoctor.facts.libraries import Extension, LibraryResolution, Problem
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchBuild
 from envdoctor.report import Report
@@ -95,9 +96,28 @@ def test_cupy_imports_nowhere_without_a_driver() -> None:
     assert (outcome.state, outcome.detail) == ("unseen", "it needs an NVIDIA driver")
 
 
+def test_triton_compiles_for_gpus_alone() -> None:
+    """`import triton` 3.2 wants setuptools, which uv puts into no environment."""
+    item = CompanionImport(
+        name="triton", outcome="exception", message="No module named 'setuptools'"
+    )
+    items = (TORCH, *REQUIRED, distribution("triton", "3.2.0"))
+    assert not findings(Distributions(items=items), CompanionImports(items=(item,)))
+
+
 def test_any_other_failure_of_it_is_told() -> None:
     (root,) = roots(*cupy("No module named 'fastrlock'"))
     assert (root.name, root.severity.value) == ("companion-import-failed", "warning")
+
+
+def test_a_module_that_needs_the_driver_fits_all_the_same() -> None:
+    """vllm's `_C.abi3.so` names libcuda.so.1, which no image that is built has."""
+    path = f"{OWN}/vllm/_C.abi3.so"
+    problem = Problem(kind="missing", library="libcuda.so.1", needed_by=path)
+    extension = Extension(distribution="vllm", path=path, problems=(problem,))
+    facts = LibraryResolution(root="/x", libraries=(), extensions=(extension,))
+    items = (TORCH, *REQUIRED, distribution("vllm", "0.8.5"))
+    assert not roots(Distributions(items=items), facts)
 
 
 # --- one missing package, which several need ---

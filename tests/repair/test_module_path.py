@@ -165,6 +165,22 @@ def test_a_path_file_that_brings_another_environments_torch() -> None:
     assert first.fixes[0].commands == (f"grep -lF -- {OTHER} {OWN}/*.pth",)
 
 
+def test_a_torch_of_the_user_alone_is_fine() -> None:
+    alone = TorchImport(
+        outcome="ok", seconds=1.0, file=f"{USER_SITE}/torch/__init__.py", version="2.6.0+cpu"
+    )
+    build = TorchBuild(
+        version="2.6.0+cpu",
+        cuda=None,
+        hip=None,
+        path=f"{USER_SITE}/torch",
+        variant="cpu",
+        version_source="version.py",
+    )
+    items = (distribution("torch", "2.6.0+cpu", USER_SITE), *REQUIRED)
+    assert not roots(alone, build, Distributions(items=items))
+
+
 def test_a_torch_of_the_user_hides_that_of_the_environment() -> None:
     build, imported, installed = _of_another(f"{USER_SITE}/torch/__init__.py", USER_SITE)
     vision = distribution("torchvision", "0.21.0", OWN, "torch==2.6.0")
