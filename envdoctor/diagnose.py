@@ -13,7 +13,7 @@ from envdoctor.engine import (
     failure_findings,
     run_checks,
 )
-from envdoctor.facts import Reason, Snapshot, Unknown
+from envdoctor.facts import Snapshot, Unknown
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import facts_to_builtins
@@ -67,7 +67,7 @@ def diagnose(
     found += fact_failures(loaded, snapshot)
     findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
     narrowed = not all(wanted(check) for check in loaded.checks)
-    in_time = time.monotonic() < until and measured_in_time(snapshot)
+    in_time = time.monotonic() < until and measured_whole(snapshot)
     verdict = verdict_of(findings, outcomes, narrowed=narrowed, in_time=in_time)
     return Report(
         created_at=created_at or now_utc(),
@@ -86,13 +86,13 @@ def diagnose(
     )
 
 
-def measured_in_time(snapshot: Snapshot) -> bool:
-    """False where a measurement was begun and its time ran out: what it would have shown is not
-    known."""
+def measured_whole(snapshot: Snapshot) -> bool:
+    """False where a measurement was begun and did not come to its end: its time ran out, or its
+    process died. What it would have shown is not known."""
     fact = snapshot.get(Calibration)
     if isinstance(fact, Unknown):
-        return fact.reason is not Reason.TIMED_OUT
-    return fact.value.is_in_time
+        return not fact.reason.is_failure
+    return fact.value.is_whole
 
 
 def diagnose_calibration(
@@ -114,7 +114,7 @@ def diagnose_calibration(
 
 
 def _exit_code_of_calibration(calibration: Calibration | None) -> int:
-    if calibration is None or not calibration.is_in_time:
+    if calibration is None or not calibration.is_whole:
         return EXIT_INCOMPLETE
     return EXIT_INTERRUPTED if calibration.interrupted else EXIT_OK
 

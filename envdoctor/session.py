@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from envdoctor.collect import OnSnapshot, collect
 from envdoctor.derived import observed_types_of
-from envdoctor.diagnose import diagnose, measured_in_time
+from envdoctor.diagnose import diagnose, measured_whole
 from envdoctor.errors import BadInput, nearest
 from envdoctor.events import ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
@@ -234,7 +234,7 @@ class Session:
             isinstance(one, Unknown) and one.reason is Reason.TIMED_OUT
             for _, one in snapshot.items()
         )
-        return any(late) or not measured_in_time(snapshot)
+        return any(late) or not measured_whole(snapshot)
 
     def measure_target(
         self, python: str | None, settings: Settings, *, listener: Listener = SILENT

@@ -300,9 +300,9 @@ class Calibration(Fact):
     pipeline: InputPipeline | None = None
 
     @property
-    def is_in_time(self) -> bool:
-        """Whether the time of the run sufficed for it."""
-        return self.incomplete_because != TIME_RAN_OUT
+    def is_whole(self) -> bool:
+        """Whether it came to its end, or to that which the user gave it."""
+        return self.complete or self.interrupted
 
 
 class CalibrationBaseline(Fact):
