@@ -2,8 +2,8 @@
 
 Runs `python -c "import torch"` of the target, with the libraries built on torch that it has and
 that the doctor imports too, `envdoctor check` and `envdoctor check --static` in turn, and prints
-medians, their ratio, the doctor's own peak memory, and `envdoctor --version`. The doctor is compiled
-to bytecode first, as an installer leaves it.
+medians, their ratio, the doctor's own peak memory, and `envdoctor --version`. The doctor is
+compiled to bytecode first, as an installer leaves it.
 """
 
 import argparse
