@@ -172,6 +172,10 @@ LAYOUTS: dict[str, Layout] = {
     "in a project": _in_a_project,
     "code at start": _with_code_at_start,
     "the system's libraries first": _with(LD_LIBRARY_PATH=SYSTEM_LIBRARIES),
+    "libraries in a folder that is gone": _with(LD_LIBRARY_PATH="/usr/local/cuda-11.0/gone"),
+    "PYTHONPATH that is gone": _with(PYTHONPATH="/srv/project/gone"),
+    "nothing of the user's": _with(PYTHONNOUSERSITE="1", PYTHONSAFEPATH="1"),
+    "no bytecode, no asserts": _with(PYTHONDONTWRITEBYTECODE="1", PYTHONOPTIMIZE="1"),
     "no GPU by a variable": _with(CUDA_VISIBLE_DEVICES=""),
     "no home, C locale": _with(HOME="/nonexistent", LC_ALL="C", PYTHONUTF8="0"),
 }

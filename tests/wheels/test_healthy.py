@@ -25,11 +25,10 @@ from tests.wheels.layouts import LAYOUTS
 RESULTS = Path(__file__).parent / "results" / "healthy.json"
 
 PAIRED = {
-    "2.2.2": ("torchvision==0.17.2", "torchaudio==2.2.2"),
-    "2.4.1": ("torchvision==0.19.1", "torchaudio==2.4.1", "xformers==0.0.28"),
+    "2.4.1": ("torchvision==0.19.1",),
     "2.6.0": ("torchvision==0.21.0", "torchaudio==2.6.0", "bitsandbytes==0.45.5", "torchao==0.9.0"),
-    "2.8.0": ("torchvision==0.23.0", "torchaudio==2.8.0", "onnxruntime==1.22.1"),
     "2.13.0": (),
+    "2.15.0": (),
 }
 """Releases of torch with what was released for each."""
 
@@ -46,7 +45,10 @@ def base(request: pytest.FixtureRequest) -> Iterator[tuple[str, Environment]]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nothing_is_said_of_what_works(base: tuple[str, Environment], layout: str) -> None:
     version, environment = base
-    copy = linked_copy(environment, CACHE / "healthy" / "env")
+    folder = CACHE / "healthy" / "env"
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.parent.mkdir()
+    copy = linked_copy(environment, folder)
     place = LAYOUTS[layout](copy)
     modules = ["torch", *(one.partition("==")[0] for one in PAIRED[version])]
     code = f"import {', '.join(modules)}; torch.ones(2) @ torch.ones(2)"
