@@ -1,8 +1,8 @@
 """What a diagnosis costs beside a plain import: `python benchmarks/check_cost.py [--python PATH]`.
 
-Runs `python -c "import torch"` of the target, with those of PyTorch's domain libraries that it
-has and that the doctor imports too, `envdoctor check` and `envdoctor check --static` in turn, and
-prints medians, their ratio, the doctor's own peak memory, and `envdoctor --version`. The doctor is
+Runs `python -c "import torch"` of the target, with the libraries built on torch that it has and
+that the doctor imports too, `envdoctor check` and `envdoctor check --static` in turn, and prints
+medians, their ratio, the doctor's own peak memory, and `envdoctor --version`. The doctor is
 compiled to bytecode first, as an installer leaves it.
 """
 
@@ -16,6 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+from envdoctor.companions import LIBRARIES
 
 
 def seconds_of(argv: list[str]) -> float:
@@ -57,15 +59,17 @@ def compile_the_doctor() -> None:
 
 
 COMPANIONS = """
-import importlib.util
-names = ("torchvision", "torchaudio", "torchtext", "torchcodec")
-print(*[name for name in names if importlib.util.find_spec(name)])
+import importlib.util, sys
+print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name)])
 """
+LIGHT = [one.module for one in LIBRARIES if not one.compiled]
 
 
 def imports_of(python: str) -> str:
     """The statement that imports what the doctor imports in that target."""
-    found = subprocess.run([python, "-c", COMPANIONS], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [python, "-c", COMPANIONS, *LIGHT], capture_output=True, text=True, check=True
+    )
     return "import " + ", ".join(["torch", *found.stdout.split()])
 
 
