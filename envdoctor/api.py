@@ -16,6 +16,7 @@ from envdoctor.facts import (
     Snapshot,
     Unknown,
     derived,
+    kernel,
     machine,
     python,
     torch,
@@ -28,6 +29,7 @@ from envdoctor.facts.calibration import (
     Telemetry,
 )
 from envdoctor.facts.derived import *  # noqa: F403
+from envdoctor.facts.kernel import *  # noqa: F403
 from envdoctor.facts.libraries import (
     Extension,
     LibraryResolution,
@@ -226,6 +228,7 @@ __all__ = [
 ]
 
 __all__ += derived.__all__
+__all__ += kernel.__all__
 __all__ += machine.__all__
 __all__ += python.__all__
 __all__ += torch.__all__

@@ -1,7 +1,6 @@
-"""The NVIDIA driver: whether its module is loaded, of the right kind, new enough, not too new."""
+"""The NVIDIA driver that runs: whether it is of the right kind, new enough, not too new."""
 
 import re
-from collections.abc import Iterator
 
 from envdoctor.api import (
     Code,
@@ -17,7 +16,6 @@ from envdoctor.api import (
     Knowledge,
     Layer,
     Nvml,
-    PciGpus,
     Prescription,
     Severity,
     Site,
@@ -30,17 +28,6 @@ from envdoctor.api import (
     system,
 )
 
-DRIVER_NOT_LOADED = Code(
-    id="ED200",
-    name="driver-not-loaded",
-    family="driver-not-loaded",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.KERNEL_MODULE,
-    breaks="compute:gpu",
-    message="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded",
-    detailed="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded{why}",
-)
 DRIVER_TOO_OLD = Code(
     id="ED201",
     name="driver-too-old",
@@ -128,58 +115,6 @@ open-gpu-kernel-modules, README, "Compatible GPUs")."""
 _OPEN_ONLY = 10
 """GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
 Installation Guide, "Choosing between open and proprietary kernel modules")."""
-
-
-@check(DRIVER_NOT_LOADED)
-def driver_not_loaded(
-    pci: PciGpus, driver: Driver, release: DriverRelease, trace: GpuTrace, site: Site
-) -> Findings:
-    """An NVIDIA GPU that this process may use, without its kernel driver."""
-    if driver.loaded or site.contained or site.wsl:
-        return
-    visible = {gpu.pci_address for gpu in trace.visible}
-    devices = [device for device in pci.nvidia if device.address in visible]
-    if not devices:
-        return
-    device = devices[0]
-    nouveau = device.driver == "nouveau" or driver.nouveau_loaded
-    installed = bool(driver.libcuda_files or release.libraries)
-    yield DRIVER_NOT_LOADED.finding(
-        why=_why_not_loaded(nouveau, installed),
-        evidence=(
-            Evidence(
-                label="PCI device",
-                value=f"{device.vendor_id}:{device.device_id}, kernel driver "
-                f"{device.driver or 'none'}",
-                source=f"/sys/bus/pci/devices/{device.address}",
-            ),
-            Evidence(label="module nvidia", value="not loaded", source="/proc/modules"),
-            Evidence(
-                label="the driver's libraries",
-                value=release.libraries or ("installed" if installed else "none"),
-                source=" ".join(driver.libcuda_files) or "/usr",
-            ),
-        ),
-        fixes=tuple(_ways_to_load(site, nouveau=nouveau, installed=installed)),
-    )
-
-
-def _why_not_loaded(nouveau: bool, installed: bool) -> str:
-    if nouveau:
-        return ": nouveau holds it"
-    return "" if installed else ": no driver is installed"
-
-
-def _ways_to_load(site: Site, *, nouveau: bool, installed: bool) -> Iterator[Fix]:
-    if nouveau:
-        yield system.release_from_nouveau(site)
-    if not installed:
-        yield system.install_driver(site)
-        return
-    if not nouveau:
-        yield system.build_module(site)
-    yield system.sign_module(site)
-    yield system.look_at_kernel_log(site)
 
 
 @check(DRIVER_TOO_OLD)
