@@ -63,7 +63,7 @@ DRIVER_DROPPED_GPU = Code(
     message="the installed driver branch no longer supports this GPU",
     detailed="driver {release} no longer supports {gpu} (compute capability {capability}); the "
     "last branch that does is {branch}",
-    explains=("ED200", "ED226"),
+    explains=("ED200", "ED226", "ED245"),
 )
 OPEN_MODULE_REQUIRED = Code(
     id="ED214",
@@ -77,7 +77,7 @@ OPEN_MODULE_REQUIRED = Code(
     "loaded",
     detailed="{gpu} is driven by NVIDIA's open kernel modules only, and the proprietary module "
     "{release} is loaded",
-    explains=("ED200", "ED226"),
+    explains=("ED200", "ED226", "ED245"),
 )
 
 PROPRIETARY_MODULE_REQUIRED = Code(
@@ -91,7 +91,7 @@ PROPRIETARY_MODULE_REQUIRED = Code(
     message="this GPU is older than NVIDIA's open kernel modules serve, and these are loaded",
     detailed="{gpu} is older than NVIDIA's open kernel modules serve, and these are loaded"
     "{release}",
-    explains=("ED200", "ED226"),
+    explains=("ED200", "ED226", "ED245"),
 )
 PTX_TOO_NEW = Code(
     id="ED220",

@@ -19,7 +19,7 @@ from envdoctor.probes.context import Context
 from envdoctor.record import Record
 
 _LOG = "/dev/kmsg"
-_MOST_BYTES = 32 << 20
+_MOST_BYTES = 16 << 20
 """More than the largest usual buffer of a kernel (log_buf_len)."""
 _LONGEST_S = 2.0
 _RECORD_BYTES = 8192

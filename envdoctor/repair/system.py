@@ -286,6 +286,65 @@ def restart(site: Site, because: str) -> Fix:
     return on_host(site, f"restart the machine: {because}", "sudo reboot")
 
 
+def reset_gpu(site: Site, index: int) -> Fix:
+    """Reset one GPU, as NVML numbers it; a virtual machine or a GPU of a display cannot."""
+    return on_host(
+        site,
+        "end the processes on the GPU and reset it; where that is refused (a display uses it, or "
+        "it is passed through), restart the machine",
+        f"nvidia-smi -i {index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
+        f"sudo nvidia-smi -i {index} --gpu-reset",
+    )
+
+
+def share_gpu(site: Site, index: int) -> Fix:
+    """Let every process compute on a GPU."""
+    return on_host(site, "let processes share the GPU", f"sudo nvidia-smi -i {index} -c DEFAULT")
+
+
+def replace_gpu() -> Fix:
+    """What is left where an error comes back."""
+    return Fix(
+        summary="if it comes back: check power and cooling, reseat the card, have it replaced "
+        "(RMA)",
+        where=Place.FIRMWARE,
+    )
+
+
+def connect_power() -> Fix:
+    """Connect the power cables of a card."""
+    return Fix(
+        summary="switch the machine off and connect all power cables of the card, each to a "
+        "connector of its own",
+        where=Place.FIRMWARE,
+    )
+
+
+def more_address_space() -> Fix:
+    """Let the firmware map all of a GPU's memory."""
+    return Fix(
+        summary="switch `Above 4G decoding` and `Resizable BAR` on in the firmware; in a virtual "
+        "machine give it more MMIO space",
+        where=Place.FIRMWARE,
+    )
+
+
+def install_gsp_firmware(site: Site) -> Fix:
+    """Install the firmware that the driver loads into the GPU."""
+    package = {
+        "debian": "sudo apt-get install firmware-nvidia-gsp",
+        "ubuntu": "ls /lib/firmware/nvidia; apt-cache search '^nvidia-firmware-'",
+        "fedora": "sudo dnf reinstall nvidia-gpu-firmware xorg-x11-drv-nvidia",
+        "arch": "sudo pacman -S linux-firmware-nvidia nvidia-utils",
+    }.get(site.os_family)
+    return on_host(
+        site,
+        "install the GSP firmware of the driver's own release (/lib/firmware/nvidia/RELEASE), and "
+        "load the module anew",
+        *((package,) if package else ()),
+    )
+
+
 def fabric_manager(site: Site, release: str | None) -> Fix:
     """Install and start the fabric manager of the driver's own release."""
     branch = (release or "").partition(".")[0]
