@@ -15,6 +15,7 @@ from envdoctor.api import (
     Site,
     TorchFirstUse,
     check,
+    command,
     system,
 )
 from envdoctor_checks.telemetry import nvml
@@ -123,7 +124,11 @@ def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
                     Fix(
                         summary="have the card tested and exchanged (RMA): its memory has no spare "
                         "rows left there",
-                        commands=(f"nvidia-smi -i {gpu.index} -q -d ROW_REMAPPER,ECC",),
+                        commands=(
+                            command(
+                                "nvidia-smi", "-i", str(gpu.index), "-q", "-d", "ROW_REMAPPER,ECC"
+                            ),
+                        ),
                         safety=Safety.SAFE,
                     ),
                 ),
@@ -179,7 +184,9 @@ def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | 
                 fixes=(
                     Fix(
                         summary="wait for that process, or use another GPU",
-                        commands=(f"ps -o pid,user,etime,cmd -p {pids.replace(' ', '')}",),
+                        commands=(
+                            command("ps", "-o", "pid,user,etime,cmd", "-p", pids.replace(" ", "")),
+                        ),
                         safety=Safety.SAFE,
                     ),
                     system.share_gpu(site, gpu.index),

@@ -18,6 +18,7 @@ from envdoctor.api import (
     Layer,
     MessageKind,
     Record,
+    Safety,
     Severity,
     Site,
     TracedGpu,
@@ -64,6 +65,13 @@ _LOUD = ("check-cables", "reset-gpu", "restart-machine")
 """Actions after which the GPU is itself again, the weakest first."""
 
 
+_LOOK = Fix(
+    summary="where a program of yours was ended: let NVIDIA's tool name the line that is at fault",
+    commands=("compute-sanitizer python train.py",),
+    safety=Safety.SAFE,
+)
+
+
 class Noted(Record):
     """An Xid that was logged, and what it means."""
 
@@ -105,6 +113,7 @@ def xids(
                 gpu=gpu.described,
                 codes=" and ".join(str(one.event.code) for one in noted),
                 evidence=tuple(one.evidence for one in noted),
+                fixes=(_LOOK,),
                 notes=tuple(f"Xid {one.xid.code}: {one.xid.meaning}" for one in noted),
             )
 

@@ -22,6 +22,7 @@ _LOG = "/dev/kmsg"
 _MOST_BYTES = 16 << 20
 """More than the largest usual buffer of a kernel (log_buf_len)."""
 _LONGEST_S = 2.0
+_LONGEST_LINE = 1024
 _RECORD_BYTES = 8192
 """No record of /dev/kmsg is longer (PRINTK_MESSAGE_MAX is 2048)."""
 
@@ -104,7 +105,7 @@ def _of_the_driver(pieces: Iterable[bytes]) -> Iterator[_Line]:
     for line in text.split(b"\n"):
         if b"NVRM" not in line and b"nvidia" not in line and b"module" not in line:
             continue
-        match = _RECORD.match(line.decode("utf-8", "replace"))
+        match = _RECORD.match(line[:_LONGEST_LINE].decode("utf-8", "replace"))
         if match:
             # A text of several lines is one record, its ends escaped.
             yield _Line(at_s=int(match[1][:18]) / 1e6, text=match[2].replace("\\x0a", " "))

@@ -21,10 +21,7 @@ Documentation/filesystems/efivarfs)."""
 _MODULE_FOLDERS = ("lib/modules", "usr/lib/modules", "run/booted-system/kernel-modules/lib/modules")
 """The last is that of NixOS."""
 
-_OUR_MODULE = re.compile(
-    r"^((?:[^\s:]*/)?nvidia(?:-(?:current|legacy|tesla)[\w-]*)?\.ko(?:\.(?:xz|zst|gz))?):",
-    re.MULTILINE,
-)
+_OUR_MODULE = re.compile(r"nvidia(-(current|legacy|tesla)[\w-]*)?\.ko(\.(xz|zst|gz))?")
 """In modules.dep(5). Debian renames the module; nvidiafb, i2c-nvidia-gpu and the like are the
 kernel's own and drive no GPU."""
 
@@ -42,9 +39,10 @@ _MODPROBE_FOLDERS = (
     "usr/lib/modprobe.d",
     "lib/modprobe.d",
 )
-_BLOCKED = re.compile(
-    r"^\s*(?:blacklist\s+nvidia|alias\s+nvidia\s+off|install\s+nvidia\s+\S*/(?:false|true))\s*$",
-    re.MULTILINE,
+_BLOCKED = (
+    re.compile("blacklist nvidia"),
+    re.compile("alias nvidia off"),
+    re.compile(r"install nvidia \S*/(false|true)"),
 )
 """modprobe.d(5); `prime-select intel` and the like write them."""
 
@@ -117,7 +115,9 @@ def _own_modules(folder: Path) -> list[Path] | None:
     listed = read_text(folder / "modules.dep", _MOST_MODULES_DEP_BYTES)
     if listed is None:
         return None
-    return [folder / match[1].lstrip("/") for match in _OUR_MODULE.finditer(listed)]
+    names = (line.partition(":")[0] for line in listed.split("\n") if "nvidia" in line)
+    ours = (name for name in names if _OUR_MODULE.fullmatch(name.rpartition("/")[2]))
+    return [folder / name.lstrip("/") for name in ours]
 
 
 def _signed(module: Path) -> bool | None:
@@ -166,8 +166,12 @@ def _blocked_by(context: Context) -> str | None:
         for folder in _MODPROBE_FOLDERS
         for file in sorted((context.root / folder).glob("*.conf"))
     )
-    found = (file for file in files if _BLOCKED.search(read_text(file) or ""))
-    return next((context.name(file) for file in found), None)
+    return next((context.name(file) for file in files if _forbids(read_text(file) or "")), None)
+
+
+def _forbids(text: str) -> bool:
+    lines = (" ".join(line.split()) for line in text.split("\n") if "nvidia" in line)
+    return any(pattern.fullmatch(line) for line in lines for pattern in _BLOCKED)
 
 
 def observe_kernel_modules(context: Context) -> dict[type[Fact], Known]:

@@ -90,7 +90,41 @@ LOST_ONE = (
 NONE_STARTED = (CPU_USE, NO_DEVICE, gpus(), bus(A100_ID))
 SECOND = "0000:08:00.0"
 
+ADA = (("NVIDIA GeForce RTX 4090", "8.9"),) * 2
+WORTH_KNOWING: dict[str, Case] = {
+    "program-with-a-fault": Case(
+        machine(xid(31, "MMU Fault: ENGINE GRAPHICS GPCCLIENT_T1_0")), "xid-noted", 0
+    ),
+    "mig-mode-that-changes-later": Case(
+        machine(in_state(mig_mode=False, mig_pending=True)), "mig-mode-pending", 0
+    ),
+    "desktop-without-resizable-bar": Case(
+        machine(
+            bus("2684", "2684"),
+            Gpus(
+                devices=tuple(
+                    Gpu(
+                        index=index,
+                        name=name,
+                        compute_capability=capability,
+                        memory_bytes=24 * 2**30,
+                        bar1_bytes=256 * 2**20,
+                    )
+                    for index, (name, capability) in enumerate(ADA)
+                )
+            ),
+            use(None, None),
+            CudaInit={"device_count": 2},
+            TorchRuntime=in_torch(*ADA),
+        ),
+        "small-bar1",
+        0,
+    ),
+}
+"""An information, and neither error nor warning."""
+
 HOST_DISEASES: dict[str, Case] = {
+    **WORTH_KNOWING,
     "secure-boot-and-a-module-without-signature": Case(
         not_loaded(CLOSED_LOG, modules(**SECURE, signed=False)), "module-refused", 1
     ),
@@ -294,8 +328,8 @@ HOST_DISEASES: dict[str, Case] = {
     ),
 }
 
-ADA = (("NVIDIA GeForce RTX 4090", "8.9"),) * 2
 HOST_LOOKALIKES: dict[str, Snapshot] = {
+    **{name: case.snapshot for name, case in WORTH_KNOWING.items()},
     "signed-and-loaded-under-secure-boot": machine(
         KernelModules(kernel=KERNEL, **SECURE), QUIET_LOG
     ),
@@ -316,7 +350,6 @@ HOST_LOOKALIKES: dict[str, Snapshot] = {
         TorchBuild={"cuda": None, "version": "2.6.0+cpu", "variant": "cpu"},
         TorchRuntime={**NO_CUDA, "cuda": None, "cuda_error": None},
     ),
-    "program-with-a-fault": machine(xid(31, "MMU Fault: ENGINE GRAPHICS GPCCLIENT_T1_0")),
     "job-that-was-killed": machine(xid(45)),
     "row-remapped-and-contained": machine(xid(63), in_state(rows_pending=False)),
     "reset-since-the-double-bit-error": machine(
@@ -335,24 +368,5 @@ HOST_LOOKALIKES: dict[str, Snapshot] = {
     "without-persistence-mode": machine(in_state(persistence_mode=False)),
     "fabric-in-progress-and-computing": machine(in_state(fabric_state="in-progress")),
     "corrected-errors-alone": machine(in_state(ecc_mode=True, ecc_uncorrected=0)),
-    "mig-mode-that-changes-later": machine(in_state(mig_mode=False, mig_pending=True)),
-    "desktop-without-resizable-bar": machine(
-        bus("2684", "2684"),
-        Gpus(
-            devices=tuple(
-                Gpu(
-                    index=index,
-                    name=name,
-                    compute_capability=capability,
-                    memory_bytes=24 * 2**30,
-                    bar1_bytes=256 * 2**20,
-                )
-                for index, (name, capability) in enumerate(ADA)
-            )
-        ),
-        use(None, None),
-        CudaInit={"device_count": 2},
-        TorchRuntime=in_torch(*ADA),
-    ),
 }
 """Machines that work as their owners want, on which a careless check would cry."""
