@@ -13,6 +13,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     GpuTrace,
+    KernelLog,
     Knowledge,
     Layer,
     Nvml,
@@ -180,7 +181,9 @@ def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
 
 
 @check(NVML_DRIVER_MISMATCH)
-def nvml_driver_mismatch(nvml: Nvml, release: DriverRelease, site: Site) -> Findings:
+def nvml_driver_mismatch(
+    nvml: Nvml, release: DriverRelease, site: Site, log: KernelLog | None
+) -> Findings:
     """The user-space libraries are of another release than the kernel driver that runs."""
     if nvml.status != "NVML_ERROR_LIB_RM_VERSION_MISMATCH":
         return
@@ -193,6 +196,11 @@ def nvml_driver_mismatch(nvml: Nvml, release: DriverRelease, site: Site) -> Find
                 label="kernel driver",
                 value=release.release or "unknown",
                 source=release.source or "/proc/driver/nvidia/version",
+            ),
+            *(
+                Evidence(label="kernel log", value=one.text, source="/dev/kmsg")
+                for one in (log.messages if log else ())
+                if one.kind == "api-mismatch"
             ),
         ),
         fixes=(system.libraries_of_release(site, release.release),),

@@ -83,7 +83,7 @@ class Noted(Record):
         """The event as it was logged, how often and when last."""
         often = f" ({self.event.count} times)" if self.event.count > 1 else ""
         return Evidence(
-            label=f"Xid {self.event.code}{often}",
+            label=f"Xid {self.event.code} of PCI {self.event.pci_address}{often}",
             value=self.event.text or self.xid.meaning,
             source=f"/dev/kmsg, {self.event.last_s:.0f} s after the start",
         )

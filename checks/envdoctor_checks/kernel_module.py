@@ -84,8 +84,9 @@ class Case(Record):
 
     @property
     def installed(self) -> bool:
-        """Whether the driver's libraries are on this machine."""
-        return bool(self.driver.libcuda_files or self.libraries)
+        """Whether the driver's libraries are on this machine; cuda-compat is no driver."""
+        own = (file for file in self.driver.libcuda_files if "/compat/" not in file)
+        return bool(self.libraries) or any(own)
 
     @property
     def nouveau(self) -> bool:

@@ -12,6 +12,8 @@ from envdoctor.probes.context import context_of
 from envdoctor.probes.driver_api import observe_nvml
 from envdoctor.probes.run import Children
 from tests.driver.fake import build_fake
+from tests.support.doctor import names, report_of
+from tests.support.patients import empty_patient, fake_torch
 
 Described = Callable[..., tuple[Gpu, ...]]
 
@@ -83,3 +85,50 @@ def test_what_nvml_refuses_keeps_its_error(described: Described) -> None:
         "rows_failed": "NVML_ERROR_GPU_IS_LOST",
     }
     assert (lost.compute_mode, other.compute_mode, other.refused) == (None, "default", {})
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (["0 rows_pending 1", "0 rows_failed 0"], "memory-repair-pending"),
+        (["0 rows_pending 0", "0 rows_failed 1"], "row-remap-failed"),
+        (["0 virtualization 2", "0 licensed 0"], "vgpu-unlicensed"),
+        (["0 compute_mode 3"], "exclusive-and-taken"),
+        (["0 rows_pending 0", "0 rows_failed 0", "0 compute_mode 0"], None),
+    ],
+)
+def test_a_state_is_found_by_the_whole_program(
+    compiler: str, tmp_path: Path, lines: list[str], name: str | None
+) -> None:
+    library = build_fake(compiler, tmp_path, "nvml.c", "libnvidia-ml.so.1")
+    description = tmp_path / "gpus.txt"
+    description.write_text("\n".join(lines))
+    patient = empty_patient(tmp_path / "patient")
+    fake_torch(patient, "__version__ = '2.13.0+cpu'\n")
+    env = {"LD_LIBRARY_PATH": str(library), "FAKE_NVML": str(description)}
+    report = report_of("--python", patient.root, "--static", env=env)
+    of_states = [one for one in names(report) if one in OF_STATES]
+    assert of_states == ([name] if name else [])
+
+
+OF_STATES = (
+    "memory-repair-pending",
+    "row-remap-failed",
+    "vgpu-unlicensed",
+    "compute-prohibited",
+    "exclusive-and-taken",
+)
+
+
+def test_a_fabric_that_waits_names_the_fabric_manager(compiler: str, tmp_path: Path) -> None:
+    build_fake(compiler, tmp_path, "cuda.c", "libcuda.so.1", "INIT_STATUS=802")
+    library = build_fake(compiler, tmp_path, "nvml.c", "libnvidia-ml.so.1")
+    description = tmp_path / "gpus.txt"
+    description.write_text("0 fabric_state 2\n")
+    patient = empty_patient(tmp_path / "patient")
+    fake_torch(patient, "__version__ = '2.13.0+cu126'\n")
+    env = {"LD_LIBRARY_PATH": str(library), "FAKE_NVML": str(description)}
+    report = report_of("--python", patient.root, "--static", env=env)
+    (found,) = (one for one in report["findings"] if one["name"] == "fabric-manager")
+    assert found["confidence"] == "certain"
+    assert {"GPU 0: in-progress"} <= {one["value"] for one in found["evidence"]}

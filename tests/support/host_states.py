@@ -202,6 +202,41 @@ HOST_DISEASES: dict[str, Case] = {
         "driver-not-loaded",
         1,
     ),
+    "compat-of-a-toolkit-and-no-driver": Case(
+        not_loaded(
+            NO_LIBRARY,
+            CudaInit(status="CUDA_ERROR_NO_DEVICE", code=100),
+            modules(files=(), headers=False),
+            Driver={
+                "loaded": False,
+                "release": None,
+                "modules": (),
+                "device_nodes": (),
+                "libcuda_files": ("/usr/local/cuda/compat/libcuda.so.1",),
+            },
+        ),
+        "driver-not-loaded",
+        1,
+    ),
+    "libraries-of-another-release": Case(
+        machine(
+            CPU_USE,
+            Nvml(status="NVML_ERROR_LIB_RM_VERSION_MISMATCH"),
+            NO_GPUS,
+            CudaInit(status="CUDA_ERROR_NO_DEVICE", code=100),
+            KernelLog(
+                messages=(
+                    DriverMessage(
+                        kind="api-mismatch",
+                        text="NVRM: API mismatch: the client has the version 535.216.01",
+                    ),
+                )
+            ),
+            TorchRuntime=NO_CUDA,
+        ),
+        "nvml-driver-mismatch",
+        1,
+    ),
     "fallen-off-the-bus": Case(
         machine(
             *LOST_ONE,
