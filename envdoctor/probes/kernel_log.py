@@ -26,40 +26,40 @@ _LONGEST_LINE = 1024
 _RECORD_BYTES = 8192
 """No record of /dev/kmsg is longer (PRINTK_MESSAGE_MAX is 2048)."""
 
-_RECORD = re.compile(r"\d+,\d+,(\d+),[^;]*;(.*)")
+# Patterns are texts here: most machines have no line to try them on, and compiling costs.
+
+_RECORD = r"\d+,\d+,(\d+),[^;]*;(.*)"
 """Documentation/ABI/testing/dev-kmsg: level, sequence, microseconds since boot, flags; text."""
 
 _ADDRESS = r"([0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2})"
-_XID = re.compile(rf"NVRM: Xid \((?:PCI:)?{_ADDRESS}[^)]*\): (\d{{1,3}})(?!\d),? ?(.*)")
-_PROCESS = re.compile(r"pid=('<unknown>'|\S*?), (name=\S*?, )?")
+_XID = rf"NVRM: Xid \((?:PCI:)?{_ADDRESS}[^)]*\): (\d{{1,3}})(?!\d),? ?(.*)"
+_PROCESS = r"pid=('<unknown>'|\S*?), (name=\S*?, )?"
 """Whose process it was is nobody else's business."""
-_OF_GPU = re.compile(rf"NVRM: GPU {_ADDRESS}")
+_OF_GPU = rf"NVRM: GPU {_ADDRESS}"
 _LOADED = "NVRM: loading NVIDIA UNIX"
-_SETTLED = re.compile(r"recovery action changed from .* to 0x0 \(None\)", re.IGNORECASE)
+_SETTLED = r"recovery action changed from .* to 0x0 \(None\)"
 """Of Xid 154 (NVIDIA's Xid catalogue)."""
 
-_KINDS: tuple[tuple[MessageKind, re.Pattern[str]], ...] = (
-    ("init-failed", re.compile(r"NVRM: .*(RmInitAdapter|rm_init_adapter) failed")),
+_KINDS: tuple[tuple[MessageKind, str], ...] = (
+    ("init-failed", r"NVRM: .*(RmInitAdapter|rm_init_adapter) failed"),
     (
         "bar-unassigned",
-        re.compile(r"NVRM: .*(BAR\d is 0M|PCI I/O region assigned to your NVIDIA device is inv)"),
+        r"NVRM: .*(BAR\d is 0M|PCI I/O region assigned to your NVIDIA device is inv)",
     ),
     (
         "firmware-missing",
-        re.compile(r"Direct firmware load for nvidia/\S+ failed|NVRM: .*No firmware image found"),
+        r"Direct firmware load for nvidia/\S+ failed|NVRM: .*No firmware image found",
     ),
-    ("power-cable", re.compile(r"NVRM: .*does not have the necessary power cables")),
-    ("api-mismatch", re.compile(r"NVRM: API mismatch")),
+    ("power-cable", r"NVRM: .*does not have the necessary power cables"),
+    ("api-mismatch", r"NVRM: API mismatch"),
     (
         "module-refused",
-        re.compile(
-            r"Loading of (unsigned )?module( with unavailable key)? is rejected"
-            r"|Loading of unsigned module is rejected|unsigned module loading is restricted"
-        ),
+        r"Loading of (unsigned )?module( with unavailable key)? is rejected"
+        r"|Loading of unsigned module is rejected|unsigned module loading is restricted",
     ),
     (
         "built-for-another-kernel",
-        re.compile(r"nvidia[\w-]*: (version magic|disagrees about version of symbol)"),
+        r"nvidia[\w-]*: (version magic|disagrees about version of symbol)",
     ),
 )
 _MOST_TEXT = 240
@@ -105,7 +105,7 @@ def _of_the_driver(pieces: Iterable[bytes]) -> Iterator[_Line]:
     for line in text.split(b"\n"):
         if b"NVRM" not in line and b"nvidia" not in line and b"module" not in line:
             continue
-        match = _RECORD.match(line[:_LONGEST_LINE].decode("utf-8", "replace"))
+        match = re.match(_RECORD, line[:_LONGEST_LINE].decode("utf-8", "replace"))
         if match:
             # A text of several lines is one record, its ends escaped.
             yield _Line(at_s=int(match[1][:18]) / 1e6, text=match[2].replace("\\x0a", " "))
@@ -119,7 +119,7 @@ def what_matters(lines: Iterable[_Line]) -> KernelLog:
         if _LOADED in line.text:
             xids.clear()
             messages.clear()
-        elif match := _XID.search(line.text):
+        elif match := re.search(_XID, line.text):
             _note(xids, match, line)
         elif (message := _message(line.text)) is not None:
             messages[message.kind, message.pci_address] = message
@@ -131,7 +131,7 @@ def what_matters(lines: Iterable[_Line]) -> KernelLog:
 
 def _note(xids: dict[tuple[str, int], XidEvent], match: re.Match[str], line: _Line) -> None:
     address, code = _sysfs_address(match[1]), int(match[2])
-    if code == 154 and _SETTLED.search(match[3]):
+    if code == 154 and re.search(_SETTLED, match[3]):
         for key in [key for key in xids if key[0] == address]:
             del xids[key]
         return
@@ -141,15 +141,15 @@ def _note(xids: dict[tuple[str, int], XidEvent], match: re.Match[str], line: _Li
         code=code,
         count=before.count + 1 if before else 1,
         last_s=line.at_s,
-        text=_PROCESS.sub("", match[3])[:_MOST_TEXT],
+        text=re.sub(_PROCESS, "", match[3])[:_MOST_TEXT],
     )
 
 
 def _message(text: str) -> DriverMessage | None:
-    kind = next((kind for kind, pattern in _KINDS if pattern.search(text)), None)
+    kind = next((kind for kind, pattern in _KINDS if re.search(pattern, text)), None)
     if kind is None:
         return None
-    gpu = _OF_GPU.search(text)
+    gpu = re.search(_OF_GPU, text)
     address = _sysfs_address(gpu[1]) if gpu else None
     return DriverMessage(kind=kind, text=text[:_MOST_TEXT], pci_address=address)
 

@@ -21,7 +21,7 @@ Documentation/filesystems/efivarfs)."""
 _MODULE_FOLDERS = ("lib/modules", "usr/lib/modules", "run/booted-system/kernel-modules/lib/modules")
 """The last is that of NixOS."""
 
-_OUR_MODULE = re.compile(r"nvidia(-(current|legacy|tesla)[\w-]*)?\.ko(\.(xz|zst|gz))?")
+_OUR_MODULE = r"nvidia(-(current|legacy|tesla)[\w-]*)?\.ko(\.(xz|zst|gz))?"
 """In modules.dep(5). Debian renames the module; nvidiafb, i2c-nvidia-gpu and the like are the
 kernel's own and drive no GPU."""
 
@@ -40,9 +40,9 @@ _MODPROBE_FOLDERS = (
     "lib/modprobe.d",
 )
 _BLOCKED = (
-    re.compile("blacklist nvidia"),
-    re.compile("alias nvidia off"),
-    re.compile(r"install nvidia \S*/(false|true)"),
+    "blacklist nvidia",
+    "alias nvidia off",
+    r"install nvidia \S*/(false|true)",
 )
 """modprobe.d(5); `prime-select intel` and the like write them."""
 
@@ -116,7 +116,7 @@ def _own_modules(folder: Path) -> list[Path] | None:
     if listed is None:
         return None
     names = (line.partition(":")[0] for line in listed.split("\n") if "nvidia" in line)
-    ours = (name for name in names if _OUR_MODULE.fullmatch(name.rpartition("/")[2]))
+    ours = (name for name in names if re.fullmatch(_OUR_MODULE, name.rpartition("/")[2]))
     return [folder / name.lstrip("/") for name in ours]
 
 
@@ -171,7 +171,7 @@ def _blocked_by(context: Context) -> str | None:
 
 def _forbids(text: str) -> bool:
     lines = (" ".join(line.split()) for line in text.split("\n") if "nvidia" in line)
-    return any(pattern.fullmatch(line) for line in lines for pattern in _BLOCKED)
+    return any(re.fullmatch(pattern, line) for line in lines for pattern in _BLOCKED)
 
 
 def observe_kernel_modules(context: Context) -> dict[type[Fact], Known]:
