@@ -16,6 +16,7 @@ from envdoctor.facts import (
     Snapshot,
     Unknown,
     derived,
+    kernel,
     machine,
     python,
     torch,
@@ -28,6 +29,7 @@ from envdoctor.facts.calibration import (
     Telemetry,
 )
 from envdoctor.facts.derived import *  # noqa: F403
+from envdoctor.facts.kernel import *  # noqa: F403
 from envdoctor.facts.libraries import (
     Extension,
     LibraryResolution,
@@ -75,7 +77,7 @@ if TYPE_CHECKING:
     from envdoctor.knowledge.arch import covers
     from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
     from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
-    from envdoctor.knowledge.records import ExtensionRelease
+    from envdoctor.knowledge.records import ExtensionRelease, Xid
     from envdoctor.loader.mapped import differences
     from envdoctor.loader.tree import describe
     from envdoctor.prescribe import Prescription, machine_of, prescribe
@@ -104,7 +106,7 @@ _LOADED_LATER = {
     "envdoctor.knowledge.arch": ("covers",),
     "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),
     "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
-    "envdoctor.knowledge.records": ("ExtensionRelease",),
+    "envdoctor.knowledge.records": ("ExtensionRelease", "Xid"),
     "envdoctor.loader.mapped": ("differences",),
     "envdoctor.loader.tree": ("describe",),
     "envdoctor.prescribe": ("Prescription", "machine_of", "prescribe"),
@@ -188,6 +190,7 @@ __all__ = [
     "Topic",
     "Unknown",
     "Where",
+    "Xid",
     "__version__",
     "check",
     "command",
@@ -226,6 +229,7 @@ __all__ = [
 ]
 
 __all__ += derived.__all__
+__all__ += kernel.__all__
 __all__ += machine.__all__
 __all__ += python.__all__
 __all__ += torch.__all__

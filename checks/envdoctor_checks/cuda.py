@@ -152,6 +152,7 @@ class Case(Record):
     site: Site
     trace: GpuTrace
     kernel: str
+    fabric: str
 
 
 @check(
@@ -169,15 +170,26 @@ def cuda_does_not_start(
     site: Site,
     trace: GpuTrace,
     host: Host | None,
+    gpus: Gpus | None,
 ) -> Findings:
     """cuInit, tried without torch, returns an error."""
     if init.code in (None, 0, 100, 999):
         return
     kernel = (host.kernel if host else None) or ""
-    case = Case(init=init, driver=driver, release=release, site=site, trace=trace, kernel=kernel)
+    fabric = _unready_fabric(gpus)
+    case = Case(
+        init=init,
+        driver=driver,
+        release=release,
+        site=site,
+        trace=trace,
+        kernel=kernel,
+        fabric=fabric,
+    )
     code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
+    guessed = code in _BY_MORE_SIGNS and not (code is FABRIC_MANAGER and fabric)
     yield code.finding(
-        confidence=Confidence.LIKELY if code in _BY_MORE_SIGNS else Confidence.CERTAIN,
+        confidence=Confidence.LIKELY if guessed else Confidence.CERTAIN,
         status=init.status,
         code=init.code,
         text=_MEANINGS.get(init.code or 0, init.message),
@@ -189,9 +201,20 @@ def cuda_does_not_start(
                 value=" ".join(filter(None, (release.release, driver.flavor))) or "unknown",
                 source=release.source or "/proc/driver/nvidia/version",
             ),
+            *((Evidence(label="fabric", value=fabric, source="NVML"),) if fabric else ()),
         ),
         fixes=fixes,
     )
+
+
+def _unready_fabric(gpus: Gpus | None) -> str:
+    """What NVML says of a fabric that is not ready; empty where it is, or there is none."""
+    for gpu in gpus.devices if gpus else ():
+        if gpu.fabric_state in ("not-started", "in-progress"):
+            return f"GPU {gpu.index}: {gpu.fabric_state}"
+        if gpu.fabric_error:
+            return f"GPU {gpu.index}: {gpu.fabric_error}"
+    return ""
 
 
 Told = tuple[Code, tuple[Fix, ...]]
@@ -235,7 +258,7 @@ def _compat(case: Case) -> Told:
 
 def _not_ready(case: Case) -> Told:
     """Error 802 has two causes: NVSwitch without its fabric manager, or confidential computing."""
-    if _is_confidential(case):
+    if not case.fabric and _is_confidential(case):
         ready = system.on_host(
             case.site,
             "set the GPU ready, after its attestation where that is wanted",

@@ -1,7 +1,6 @@
-"""The NVIDIA driver: whether its module is loaded, of the right kind, new enough, not too new."""
+"""The NVIDIA driver that runs: whether it is of the right kind, new enough, not too new."""
 
 import re
-from collections.abc import Iterator
 
 from envdoctor.api import (
     Code,
@@ -14,10 +13,10 @@ from envdoctor.api import (
     Findings,
     Fix,
     GpuTrace,
+    KernelLog,
     Knowledge,
     Layer,
     Nvml,
-    PciGpus,
     Prescription,
     Severity,
     Site,
@@ -30,17 +29,6 @@ from envdoctor.api import (
     system,
 )
 
-DRIVER_NOT_LOADED = Code(
-    id="ED200",
-    name="driver-not-loaded",
-    family="driver-not-loaded",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.KERNEL_MODULE,
-    breaks="compute:gpu",
-    message="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded",
-    detailed="an NVIDIA device is on the PCI bus, but the NVIDIA kernel driver is not loaded{why}",
-)
 DRIVER_TOO_OLD = Code(
     id="ED201",
     name="driver-too-old",
@@ -76,7 +64,7 @@ DRIVER_DROPPED_GPU = Code(
     message="the installed driver branch no longer supports this GPU",
     detailed="driver {release} no longer supports {gpu} (compute capability {capability}); the "
     "last branch that does is {branch}",
-    explains=("ED200", "ED226"),
+    explains=("ED200", "ED226", "ED245"),
 )
 OPEN_MODULE_REQUIRED = Code(
     id="ED214",
@@ -90,7 +78,7 @@ OPEN_MODULE_REQUIRED = Code(
     "loaded",
     detailed="{gpu} is driven by NVIDIA's open kernel modules only, and the proprietary module "
     "{release} is loaded",
-    explains=("ED200", "ED226"),
+    explains=("ED200", "ED226", "ED245"),
 )
 
 PROPRIETARY_MODULE_REQUIRED = Code(
@@ -104,7 +92,7 @@ PROPRIETARY_MODULE_REQUIRED = Code(
     message="this GPU is older than NVIDIA's open kernel modules serve, and these are loaded",
     detailed="{gpu} is older than NVIDIA's open kernel modules serve, and these are loaded"
     "{release}",
-    explains=("ED200", "ED226"),
+    explains=("ED200", "ED226", "ED245"),
 )
 PTX_TOO_NEW = Code(
     id="ED220",
@@ -128,58 +116,6 @@ open-gpu-kernel-modules, README, "Compatible GPUs")."""
 _OPEN_ONLY = 10
 """GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
 Installation Guide, "Choosing between open and proprietary kernel modules")."""
-
-
-@check(DRIVER_NOT_LOADED)
-def driver_not_loaded(
-    pci: PciGpus, driver: Driver, release: DriverRelease, trace: GpuTrace, site: Site
-) -> Findings:
-    """An NVIDIA GPU that this process may use, without its kernel driver."""
-    if driver.loaded or site.contained or site.wsl:
-        return
-    visible = {gpu.pci_address for gpu in trace.visible}
-    devices = [device for device in pci.nvidia if device.address in visible]
-    if not devices:
-        return
-    device = devices[0]
-    nouveau = device.driver == "nouveau" or driver.nouveau_loaded
-    installed = bool(driver.libcuda_files or release.libraries)
-    yield DRIVER_NOT_LOADED.finding(
-        why=_why_not_loaded(nouveau, installed),
-        evidence=(
-            Evidence(
-                label="PCI device",
-                value=f"{device.vendor_id}:{device.device_id}, kernel driver "
-                f"{device.driver or 'none'}",
-                source=f"/sys/bus/pci/devices/{device.address}",
-            ),
-            Evidence(label="module nvidia", value="not loaded", source="/proc/modules"),
-            Evidence(
-                label="the driver's libraries",
-                value=release.libraries or ("installed" if installed else "none"),
-                source=" ".join(driver.libcuda_files) or "/usr",
-            ),
-        ),
-        fixes=tuple(_ways_to_load(site, nouveau=nouveau, installed=installed)),
-    )
-
-
-def _why_not_loaded(nouveau: bool, installed: bool) -> str:
-    if nouveau:
-        return ": nouveau holds it"
-    return "" if installed else ": no driver is installed"
-
-
-def _ways_to_load(site: Site, *, nouveau: bool, installed: bool) -> Iterator[Fix]:
-    if nouveau:
-        yield system.release_from_nouveau(site)
-    if not installed:
-        yield system.install_driver(site)
-        return
-    if not nouveau:
-        yield system.build_module(site)
-    yield system.sign_module(site)
-    yield system.look_at_kernel_log(site)
 
 
 @check(DRIVER_TOO_OLD)
@@ -245,7 +181,9 @@ def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
 
 
 @check(NVML_DRIVER_MISMATCH)
-def nvml_driver_mismatch(nvml: Nvml, release: DriverRelease, site: Site) -> Findings:
+def nvml_driver_mismatch(
+    nvml: Nvml, release: DriverRelease, site: Site, log: KernelLog | None
+) -> Findings:
     """The user-space libraries are of another release than the kernel driver that runs."""
     if nvml.status != "NVML_ERROR_LIB_RM_VERSION_MISMATCH":
         return
@@ -258,6 +196,11 @@ def nvml_driver_mismatch(nvml: Nvml, release: DriverRelease, site: Site) -> Find
                 label="kernel driver",
                 value=release.release or "unknown",
                 source=release.source or "/proc/driver/nvidia/version",
+            ),
+            *(
+                Evidence(label="kernel log", value=one.text, source="/dev/kmsg")
+                for one in (log.messages if log else ())
+                if one.kind == "api-mismatch"
             ),
         ),
         fixes=(system.libraries_of_release(site, release.release),),

@@ -11,7 +11,6 @@ from envdoctor.api import (
     Fix,
     GpuTrace,
     Layer,
-    Place,
     Prescription,
     Record,
     Safety,
@@ -110,16 +109,7 @@ class Reading(Record):
 
 
 def _of_ecc(case: Case) -> tuple[Fix, ...]:
-    reset = system.on_host(
-        case.site,
-        "end the processes on the GPU and reset it, or restart the machine: a reset remaps rows "
-        "and retires pages that are pending",
-        f"nvidia-smi -i {case.index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
-        f"sudo nvidia-smi -i {case.index} --gpu-reset",
-    )
-    return reset, Fix(
-        summary="if it comes back, have the card replaced (RMA)", where=Place.FIRMWARE
-    )
+    return system.reset_gpu(case.site, case.index), system.replace_gpu()
 
 
 def _of_busy(case: Case) -> tuple[Fix, ...]:
@@ -128,10 +118,7 @@ def _of_busy(case: Case) -> tuple[Fix, ...]:
         commands=(f"nvidia-smi -i {case.index}", f"nvidia-smi -i {case.index} -q -d COMPUTE"),
         safety=Safety.SAFE,
     )
-    shared = system.on_host(
-        case.site, "or let processes share it", f"sudo nvidia-smi -i {case.index} -c DEFAULT"
-    )
-    return look, shared
+    return look, system.share_gpu(case.site, case.index)
 
 
 def _of_memory(case: Case) -> tuple[Fix, ...]:

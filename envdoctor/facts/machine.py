@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import msgspec
+
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
@@ -181,8 +183,20 @@ class CudaInit(Fact):
     library: str | None = None
 
 
+ComputeMode = Literal["default", "exclusive-thread", "prohibited", "exclusive-process"]
+Virtualization = Literal["none", "passthrough", "vgpu", "host-vgpu", "host-vsga"]
+
+
 class Gpu(Record):
-    """One NVIDIA GPU. Fields are null where the driver does not say."""
+    """One NVIDIA GPU. Fields are null where the driver does not say.
+
+    `ecc_uncorrected` counts errors of memory since the driver was loaded. `rows_pending` and
+    `pages_pending` say that memory is repaired at the next reset, `rows_failed` that a repair has
+    failed. `mig_pending` is the MIG mode after the next reset. `fabric_state` is that of the
+    NVSwitch fabric, `fabric_error` NVML's error where its start has failed, `bar1_bytes` the part
+    of the memory that the bus can address. `refused` are fields that NVML refused to tell although
+    the GPU has them, with its error.
+    """
 
     volatile = frozenset(
         {
@@ -194,6 +208,7 @@ class Gpu(Record):
             "pcie_generation",
             "utilization_pct",
             "process_pids",
+            "ecc_uncorrected",
         }
     )
 
@@ -219,6 +234,21 @@ class Gpu(Record):
     pcie_max_width: int | None = None
     utilization_pct: int | None = None
     process_pids: tuple[int, ...] = ()
+    compute_mode: (
+        Literal["default", "exclusive-thread", "prohibited", "exclusive-process"] | None
+    ) = None
+    persistence_mode: bool | None = None
+    ecc_uncorrected: int | None = None
+    pages_pending: bool | None = None
+    rows_pending: bool | None = None
+    rows_failed: bool | None = None
+    mig_pending: bool | None = None
+    virtualization: Virtualization | None = None
+    licensed: bool | None = None
+    fabric_state: Literal["not-started", "in-progress", "completed"] | None = None
+    fabric_error: str | None = None
+    bar1_bytes: int | None = None
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Gpus(Fact):

@@ -37,6 +37,8 @@ from envdoctor.knowledge.records import (
     TorchFile,
     TorchRelease,
     Variant,
+    Xid,
+    XidsFile,
 )
 from envdoctor.knowledge.wheels import WheelsFile, WheelTable
 from envdoctor.versions import parse_version
@@ -194,6 +196,14 @@ class Knowledge:
     def systems(self) -> tuple[System, ...]:
         """Linux distributions with their glibc."""
         return self._read("systems.json", SystemsFile).systems
+
+    @cached_property
+    def _xids(self) -> dict[int, Xid]:
+        return {one.code: one for one in self._read("xids.json", XidsFile).xids}
+
+    def xid(self, code: int) -> Xid | None:
+        """What that Xid of the driver means; None for one that is not in the data."""
+        return self._xids.get(code)
 
     # --- GPUs ---
 

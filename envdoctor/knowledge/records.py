@@ -3,6 +3,8 @@
 `None` means that no source was found; it is never to be read as "no".
 """
 
+from typing import Literal
+
 import msgspec
 
 from envdoctor.record import Record
@@ -231,6 +233,25 @@ class SystemsFile(Record):
 
     as_of: str
     systems: tuple[System, ...]
+
+
+class Xid(Record):
+    """An error that the driver logs by number. `action` is the immediate one of NVIDIA's catalogue;
+    that of 48 and 74, which have procedures of their own, is what their description asks for."""
+
+    code: int
+    meaning: str
+    concerns: Literal["application", "memory", "link", "firmware", "power", "hardware"]
+    action: Literal["none", "restart-application", "reset-gpu", "restart-machine", "check-cables"]
+    source: str
+    retrieved: str
+
+
+class XidsFile(Record):
+    """xids.json."""
+
+    as_of: str
+    xids: tuple[Xid, ...]
 
 
 # --- companions ---

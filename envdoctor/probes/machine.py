@@ -1,6 +1,7 @@
 """The probes of the machine: host, driver, NVML and cuInit."""
 
 from envdoctor.facts import Fact, Known
+from envdoctor.facts.kernel import KernelLog, KernelModules
 from envdoctor.facts.machine import (
     Container,
     CudaInit,
@@ -24,6 +25,8 @@ from envdoctor.probes.driver import observe_driver
 from envdoctor.probes.driver_api import LIMIT_S, observe_cuda_init, observe_nvml
 from envdoctor.probes.environment import observe_environment
 from envdoctor.probes.host import observe_host
+from envdoctor.probes.kernel_log import observe_kernel_log
+from envdoctor.probes.kernel_modules import observe_kernel_modules
 from envdoctor.probes.limits import observe_limits, observe_working_folder
 from envdoctor.probes.pci import observe_pci
 from envdoctor.probes.toolkits import observe_toolkits
@@ -115,6 +118,20 @@ MACHINE_PROBES = (
         where=Where.HOST,
         provides=(Driver,),
         observe=observe_driver,
+        static=True,
+    ),
+    Probe(
+        name="kernel modules",
+        where=Where.HOST,
+        provides=(KernelModules,),
+        observe=observe_kernel_modules,
+        static=True,
+    ),
+    Probe(
+        name="kernel log",
+        where=Where.HOST,
+        provides=(KernelLog,),
+        observe=observe_kernel_log,
         static=True,
     ),
     Probe(

@@ -3,6 +3,7 @@
 Executed by nvml_child.py and imported by the child that samples a calibration.
 """
 
+import ctypes
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ def answer_of_nvml(doctor: int) -> dict[str, Any]:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return {**answer, "status": error_name(error), "message": str(error)}
-    return {**answer, "status": "ok", **versions(), **devices(doctor)}
+    return {**answer, "status": "ok", **versions(), **devices(doctor, with_states=True)}
 
 
 def error_name(error: Any) -> str:
@@ -44,8 +45,11 @@ def versions() -> dict[str, Any]:
     }
 
 
-def devices(doctor: int) -> dict[str, Any]:
-    """How many GPUs NVML counts, those that it shows, and of the others its error."""
+def devices(doctor: int, *, with_states: bool = False) -> dict[str, Any]:
+    """How many GPUs NVML counts, those that it shows, and of the others its error.
+
+    States change so seldom that those who ask often leave them out.
+    """
     try:
         count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
@@ -58,7 +62,8 @@ def devices(doctor: int) -> dict[str, Any]:
         except pynvml.NVMLError as error:
             unanswered.append({"index": index, "error": error_name(error)})
         else:
-            gpus.append(describe(index, handle, doctor))
+            more = states(handle) if with_states else {}
+            gpus.append({**describe(index, handle, doctor), **more})
     return {"device_count": count, "gpus": gpus, "unanswered": unanswered}
 
 
@@ -105,6 +110,97 @@ def describe(index: int, handle: Any, doctor: int) -> dict[str, Any]:
         "utilization_pct": utilization.gpu if utilization else None,
         "process_pids": [pid for pid in compute_pids(handle) if not is_child_of(doctor, pid)],
     }
+
+
+def states(handle: Any) -> dict[str, Any]:
+    """What state a GPU is in, and of the questions that NVML refuses its error."""
+    found: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for fields, ask in _STATES:
+        try:
+            found.update(zip(fields, ask(handle), strict=True))
+        except pynvml.NVMLError as error:
+            if error.value not in _NOT_HERE:
+                refused.update(dict.fromkeys(fields, error_name(error)))
+        except (pynvml.NVMLLibraryMismatchError, AttributeError):
+            continue
+    return {**found, "refused": refused}
+
+
+_NOT_HERE = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+"""The GPU has no such state, or the driver cannot tell it."""
+
+_COMPUTE_MODES = ("default", "exclusive-thread", "prohibited", "exclusive-process")
+_VIRTUALIZATIONS = ("none", "passthrough", "vgpu", "host-vgpu", "host-vsga")
+_FABRIC_STATES = (None, "not-started", "in-progress", "completed")
+"""By the values of nvml.h."""
+
+
+def word(words: tuple[str | None, ...], value: int) -> str | None:
+    """The name of a value; None for one that newer drivers know."""
+    return words[value] if 0 <= value < len(words) else None
+
+
+def uncorrected(handle: Any) -> int:
+    """Errors that ECC could not correct since the driver was loaded."""
+    count: int = pynvml.nvmlDeviceGetTotalEccErrors(
+        handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+    )
+    return count
+
+
+def remapped_rows(handle: Any) -> tuple[bool, bool]:
+    """Whether a remapping waits for a reset, and whether one has failed."""
+    _, _, pending, failed = pynvml.nvmlDeviceGetRemappedRows(handle)
+    return bool(pending), bool(failed)
+
+
+def licensed(handle: Any) -> bool | None:
+    """Whether a virtual GPU has its licence; None where it needs none."""
+    answer = pynvml.nvmlDeviceGetGridLicensableFeatures(handle)
+    features = answer.gridLicensableFeatures[: answer.licensableFeaturesCount]
+    if not answer.isGridLicenseSupported or not features:
+        return None
+    return any(bool(feature.featureState) for feature in features)
+
+
+def fabric(handle: Any) -> tuple[str | None, str | None]:
+    """The state of the NVSwitch fabric, and NVML's error where its start has ended with one."""
+    info = pynvml.c_nvmlGpuFabricInfo_t()
+    pynvml.nvmlDeviceGetGpuFabricInfo(handle, ctypes.byref(info))
+    state = word(_FABRIC_STATES, info.state)
+    ended_ill = state == "completed" and info.status != pynvml.NVML_SUCCESS
+    return state, error_name(pynvml.NVMLError(info.status)) if ended_ill else None
+
+
+_STATES: tuple[tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]], ...] = (
+    (
+        ("compute_mode",),
+        lambda handle: (word(_COMPUTE_MODES, pynvml.nvmlDeviceGetComputeMode(handle)),),
+    ),
+    (
+        ("persistence_mode",),
+        lambda handle: (bool(pynvml.nvmlDeviceGetPersistenceMode(handle)),),
+    ),
+    (("ecc_uncorrected",), lambda handle: (uncorrected(handle),)),
+    (
+        ("pages_pending",),
+        lambda handle: (bool(pynvml.nvmlDeviceGetRetiredPagesPendingStatus(handle)),),
+    ),
+    (("rows_pending", "rows_failed"), remapped_rows),
+    (("mig_pending",), lambda handle: (bool(pynvml.nvmlDeviceGetMigMode(handle)[1]),)),
+    (
+        ("virtualization",),
+        lambda handle: (word(_VIRTUALIZATIONS, pynvml.nvmlDeviceGetVirtualizationMode(handle)),),
+    ),
+    (("licensed",), lambda handle: (licensed(handle),)),
+    (("fabric_state", "fabric_error"), fabric),
+    (
+        ("bar1_bytes",),
+        lambda handle: (pynvml.nvmlDeviceGetBAR1MemoryInfo(handle).bar1Total,),
+    ),
+)
+"""The fields of facts.machine.Gpu that each question fills."""
 
 
 def compute_pids(handle: Any) -> list[int]:

@@ -8,6 +8,7 @@ on NVIDIA; the Debian and Arch wikis; NVIDIA's CUDA on WSL User Guide.
 
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import OsFamily, Site
+from envdoctor.shell import quote
 
 _HOST = "on the host, not in this container: "
 
@@ -95,21 +96,80 @@ def install_driver(site: Site) -> Fix:
     return on_host(site, "install the NVIDIA driver, and restart", *commands)
 
 
-def build_module(site: Site) -> Fix:
-    """Build the module of an installed driver for the running kernel."""
+_WHY_NOT_BUILT = {
+    None: "the driver is installed without a module for the running kernel, most often because the "
+    "kernel is new and its headers are missing: install the headers, build the module, load it",
+    False: "install the headers of the running kernel, build the module, load it",
+    True: "the headers are there: build the module for the running kernel, load it",
+}
+
+
+def build_module(site: Site, *, headers: bool | None = None) -> Fix:
+    """Build the module of an installed driver for the running kernel, whose headers are installed,
+    or not, or nobody knows."""
     if site.os_family == "nixos":
         return Fix(summary=f"make the system anew with the driver {_NIXOS_CONFIGURATION}")
+    commands = _BUILD.get(site.os_family, ("sudo modprobe nvidia",))
+    if headers and len(commands) > 1:
+        commands = commands[1:]
+    return on_host(site, _WHY_NOT_BUILT[headers], *commands)
+
+
+def load_module(site: Site) -> Fix:
+    """Load a module that is on disk."""
     return on_host(
         site,
-        "the driver is installed without a module for the running kernel, most often because the "
-        "kernel is new and its headers are missing: install the headers, build the module, load it",
-        *_BUILD.get(site.os_family, ("sudo modprobe nvidia",)),
+        "the module is there for this kernel: load it, and read why where that fails",
+        "sudo modprobe nvidia",
     )
 
 
-def sign_module(site: Site) -> Fix:
-    """Let Secure Boot accept the module."""
+def read_build_log(site: Site, log: str) -> Fix:
+    """Read why the module could not be built."""
+    return on_host(
+        site,
+        "read why the build failed; a kernel that is newer than the driver knows needs a newer "
+        "driver, and the compiler has to be that of the kernel",
+        f"grep -nE 'error|Error' {quote(log)} | head",
+    )
+
+
+def boot_kernel(site: Site, kernel: str) -> Fix:
+    """Start a kernel for which there is a module."""
+    return on_host(
+        site, f"until then: restart, and choose the kernel {kernel} in the boot menu, which has one"
+    )
+
+
+def allow_module(site: Site, file: str) -> Fix:
+    """Let modprobe load the module again."""
+    if "prime" in file or (site.os_family == "ubuntu" and file.endswith("blacklist-nvidia.conf")):
+        return on_host(
+            site,
+            "switch the NVIDIA GPU of this laptop on again, and restart",
+            "sudo prime-select on-demand",
+            "sudo reboot",
+        )
+    rebuild = _INITRAMFS.get(site.os_family)
+    return on_host(
+        site,
+        f"take the lines that name `nvidia` out of `{file}`, build the initramfs anew, restart",
+        f"grep -n nvidia {quote(file)}",
+        *((rebuild,) if rebuild else ()),
+    )
+
+
+def sign_module(site: Site, *, certain: bool = False) -> Fix:
+    """Let Secure Boot accept the module; `certain` where it is known to be on."""
     enroll = _ENROLL.get(site.os_family)
+    if certain:
+        return on_host(
+            site,
+            "enroll the key that signs the module (a password is asked for now, and again by the "
+            "firmware at the restart), or switch Secure Boot off in the firmware",
+            *((enroll,) if enroll else ("sudo mokutil --import KEY.der",)),
+            "sudo reboot",
+        )
     return on_host(
         site,
         "if Secure Boot is on, the kernel refuses a module that is not signed with a key it knows: "
@@ -224,6 +284,65 @@ def proprietary_module(site: Site, branch: str) -> Fix:
 def restart(site: Site, because: str) -> Fix:
     """Restart the machine."""
     return on_host(site, f"restart the machine: {because}", "sudo reboot")
+
+
+def reset_gpu(site: Site, index: int) -> Fix:
+    """Reset one GPU, as NVML numbers it; a virtual machine or a GPU of a display cannot."""
+    return on_host(
+        site,
+        "end the processes on the GPU and reset it; where that is refused (a display uses it, or "
+        "it is passed through), restart the machine",
+        f"nvidia-smi -i {index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
+        f"sudo nvidia-smi -i {index} --gpu-reset",
+    )
+
+
+def share_gpu(site: Site, index: int) -> Fix:
+    """Let every process compute on a GPU."""
+    return on_host(site, "let processes share the GPU", f"sudo nvidia-smi -i {index} -c DEFAULT")
+
+
+def replace_gpu() -> Fix:
+    """What is left where an error comes back."""
+    return Fix(
+        summary="if it comes back: check power and cooling, reseat the card, have it replaced "
+        "(RMA)",
+        where=Place.FIRMWARE,
+    )
+
+
+def connect_power() -> Fix:
+    """Connect the power cables of a card."""
+    return Fix(
+        summary="switch the machine off and connect all power cables of the card, each to a "
+        "connector of its own",
+        where=Place.FIRMWARE,
+    )
+
+
+def more_address_space() -> Fix:
+    """Let the firmware map all of a GPU's memory."""
+    return Fix(
+        summary="switch `Above 4G decoding` and `Resizable BAR` on in the firmware; in a virtual "
+        "machine give it more MMIO space",
+        where=Place.FIRMWARE,
+    )
+
+
+def install_gsp_firmware(site: Site) -> Fix:
+    """Install the firmware that the driver loads into the GPU."""
+    package = {
+        "debian": "sudo apt-get install firmware-nvidia-gsp",
+        "ubuntu": "ls /lib/firmware/nvidia; apt-cache search '^nvidia-firmware-'",
+        "fedora": "sudo dnf reinstall nvidia-gpu-firmware xorg-x11-drv-nvidia",
+        "arch": "sudo pacman -S linux-firmware-nvidia nvidia-utils",
+    }.get(site.os_family)
+    return on_host(
+        site,
+        "install the GSP firmware of the driver's own release (/lib/firmware/nvidia/RELEASE), and "
+        "load the module anew",
+        *((package,) if package else ()),
+    )
 
 
 def fabric_manager(site: Site, release: str | None) -> Fix:

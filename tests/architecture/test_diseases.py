@@ -16,6 +16,7 @@ from tests.support.cases import CASES
 from tests.support.diagnosis import recorded, report_on
 from tests.support.doctor import envdoctor
 from tests.support.gpu_states import DISEASES
+from tests.support.host_states import HOST_DISEASES
 
 LOADED = load_plugins()
 CODES = codes_of(LOADED)
@@ -112,7 +113,9 @@ def test_a_page_is_shown_by_code_and_by_name(code: Code) -> None:
 @cache
 def fired_by_cases() -> frozenset[str]:
     """The codes that the lists of broken machines fire."""
-    machines = [case.snapshot for case in (*CASES.values(), *DISEASES.values())]
+    machines = [
+        case.snapshot for case in (*CASES.values(), *DISEASES.values(), *HOST_DISEASES.values())
+    ]
     machines += [recorded(str(path)) for path in CAPTURED]
     return frozenset(one.code for machine in machines for one in report_on(machine).findings)
 

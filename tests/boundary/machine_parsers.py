@@ -23,6 +23,8 @@ from envdoctor.probes.driver import read_driver
 from envdoctor.probes.environment import WATCHED_VARIABLES, read_environment
 from envdoctor.probes.host import host_identity, read_host
 from envdoctor.probes.installer import read_installer
+from envdoctor.probes.kernel_log import read_kernel_log
+from envdoctor.probes.kernel_modules import read_kernel_modules
 from envdoctor.probes.limits import numa_nodes
 from envdoctor.probes.loader import cpu_flags
 from envdoctor.probes.pci import read_pci
@@ -52,6 +54,13 @@ CGROUP = (
     "sys/devices/system/cpu/cpu0/topology/core_cpus_list",
     "sys/devices/system/node/node0/cpulist",
 )
+KERNEL = (
+    "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+    "sys/kernel/security/lockdown",
+    "sys/module/module/parameters/sig_enforce",
+    "lib/modules/6.8.0/modules.dep",
+    "etc/modprobe.d/x.conf",
+)
 PCI = "sys/bus/pci/devices/0000:01:00.0"
 TOOLKIT = ("version.json", "version.txt", "include/cuda.h")
 DIST_INFO = ("WHEEL", "INSTALLER", "direct_url.json", "PKG-INFO")
@@ -80,6 +89,25 @@ def machine_parsers(folder: Path) -> dict[str, Parser]:
             lambda data: _limits(_all_of(CGROUP, files, data)),
             (b"150000 100000\n", b"max 100000\n", b"0-3,8\n", b"-1\n", b"9223372036854771712\n"),
             words=(*MACHINE_WORDS, b"max", b"0-9", b"1-"),
+        ),
+        "kernel log": Parser(
+            lambda data: read_kernel_log(files.put("dev/kmsg", data)),
+            (
+                b"6,12,4711000,-;NVRM: Xid (PCI:0000:07:00): 79, pid=1, name=x, GPU has fallen\n",
+                b"4,13,4711001,c;NVRM: GPU 0000:07:00.0: RmInitAdapter failed! (0x1)\n SUB=pci\n",
+                b"6,1,2,-;NVRM: loading NVIDIA UNIX x86_64\n6,2,3,-;NVRM: API mismatch:\\x0aNVRM\n",
+            ),
+            words=(*MACHINE_WORDS, b"NVRM: Xid (", b"): ", b"6,1,", b",-;", b"\\x0a", b"154, "),
+        ),
+        "kernel modules": Parser(
+            lambda data: _kernel(files, data),
+            (
+                b"updates/dkms/nvidia.ko.zst: kernel/drivers/x.ko.zst\nnvidia.ko:\n",
+                b"blacklist nvidia\nalias nvidia off\ninstall nvidia /bin/false\n",
+                b"none [integrity] confidentiality\n",
+                b"\x06\0\0\0\x01",
+            ),
+            words=(*MACHINE_WORDS, b"nvidia", b".ko", b": ", b"[none]", b"../", b"/"),
         ),
         "PCI": Parser(
             lambda data: _pci(files, data),
@@ -222,6 +250,14 @@ def _machine(context: Context, root: Context) -> None:
     read_driver(context)
     read_container(context)
     cpu_flags(root.path("/proc/cpuinfo"))
+
+
+def _kernel(files: Files, data: bytes) -> None:
+    below = "another root/"
+    files.put(f"{below}proc/sys/kernel/osrelease", b"6.8.0")
+    _all_of(KERNEL, files, data, below)
+    root = files.folder / below
+    read_kernel_modules(context_of(Children(), root=root, env={}, cwd="/"))
 
 
 def _limits(context: Context) -> None:

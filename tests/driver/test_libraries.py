@@ -13,10 +13,10 @@ from envdoctor.probes.context import context_of
 from envdoctor.probes.driver_api import observe_cuda_init, observe_nvml
 from envdoctor.probes.own_child import ask
 from envdoctor.probes.run import Children
+from tests.driver.fake import build_fake
 from tests.support.doctor import names, report_of
 from tests.support.patients import empty_patient, fake_torch
 
-FAKES = Path(__file__).parents[1] / "fakes"
 Build = Callable[..., Path]
 
 
@@ -25,11 +25,7 @@ def build(compiler: str, tmp_path: Path) -> Build:
     """Compile a fake library under its soname; returns its folder."""
 
     def compile_(source: str, soname: str, *defines: str) -> Path:
-        output = tmp_path / "lib" / soname
-        output.parent.mkdir(exist_ok=True)
-        options = ["-shared", "-fPIC", f"-Wl,-soname,{soname}", *(f"-D{one}" for one in defines)]
-        subprocess.run([compiler, *options, "-o", output, FAKES / source], check=True)
-        return output.parent
+        return build_fake(compiler, tmp_path, source, soname, *defines)
 
     return compile_
 

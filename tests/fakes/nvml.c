@@ -1,7 +1,12 @@
 /* A small libnvidia-ml.so.1 of one GPU, for tests without one. Compile with
  * -DINIT_STATUS=n (nvmlReturn_t), -DHANG or -DCRASH to make it fail as real ones do; with -DCOUNT=n
  * for more GPUs, -DCOUNT_STATUS=n to make counting them fail, -DNO_HANDLE=i for one that gives no
- * handle, -DLOST=i for one that is lost with its handle at hand. */
+ * handle, -DLOST=i for one that is lost with its handle at hand.
+ *
+ * What state its GPUs are in is described by the file that FAKE_NVML names: lines of a GPU's index,
+ * the name of a state (those that `state` is asked for below) and its value, or `!` and the
+ * nvmlReturn_t with which NVML refuses it. What the file does not name is not supported (3). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,4 +94,90 @@ int nvmlDeviceGetMemoryInfo(void *device, memory_t *memory)
 int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) { (void)device; *major = 8; *minor = 0; return 0; }
 int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned int *milliwatts) { (void)device; *milliwatts = 400000; return 0; }
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *bits) { (void)device; *bits = 0x4; return 0; }
+
+/* --- states, from the file --- */
+
+#define NOT_SUPPORTED 3
+
+static int state(void *device, const char *name, unsigned long long *value)
+{
+    const char *path = getenv("FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char found[64], text[64];
+    long index;
+    int status = NOT_SUPPORTED;
+    while (file && fscanf(file, "%ld %63s %63s", &index, found, text) == 3) {
+        if (index != (long)device - 1 || strcmp(found, name))
+            continue;
+        status = text[0] == '!' ? atoi(text + 1) : 0;
+        *value = text[0] == '!' ? 0 : strtoull(text, NULL, 10);
+    }
+    if (file)
+        fclose(file);
+    return status;
+}
+
+static int state_of_32_bits(void *device, const char *name, unsigned int *out)
+{
+    unsigned long long value = 0;
+    int status = state(device, name, &value);
+    *out = (unsigned int)value;
+    return status;
+}
+
+int nvmlDeviceGetComputeMode(void *device, unsigned int *mode) { return state_of_32_bits(device, "compute_mode", mode); }
+int nvmlDeviceGetPersistenceMode(void *device, unsigned int *mode) { return state_of_32_bits(device, "persistence_mode", mode); }
+int nvmlDeviceGetRetiredPagesPendingStatus(void *device, unsigned int *pending) { return state_of_32_bits(device, "pages_pending", pending); }
+int nvmlDeviceGetVirtualizationMode(void *device, unsigned int *mode) { return state_of_32_bits(device, "virtualization", mode); }
+int nvmlDeviceGetTotalEccErrors(void *device, int kind, int counter, unsigned long long *count)
+{
+    /* Uncorrected and volatile. */
+    return state(device, kind == 1 && counter == 0 ? "ecc_uncorrected" : "another", count);
+}
+int nvmlDeviceGetRemappedRows(void *device, unsigned int *corrected, unsigned int *uncorrected, unsigned int *pending, unsigned int *failed)
+{
+    int status = state_of_32_bits(device, "rows_pending", pending);
+    *corrected = *uncorrected = 0;
+    return status ? status : state_of_32_bits(device, "rows_failed", failed);
+}
+int nvmlDeviceGetMigMode(void *device, unsigned int *current, unsigned int *pending)
+{
+    int status = state_of_32_bits(device, "mig_mode", current);
+    return status ? status : state_of_32_bits(device, "mig_pending", pending);
+}
+int nvmlDeviceGetBAR1MemoryInfo(void *device, memory_t *memory)
+{
+    unsigned long long total = 0;
+    int status = state(device, "bar1_bytes", &total);
+    memory->total = memory->free = total;
+    memory->used = 0;
+    return status;
+}
+
+typedef struct { unsigned char uuid[16]; int status; unsigned int clique; unsigned char state; } fabric_t;
+int nvmlDeviceGetGpuFabricInfo(void *device, fabric_t *info)
+{
+    unsigned int now = 0, ended = 0;
+    int status = state_of_32_bits(device, "fabric_state", &now);
+    memset(info, 0, sizeof *info);
+    state_of_32_bits(device, "fabric_status", &ended);
+    info->state = (unsigned char)now;
+    info->status = (int)ended;
+    return status;
+}
+
+typedef struct { unsigned int year; unsigned short month, day, hour, min, sec; unsigned char status; } expiry_t;
+typedef struct { unsigned int code, state; char info[128], product[128]; unsigned int enabled; expiry_t expiry; } feature_t;
+typedef struct { int supported; unsigned int count; feature_t features[3]; } features_t;
+int nvmlDeviceGetGridLicensableFeatures_v4(void *device, features_t *out)
+{
+    unsigned int licensed = 0;
+    int status = state_of_32_bits(device, "licensed", &licensed);
+    memset(out, 0, sizeof *out);
+    out->supported = 1;
+    out->count = 1;
+    out->features[0].state = licensed;
+    return status;
+}
+
 int nvmlShutdown(void) { return 0; }

@@ -9,7 +9,12 @@ from envdoctor.diagnose import diagnose
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Loaded
-from tests.support.gpu_states import DISEASES, LOOKALIKES
+from tests.support.gpu_states import DISEASES as GPU_DISEASES
+from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
+from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
+
+DISEASES = {**GPU_DISEASES, **HOST_DISEASES}
+LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES}
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
 

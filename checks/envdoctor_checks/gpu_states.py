@@ -1,0 +1,260 @@
+"""States of a GPU that NVML tells: memory that waits for repair, compute mode, licence, BAR1."""
+
+from collections.abc import Iterator
+
+from envdoctor.api import (
+    Code,
+    Findings,
+    Fix,
+    Gpu,
+    Gpus,
+    GpuTrace,
+    Layer,
+    Safety,
+    Severity,
+    Site,
+    TorchFirstUse,
+    check,
+    command,
+    system,
+)
+from envdoctor_checks.telemetry import nvml
+
+MEMORY_REPAIR_PENDING = Code(
+    id="ED246",
+    name="memory-repair-pending",
+    family="gpu-hw-fault",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.NVML,
+    message="the memory of a GPU has had errors that a reset repairs",
+    detailed="the memory of {gpu} has had errors that a reset repairs: {what}",
+)
+ROW_REMAP_FAILED = Code(
+    id="ED247",
+    name="row-remap-failed",
+    family="gpu-hw-fault",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.NVML,
+    message="a GPU could not replace a bad row of its memory: it has to be exchanged",
+    detailed="{gpu} could not replace a bad row of its memory: it has to be exchanged",
+)
+COMPUTE_PROHIBITED = Code(
+    id="ED248",
+    name="compute-prohibited",
+    family="compute-prohibited",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.NVML,
+    breaks="compute:gpu",
+    message="the compute mode of a GPU is prohibited: no program may compute on it",
+    detailed="the compute mode of {gpu} is prohibited: no program may compute on it",
+)
+VGPU_UNLICENSED = Code(
+    id="ED249",
+    name="vgpu-unlicensed",
+    family="vgpu-unlicensed",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.NVML,
+    message="a virtual GPU has no licence, and becomes slow some minutes after the start",
+    detailed="the virtual GPU {gpu} has no licence, and becomes slow some minutes after the start",
+)
+EXCLUSIVE_AND_TAKEN = Code(
+    id="ED250",
+    name="exclusive-and-taken",
+    family="oom-other-process",
+    severity=Severity.WARNING,
+    topic="driver",
+    layer=Layer.NVML,
+    message="a GPU serves one process at a time, and one has it",
+    detailed="{gpu} serves one process at a time (compute mode exclusive-process), and pid {pids} "
+    "has it",
+)
+MIG_PENDING = Code(
+    id="ED251",
+    name="mig-mode-pending",
+    family="mig-uuid-config",
+    severity=Severity.INFO,
+    topic="driver",
+    layer=Layer.NVML,
+    message="the MIG mode of a GPU changes at its next reset",
+    detailed="the MIG mode of {gpu} is {now}, and {then} after its next reset",
+)
+SMALL_BAR1 = Code(
+    id="ED252",
+    name="small-bar1",
+    family="small-bar1",
+    severity=Severity.INFO,
+    topic="driver",
+    layer=Layer.NVML,
+    message="the bus reaches a part of the GPU's memory only: Resizable BAR is off",
+    detailed="the bus reaches {megabytes} MiB of the memory of {gpu} only: Resizable BAR is off",
+)
+
+_NO_RESIZABLE_BAR = 256 * 2**20
+"""BAR1 of GPUs without Resizable BAR (NVIDIA, "GeForce RTX 30 Series Performance Accelerates With
+Resizable BAR Support")."""
+
+_RESIZABLE_FROM = (8, 0)
+"""Compute capability: Resizable BAR begins with Ampere (the same)."""
+
+
+def _visible(gpus: Gpus, trace: GpuTrace) -> Iterator[Gpu]:
+    """The GPUs that this process may use."""
+    shown = {gpu.nvml_index for gpu in trace.visible}
+    return (gpu for gpu in gpus.devices if gpu.index in shown)
+
+
+def _described(gpu: Gpu) -> str:
+    return f"GPU {gpu.index} ({gpu.name})"
+
+
+@check(MEMORY_REPAIR_PENDING, ROW_REMAP_FAILED)
+def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
+    """Memory that NVML says is worn; errors that ECC corrected are none."""
+    for gpu in _visible(gpus, trace):
+        if gpu.rows_failed:
+            yield ROW_REMAP_FAILED.finding(
+                subjects=(f"gpu:{gpu.index}",),
+                gpu=_described(gpu),
+                evidence=(nvml("row remapping", "failed"),),
+                fixes=(
+                    Fix(
+                        summary="have the card tested and exchanged (RMA): its memory has no spare "
+                        "rows left there",
+                        commands=(
+                            command(
+                                "nvidia-smi", "-i", str(gpu.index), "-q", "-d", "ROW_REMAPPER,ECC"
+                            ),
+                        ),
+                        safety=Safety.SAFE,
+                    ),
+                ),
+                notes=("NVIDIA GPU Memory Error Management, RMA policy thresholds",),
+            )
+        elif what := _pending(gpu):
+            yield MEMORY_REPAIR_PENDING.finding(
+                subjects=(f"gpu:{gpu.index}",),
+                gpu=_described(gpu),
+                what=what,
+                evidence=(
+                    nvml("row remapping pending", str(gpu.rows_pending)),
+                    nvml("page retirement pending", str(gpu.pages_pending)),
+                    nvml("uncorrected errors", str(gpu.ecc_uncorrected)),
+                ),
+                fixes=(system.reset_gpu(site, gpu.index),),
+                notes=(
+                    "programs that the bad rows did not touch go on unharmed until then (NVIDIA "
+                    "GPU Memory Error Management)",
+                ),
+            )
+
+
+def _pending(gpu: Gpu) -> str:
+    if gpu.rows_pending:
+        return "rows wait to be remapped"
+    if gpu.pages_pending:
+        return "pages wait to be retired"
+    return f"{gpu.ecc_uncorrected} that ECC could not correct" if gpu.ecc_uncorrected else ""
+
+
+@check(COMPUTE_PROHIBITED, EXCLUSIVE_AND_TAKEN)
+def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | None) -> Findings:
+    """A mode that keeps this process from the GPU; an exclusive GPU that is free is none."""
+    for gpu in _visible(gpus, trace):
+        subjects = (f"gpu:{gpu.index}",)
+        if gpu.compute_mode == "prohibited":
+            yield COMPUTE_PROHIBITED.finding(
+                subjects=subjects,
+                breaks=(f"compute:gpu:{gpu.index}",),
+                gpu=_described(gpu),
+                evidence=(nvml("compute mode", "prohibited"),),
+                fixes=(system.share_gpu(site, gpu.index),),
+            )
+        elif gpu.compute_mode == "exclusive-process" and gpu.process_pids and used is None:
+            # Where a first use was tried, its own error says what happened.
+            pids = ", ".join(map(str, gpu.process_pids))
+            yield EXCLUSIVE_AND_TAKEN.finding(
+                subjects=subjects,
+                gpu=_described(gpu),
+                pids=pids,
+                evidence=(nvml("compute mode", "exclusive-process"), nvml("processes", pids)),
+                fixes=(
+                    Fix(
+                        summary="wait for that process, or use another GPU",
+                        commands=(
+                            command("ps", "-o", "pid,user,etime,cmd", "-p", pids.replace(" ", "")),
+                        ),
+                        safety=Safety.SAFE,
+                    ),
+                    system.share_gpu(site, gpu.index),
+                ),
+            )
+
+
+@check(VGPU_UNLICENSED)
+def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace) -> Findings:
+    """A slice of a GPU that the hypervisor gives; a whole one that is passed through needs none."""
+    for gpu in _visible(gpus, trace):
+        if gpu.virtualization == "vgpu" and gpu.licensed is False:
+            yield VGPU_UNLICENSED.finding(
+                subjects=(f"gpu:{gpu.index}",),
+                gpu=_described(gpu),
+                evidence=(nvml("virtualization", "vgpu"), nvml("licensed", "no")),
+                fixes=(
+                    Fix(
+                        summary="put the token of your licence server into "
+                        "/etc/nvidia/ClientConfigToken of this virtual machine, and restart the "
+                        "service that asks for the licence",
+                        commands=(
+                            "sudo systemctl restart nvidia-gridd",
+                            "nvidia-smi -q | grep -i -A2 license",
+                        ),
+                        safety=Safety.NEEDS_ROOT,
+                    ),
+                ),
+                notes=("NVIDIA vGPU software, Client Licensing User Guide",),
+            )
+
+
+@check(MIG_PENDING)
+def mig_mode_pending(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
+    """A switch of the MIG mode that waits for a reset."""
+    for gpu in _visible(gpus, trace):
+        if None in (gpu.mig_mode, gpu.mig_pending) or gpu.mig_mode == gpu.mig_pending:
+            continue
+        now, then = ("on" if mode else "off" for mode in (gpu.mig_mode, gpu.mig_pending))
+        yield MIG_PENDING.finding(
+            subjects=(f"gpu:{gpu.index}",),
+            gpu=_described(gpu),
+            now=now,
+            then=then,
+            evidence=(nvml("MIG mode", now), nvml("MIG mode pending", then)),
+            fixes=(system.reset_gpu(site, gpu.index),),
+        )
+
+
+@check(SMALL_BAR1)
+def small_bar1(gpus: Gpus, trace: GpuTrace) -> Findings:
+    """A GPU that could show all of its memory to the others, in a machine that does not let it."""
+    visible = tuple(_visible(gpus, trace))
+    for gpu in visible if len(visible) > 1 else ():
+        capability = _numbers(gpu.compute_capability)
+        if gpu.bar1_bytes is None or gpu.memory_bytes is None or capability < _RESIZABLE_FROM:
+            continue
+        if gpu.bar1_bytes > _NO_RESIZABLE_BAR or gpu.memory_bytes <= 2 * gpu.bar1_bytes:
+            continue
+        yield SMALL_BAR1.finding(
+            subjects=(f"gpu:{gpu.index}",),
+            gpu=_described(gpu),
+            megabytes=gpu.bar1_bytes // 2**20,
+            evidence=(nvml("BAR1", f"{gpu.bar1_bytes // 2**20} MiB"),),
+            fixes=(system.more_address_space(),),
+            notes=("it matters to transfers between GPUs; one alone trains as fast without it",),
+        )
+
+
+def _numbers(capability: str | None) -> tuple[int, ...]:
+    return tuple(int(part) for part in (capability or "0.0").split(".") if part.isdecimal())
