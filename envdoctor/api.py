@@ -17,6 +17,7 @@ from envdoctor.facts import (
     Unknown,
     derived,
     machine,
+    network,
     python,
     torch,
 )
@@ -37,6 +38,7 @@ from envdoctor.facts.libraries import (
     ResolvedLibrary,
 )
 from envdoctor.facts.machine import *  # noqa: F403
+from envdoctor.facts.network import *  # noqa: F403
 from envdoctor.facts.python import *  # noqa: F403
 from envdoctor.facts.torch import *  # noqa: F403
 from envdoctor.findings import (
@@ -227,5 +229,6 @@ __all__ = [
 
 __all__ += derived.__all__
 __all__ += machine.__all__
+__all__ += network.__all__
 __all__ += python.__all__
 __all__ += torch.__all__

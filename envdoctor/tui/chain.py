@@ -66,7 +66,7 @@ _OF_LIBRARY = {
 """The link of a library, by a part of its name, whatever the layer."""
 
 _WITH_LIBRARIES = (Layer.FILES, Layer.LIBRARIES, Layer.BUILD)
-_BESIDE_TORCH = ("toolkit", "speed", "doctor")
+_BESIDE_TORCH = ("toolkit", "network", "speed", "doctor")
 """Topics of what torch itself does not rest on."""
 
 _OF_CUDA = (CUDA, CUDNN, NCCL)

@@ -121,6 +121,7 @@ LOADER = "tests/loader/test_broken_miniatures.py"
 COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
+NETWORK = "tests/machines/test_network.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 
 FIRED_BY = {
@@ -185,6 +186,13 @@ FIRED_BY = {
     "ED617": f"{SPEED}::test_gpus_on_another_numa_node",
     "ED618": f"{SPEED}::test_threads_across_numa_nodes_matter_where_the_cpu_trains",
     "ED619": f"{SPEED}::test_a_process_that_may_use_a_part_of_the_cpus",
+    "ED700": f"{NETWORK}::test_nccl_is_told_an_interface_that_it_cannot_use",
+    "ED701": f"{NETWORK}::test_nccl_is_told_a_device_that_carries_nothing",
+    "ED702": f"{NETWORK}::test_every_machine_waits_for_itself",
+    "ED703": f"{NETWORK}::test_a_name_that_debian_gives_to_the_loopback",
+    "ED704": f"{NETWORK}::test_variables_that_contradict_themselves",
+    "ED705": f"{NETWORK}::test_a_port_without_a_subnet_manager",
+    "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that
 makes them fire."""

@@ -20,7 +20,7 @@ NAMES = (
     *("calibration", "version.py", "versions", "NVML samples", "baseline", "redaction"),
     *("judged texts", "fits", "GPU names", "proc", "cgroup and CPU lists", "PCI", "os-release"),
     *("toolkit", "pyvenv.cfg", ".pth", "files of a dist-info", "owners", "torch/__init__.py"),
-    *("ld.so", "strings of a library", "variables", "cuInit"),
+    *("ld.so", "strings of a library", "variables", "network", "cuInit"),
 )
 SLOW = ("fits", "GPU names", "judged texts", "NVML", "variables")
 LONG_BYTES = 64_000

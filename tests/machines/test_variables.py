@@ -33,24 +33,27 @@ def on_cpu(**variables: str) -> Report:
 
 def on_gpus(name: str, count: int, **variables: str) -> Report:
     """Torch on so many equal GPUs, with these variables."""
+    return report_on(with_gpus(name, count, **variables))
+
+
+def with_gpus(name: str, count: int, **variables: str) -> Snapshot:
+    """The machine of `on_gpus`."""
     capability = "8.9" if "GeForce" in name else "8.0"
     facts: list[Any] = [
         {"index": index, "name": name, "compute_capability": capability} for index in range(count)
     ]
     devices = tuple(TorchDevice(memory_bytes=24 * 2**30, **one) for one in facts)
-    return report_on(
-        machine(
-            Gpus(devices=tuple(Gpu(**one) for one in facts)),
-            TorchFirstUse(
-                operations=tuple(
-                    FirstUse(device=device, operation="matmul")
-                    for device in ("cpu", *(f"cuda:{index}" for index in range(count)))
-                )
-            ),
-            TorchRuntime={"device_count": count, "devices": devices},
-            CudaInit={"device_count": count},
-            Environment={"variables": variables},
-        )
+    return machine(
+        Gpus(devices=tuple(Gpu(**one) for one in facts)),
+        TorchFirstUse(
+            operations=tuple(
+                FirstUse(device=device, operation="matmul")
+                for device in ("cpu", *(f"cuda:{index}" for index in range(count)))
+            )
+        ),
+        TorchRuntime={"device_count": count, "devices": devices},
+        CudaInit={"device_count": count},
+        Environment={"variables": variables},
     )
 
 
