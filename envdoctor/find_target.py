@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.options import Options
 from envdoctor.probes.built_in_stages import INTERPRETER, built_in_stages
-from envdoctor.probes.choose import Choice, choose_target
+from envdoctor.probes.choose import Choice, choose_target, no_target
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import Stage
@@ -48,6 +48,9 @@ def find_target(
             )
         )
 
+    until = min(deadline, time.monotonic() + options.timeout_s)
+    if options.scope == "node":
+        return no_target(until)
     on_event(ProbeEvent(probe="target", state="started"))
     choice = choose_target(
         options.python,
@@ -55,7 +58,7 @@ def find_target(
         doctor=sys.executable,
         static=options.static,
         stages=built_in_stages(options.companions) if stages is None else stages,
-        deadline=min(deadline, time.monotonic() + options.timeout_s),
+        deadline=until,
         on_stage=on_stage,
     )
     on_event(ProbeEvent(probe="target", state="finished"))

@@ -62,6 +62,12 @@ target_options = _all_of(
         help="What torch is expected to use; a missing GPU is then an error.",
     ),
     click.option(
+        "--scope",
+        type=click.Choice(["node", "user"]),
+        help="Judge the machine alone, without a target (node: for the prolog of a scheduler), or "
+        "the target alone, without the GPUs (user).",
+    ),
+    click.option(
         "--timeout",
         "timeout_s",
         type=Number(min=1.0),
@@ -192,12 +198,14 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
     """The options of one examination, from those of the command line that the command has."""
     from envdoctor.options import Options
 
+    _refuse_what_is_out_of_scope(given["scope"], python, given["expect"])
     return Options(
         python=python,
         static=given["static"],
         deep=given["deep"],
         companions=given["companions"],
         expect=given["expect"],
+        scope=given["scope"],
         timeout_s=given["timeout_s"],
         only=given.get("only", ()),
         skip=given.get("skip", ()),
@@ -205,3 +213,10 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         calibrate=calibrate,
         budget_s=given.get("budget_s"),
     )
+
+
+def _refuse_what_is_out_of_scope(scope: str | None, python: str | None, expect: str | None) -> None:
+    if scope == "node" and python is not None:
+        raise BadInput("--scope node looks at no target and --python names one; give one")
+    if scope == "user" and expect == "gpu":
+        raise BadInput("--scope user judges no GPU and --expect gpu asks for one; give one")

@@ -111,6 +111,14 @@ def choose_target(
     return msgspec.structs.replace(chosen, deadline=deadline)
 
 
+def no_target(deadline: float) -> Choice:
+    """The choice of an examination of the machine alone."""
+    from envdoctor.facts.python import Interpreter, Target
+    from envdoctor.scope import left_out
+
+    return Choice(facts=dict.fromkeys((Target, Interpreter), left_out("node")), deadline=deadline)
+
+
 def _named(path: str, origin: str, asking: _Asking) -> Choice:
     examined = _examine(path, origin, asking, chosen=True)
     if examined.problem in ("not-found", "not-python"):
