@@ -11,7 +11,8 @@ Scope = Literal["node", "user"]
 class Options(Record):
     """What the user wants of an examination. `static` executes nothing of the target's packages;
     `deep` hashes every installed file; `companions` says which of the libraries that are built on
-    torch are imported; `scope` judges the machine alone (node) or the target alone (user);
+    torch are imported; `root` is where another file system lies, of which files alone are read;
+    `scope` judges the machine alone (node) or the target alone (user);
     `timeout_s` bounds the whole.
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
@@ -25,6 +26,7 @@ class Options(Record):
     companions: Extent = "light"
     expect: Literal["gpu", "cpu"] | None = None
     scope: Scope | None = None
+    root: str | None = None
     timeout_s: float = 300.0
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()

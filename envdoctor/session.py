@@ -176,6 +176,7 @@ class Session:
             static=options.static,
             expect=expected.device if expected else None,
             scope=options.scope,
+            root=options.root,
             fail_on=Severity(options.fail_on),
         )
         return diagnose(

@@ -174,7 +174,7 @@ def _state_by_outcomes(name: str, report: Report) -> LinkState | None:
 
 def _rests_on(outcome: Outcome, link: str) -> bool:
     """Whether the outcome is what the link is there for."""
-    on_gpu = outcome.action == "compute" and outcome.subject != "cpu"
+    on_gpu = outcome.action in ("compute", "start") and outcome.subject != "cpu"
     if link == GPU:
         return on_gpu
     return link == PYTORCH and not on_gpu and outcome.action in ("import", "compute")
