@@ -68,6 +68,12 @@ def test_what_breaks_a_node(name: str) -> None:
     assert {one.action for one in report.outcomes} == {"start"}
 
 
+def test_cuda_does_not_start_and_nothing_below_says_why() -> None:
+    (one,) = judged(EVERY["driver-without-libcuda"], "node").findings
+    assert (one.code, one.name) == ("ED290", "cuda-does-not-start")
+    assert one.breaks == ("start:gpu:0000:07:00.0",)
+
+
 @pytest.mark.parametrize("name", OF_THE_TARGET)
 def test_a_broken_target_never_fails_a_node(name: str) -> None:
     report = judged(EVERY[name], "node")

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envdoctor.api import (
     Driver,
@@ -18,6 +20,7 @@ from envdoctor.report import Report
 from tests.machines.test_variables import A100, GEFORCE, with_gpus
 from tests.support.cases import CASES
 from tests.support.diagnosis import report_on
+from tests.support.invariants import violations
 
 LO = NetworkInterface(name="lo", state="unknown", has_address=True)
 ETH0 = NetworkInterface(name="eth0", state="up", has_address=True)
@@ -268,3 +271,54 @@ def test_without_a_contradiction_nothing_is_said(variables: dict[str, str], own_
     report = server(variables, own_name=own, ports=(NDR, ROCE, WITHOUT_A_CABLE, WITHOUT_A_MANAGER))
     waiting = ["infiniband-not-active"] if variables is TORCHRUN else []
     assert [one.name for one in report.findings] == waiting
+
+
+# --- whatever stands there ---
+
+WORDS = st.sampled_from(["", "^", "=", "^=", "eth", "eth0", "eth1", "ib", "lo", ",", ":1", "mlx5"])
+    ["", "^", "=", "^=", "eth", "eth0", "eth1", "ib", "lo", ",", ":1", "mlx5_0"]
+)
+COUNTS = st.sampled_from(["", "0", "1", "2", "-1", "999999999999", "<not shown>"])
+SET = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(
+            ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "NCCL_IB_HCA"),
+            st.lists(WORDS, max_size=4).map("".join),
+        ),
+        **dict.fromkeys(
+            ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT", "SLURM_NNODES"),
+            COUNTS,
+        ),
+        **dict.fromkeys(("NCCL_IB_DISABLE", "NCCL_SHM_DISABLE"), st.sampled_from(["0", "1"])),
+    },
+)
+NETWORKS = st.builds(
+    Network,
+    interfaces=st.lists(st.sampled_from(SERVER), unique=True).map(tuple),
+    ports=st.lists(st.sampled_from([NDR, ROCE, WITHOUT_A_CABLE, WITHOUT_A_MANAGER])).map(tuple),
+    peer_memory=st.booleans(),
+    own_name=st.sampled_from(["loopback", "address", "unlisted"]),
+    master=st.sampled_from([None, "loopback", "own", "other"]),
+)
+MACHINE = with_gpus(A100, 2)
+
+
+@given(SET, NETWORKS)
+def test_no_variable_breaks_what_was_seen_to_work(
+    variables: dict[str, str], network: Network
+) -> None:
+    """It is a warning at most, and nothing at all without a variable."""
+    environment = Environment(variables=variables)
+    report = report_on(
+        MACHINE.with_facts(
+            {
+                Network: Observed(value=network, source="synthetic"),
+                Environment: Observed(value=environment, source="synthetic"),
+            }
+        )
+    )
+    assert violations(report) == []
+    assert report.exit_code == 0
+    if not variables and network.master in (None, "own", "loopback"):
+        assert report.findings == ()

@@ -352,7 +352,7 @@ def test_a_root_that_does_not_run_is_read_by_its_files(tree: Tree) -> None:
     assert read_driver(tree.context()).unusable_nodes == ()
     limits = observe_limits(tree.context())[Limits]
     assert isinstance(limits, Unknown)
-    assert limits.reason is Reason.NOT_OBSERVED
+    assert limits.reason is Reason.SWITCHED_OFF
     assert str(tree.root) in limits.detail
 
 
