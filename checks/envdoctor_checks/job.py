@@ -18,10 +18,13 @@ def job_of(variables: dict[str, str], network: Network | None) -> Job:
 
 
 def _sign_of_nodes(variables: dict[str, str], network: Network | None) -> str:
+    world, local = number_of(variables, "WORLD_SIZE"), number_of(variables, "LOCAL_WORLD_SIZE")
+    if world is not None and local is not None and world <= local:
+        # All are here, whatever else the allocation holds.
+        return ""
     for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES", "GROUP_WORLD_SIZE"):
         if (number_of(variables, name) or 1) > 1:
             return f"{name} is {variables[name]}"
-    world, local = number_of(variables, "WORLD_SIZE"), number_of(variables, "LOCAL_WORLD_SIZE")
     if world is not None and local is not None and world > local > 0:
         return f"{local} of {world} processes are on this machine"
     if network is not None and network.master == "other" and (world or 2) > 1:

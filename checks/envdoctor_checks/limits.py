@@ -146,6 +146,23 @@ _SLOWING_VARIABLES = (
         severity=Severity.INFO,
     ),
     SlowingVariable(
+        name="CUDA_MODULE_LOADING",
+        values=("EAGER",),
+        effect="loads every kernel of every library at the start, and keeps them in the GPU's "
+        "memory",
+        concerns=with_an_nvidia_gpu,
+        severity=Severity.INFO,
+        unless="the first step is to be as quick as the others",
+    ),
+    SlowingVariable(
+        name="CUBLAS_WORKSPACE_CONFIG",
+        values=(":16:8",),
+        effect="gives cuBLAS a small workspace, with which some products are slower",
+        concerns=with_an_nvidia_gpu,
+        severity=Severity.INFO,
+        unless="results have to repeat and the memory for `:4096:8` is missing",
+    ),
+    SlowingVariable(
         name="NVIDIA_TF32_OVERRIDE",
         values=("0",),
         effect="switches TF32 off in all NVIDIA libraries",

@@ -112,3 +112,15 @@ def test_what_waits_for_every_kernel_is_a_warning_where_there_are_kernels() -> N
     report = on_gpus(A100, 1, CUDA_LAUNCH_BLOCKING="1")
     assert report.verdict is Verdict.DEGRADED
     assert [one.name for one in report.findings] == ["debug-environment"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [("CUDA_MODULE_LOADING", "EAGER", "LAZY"), ("CUBLAS_WORKSPACE_CONFIG", ":16:8", ":4096:8")],
+)
+def test_what_costs_a_little_is_information(name: str, value: str, other: str) -> None:
+    report = on_gpus(A100, 1, **{name: value})
+    assert report.verdict is Verdict.HEALTHY
+    assert [(one.name, one.subjects) for one in report.findings] == [("debug-environment", (name,))]
+    assert on_gpus(A100, 1, **{name: other}).findings == ()
+    assert on_cpu(**{name: value}).findings == ()
