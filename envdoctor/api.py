@@ -18,6 +18,7 @@ from envdoctor.facts import (
     derived,
     kernel,
     machine,
+    network,
     python,
     torch,
 )
@@ -39,6 +40,7 @@ from envdoctor.facts.libraries import (
     ResolvedLibrary,
 )
 from envdoctor.facts.machine import *  # noqa: F403
+from envdoctor.facts.network import *  # noqa: F403
 from envdoctor.facts.python import *  # noqa: F403
 from envdoctor.facts.torch import *  # noqa: F403
 from envdoctor.findings import (
@@ -231,5 +233,6 @@ __all__ = [
 __all__ += derived.__all__
 __all__ += kernel.__all__
 __all__ += machine.__all__
+__all__ += network.__all__
 __all__ += python.__all__
 __all__ += torch.__all__

@@ -26,6 +26,7 @@ from envdoctor.probes.run import Children
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import StageRun, run_stages
 from envdoctor.record import Mutable
+from envdoctor.scope import left_out, out_of_scope
 from envdoctor.signature import Missing, arguments_for
 from envdoctor.sound import require_sound
 
@@ -246,6 +247,8 @@ class _Run(Mutable):
         """Start a probe, or say why it cannot be."""
         if self.options.static and not probe.static:
             return Unknown(reason=Reason.SWITCHED_OFF, detail="left out by --static")
+        if self.options.scope is not None and out_of_scope(probe, self.options.scope):
+            return left_out(self.options.scope)
         try:
             arguments = arguments_for(probe.needs, self.snapshot, self.services)
         except LookupError as error:

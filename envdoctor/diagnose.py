@@ -61,7 +61,7 @@ def diagnose(
     runs = run_checks(
         loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
     )
-    outcomes = outcomes_of(snapshot)
+    outcomes = outcomes_of(snapshot, selection.scope)
     found = [finding for run in runs for finding in run.findings]
     found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
     found += fact_failures(loaded, snapshot)

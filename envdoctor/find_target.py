@@ -9,9 +9,10 @@ import time
 from collections.abc import Sequence
 
 from envdoctor.events import OnEvent, ProbeEvent
-from envdoctor.options import Options
+from envdoctor.options import Options, Scope
 from envdoctor.probes.built_in_stages import INTERPRETER, built_in_stages
-from envdoctor.probes.choose import Choice, choose_target
+from envdoctor.probes.candidates import default_candidates
+from envdoctor.probes.choose import Choice, choose_target, no_target
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import Stage
@@ -48,6 +49,9 @@ def find_target(
             )
         )
 
+    until = min(deadline, time.monotonic() + options.timeout_s)
+    if options.scope == "node":
+        return no_target(until)
     on_event(ProbeEvent(probe="target", state="started"))
     choice = choose_target(
         options.python,
@@ -55,7 +59,7 @@ def find_target(
         doctor=sys.executable,
         static=options.static,
         stages=built_in_stages(options.companions) if stages is None else stages,
-        deadline=min(deadline, time.monotonic() + options.timeout_s),
+        deadline=until,
         on_stage=on_stage,
     )
     on_event(ProbeEvent(probe="target", state="finished"))
@@ -65,6 +69,32 @@ def find_target(
 def choose(python: str | None, context: Context, deadline: float) -> Choice:
     """The target without its torch begun. Raises UnusableTarget."""
     return choose_target(python, context=context, doctor=sys.executable, deadline=deadline)
+
+
+def context_for(root: str | None, children: Children) -> Context:
+    """Where an examination looks: here, or below another root, whose variables nobody knows."""
+    if root is None:
+        return context_of(children)
+    from pathlib import Path
+
+    return context_of(children, root=Path(root), env={"PATH": _PATH_OF_AN_IMAGE}, cwd="/")
+
+
+_PATH_OF_AN_IMAGE = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What container runtimes set where an image sets nothing, and login(1) for root."""
+
+
+_OF_A_RUNNING_KERNEL = ("/proc/modules", "/proc/driver", "/sys/bus/pci")
+
+
+def scope_below(root: str, python: str | None) -> Scope | None:
+    """What there is to judge below another root: an image has no kernel beside it, and the disk of
+    a node perhaps no Python."""
+    context = context_for(root, Children())
+    if not any(context.path(name).exists() for name in _OF_A_RUNNING_KERNEL):
+        return "user"
+    found = python or next(default_candidates(context, sys.executable), None)
+    return None if found else "node"
 
 
 class TargetSearch:
@@ -81,7 +111,7 @@ class TargetSearch:
         deadline: float = NO_LIMIT,
     ) -> None:
         self.children = children or Children()
-        self.context = context_of(self.children)
+        self.context = context_for(options.root, self.children)
         self._options = options
         self._deadline = deadline
         self._choice: Choice | None = None

@@ -61,6 +61,7 @@ Topic = Literal[
     "torch",
     "companions",
     "toolkit",
+    "network",
     "speed",
     "doctor",
 ]
@@ -74,6 +75,7 @@ TOPICS: Mapping[Topic, str] = {
     "torch": "PyTorch",
     "companions": "companion packages",
     "toolkit": "CUDA toolkit and compilers",
+    "network": "network between processes",
     "speed": "training speed",
     "doctor": "envdoctor itself",
 }

@@ -5,11 +5,15 @@ from typing import Literal
 from envdoctor.companions import Extent
 from envdoctor.record import Record
 
+Scope = Literal["node", "user"]
+
 
 class Options(Record):
     """What the user wants of an examination. `static` executes nothing of the target's packages;
     `deep` hashes every installed file; `companions` says which of the libraries that are built on
-    torch are imported; `timeout_s` bounds the whole.
+    torch are imported; `root` is where another file system lies, of which files alone are read;
+    `scope` judges the machine alone (node) or the target alone (user);
+    `timeout_s` bounds the whole.
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
     makes the exit code 1. With `calibrate` a training step is measured, for `budget_s` where that
@@ -21,6 +25,8 @@ class Options(Record):
     deep: bool = False
     companions: Extent = "light"
     expect: Literal["gpu", "cpu"] | None = None
+    scope: Scope | None = None
+    root: str | None = None
     timeout_s: float = 300.0
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()

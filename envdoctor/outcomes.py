@@ -16,6 +16,7 @@ from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import (
     Container,
+    CudaInit,
     Driver,
     Environment,
     Expectation,
@@ -36,10 +37,11 @@ from envdoctor.facts.torch import (
 from envdoctor.findings import Finding
 from envdoctor.findings import in_words as subjects_in_words
 from envdoctor.gpus import HIDES_EVERY_GPU, gpu_nodes
+from envdoctor.options import Scope
 from envdoctor.plugins import derive
 from envdoctor.record import Record
 
-Action = Literal["import", "compute", "distributed", "compile", "extend"]
+Action = Literal["import", "compute", "start", "distributed", "compile", "extend"]
 Wish = Literal["yes", "optional", "elsewhere", "unknown"]
 State = Literal["works", "fails", "unseen"]
 
@@ -47,11 +49,12 @@ State = Literal["works", "fails", "unseen"]
 class Outcome(Record):
     """Something that the user wants to do with this torch, on one subject, and whether it works.
 
-    `action` and `subject`: import torch or a companion; compute on `cpu` or `gpu:0`; distributed,
-    compile and extend have no subject. `wanted`: `optional` only degrades the verdict where it
-    fails, `elsewhere` is judged only by what would break it on any machine, `unknown` is where it
-    could not be found out. `state` was `seen` or, where nobody could look, `predicted` (`basis`).
-    `reason` and `detail` say why it is unseen, or what happened; `source` where that was seen.
+    `action` and `subject`: import torch or a companion; compute on `cpu` or `gpu:0`; start CUDA on
+    `gpu:0`, which is asked of a machine alone; distributed, compile and extend have no subject.
+    `wanted`: `optional` only degrades the verdict where it fails, `elsewhere` is judged only by
+    what would break it on any machine, `unknown` is where it could not be found out. `state` was
+    `seen` or, where nobody could look, `predicted` (`basis`). `reason` and `detail` say why it is
+    unseen, or what happened; `source` where that was seen.
     """
 
     action: Action
@@ -70,10 +73,15 @@ class Outcome(Record):
 
     def broken_by(self, finding: Finding) -> bool:
         """Whether a finding keeps this outcome from working."""
-        if any(self.id == one or self.id.startswith(f"{one}:") for one in finding.breaks):
+        # Nothing computes where CUDA does not start.
+        own = f"compute:{self.subject}" if self.action == "start" else self.id
+        names = {own, self.id}
+        if any(
+            name == one or name.startswith(f"{one}:") for one in finding.breaks for name in names
+        ):
             return True
         # No layer names the GPU that is wanted here, so it may be the one of the finding.
-        unnamed = self.id == "compute:gpu" and self.wanted != "elsewhere"
+        unnamed = own == "compute:gpu" and self.wanted != "elsewhere"
         return unnamed and any(one.startswith("compute:gpu:") for one in finding.breaks)
 
 
@@ -89,7 +97,7 @@ def in_words(*outcomes: Outcome) -> str:
     return ", ".join(words)
 
 
-_VERBS = {"compute": "compute on"}
+_VERBS = {"compute": "compute on", "start": "start CUDA on"}
 
 
 # --- what is wanted ---
@@ -190,10 +198,14 @@ def _where_one_is_there(
 # --- what was seen ---
 
 
-def outcomes_of(snapshot: Snapshot) -> tuple[Outcome, ...]:
-    """Every outcome that is wanted here or was seen, as far as the facts tell."""
+def outcomes_of(snapshot: Snapshot, scope: Scope | None = None) -> tuple[Outcome, ...]:
+    """Every outcome that is wanted here or was seen, as far as the facts tell, and in scope."""
     wanted = snapshot.value(Wanted) or Wanted(gpu="unknown", because="it was not worked out")
     trace = snapshot.value(GpuTrace) or GpuTrace(gpus=())
+    if scope == "node":
+        return tuple(_start_on_gpus(snapshot, wanted, trace))
+    if scope == "user":
+        return (_import(snapshot), _compute_on_cpu(snapshot), *_companions(snapshot))
     return (
         _import(snapshot),
         _compute_on_cpu(snapshot),
@@ -353,6 +365,53 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
         why = Unknown(reason=Reason.NOT_OBSERVED, detail="nothing was tried on Apple's GPU")
         return _unseen("compute", "gpu", why)
     return _without_torch("gpu", runtime.value)
+
+
+# --- of a machine alone ---
+
+
+def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Iterator[Outcome]:
+    """Whether the driver starts CUDA on every GPU, tried without torch."""
+    if wanted.gpu == "no":
+        return
+    init, nvml = snapshot.get(CudaInit), snapshot.value(Nvml)
+    subjects = [gpu.subject for gpu in trace.visible] or ["gpu"]
+    if wanted.gpu != "yes":
+        why = Unknown(reason=Reason.NOT_OBSERVED, detail=wanted.because)
+        yield _unseen("start", "gpu", why, wanted.gpu)
+    elif isinstance(init, Unknown):
+        yield from (_unseen("start", subject, init) for subject in subjects)
+    elif init.value.code != 0:
+        text = f"{init.value.status}: {init.value.message}".removesuffix(": ")
+        yield from (_not_started(subject, text) for subject in subjects)
+    elif nvml is not None and nvml.status in _NEEDS_A_RESET:
+        yield from (_not_started(subject, nvml.status, "NVML") for subject in subjects)
+    elif not trace.visible:
+        yield _not_started("gpu", "no NVIDIA GPU is here")
+    else:
+        yield from (_started(gpu, trace) for gpu in trace.visible)
+
+
+_NEEDS_A_RESET = ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
+"""A GPU that no new process can use (NVML API, nvmlReturn_t)."""
+
+
+def _not_started(subject: str, detail: str, source: str = "cuInit") -> Outcome:
+    return Outcome(action="start", subject=subject, state="fails", detail=detail, source=source)
+
+
+def _started(gpu: TracedGpu, trace: GpuTrace) -> Outcome:
+    """Where cuInit lists too few and NVML does not say which are missing, none is sure."""
+    if gpu.nvml_error:
+        return _not_started(gpu.subject, gpu.nvml_error, "NVML")
+    missing = trace.nvml is not None and gpu.nvml_index is None
+    known = trace.nvml is not None and any(one.nvml_index is None for one in trace.visible)
+    if trace.lost_at is not None and (missing or not known):
+        return _not_started(gpu.subject, f"{trace.cuda or 0} of {len(trace.visible)} are listed")
+    return Outcome(action="start", subject=gpu.subject, state="works", source="cuInit")
+
+
+# --- beside torch ---
 
 
 def _companions(snapshot: Snapshot) -> Iterator[Outcome]:

@@ -19,6 +19,7 @@ from envdoctor.findings import (
     Verdict,
 )
 from envdoctor.formats import DIAGNOSIS
+from envdoctor.options import Scope
 from envdoctor.outcomes import Outcome
 from envdoctor.record import Record
 from envdoctor.versions import decode_cuda, decode_cudnn
@@ -92,13 +93,16 @@ class ReportHost(Record):
 
 class Selection(Record):
     """What the user asked this diagnosis for: `only` these checks, or all but those to `skip`;
-    nothing executed (`static`); the device that torch is expected to use; and the least severity
-    that makes the exit code 1."""
+    nothing executed (`static`); the device that torch is expected to use; the machine alone or the
+    target alone (`scope`); the file system below `root`; and the least severity that makes the exit
+    code 1."""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     static: bool = False
     expect: str | None = None
+    scope: Scope | None = None
+    root: str | None = None
     fail_on: Severity = Severity.ERROR
 
 

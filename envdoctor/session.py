@@ -31,6 +31,7 @@ from envdoctor.probes.machine import observe_before_measuring
 from envdoctor.probes.run import Children
 from envdoctor.record import Record
 from envdoctor.report import Report, Selection
+from envdoctor.scope import within
 from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:
@@ -168,12 +169,15 @@ class Session:
         if options.expect is not None:
             wish = Expectation(device=options.expect, evidence="--expect")
             snapshot = snapshot.with_facts({Expectation: Observed(value=wish, source="the user")})
+        snapshot = within(snapshot, options.scope, self.loaded.probes)
         expected = snapshot.value(Expectation)
         selection = Selection(
             only=options.only,
             skip=options.skip,
             static=options.static,
             expect=expected.device if expected else None,
+            scope=options.scope,
+            root=options.root,
             fail_on=Severity(options.fail_on),
         )
         return diagnose(

@@ -92,6 +92,17 @@ CUDA_UNAVAILABLE = Code(
     detailed="torch {version} cannot use {gpus}: {text}",
 )
 
+CUDA_DOES_NOT_START = Code(
+    id="ED290",
+    name="cuda-does-not-start",
+    family="cuda-does-not-start",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.FIRST_USE,
+    breaks="compute:gpu",
+    message="CUDA does not start on a GPU",
+    detailed="CUDA does not start on {subjects}: {text}",
+)
 DRIVER_HANGS = Code(
     id="ED229",
     name="driver-hangs",
@@ -114,6 +125,7 @@ CORE_CODES = (
     COMPANION_IMPORT_FAILED,
     FIRST_USE_FAILED,
     CUDA_UNAVAILABLE,
+    CUDA_DOES_NOT_START,
 )
 
 _OF_IMPORT = {
@@ -135,6 +147,8 @@ def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Fin
             yield _of_import(snapshot)
         elif outcome.action == "import":
             yield _of_companion(outcome, snapshot)
+        elif outcome.action == "start":
+            yield _of_start(outcome, snapshot)
         elif _was_listed(outcome, snapshot):
             yield _of_first_use(outcome, snapshot)
         else:
@@ -291,6 +305,25 @@ def _of_gpu(outcome: Outcome, snapshot: Snapshot) -> Finding:
         ),
         fixes=(_next_look(snapshot),),
         notes=tuple(_ruled_out(snapshot)),
+    )
+
+
+def _of_start(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    return CUDA_DOES_NOT_START.finding(
+        subjects=(outcome.subject,),
+        breaks=(outcome.id,),
+        text=outcome.detail,
+        evidence=(
+            Evidence(label=outcome.source, value=outcome.detail, source="without torch"),
+            *_layers(snapshot),
+        ),
+        fixes=(
+            Fix(
+                summary="look what the kernel says of the GPU",
+                commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
+                safety=Safety.NEEDS_ROOT,
+            ),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from envdoctor.api import (
     Host,
     Layer,
     Limits,
+    Network,
     Place,
     Record,
     Severity,
@@ -23,6 +24,7 @@ from envdoctor.api import (
     parse_number,
     surroundings,
 )
+from envdoctor_checks.job import job_of
 
 THREADS_LIMITED = Code(
     id="ED607",
@@ -58,10 +60,13 @@ DEBUG_ENVIRONMENT = Code(
 
 
 class UsedGpus(Record):
-    """The GPUs that torch computes on, or will once it works; `nvidia` is false for ROCm."""
+    """The GPUs that torch computes on, or will once it works; `nvidia` is false for ROCm. `network`
+    is null where nobody looked at it, `nodes` says that the job is on several machines."""
 
     gpus: tuple[Gpu | TorchDevice, ...]
     nvidia: bool = True
+    network: Network | None = None
+    nodes: bool = False
 
 
 def with_a_gpu(used: UsedGpus) -> bool:
@@ -88,8 +93,19 @@ def with_peer_gpus(used: UsedGpus) -> bool:
 
 
 def with_a_fast_network(used: UsedGpus) -> bool | None:
-    """Nobody looks for InfiniBand; without a GPU there is nothing that NCCL would send over it."""
-    return None if used.gpus else False
+    """Without a GPU there is nothing that NCCL would send over InfiniBand. RoCE is left aside:
+    every Mellanox card for Ethernet shows ports of it, where the switches need not carry it."""
+    if used.network is None:
+        return None if used.gpus else False
+    layers = {port.link_layer for port in used.network.active_ports}
+    if not used.gpus or "InfiniBand" not in layers:
+        return False
+    return True if used.nodes else None
+
+
+def without_peer_access(used: UsedGpus) -> bool:
+    """Several GPUs that exchange data through the memory of the CPU."""
+    return len(used.gpus) > 1 and not with_peer_gpus(used)
 
 
 def _major(gpu: Gpu | TorchDevice) -> int:
@@ -130,6 +146,23 @@ _SLOWING_VARIABLES = (
         severity=Severity.INFO,
     ),
     SlowingVariable(
+        name="CUDA_MODULE_LOADING",
+        values=("EAGER",),
+        effect="loads every kernel of every library at the start, and keeps them in the GPU's "
+        "memory",
+        concerns=with_an_nvidia_gpu,
+        severity=Severity.INFO,
+        unless="the first step is to be as quick as the others",
+    ),
+    SlowingVariable(
+        name="CUBLAS_WORKSPACE_CONFIG",
+        values=(":16:8",),
+        effect="gives cuBLAS a small workspace, with which some products are slower",
+        concerns=with_an_nvidia_gpu,
+        severity=Severity.INFO,
+        unless="results have to repeat and the memory for `:4096:8` is missing",
+    ),
+    SlowingVariable(
         name="NVIDIA_TF32_OVERRIDE",
         values=("0",),
         effect="switches TF32 off in all NVIDIA libraries",
@@ -145,8 +178,16 @@ _SLOWING_VARIABLES = (
     SlowingVariable(
         name="NCCL_IB_DISABLE",
         values=("1",),
-        effect="keeps NCCL off InfiniBand and RoCE, where there are any",
+        effect="keeps NCCL off InfiniBand and RoCE",
         concerns=with_a_fast_network,
+    ),
+    SlowingVariable(
+        name="NCCL_SHM_DISABLE",
+        values=("1",),
+        effect="sends what GPUs exchange through the memory of the CPU over the network instead",
+        concerns=without_peer_access,
+        severity=Severity.INFO,
+        unless="/dev/shm is too small for NCCL",
     ),
     SlowingVariable(
         name="NCCL_DEBUG",
@@ -253,10 +294,14 @@ def debug_environment(
     runtime: TorchRuntime | None,
     build: TorchBuild | None,
     gpus: Gpus | None,
+    network: Network | None,
 ) -> Findings:
     """A variable for debugging that slows down what this torch computes on. Where it cannot be
     known whether it does, it is information, and no command is given."""
     used = used_gpus(environment, runtime, build, gpus)
+    if used is not None:
+        nodes = bool(job_of(environment.variables, network).nodes)
+        used = UsedGpus(gpus=used.gpus, nvidia=used.nvidia, network=network, nodes=nodes)
     for variable in _SLOWING_VARIABLES:
         value = environment.variables.get(variable.name)
         if value is None or (variable.values and value.upper() not in variable.values):

@@ -37,10 +37,13 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
     envdoctor check --python ~/venvs/train --json
     envdoctor check --expect gpu --fail-on warning    the gate of a CI runner
     envdoctor check --facts facts.json                a machine recorded elsewhere
+    envdoctor check --root /mnt/image                 an unpacked image
     """
     facts, pythons, deadline = given["facts"], given["pythons"], given["deadline"]
     if facts is not None and pythons:
         raise BadInput("--facts diagnoses recorded facts and --python a live target; give one")
+    if facts is not None and given["root"] is not None:
+        raise BadInput("--facts diagnoses recorded facts and --root a file system; give one")
     options = [options_for(python, given) for python in pythons or (None,)]
     search = None if facts is not None else _begin(options[0], deadline)
     try:

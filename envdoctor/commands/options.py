@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -77,6 +78,18 @@ target_options = _all_of(
         "--expect",
         type=click.Choice(["gpu", "cpu"]),
         help="What torch is expected to use; a missing GPU is then an error.",
+    ),
+    click.option(
+        "--scope",
+        type=click.Choice(["node", "user"]),
+        help="Judge the machine alone, without a target (node: for the prolog of a scheduler), or "
+        "the target alone, without the GPUs (user).",
+    ),
+    click.option(
+        "--root",
+        metavar="DIR",
+        help="Look at the file system below DIR (a mounted disk, an unpacked image); nothing of it "
+        "is executed.",
     ),
     timeout_option(TIMEOUT_S),
 )
@@ -201,12 +214,20 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
     """The options of one examination, from those of the command line that the command has."""
     from envdoctor.options import Options
 
+    root, scope = _root_of(given["root"]), given["scope"]
+    _refuse_what_is_out_of_scope(scope, python, given["expect"])
+    if root is not None and scope is None:
+        from envdoctor.find_target import scope_below
+
+        scope = scope_below(root, python)
     return Options(
         python=python,
-        static=given["static"],
+        static=given["static"] or root is not None,
         deep=given["deep"],
         companions=given["companions"],
         expect=given["expect"],
+        scope=scope,
+        root=root,
         timeout_s=given["timeout_s"],
         only=given.get("only", ()),
         skip=given.get("skip", ()),
@@ -214,3 +235,29 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         calibrate=calibrate,
         budget_s=given.get("budget_s"),
     )
+
+
+def _refuse_what_is_out_of_scope(scope: str | None, python: str | None, expect: str | None) -> None:
+    if scope == "node" and python is not None:
+        raise BadInput("--scope node looks at no target and --python names one; give one")
+    if scope == "user" and expect == "gpu":
+        raise BadInput("--scope user judges no GPU and --expect gpu asks for one; give one")
+
+
+_OF_A_ROOT = ("etc", "usr", "proc", "sys")
+"""Folders of which a file system that something runs on has one (hier(7))."""
+
+
+def _root_of(root: str | None) -> str | None:
+    """The absolute path of another root. Raises BadInput for what is none."""
+    if root is None:
+        return None
+    path = os.path.realpath(root)
+    if not os.path.isdir(path):
+        raise BadInput(f"--root `{root}` is no folder")
+    if path == "/":
+        raise BadInput("--root / is this machine itself; leave it out")
+    if not any(os.path.isdir(os.path.join(path, name)) for name in _OF_A_ROOT):
+        held = "none of " + ", ".join(_OF_A_ROOT)
+        raise BadInput(f"--root `{root}` is no root of a file system: it holds {held}")
+    return path

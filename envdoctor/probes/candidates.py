@@ -45,12 +45,25 @@ def _all_candidates(context: Context, doctor: str) -> Iterator[tuple[str | None,
     yield _inside(env.get("CONDA_PREFIX"), context), "CONDA_PREFIX"
     local = os.path.join(context.cwd, ".venv")
     yield _inside(local, context) if context.path(local).is_dir() else None, "./.venv"
-    yield doctor, "the doctor's own interpreter"
+    if context.is_live:
+        yield doctor, "the doctor's own interpreter"
+    else:
+        for folder in _OF_IMAGES:
+            found = _inside(folder, context) if context.path(folder).is_dir() else None
+            yield found, f"`{folder}`, as images have it"
     for name in ("python3", "python"):
         yield _on_path(name, context), f"`{name}` on PATH"
 
 
+_OF_IMAGES = ("/opt/venv", "/venv", "/app/.venv", "/workspace/.venv", "/opt/conda")
+"""Where images keep the environment that is first on the PATH they set, which no file tells."""
+
+
 def _on_path(name: str, context: Context) -> str | None:
+    if not context.is_live:
+        folders = context.env.get("PATH", "").split(":")
+        places = (os.path.join(folder, name) for folder in folders if folder)
+        return next((place for place in places if os.path.lexists(context.path(place))), None)
     # Not needed for a path, and its import would hold the target's child up.
     import shutil
 
@@ -68,7 +81,17 @@ def _inside(folder: str | None, context: Context) -> str | None:
 def site_packages_beside(path: str, context: Context) -> tuple[str, ...]:
     """The site-packages of the environment in which an interpreter lies, as far as folders tell."""
     lib = context.path(path).parent.parent / "lib"
-    return tuple(sorted(context.name(found) for found in lib.glob("python*/site-packages")))
+    own = sorted(context.name(found) for found in lib.glob("python*/site-packages"))
+    return (*own, *_of_debian(path, context))
+
+
+def _of_debian(path: str, context: Context) -> list[str]:
+    """Where the system's own Python looks on Debian and Ubuntu (Debian Python Policy, 2.5)."""
+    if os.path.dirname(path) != "/usr/bin":
+        return []
+    local = context.path("/usr/local/lib").glob("python3.*/dist-packages")
+    own = context.path("/usr/lib").glob("python3/dist-packages")
+    return [context.name(found) for found in (*sorted(local), *own)]
 
 
 def has_torch(folders: Sequence[str], cwd: str, context: Context) -> bool:

@@ -75,7 +75,8 @@ class _Self(Record):
 
 
 class _Examined(Record):
-    """A candidate after it was asked who it is. `answer` is what it said of itself."""
+    """A candidate after it was asked who it is. `answer` is what it said of itself; `left_alone`
+    says that nobody wanted to ask it."""
 
     path: str
     origin: str
@@ -85,6 +86,7 @@ class _Examined(Record):
     problem: "TargetProblem | None" = None
     detail: str = ""
     version: str | None = None
+    left_alone: bool = False
     run: StageRun | None = None
 
 
@@ -109,6 +111,14 @@ def choose_target(
     named = named_by_the_user(requested, context)
     chosen = _first_with_torch(asking, doctor) if named is None else _named(*named, asking)
     return msgspec.structs.replace(chosen, deadline=deadline)
+
+
+def no_target(deadline: float) -> Choice:
+    """The choice of an examination of the machine alone."""
+    from envdoctor.facts.python import Interpreter, Target
+    from envdoctor.scope import left_out
+
+    return Choice(facts=dict.fromkeys((Target, Interpreter), left_out("node")), deadline=deadline)
 
 
 def _named(path: str, origin: str, asking: _Asking) -> Choice:
@@ -167,7 +177,8 @@ def _choice(examined: _Examined, because: str, passed_over: Sequence[_Examined])
         version=examined.version,
         site_packages=examined.site_packages,
     )
-    why = Reason.NOT_APPLICABLE if examined.problem else Reason.NOT_OBSERVED
+    unasked = Reason.SWITCHED_OFF if examined.left_alone else Reason.NOT_OBSERVED
+    why = Reason.NOT_APPLICABLE if examined.problem else unasked
     interpreter: Known = Unknown(reason=why, detail=examined.detail)
     answer = examined.answer
     if answer is not None:
@@ -350,4 +361,5 @@ def _on_disk(path: str, origin: str, context: Context, because: str) -> _Examine
         torch_on_disk=has_torch(folders, "", context),
         site_packages=folders,
         detail=because,
+        left_alone=not context.is_live,
     )

@@ -31,6 +31,12 @@ _INTERFACE = (
     r"|p\d|if|cali|cni|flannel|virbr|vmnet|vmbr|lxc|ovs|wg|usb|gpu|eno|slave|idrac|hfi|opa|gif)"
     r"[\w.:-]{0,13}|"
 )
+_RDMA_DEVICE = (
+    r"[=^]{0,2}(?:mlx[45]|ib|irdma|rdmap|roce|bnxt_re|hfi1|opa|qedr|efa|erdma|mthca|cxgb|i40iw|rxe|siw"
+    r"|hns|mana|ionic)[\w.-]{0,16}(?::\d{1,3})?|"
+)
+_ADDRESS = r"localhost|\d{1,3}(?:\.\d{1,3}){3}|(?:[\da-fA-F]{0,4}:){2,7}[\da-fA-F]{0,4}|"
+"""Of the names of hosts none is shown; what MASTER_ADDR is here, the fact Network says."""
 _REQUIREMENT = r"(?:cuda|driver|brand|arch)[<>=!]{1,2}[\w.]{1,20}|"
 _SETTING = (
     r"[a-z0-9_]{1,48}\s*:\s*(?:true|false|\d{1,12}(?:\.\d{1,6})?|native|cudaMallocAsync"
@@ -61,6 +67,7 @@ _LISTS = {
     "preloads": (_PATH, r"[:\s]"),
     "devices": (rf"\s*(?:{_DEVICE})\s*", ","),
     "interfaces": (_INTERFACE, ","),
+    "RDMA devices": (_RDMA_DEVICE, ","),
     "settings": (rf"\s*(?:{_SETTING})\s*", ","),
     "affinity": (_AFFINITY, ","),
     "architectures": (rf"\s*(?:{_ARCHITECTURE})\s*", r"[;,\s]"),
@@ -85,7 +92,10 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "CUDA_PATH": _FOLDER,
     "CUDA_VISIBLE_DEVICES": _LISTS["devices"],
     "CUDNN_LOGDEST_DBG": (rf"stdout|stderr|{_PATH}", None),
+    "GLOO_SOCKET_IFNAME": _LISTS["interfaces"],
     "GOMP_CPU_AFFINITY": _COUNTED,
+    "GROUP_RANK": _COUNTING,
+    "GROUP_WORLD_SIZE": _COUNTING,
     "HIP_VISIBLE_DEVICES": _LISTS["devices"],
     "HSA_OVERRIDE_GFX_VERSION": (r"[\d.]{0,16}", None),
     "KMP_AFFINITY": _LISTS["affinity"],
@@ -93,10 +103,16 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "KMP_DUPLICATE_LIB_OK": _SWITCH,
     "LD_LIBRARY_PATH": _LISTS["paths"],
     "LD_PRELOAD": _LISTS["preloads"],
+    "LOCAL_RANK": _COUNTING,
+    "LOCAL_WORLD_SIZE": _COUNTING,
+    "MASTER_ADDR": (_ADDRESS, None),
+    "MASTER_PORT": _COUNTING,
     "MKL_NUM_THREADS": _COUNTED,
     "NCCL_DEBUG": (_words("VERSION", "WARN", "INFO", "ABORT", "TRACE", "NONE", "DEBUG"), None),
     "NCCL_IB_DISABLE": _SWITCH,
+    "NCCL_IB_HCA": _LISTS["RDMA devices"],
     "NCCL_P2P_DISABLE": _SWITCH,
+    "NCCL_SHM_DISABLE": _SWITCH,
     "NCCL_SOCKET_IFNAME": _LISTS["interfaces"],
     "NUMEXPR_NUM_THREADS": _COUNTED,
     "NVIDIA_DISABLE_REQUIRE": _SWITCH,
@@ -115,11 +131,15 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "PYTORCH_CUDA_ALLOC_CONF": _LISTS["settings"],
     "PYTORCH_NO_CUDA_MEMORY_CACHING": _SWITCH,
     "PYTORCH_NVML_BASED_CUDA_CHECK": _SWITCH,
+    "RANK": _COUNTING,
     "ROCR_VISIBLE_DEVICES": _LISTS["devices"],
     "SLURM_GPUS": _LISTS["devices"],
     "SLURM_GPUS_ON_NODE": _LISTS["devices"],
     "SLURM_JOB_GPUS": _LISTS["devices"],
     "SLURM_JOB_ID": (r"[\d_.+\[\]-]{0,32}", None),
+    "SLURM_JOB_NUM_NODES": _COUNTING,
+    "SLURM_NNODES": _COUNTING,
+    "SLURM_NODEID": _COUNTING,
     "SLURM_STEP_GPUS": _LISTS["devices"],
     "TF32_OVERRIDE": _SWITCH,
     "TORCHINDUCTOR_CACHE_DIR": _FOLDER,
@@ -134,6 +154,7 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "TRITON_LIBCUDA_PATH": _FOLDER,
     "TRITON_PTXAS_PATH": _FOLDER,
     "VIRTUAL_ENV": _FOLDER,
+    "WORLD_SIZE": _COUNTING,
 }
 """The only variables whose values are read; of each the shape of a part, and a pattern of what
 stands between its parts, if it has several."""
@@ -155,7 +176,8 @@ def _in_shape(name: str, value: str, context: Context) -> str:
 
     def shown(part: str) -> str:
         fits = re.fullmatch(shape, part.strip(), re.IGNORECASE | re.DOTALL)
-        return part if fits or _is_folder(part, between, context) else NOT_SHOWN
+        known = fits or _is_folder(part, between, context) or _is_interface(part, name, context)
+        return part if known else NOT_SHOWN
 
     if between is None:
         return shown(value)
@@ -173,6 +195,21 @@ def _is_folder(part: str, between: str | None, context: Context) -> bool:
         return (context.path(context.cwd) / part).exists()
     except (OSError, ValueError):
         return False
+
+
+_OF_NETWORK = {
+    "GLOO_SOCKET_IFNAME": "/sys/class/net",
+    "NCCL_IB_HCA": "/sys/class/infiniband",
+    "NCCL_SOCKET_IFNAME": "/sys/class/net",
+}
+
+
+def _is_interface(part: str, name: str, context: Context) -> bool:
+    """Whether it names something that is here, however its owner called it."""
+    folder, own = _OF_NETWORK.get(name), part.strip().lstrip("^=").partition(":")[0]
+    if folder is None or not re.fullmatch(r"[\w.-]{1,64}", own) or own in (".", ".."):
+        return False
+    return context.path(f"{folder}/{own}").exists()
 
 
 def observe_environment(context: Context) -> dict[type[Fact], Known]:

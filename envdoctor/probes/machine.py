@@ -17,6 +17,7 @@ from envdoctor.facts.machine import (
     Toolkits,
     WorkingFolder,
 )
+from envdoctor.facts.network import Network
 from envdoctor.plugins import Cost, Probe, Where
 from envdoctor.probes.compiler import observe_compiler
 from envdoctor.probes.container import observe_container
@@ -28,6 +29,7 @@ from envdoctor.probes.host import observe_host
 from envdoctor.probes.kernel_log import observe_kernel_log
 from envdoctor.probes.kernel_modules import observe_kernel_modules
 from envdoctor.probes.limits import observe_limits, observe_working_folder
+from envdoctor.probes.network import observe_network
 from envdoctor.probes.pci import observe_pci
 from envdoctor.probes.toolkits import observe_toolkits
 
@@ -104,6 +106,13 @@ MACHINE_PROBES = (
         where=Where.HOST,
         provides=(Environment,),
         observe=observe_environment,
+        static=True,
+    ),
+    Probe(
+        name="network",
+        where=Where.HOST,
+        provides=(Network,),
+        observe=observe_network,
         static=True,
     ),
     Probe(

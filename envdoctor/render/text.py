@@ -137,8 +137,26 @@ def _with_colour(text: str, verdict: Verdict, page: "_Page") -> str:
     return text.replace(verdict.value, page.paint(verdict.value, _VERDICT_COLOURS[verdict]), 1)
 
 
+_OF_A_NODE = {
+    Verdict.BROKEN: "this machine cannot use its GPUs as it should",
+    Verdict.DEGRADED: "this machine works, but slower or at risk",
+    Verdict.HEALTHY: "no problem was found in this machine",
+}
+_OUT_OF_SCOPE = {
+    None: "",
+    "node": "; not looked at: the target and its torch (--scope node)",
+    "user": "; not looked at: GPUs and their driver (--scope user)",
+}
+
+
 def meaning_of(report: Report) -> str:
     """What the verdict means for this machine, in one sentence."""
+    scope = report.selection.scope
+    of_a_node = _OF_A_NODE.get(report.verdict) if scope == "node" else None
+    return (of_a_node or _meaning_for_torch(report)) + _OUT_OF_SCOPE[scope]
+
+
+def _meaning_for_torch(report: Report) -> str:
     in_part = any(one.state == "works" for one in report.outcomes)
     if report.verdict is Verdict.BROKEN and in_part:
         return "PyTorch works here only in part"
@@ -247,7 +265,7 @@ def _stack(stack: Stack, report: Report) -> str:
             for other in (target.passed_over if target else ())
         ),
     ]
-    if not stack.gpus:
+    if not stack.gpus and report.selection.scope != "user":
         rows.insert(0, ("GPU", "no NVIDIA GPU is visible"))
     lines = [f"  {label.ljust(11)} {text}" for label, text in rows if text]
     return "\n".join(["stack", *lines])

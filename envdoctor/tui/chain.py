@@ -66,7 +66,7 @@ _OF_LIBRARY = {
 """The link of a library, by a part of its name, whatever the layer."""
 
 _WITH_LIBRARIES = (Layer.FILES, Layer.LIBRARIES, Layer.BUILD)
-_BESIDE_TORCH = ("toolkit", "speed", "doctor")
+_BESIDE_TORCH = ("toolkit", "network", "speed", "doctor")
 """Topics of what torch itself does not rest on."""
 
 _OF_CUDA = (CUDA, CUDNN, NCCL)
@@ -174,7 +174,7 @@ def _state_by_outcomes(name: str, report: Report) -> LinkState | None:
 
 def _rests_on(outcome: Outcome, link: str) -> bool:
     """Whether the outcome is what the link is there for."""
-    on_gpu = outcome.action == "compute" and outcome.subject != "cpu"
+    on_gpu = outcome.action in ("compute", "start") and outcome.subject != "cpu"
     if link == GPU:
         return on_gpu
     return link == PYTORCH and not on_gpu and outcome.action in ("import", "compute")

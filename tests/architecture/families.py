@@ -42,6 +42,8 @@ VOCABULARY = frozenset(
         "mixed-cuda-wheels",
         "mkl-mismatch",
         "module-shadowing",
+        "nccl-network",
+        "nccl-socket-ifname",
         "nccl-symbol-mismatch",
         "no-nvidia-gpu",
         "numpy-abi-mismatch",

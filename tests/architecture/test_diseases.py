@@ -124,6 +124,7 @@ LOADER = "tests/loader/test_broken_miniatures.py"
 COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
+NETWORK = "tests/machines/test_network.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 
 FIRED_BY = {
@@ -133,6 +134,7 @@ FIRED_BY = {
     "ED107": f"{IMPORTS}::test_a_torch_for_another_python_is_told_with_all_that_came_with_it",
     "ED108": f"{IMPORTS}::test_two_builds_of_one_package_are_parted",
     "ED109": "tests/repair/test_interpreters.py::test_a_pythonhome_of_another_python",
+    "ED290": "tests/core/test_scope.py::test_cuda_does_not_start_and_nothing_below_says_why",
     "ED300": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
     "ED301": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
     "ED310": f"{LOADER}::test_a_shadow_that_still_fits_is_a_warning",
@@ -188,6 +190,13 @@ FIRED_BY = {
     "ED617": f"{SPEED}::test_gpus_on_another_numa_node",
     "ED618": f"{SPEED}::test_threads_across_numa_nodes_matter_where_the_cpu_trains",
     "ED619": f"{SPEED}::test_a_process_that_may_use_a_part_of_the_cpus",
+    "ED700": f"{NETWORK}::test_nccl_is_told_an_interface_that_it_cannot_use",
+    "ED701": f"{NETWORK}::test_nccl_is_told_a_device_that_carries_nothing",
+    "ED702": f"{NETWORK}::test_every_machine_waits_for_itself",
+    "ED703": f"{NETWORK}::test_a_name_that_debian_gives_to_the_loopback",
+    "ED704": f"{NETWORK}::test_variables_that_contradict_themselves",
+    "ED705": f"{NETWORK}::test_a_port_without_a_subnet_manager",
+    "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that
 makes them fire."""

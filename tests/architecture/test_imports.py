@@ -161,7 +161,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("knowledge",),
     ("findings", "signature", "events", "options"),
     ("loader", "fits"),
-    ("plugins", "core_plugin", "probes", "calibration"),
+    ("plugins", "core_plugin", "probes", "calibration", "scope"),
     ("gpus", "prescribe", "repair", "apart"),
     ("outcomes", "engine", "symptoms", "conclusion"),
     ("derived",),

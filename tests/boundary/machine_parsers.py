@@ -27,6 +27,7 @@ from envdoctor.probes.kernel_log import read_kernel_log
 from envdoctor.probes.kernel_modules import read_kernel_modules
 from envdoctor.probes.limits import numa_nodes
 from envdoctor.probes.loader import cpu_flags
+from envdoctor.probes.network import read_network
 from envdoctor.probes.pci import read_pci
 from envdoctor.probes.run import Children
 from envdoctor.probes.target import interpreter
@@ -60,6 +61,15 @@ KERNEL = (
     "sys/module/module/parameters/sig_enforce",
     "lib/modules/6.8.0/modules.dep",
     "etc/modprobe.d/x.conf",
+)
+NETWORK = (
+    "sys/class/net/eth0/operstate",
+    "sys/class/infiniband/mlx5_0/ports/1/state",
+    "sys/class/infiniband/mlx5_0/ports/1/link_layer",
+    "proc/sys/kernel/hostname",
+    "proc/net/if_inet6",
+    "proc/net/fib_trie",
+    "etc/hosts",
 )
 PCI = "sys/bus/pci/devices/0000:01:00.0"
 TOOLKIT = ("version.json", "version.txt", "include/cuda.h")
@@ -197,6 +207,16 @@ def machine_parsers(folder: Path) -> dict[str, Parser]:
             ),
             words=(*MACHINE_WORDS, b"compute", b"a", b"cuda>=", b"1.", b"close ", b":", b";"),
         ),
+        "network": Parser(
+            lambda data: read_network(_all_of(NETWORK, files, data, context=_of_a_job(root))),
+            (
+                b"127.0.1.1 node7 # x\n10.0.0.7 head\n",
+                b"4: ACTIVE\n",
+                b"00000000000000000000000000000001 01 80 10 80       lo\n",
+                b"        |-- 10.0.0.7\n           /32 host LOCAL\n",
+            ),
+            words=(*MACHINE_WORDS, b"10.0.0.7", b"head", b"::", b"/32 host LOCAL", b"node7\n"),
+        ),
         "cuInit": Parser(
             lambda data: typed(json_object(data), CudaInit),
             (b'{"status": "ok", "code": 0, "message": "", "driver_cuda": "12.2"}',),
@@ -237,6 +257,10 @@ def _all_of(
     for name in names:
         files.put(below + name, data)
     return context or context_of(Children(), root=files.folder, env={}, cwd="/")
+
+
+def _of_a_job(context: Context) -> Context:
+    return replace(context, env={"MASTER_ADDR": "head"})
 
 
 def _with(context: Context, path: Path) -> Context:

@@ -33,24 +33,27 @@ def on_cpu(**variables: str) -> Report:
 
 def on_gpus(name: str, count: int, **variables: str) -> Report:
     """Torch on so many equal GPUs, with these variables."""
+    return report_on(with_gpus(name, count, **variables))
+
+
+def with_gpus(name: str, count: int, **variables: str) -> Snapshot:
+    """The machine of `on_gpus`."""
     capability = "8.9" if "GeForce" in name else "8.0"
     facts: list[Any] = [
         {"index": index, "name": name, "compute_capability": capability} for index in range(count)
     ]
     devices = tuple(TorchDevice(memory_bytes=24 * 2**30, **one) for one in facts)
-    return report_on(
-        machine(
-            Gpus(devices=tuple(Gpu(**one) for one in facts)),
-            TorchFirstUse(
-                operations=tuple(
-                    FirstUse(device=device, operation="matmul")
-                    for device in ("cpu", *(f"cuda:{index}" for index in range(count)))
-                )
-            ),
-            TorchRuntime={"device_count": count, "devices": devices},
-            CudaInit={"device_count": count},
-            Environment={"variables": variables},
-        )
+    return machine(
+        Gpus(devices=tuple(Gpu(**one) for one in facts)),
+        TorchFirstUse(
+            operations=tuple(
+                FirstUse(device=device, operation="matmul")
+                for device in ("cpu", *(f"cuda:{index}" for index in range(count)))
+            )
+        ),
+        TorchRuntime={"device_count": count, "devices": devices},
+        CudaInit={"device_count": count},
+        Environment={"variables": variables},
     )
 
 
@@ -109,3 +112,15 @@ def test_what_waits_for_every_kernel_is_a_warning_where_there_are_kernels() -> N
     report = on_gpus(A100, 1, CUDA_LAUNCH_BLOCKING="1")
     assert report.verdict is Verdict.DEGRADED
     assert [one.name for one in report.findings] == ["debug-environment"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [("CUDA_MODULE_LOADING", "EAGER", "LAZY"), ("CUBLAS_WORKSPACE_CONFIG", ":16:8", ":4096:8")],
+)
+def test_what_costs_a_little_is_information(name: str, value: str, other: str) -> None:
+    report = on_gpus(A100, 1, **{name: value})
+    assert report.verdict is Verdict.HEALTHY
+    assert [(one.name, one.subjects) for one in report.findings] == [("debug-environment", (name,))]
+    assert on_gpus(A100, 1, **{name: other}).findings == ()
+    assert on_cpu(**{name: value}).findings == ()

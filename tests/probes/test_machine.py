@@ -236,6 +236,12 @@ def test_only_watched_variables_are_read(tree: Tree) -> None:
         ("TORCH_LOGS", "+dynamo,graph_breaks,-torch._dynamo.convert_frame:10"),
         ("NCCL_SOCKET_IFNAME", "^docker0,lo"),
         ("NCCL_SOCKET_IFNAME", "=ens5f0np0"),
+        ("NCCL_SOCKET_IFNAME", "=data7,^eth"),
+        ("NCCL_IB_HCA", "^=mlx5_0:1,mlx5_bond_0"),
+        ("MASTER_ADDR", "10.0.0.7"),
+        ("MASTER_ADDR", "fd00::7"),
+        ("MASTER_PORT", "29500"),
+        ("WORLD_SIZE", "16"),
         ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True,max_split_size_mb:128"),
         ("PYTORCH_CUDA_ALLOC_CONF", "backend:cudaMallocAsync,roundup_power2_divisions:[256:1,>:4]"),
         ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
@@ -250,6 +256,7 @@ def test_only_watched_variables_are_read(tree: Tree) -> None:
 )
 def test_a_variable_is_shown_as_it_is(tree: Tree, name: str, value: str) -> None:
     (tree.root / "work/src").mkdir(parents=True)
+    (tree.root / "sys/class/net/data7").mkdir(parents=True)
     context = replace(tree.context(**{name: value}), cwd="/work")
     assert read_environment(context).variables == {name: value}
 
@@ -259,6 +266,9 @@ def test_a_variable_is_shown_as_it_is(tree: Tree, name: str, value: str) -> None
     [
         ("TORCH_LOGS", "+dynamo,hunter2", f"+dynamo,{NOT_SHOWN}"),
         ("NCCL_SOCKET_IFNAME", "eth0,hunter2", f"eth0,{NOT_SHOWN}"),
+        ("NCCL_IB_HCA", "mlx5_0,hunter2", f"mlx5_0,{NOT_SHOWN}"),
+        ("MASTER_ADDR", "hunter2", NOT_SHOWN),
+        ("MASTER_PORT", "tcp://10.0.0.1:29500", NOT_SHOWN),
         ("PYTHONPATH", "/x:hunter2:", f"/x:{NOT_SHOWN}:"),
         ("CUDA_VISIBLE_DEVICES", "0,my pass word", f"0,{NOT_SHOWN}"),
         ("OMP_NUM_THREADS", "hunter2", NOT_SHOWN),
@@ -342,7 +352,7 @@ def test_a_root_that_does_not_run_is_read_by_its_files(tree: Tree) -> None:
     assert read_driver(tree.context()).unusable_nodes == ()
     limits = observe_limits(tree.context())[Limits]
     assert isinstance(limits, Unknown)
-    assert limits.reason is Reason.NOT_OBSERVED
+    assert limits.reason is Reason.SWITCHED_OFF
     assert str(tree.root) in limits.detail
 
 

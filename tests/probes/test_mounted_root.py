@@ -98,7 +98,7 @@ def test_what_only_a_running_system_tells_was_not_observed(
 ) -> None:
     fact = snapshot.get(kind)
     assert isinstance(fact, Unknown)
-    assert fact.reason is Reason.NOT_OBSERVED
+    assert fact.reason is Reason.SWITCHED_OFF
     assert str(image) in fact.detail
 
 
