@@ -167,7 +167,7 @@ def test_a_driver_is_not_asked_below_a_root_that_does_not_run(
     context = context_of(children, root=tmp_path)
     for fact in {**observe_nvml(context), **observe_cuda_init(context)}.values():
         assert isinstance(fact, Unknown)
-        assert fact.reason is Reason.NOT_OBSERVED
+        assert fact.reason is Reason.SWITCHED_OFF
         assert str(tmp_path) in fact.detail
 
 
