@@ -207,6 +207,8 @@ def test_the_report_says_what_was_asked_for() -> None:
         "skip": ["ED600", "speed", "driver"],
         "static": False,
         "expect": "gpu",
+        "scope": None,
+        "root": None,
         "fail_on": "warning",
     }
 

@@ -104,12 +104,16 @@ def test_a_target_that_floods_the_doctor(tmp_path: Path, flood: str) -> None:
     patient = empty_patient(tmp_path / "venv")
     each = "\n".join(f"    {line}" for line in flood.splitlines())
     fake_torch(patient, f"{WRITABLE_PIPES}\nfor fd in pipes():\n{each}\n")
-    began = time.monotonic()
+    began, before_kb = time.monotonic(), most_of_a_child_kb()
     run = envdoctor("check", "--json", "--python", patient.root, "--timeout", "20")
     assert time.monotonic() - began < 21
     assert run.no_traceback
     assert run.json["type"] == "report"
     if "fork" not in flood:
         assert run.json["facts"]["TorchImport"]["value"]["outcome"] == "hang"
-    most_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert most_kb < 400_000
+    # Those of other tests count too.
+    assert most_of_a_child_kb() < max(400_000, before_kb + 1)
+
+
+def most_of_a_child_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
