@@ -4,12 +4,12 @@ Source: NVIDIA CUDA 13.2 release notes, tables 2 and 3 (minor-version compatibil
 compatibility guide, and NVIDIA's page of supported drivers; each record carries its own.
 """
 
-import re
 from collections.abc import Iterable
 from functools import cache
 
 from envdoctor.knowledge.base import Knowledge
 from envdoctor.knowledge.records import DriverBranch
+from envdoctor.versions import parse_number
 
 ReleaseKey = tuple[int, ...]
 _LAST = 10**6
@@ -19,9 +19,9 @@ _LAST = 10**6
 @cache
 def release_key(release: str) -> ReleaseKey | None:
     """A driver release as numbers that can be compared: 535.183.01 is (535, 183, 1)."""
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})*", release) is None:
-        return None
-    return tuple(int(part) for part in release.split("."))
+    parts = release.split(".")
+    numbers = tuple(number for part in parts if (number := parse_number(part)) is not None)
+    return numbers if len(numbers) == len(parts) else None
 
 
 def driver_runs(release: str, cuda: str, knowledge: Knowledge, *, os: str = "linux") -> bool | None:
