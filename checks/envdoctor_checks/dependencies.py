@@ -71,7 +71,7 @@ class _Seen(Record):
         return tuple(
             outcome
             for outcome, text in self._failures()
-            if f"'{module}" in text or module in text.split()
+            if f"'{module}'" in text or f"'{module}." in text or module in text.split()
         )
 
     def works(self, asker: str) -> bool:

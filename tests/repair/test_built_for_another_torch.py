@@ -136,6 +136,16 @@ def verdict_without_sympy(*failing: str) -> Report:
     return diagnosed(Distributions(items=there), CompanionImports(items=items))
 
 
+def test_a_longer_name_is_that_of_another_package() -> None:
+    item = CompanionImport(
+        name="torchvision", outcome="exception", message="No module named 'sympy_plots'"
+    )
+    vision = distribution("torchvision", "0.21.0", OWN)
+    there = Distributions(items=(TORCH, REQUIRED[0], vision))
+    told = {one.name: one.severity.value for one in roots(there, CompanionImports(items=(item,)))}
+    assert told == {"dependency-missing": "warning", "companion-import-failed": "error"}
+
+
 def test_a_companion_that_fails_for_what_torch_requires_is_a_consequence() -> None:
     report = verdict_without_sympy("torchvision")
     (root,) = (one for one in report.findings if not one.because and one.severity.rank)
