@@ -1,7 +1,6 @@
 """What a diagnosis is made of: codes, evidence, fixes, findings, the verdict and the exit code."""
 
 import enum
-import string
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -230,9 +229,11 @@ class Code(Record):
         known = {key: value for key, value in data.items() if value is not None}
         if subjects:
             known["subjects"] = in_words(subjects)
-        wanted = {name for _, name, _, _ in string.Formatter().parse(self.detailed) if name}
-        is_known = bool(self.detailed) and wanted <= known.keys()
-        return self.detailed.format(**known) if is_known else self.message
+        try:
+            return self.detailed.format(**known) or self.message
+        except KeyError:
+            # Not all of it is known: the message that needs no detail.
+            return self.message
 
     def _broken(self, subjects: tuple[str, ...]) -> tuple[str, ...]:
         """The outcomes of these subjects: of the GPUs among them, else all that the code breaks."""

@@ -11,7 +11,7 @@ from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput, Unseen, nearest
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.libraries import LibraryResolution
-from envdoctor.facts.torch import LoadedLibraries
+from envdoctor.facts.torch import LoadedLibraries, TorchImport
 from envdoctor.knowledge import load
 from envdoctor.loader.mapped import Libraries, differences
 from envdoctor.options import Options
@@ -51,11 +51,15 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **options: A
         differences=differences(resolution, loaded.paths, load().libraries) if loaded else None,
     )
     broken = is_broken(resolution)
+    imported = snapshot.value(TorchImport)
+    fails = imported is not None and imported.fails
     document = found if options["library"] is None else _only(found, options["library"])
-    output.publish(document, to, "something is wrong" if broken else "all is found")
+    output.publish(document, to, "something is wrong" if broken or fails else "all is found")
     if ran_out:
         output.say("time ran out before all was looked at; give `--timeout` more seconds")
-    ctx.exit(1 if broken else EXIT_INCOMPLETE if ran_out else 0)
+    elif fails and not broken:
+        output.say("`import torch` fails for another reason: `envdoctor check` tells it")
+    ctx.exit(1 if broken or fails else EXIT_INCOMPLETE if ran_out else 0)
 
 
 def _snapshot(output: Output, session: Session, options: Mapping[str, Any]) -> Snapshot:

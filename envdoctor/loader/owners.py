@@ -12,7 +12,7 @@ from envdoctor.record import Record, from_json
 from envdoctor.regular import only_regular
 
 _DPKG = "/var/lib/dpkg"
-_MOST_CHARACTERS = 64 << 20
+_MOST_BYTES = 64 << 20
 """Of a RECORD or a list of dpkg's; the RECORD of torch 2.13 has 1.5 MB, dpkg's status up to 10."""
 _NEVER_PACKAGED = ("/home/", "/root/", "/tmp/", "/dev/")
 """Folders of users, by the Filesystem Hierarchy Standard."""
@@ -73,10 +73,7 @@ def wheel_files(
     files: dict[str, tuple[Distribution, int | None]] = {}
     for distribution in distributions:
         record = os.path.join(distribution.metadata_path, "RECORD")
-        try:
-            text = _text(record)
-        except OSError:
-            continue
+        text = _read(record)
         lines = (line for line in text.split("\n") if ".so" in line) if ".so" in text else ()
         for match in filter(None, map(_RECORD_LINE.match, lines)):
             name = match[1] or match[2]
@@ -129,17 +126,19 @@ def _dpkg_owners(paths: Iterable[str]) -> dict[str, Owner]:
                 spellings[spelling.removeprefix("/usr")] = path
     missing = set(spellings.values())
     found: dict[str, str] = {}
-    wanted = re.compile("^(?:" + "|".join(map(re.escape, sorted(spellings))) + ")$", re.MULTILINE)
-    folders = {os.path.dirname(spelling) + "/" for spelling in spellings}
+    # The lists are compared as bytes: most of them have none of the folders, and are not decoded.
+    wanted = {os.fsencode(spelling): spelling for spelling in spellings}
+    folders = {os.path.dirname(spelling) + b"/" for spelling in wanted}
     for name in _file_lists():
         if not missing:
             break
-        text = _read(os.path.join(_DPKG, "info", name))
-        if not any(folder in text for folder in folders):
+        content = _content(os.path.join(_DPKG, "info", name))
+        if not any(folder in content for folder in folders):
             continue
-        for line in wanted.findall(text):
-            found[spellings[line]] = name.removesuffix(".list").partition(":")[0]
-            missing.discard(spellings[line])
+        for line in wanted.keys() & content.split(b"\n"):
+            path = spellings[wanted[line]]
+            found[path] = name.removesuffix(".list").partition(":")[0]
+            missing.discard(path)
     versions = _dpkg_versions(set(found.values())) if found else {}
     return {
         path: Owner(kind="dpkg", name=package, version=versions.get(package, ""))
@@ -173,13 +172,14 @@ def _listing(folder: str, suffix: str) -> list[str]:
 
 
 def _read(path: str) -> str:
+    return _content(path).decode("utf-8", "surrogateescape")
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a file; none where it cannot be read."""
     try:
-        return _text(path)
+        with open(path, "rb", opener=only_regular) as file:
+            size = os.fstat(file.fileno()).st_size
+            return file.read(min(size, _MOST_BYTES))
     except OSError:
-        return ""
-
-
-def _text(path: str) -> str:
-    """Raises OSError."""
-    with open(path, encoding="utf-8", errors="surrogateescape", opener=only_regular) as file:
-        return file.read(_MOST_CHARACTERS)
+        return b""

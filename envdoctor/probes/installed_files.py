@@ -27,16 +27,17 @@ LIMIT_S = 120.0
 
 
 def read_installed_files(
-    distributions: Distributions, context: Context, *, deep: bool = False
+    distributions: Distributions, context: Context, *, deep: bool = False, gives_way: bool = True
 ) -> InstalledFiles | Unknown:
-    """Compare presence and size, with `deep` also the hash, of every recorded file."""
+    """Compare presence and size, with `deep` also the hash, of every recorded file; `gives_way` to
+    the target's child, where there is one."""
     recorded = {
         one.metadata_path: one
         for one in distributions.items
         if one.has_record and one.metadata_path.endswith(".dist-info")
     }
     places = [(path, one.location) for path, one in recorded.items()]
-    job = {"deep": deep, "distributions": places}
+    job = {"deep": deep, "gives_way": gives_way, "distributions": places}
     answer = ask("record_child.py", context, limit_s=LIMIT_S, job=job)
     if isinstance(answer, Unknown):
         return answer
@@ -86,7 +87,9 @@ def observe_installed_files(
     distributions: Distributions, options: Options, context: Context
 ) -> dict[type[Fact], Known]:
     """Which installed files differ from their RECORD."""
-    found = read_installed_files(distributions, context, deep=options.deep)
+    found = read_installed_files(
+        distributions, context, deep=options.deep, gives_way=not options.static
+    )
     if isinstance(found, Unknown):
         return {InstalledFiles: found}
     return {InstalledFiles: Observed(value=found, source="RECORD of every distribution")}

@@ -2,9 +2,9 @@
 
 Some ten thousand files are looked up, in a process of its own, so that neither the rest of the
 doctor nor a user's keys wait for them. Imports nothing but the standard library. JOB is a
-descriptor with one JSON object: `deep`, and the metadata folders with the locations that their
-RECORD is relative to. ANSWER takes how many files were checked and, by the metadata folders that
-differ, how many files and which do, with the fields of facts.python.DamagedFile.
+descriptor with one JSON object: `deep`, `gives_way`, and the metadata folders with the locations
+that their RECORD is relative to. ANSWER takes how many files were checked and, by the metadata
+folders that differ, how many files and which do, with the fields of facts.python.DamagedFile.
 """
 
 import csv
@@ -39,6 +39,8 @@ def main(job: int, answer: int) -> None:
     """Do the job, and write the answer."""
     with open(job, encoding="utf-8", errors="surrogateescape") as file:
         wanted = json.load(file)
+    if wanted["gives_way"]:
+        give_way()
     checked, damaged = 0, {}
     for metadata, location in wanted["distributions"]:
         rows = list(recorded(os.path.join(metadata, "RECORD")))
@@ -149,5 +151,4 @@ def _by_importance(one: Difference) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    give_way()
     main(job=int(sys.argv[2]), answer=int(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,19 @@ def test_the_installed_torch_is_checked_against_what_is_mapped():
     static = json.loads(libs("--json", "--static", "--python", sys.executable).stdout)
     assert static["differences"] is None
     assert static["libraries"] == document["libraries"]
+
+
+@pytest.mark.parametrize("end", ["raise ImportError('x')", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_an_import_that_fails_for_another_reason_is_told(tmp_path: Path, end: str):
+    require((torch := importlib.util.find_spec("torch")) is not None, "torch beside the tests")
+    package = tmp_path / "torch"
+    package.mkdir()
+    for path in Path(torch.origin).parent.iterdir():
+        (package / path.name).symlink_to(path)
+    (package / "__init__.py").unlink()
+    (package / "__init__.py").write_text(f"import os, signal\n{end}\n")
+    command = [sys.executable, "-m", "envdoctor", "libs", "--python", sys.executable]
+    variables = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "fails for another reason: `envdoctor check` tells it" in result.stderr
