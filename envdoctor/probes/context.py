@@ -13,6 +13,9 @@ from envdoctor.probes.channel import Port
 from envdoctor.probes.run import Children, ChildResult, run_child
 from envdoctor.record import Record
 
+_MOST_LINKS = 40
+"""Links in one path after which Linux gives up (path_resolution(7))."""
+
 
 class Run(Protocol):
     """Starts a child with the variables and in the folder of its context; waits for its end."""
@@ -48,12 +51,43 @@ class Context(Record):
         return self.root == Path("/")
 
     def path(self, name: str) -> Path:
-        """Where the file of that absolute path lies."""
-        return self.root / name.lstrip("/")
+        """Where the file of that absolute path lies; of a link itself, where it is one."""
+        if self.is_live:
+            return self.root / name.lstrip("/")
+        folder, _, last = name.rstrip("/").rpartition("/")
+        return self.real_path(folder) / last if last != ".." else self.real_path(name)
+
+    def real_path(self, name: str) -> Path:
+        """Where the file of that absolute path really lies, its links followed below the root.
+
+        The path itself, as far as it was followed, for a loop of links.
+        """
+        if self.is_live:
+            return Path(os.path.realpath(name))
+        at, left, links = self.root, _parts(name), 0
+        while left:
+            part = left.pop(0)
+            step = at / part
+            try:
+                link = os.readlink(step)
+            except OSError:
+                up = at.parent if at != self.root else at
+                at = up if part == ".." else step
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                return step
+            left = _parts(link) + left
+            at = self.root if link.startswith("/") else at
+        return at
 
     def name(self, path: Path) -> str:
         """The absolute path of a file as the examined system calls it."""
         return str(Path("/") / path.relative_to(self.root))
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 class _Runner(Record):

@@ -1,13 +1,8 @@
 """Reading small files that may be missing, unreadable or not text, below any root."""
 
-import os
 from pathlib import Path
 
-from envdoctor.probes.context import Context
 from envdoctor.regular import only_regular
-
-_MOST_LINKS = 40
-"""Links in one path after which Linux gives up (path_resolution(7))."""
 
 
 def read_text(path: Path, limit_bytes: int = 1 << 20) -> str | None:
@@ -26,31 +21,3 @@ def read_number(path: Path) -> int | None:
         return int(text)
     except ValueError:
         return None
-
-
-def real_path(context: Context, name: str) -> Path:
-    """Where the file of that absolute path really lies, its links followed below the root.
-
-    The path itself, as far as it was followed, for a loop of links.
-    """
-    if context.is_live:
-        return Path(os.path.realpath(name))
-    at, left, links = context.root, _parts(name), 0
-    while left:
-        part = left.pop(0)
-        step = at / part
-        try:
-            link = os.readlink(step)
-        except OSError:
-            at = at.parent if part == ".." and at != context.root else at if part == ".." else step
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            return step
-        left = _parts(link) + left
-        at = context.root if link.startswith("/") else at
-    return at
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")]

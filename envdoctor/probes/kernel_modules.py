@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.kernel import DkmsModule, KernelModules
 from envdoctor.probes.context import Context
-from envdoctor.probes.files import read_text, real_path
+from envdoctor.probes.files import read_text
 from envdoctor.regular import only_regular
 
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -141,7 +141,7 @@ def _has_headers(context: Context, folder: Path) -> bool:
     build = folder / "build"
     if not build.is_symlink():
         return build.is_dir()
-    return real_path(context, context.name(build)).is_dir()
+    return context.real_path(context.name(build)).is_dir()
 
 
 def _dkms(root: Path) -> Iterator[DkmsModule]:

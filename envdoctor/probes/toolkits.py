@@ -9,7 +9,7 @@ import msgspec
 from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.machine import Toolkit, Toolkits
 from envdoctor.probes.context import Context
-from envdoctor.probes.files import read_text, real_path
+from envdoctor.probes.files import read_text
 from envdoctor.record import from_json
 
 
@@ -21,12 +21,12 @@ def read_toolkits(context: Context) -> Toolkits:
     nvcc = find_program("nvcc", context)
     folders: dict[Path, str] = {}
     if home and variable:
-        folders[real_path(context, home)] = variable
+        folders[context.real_path(home)] = variable
     if nvcc:
-        folders.setdefault(real_path(context, nvcc).parent.parent, "nvcc on PATH")
+        folders.setdefault(context.real_path(nvcc).parent.parent, "nvcc on PATH")
     for path in sorted(context.path("/usr/local").glob("cuda*")):
         name = context.name(path)
-        folders.setdefault(real_path(context, name), name)
+        folders.setdefault(context.real_path(name), name)
     items = (_toolkit(context, folder, source) for folder, source in folders.items())
     found = tuple(item for item in items if item.version)
     return Toolkits(items=found, cuda_home=home, nvcc=nvcc)
@@ -38,7 +38,7 @@ def find_program(name: str, context: Context) -> str | None:
     if context.is_live:
         return shutil.which(name, path=path)
     places = (f"{folder}/{name}" for folder in (path or "").split(":") if folder)
-    return next((place for place in places if real_path(context, place).is_file()), None)
+    return next((place for place in places if context.real_path(place).is_file()), None)
 
 
 class _Component(msgspec.Struct):

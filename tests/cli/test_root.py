@@ -117,3 +117,13 @@ def test_recorded_facts_have_no_root(image: Path) -> None:
     run = envdoctor("check", "--facts", "-", "--root", image)
     assert run.exit_code == 2
     assert "give one" in run.stderr
+
+
+def test_absolute_links_of_an_image_lead_into_the_image(image: Path) -> None:
+    (image / "opt").rename(image / "data")
+    (image / "opt").symlink_to("/data")
+    report = check(image).json
+    assert report["target"]["path"] == "/opt/venv/bin/python"
+    assert report["stack"]["torch_version"] == "2.13.0+cpu"
+    (image / "data").rename(image / "elsewhere")
+    assert check(image).json["stack"]["torch_version"] is None
