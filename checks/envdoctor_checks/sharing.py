@@ -1,4 +1,4 @@
-"""Whether a GPU is all ours: other processes, a slice of it."""
+"""Whether a device is all ours: other processes, a slice of a GPU."""
 
 from collections.abc import Iterator
 
@@ -40,6 +40,17 @@ BUSY_GPU = Code(
     detailed="{count} other process{plural} kept {device} busy for {percent} % of the time before "
     "it was measured",
     explains=("ED600",),
+)
+BUSY_CPUS = Code(
+    id="ED620",
+    name="busy-cpus",
+    family="oom-other-process",
+    severity=Severity.WARNING,
+    topic="speed",
+    layer=Layer.SPEED,
+    message="other programs used the CPUs while they were measured",
+    detailed="other programs used {used} CPUs while training on the CPU was measured{most}",
+    explains=("ED604", "ED611", "ED612"),
 )
 MIG_SLICE = Code(
     id="ED613",
@@ -143,3 +154,50 @@ def mig_slice(calibration: Calibration) -> Findings:
                     ),
                 ),
             )
+
+
+@check(BUSY_CPUS)
+def busy_cpus(calibration: Calibration) -> Findings:
+    """Others that had the CPUs nearly all the while. That they run where CPUs are left is no
+    finding: what counts is how long the threads of the measurement waited for one."""
+    bounds = [run for run in calibration.runs if run.at_least]
+    if not bounds:
+        return
+    conditions = calibration.conditions
+    used = max(conditions.others_cpus or 0.0, *(run.others_cpus or 0.0 for run in bounds))
+    busy = conditions.busy
+    waited = (
+        Evidence(
+            label=f"cpu {run.precision}",
+            value=f"its threads waited {100 * run.waited_share:.0f} % of the time for a CPU",
+            source="/proc/self/task/*/schedstat",
+        )
+        for run in bounds
+        if run.waited_share is not None
+    )
+    yield BUSY_CPUS.finding(
+        subjects=("cpu",),
+        used=f"{used:.1f}",
+        most=f", {busy[0].name} (process {busy[0].pid}) most of all" if busy else "",
+        evidence=(
+            *(
+                Evidence(
+                    label=f"{one.name}, process {one.pid}",
+                    value=f"{one.cpus:.1f} CPUs",
+                    source="CPU time of processes (psutil)",
+                )
+                for one in busy
+            ),
+            *waited,
+        ),
+        fixes=(
+            Fix(
+                summary="see what runs, wait until it has ended, and measure again",
+                commands=("ps -eo pid,pcpu,etime,args --sort=-pcpu | head", "envdoctor calibrate"),
+                safety=Safety.SAFE,
+            ),
+        ),
+        notes=(
+            "the rates are the least that this machine does, and nothing is compared with them",
+        ),
+    )

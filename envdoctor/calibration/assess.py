@@ -37,11 +37,13 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     )
     pipeline = calibration.pipeline
     fed = pipeline.feeding_rate if pipeline else None
+    # A bound is no figure: nothing is compared with it, and no epoch is worked out from it.
+    runs = tuple(run for run in calibration.runs if not run.at_least)
     return Assessment(
         expected=expected,
-        speedups=(*_measured(calibration.runs), *_predicted(calibration, expected, fed)),
-        epochs=tuple(_epochs(calibration.runs, expected, fed)),
-        feeds=tuple(_feeds(calibration, expected)),
+        speedups=(*_measured(runs), *_predicted(runs, expected, fed)),
+        epochs=tuple(_epochs(runs, expected, fed)),
+        feeds=tuple(_feeds(runs, pipeline, expected)),
         recommended_workers=recommended_workers(pipeline) if pipeline else None,
         pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
     )
@@ -215,10 +217,10 @@ def _compare(fast: CalibrationRun, slow: CalibrationRun, of: str, against: str) 
 
 
 def _predicted(
-    calibration: Calibration, expected: Iterable[ExpectedRate], fed: float | None
+    runs: Iterable[CalibrationRun], expected: Iterable[ExpectedRate], fed: float | None
 ) -> Iterator[Speedup]:
     """What other GPUs would bring here, alone and behind this machine's input pipeline."""
-    plain = main_runs(calibration.runs)
+    plain = main_runs(runs)
     here = _fastest(run for run in plain if run.device != "cpu") or _fastest(plain)
     if here is not None:
         for rate in (one for one in expected if one.verdict == "not-measured"):
@@ -282,33 +284,34 @@ def _epochs(
             kind=kind,
             compute_bound_s=compute,
             pipeline_bound_s=pipeline,
-            sentence=_epoch_in_words(compute, pipeline),
+            sentence=_epoch_in_words(compute, pipeline, 3 if kind == "measured" else 2),
         )
 
 
-def _epoch_in_words(compute_s: float, pipeline_s: float | None) -> str:
+def _epoch_in_words(compute_s: float, pipeline_s: float | None, digits: int) -> str:
+    alone = duration(compute_s, digits)
     if pipeline_s is None or pipeline_s <= compute_s:
-        return duration(compute_s)
-    return (
-        f"{duration(pipeline_s)} behind this input pipeline, {duration(compute_s)} without its "
-        "limit"
-    )
+        return alone
+    return f"{duration(pipeline_s)} behind this input pipeline, {alone} without its limit"
 
 
-def duration(seconds: float) -> str:
-    """A duration as one says it: 45 s, 12.5 min, 7.5 h, 3.1 days."""
+def duration(seconds: float, digits: int = 3) -> str:
+    """A duration as one says it: 45 s, 12.5 min, 7.5 h, 3.1 days; of a prediction two digits."""
     for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
         if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86400:.3g} days"
+            return f"{float(f'{seconds / size:.{digits}g}'):g} {unit}"
+    return f"{float(f'{seconds / 86400:.{digits}g}'):g} days"
 
 
-def _feeds(calibration: Calibration, expected: Iterable[ExpectedRate]) -> Iterator[FeedRate]:
-    pipeline = calibration.pipeline
+def _feeds(
+    runs: Iterable[CalibrationRun],
+    pipeline: InputPipeline | None,
+    expected: Iterable[ExpectedRate],
+) -> Iterator[FeedRate]:
     fed = pipeline.feeding_rate if pipeline else None
     if pipeline is None or fed is None:
         return
-    for device, precision, _, wanted in _rates(calibration.runs, expected):
+    for device, precision, _, wanted in _rates(runs, expected):
         yield feed_rate(device, precision, wanted, fed, _feeder(pipeline))
 
 

@@ -21,7 +21,7 @@ class CalibrationProgress(Record):
 
     `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
     precision; `message` is one line for a human; `gpus` is the last sample of every GPU, which
-    may be that of the progress before.
+    may be that of the progress before. `plan` is told once: what is measured, and how long.
     """
 
     device: str = ""
@@ -32,6 +32,7 @@ class CalibrationProgress(Record):
     seconds: float = 0.0
     budget_s: float = 0.0
     message: str = ""
+    plan: str = ""
     gpus: tuple[Sample, ...] = ()
 
 

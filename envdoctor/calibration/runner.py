@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.calibration.busy import busiest, cpu_seconds
 from envdoctor.calibration.progress import CalibrationProgress, OnProgress, Sample
 from envdoctor.calibration.telemetry import Sampler, summarise
 from envdoctor.clock import now_utc
@@ -15,6 +16,7 @@ from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.calibration import (
     TIME_RAN_OUT,
     BatchAdvice,
+    BusyProcess,
     Calibration,
     CalibrationRun,
     Ceiling,
@@ -63,6 +65,7 @@ def calibrate(
     """
     started = time.monotonic()
     settings = _within_limits(settings, children)
+    before = cpu_seconds()
     sampler = Sampler(children)
     heard = _Heard(
         on_progress=lambda progress: on_progress(
@@ -79,7 +82,8 @@ def calibrate(
     if not heard.runs and not ended.interrupted and reason:
         return Unknown(reason=ended.kind, detail=reason)
     seconds = time.monotonic() - started
-    calibration = heard.calibration(settings, ended, seconds, sampler.samples)
+    busy = busiest(before, cpu_seconds(), seconds)
+    calibration = heard.calibration(settings, ended, seconds, sampler.samples, busy)
     return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
 
 
@@ -120,7 +124,9 @@ def _run(
             timeout_s=min(TOTAL_LIMIT_S, until - time.monotonic()),
             pass_fds=(channel.for_child,),
             ports=(channel,),
-            still_allowed=lambda: not channel.flooded and heard.still_talks(),
+            still_allowed=lambda: (
+                not channel.flooded and heard.still_talks() and not heard.plan_is_over()
+            ),
         )
     except KeyboardInterrupt:
         return _Ended(reason="interrupted by the user", interrupted=True)
@@ -138,6 +144,9 @@ def _run(
 
 def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
     where = f" during {heard.last.message or heard.last.phase}" if heard.last else ""
+    if child.timed_out and heard.plan_is_over():
+        reason = f"the time that was planned is over{where}{heard.others()}"
+        return _Ended(reason=reason, kind=Reason.TIMED_OUT)
     if child.timed_out:
         reason = f"no sign of life within {heard.patience_s:.0f} s{where}"
         return _Ended(reason=reason, kind=Reason.TIMED_OUT)
@@ -160,6 +169,8 @@ class _Heard(Mutable):
     compiling: bool = False
     started_at: str = msgspec.field(default_factory=now_utc)
     spoke_at: float = msgspec.field(default_factory=time.monotonic)
+    plan: "_Plan | None" = None
+    over_at: float = NEVER
     last: CalibrationProgress | None = None
     fatal: str = ""
     finished: bool = False
@@ -183,6 +194,15 @@ class _Heard(Mutable):
         """False if the worker has been silent for too long."""
         return time.monotonic() - self.spoke_at <= self.patience_s
 
+    def plan_is_over(self) -> bool:
+        """Whether all should have been measured by now."""
+        return time.monotonic() > self.over_at
+
+    def others(self) -> str:
+        """That others had the CPUs, for the end of a sentence; empty where that is not known."""
+        cpus = self.conditions.get("others_cpus")
+        return f", as other programs used {cpus:.1f} CPUs" if isinstance(cpus, float) else ""
+
     def take_line(self, line: bytes) -> None:
         """Take in a message; what is none of the worker's is not ours: a library of the target may
         write to any descriptor."""
@@ -194,8 +214,13 @@ class _Heard(Mutable):
 
     def _take(self, event: object, data: dict[str, Any]) -> None:
         if event == "progress":
-            self.last = _convert(data, CalibrationProgress)
-            self.on_progress(self.last)
+            self._tell(_convert(data, CalibrationProgress))
+        elif event == "plan":
+            self.plan = _convert(data, _Plan)
+            if self.plan.limit_s is not None:
+                self.over_at = time.monotonic() + self.plan.limit_s
+            plan = self.plan.message
+            self._tell(CalibrationProgress(phase="starting", message=f"plan: {plan}", plan=plan))
         elif event == "run":
             run, window = _convert(data, CalibrationRun), _convert(data, _Window)
             key = run.device, run.precision, run.memory_format, run.compiled, run.batch_size
@@ -216,15 +241,28 @@ class _Heard(Mutable):
         elif event == "end":
             self.finished = True
 
+    def _tell(self, progress: CalibrationProgress) -> None:
+        self.last = progress
+        self.on_progress(progress)
+
     def calibration(
-        self, settings: Settings, ended: _Ended, seconds: float, samples: Sequence[Sample]
+        self,
+        settings: Settings,
+        ended: _Ended,
+        seconds: float,
+        samples: Sequence[Sample],
+        busy: Sequence[BusyProcess] = (),
     ) -> Calibration:
         """All that was heard, as the fact."""
         return Calibration(
             runs=tuple(self._with_telemetry(key, samples) for key in self.runs),
             settings=settings,
             conditions=self._conditions_with(
-                {"usable_cpus": settings.usable_cpus, "seconds": round(seconds, 3)}
+                {
+                    "usable_cpus": settings.usable_cpus,
+                    "seconds": round(seconds, 3),
+                    "busy": msgspec.to_builtins(busy),
+                }
             ),
             complete=not ended.reason and not self.fatal,
             incomplete_because=self.fatal or ended.reason,
@@ -247,6 +285,14 @@ class _Heard(Mutable):
             return run
         telemetry = summarise(samples, during.window, during.address(samples))
         return msgspec.structs.replace(run, telemetry=telemetry)
+
+
+class _Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured and how long that takes; `limit_s` is when the worker is ended."""
+
+    seconds: float
+    limit_s: float | None = None
+    message: str
 
 
 class _Window(msgspec.Struct, frozen=True, kw_only=True):

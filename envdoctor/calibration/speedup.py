@@ -10,6 +10,12 @@ from envdoctor.facts.calibration import Spread
 _MEANINGLESS = 0.005
 """A ratio this close to 1 is called no difference."""
 
+_TOO_LARGE = 10.0
+"""Beyond, the other two forms say nothing any more: 99.9 % less time, +195,773 % throughput."""
+
+_VAGUE = 0.1
+"""Half the interval of a figure, relative to it, from which on only two digits are meant."""
+
 
 def time_saved_pct(ratio: float) -> float:
     """Per cent less time at that ratio of rates; negative where it takes longer."""
@@ -34,7 +40,7 @@ def speedup(*, of: str, against: str, kind: Origin, fast: Spread, slow: Spread) 
         ratio=ratio,
         time_saved_pct=time_saved_pct(ratio.median),
         throughput_gain_pct=throughput_gain_pct(ratio.median),
-        sentence=in_words(ratio.median) + _uncertainty(ratio),
+        sentence=in_words(ratio),
     )
 
 
@@ -62,26 +68,38 @@ def speedup_of_times(*, before: float, after: float, of: str, against: str) -> S
     )
 
 
-def in_words(ratio: float) -> str:
-    """The three forms in one sentence: `1.5x faster: 33 % less time, +50 % throughput`."""
-    if abs(ratio - 1) < _MEANINGLESS:
-        return "no difference"
-    gain = f"{throughput_gain_pct(ratio):+.{_decimals(throughput_gain_pct(ratio))}f} % throughput"
-    saved = time_saved_pct(ratio)
-    if ratio > 1:
-        share = f"{saved:.{_decimals(min(saved, 100 - saved))}f} % less time"
-        return f"{figure(ratio)}x faster: {share}, {gain}"
+def in_words(ratio: Spread) -> str:
+    """The three forms in one sentence: `1.5x faster: 33 % less time, +50 % throughput`; of a large
+    ratio the first alone. With the interval, and no more digits than that allows."""
+    middle = ratio.median
+    low, high = in_digits(ratio.low, ratio), in_digits(ratio.high, ratio)
+    interval = "" if low == high else f" (ratio {low} to {high})"
+    if abs(middle - 1) < _MEANINGLESS:
+        return f"no difference{interval}"
+    if middle >= _TOO_LARGE:
+        return f"{in_digits(middle, ratio)}x faster{interval}"
+    if 1 / middle >= _TOO_LARGE:
+        return f"{in_digits(1 / middle, ratio)}x slower{interval}"
+    gain, saved = throughput_gain_pct(middle), time_saved_pct(middle)
+    more = f"{gain:+.{_decimals(gain)}f} % throughput{interval}"
+    if middle > 1:
+        share = f"{saved:.{_decimals(saved)}f} % less time"
+        return f"{in_digits(middle, ratio)}x faster: {share}, {more}"
     share = f"{-saved:.{_decimals(saved)}f} % more time"
-    return f"{figure(1 / ratio)}x slower: {share}, {gain}"
+    return f"{in_digits(1 / middle, ratio)}x slower: {share}, {more}"
 
 
-def _uncertainty(ratio: Spread) -> str:
-    low, high = figure(ratio.low), figure(ratio.high)
-    return "" if low == high else f" (ratio {low} to {high})"
+def in_digits(value: float, spread: Spread) -> str:
+    """A figure with no more digits than its interval allows: 1,581 of (975 to 1,864) is 1,600."""
+    if spread.high - spread.low < 2 * _VAGUE * spread.median or value <= 0:
+        return figure(value)
+    rounded = float(f"{value:.1e}")
+    return f"{rounded:,.0f}" if rounded >= _TOO_LARGE else f"{rounded:.1f}"
 
 
 def figure(value: float) -> str:
-    """A positive figure with as many digits as one can trust: 0.46, 5.1, 12.4, 232."""
+    """A positive figure with as many digits as one can trust that was measured: 0.46, 5.1, 12.4,
+    232."""
     if value < 1:
         return f"{value:.2f}"
     rounded = f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -40,7 +40,7 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
     "budget_s",
     type=Number(min=0.5),
     metavar="SECONDS",
-    help="Time for the CPU in all and for each precision of a GPU.  [default: 20 and 10]",
+    help="Time for the CPU in all and for each precision of a GPU.  [default: 28 and 10]",
 )
 @click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images in a step.  [measured]"

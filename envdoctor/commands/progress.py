@@ -59,6 +59,8 @@ class Progress:
         with self._lock:
             self._running.clear()
         what = " ".join(filter(None, (event.device, event.precision))) or event.phase
+        if event.plan:
+            self._line.say(f"measuring takes about {event.plan}")
         if self._line.is_live:
             rate = "" if event.images_per_s is None else f"  {event.images_per_s:.1f} images/s"
             clock = f"  {event.seconds:.0f} of {event.budget_s:.0f} s" if event.budget_s else ""

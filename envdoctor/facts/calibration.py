@@ -10,6 +10,7 @@ from envdoctor.record import Record
 __all__ = [
     "PRECISIONS",
     "BatchAdvice",
+    "BusyProcess",
     "Calibration",
     "CalibrationBaseline",
     "CalibrationRun",
@@ -47,7 +48,7 @@ class Spread(Record):
 class Settings(Record):
     """What is asked of a calibration.
 
-    `devices` and `precisions` empty: all that the target has. `budget_s` null: 20 s for the CPU
+    `devices` and `precisions` empty: all that the target has. `budget_s` null: 28 s for the CPU
     in all and 10 s for each precision of each GPU. `usable_cpus` null: the worker measures it.
     `batch_size` null: chosen by measurement. `shm_free_bytes`: free in /dev/shm, null without one,
     measured before the worker starts. `all_reduce`: between two CPU processes with gloo.
@@ -73,14 +74,28 @@ class Settings(Record):
     training_rate: float | None = None
 
 
+class BusyProcess(Record):
+    """A program that used CPUs while was measured: `cpus` of them on average."""
+
+    pid: int
+    name: str
+    cpus: float
+
+
 class Conditions(Record):
     """Under which conditions was measured. Null is unknown.
+
+    `others_cpus`: so many CPUs were used by others when measuring began, and kept in use while they
+    were waited for, so that fewer threads were used. `busy` are the programs that took most, as far
+    as they are seen from here.
 
     `threads` is what torch used, `default_threads` what it would have used by itself;
     `noise_pct` is the spread of a fixed small kernel on this machine, in per cent of its median.
     """
 
-    volatile = frozenset({"started_at", "noise_pct", "load_average", "seconds"})
+    volatile = frozenset(
+        {"started_at", "noise_pct", "load_average", "seconds", "others_cpus", "busy", "threads"}
+    )
 
     started_at: str
     torch_version: str | None = None
@@ -93,6 +108,8 @@ class Conditions(Record):
     usable_cpus: float | None = None
     noise_pct: float | None = None
     load_average: float | None = None
+    others_cpus: float | None = None
+    busy: tuple[BusyProcess, ...] = ()
     seconds: float = 0.0
 
 
@@ -142,6 +159,10 @@ class Telemetry(Record):
 class CalibrationRun(Record):
     """One ResNet-50 training run: forward, backward, SGD step on synthetic 224x224 images.
 
+    `at_least`: others had the CPUs all the while, so that the machine by itself does no less than
+    this; `waited_share` is the median share of the time of a step that the threads waited for a
+    CPU, `others_cpus` how many CPUs others used. Null on a GPU, and where Linux does not say.
+
     `device` is torch's name (`cpu`, `cuda:0`). `ms_per_step` is the median; `peak_memory_bytes` is
     resident memory of the process on a CPU and the most memory of tensors after the warm-up on a
     GPU. `stable` says that the confidence interval of the median was within 3 %.
@@ -161,6 +182,9 @@ class CalibrationRun(Record):
             "stable",
             "peak_memory_bytes",
             "host_share",
+            "at_least",
+            "waited_share",
+            "others_cpus",
         }
     )
 
@@ -178,6 +202,9 @@ class CalibrationRun(Record):
     stable: bool
     warmup_steps: int = 0
     host_share: float | None = None
+    at_least: bool = False
+    waited_share: float | None = None
+    others_cpus: float | None = None
     telemetry: Telemetry | None = None
     note: str = ""
 

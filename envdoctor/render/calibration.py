@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from envdoctor.calibration.assess import duration
-from envdoctor.calibration.speedup import figure
+from envdoctor.calibration.speedup import figure, in_digits
 from envdoctor.facts.assessment import (
     Assessment,
     Epoch,
@@ -89,21 +89,38 @@ def _runs(calibration: Calibration) -> Iterator[str]:
                 "  precision      images/s  (range)            ms/step   TFLOP/s   memory  batch"
             )
         yield _run(run)
-    if any(not run.stable for run in calibration.runs):
+    if any(run.at_least for run in calibration.runs):
+        yield from _wrapped(f"> {at_least_in_words(calibration)}", "  ")
+    if any(not run.stable and not run.at_least for run in calibration.runs):
         yield from _wrapped(
-            "* not stable to 3 % within the budget: other programs were running, or the budget "
-            "holds too few steps (--budget gives more)",
+            "* not stable to 3 % within the budget, which holds too few steps (--budget gives "
+            "more), or the machine's clocks moved",
             "  ",
         )
 
 
+def at_least_in_words(calibration: Calibration) -> str:
+    """Why figures are bounds, and what follows from that."""
+    disturbed = [run for run in calibration.runs if run.at_least]
+    used = max((run.others_cpus or 0.0 for run in disturbed), default=0.0)
+    used = max(used, calibration.conditions.others_cpus or 0.0)
+    names = ", ".join(f"{one.name} {one.cpus:.1f}" for one in calibration.conditions.busy)
+    by = f" ({names})" if names else ""
+    return (
+        f"at least so much: other programs used {used:.1f} CPUs meanwhile{by}, so that no speedup "
+        "and no epoch is worked out from it; measure again when they have ended"
+    )
+
+
 def _run(run: CalibrationRun) -> str:
     rate = run.images_per_s
-    mark = " " if run.stable else "*"
+    mark = " " if run.stable or run.at_least else "*"
+    more = ">" if run.at_least else " "
+    interval = "at least" if run.at_least else _range(rate)
     memory = "?" if run.peak_memory_bytes is None else f"{run.peak_memory_bytes / 1e9:.1f} GB"
     extra = _extra(run)
     return (
-        f"  {run.precision + extra:<13} {figure(rate.median):>9}{mark} {_range(rate):<17}"
+        f"{more} {run.precision + extra:<13} {figure(rate.median):>9}{mark} {interval:<17}"
         f" {run.ms_per_step:>9,.1f} {run.tflops:>9.2f} {memory:>8}  {run.batch_size:>5}"
     )
 
@@ -148,6 +165,11 @@ def _extra(run: CalibrationRun) -> str:
     return "" if run.memory_format == "channels_last" else " NCHW"
 
 
+def _vaguely(rate: Spread) -> str:
+    low, high = in_digits(rate.low, rate), in_digits(rate.high, rate)
+    return f"{in_digits(rate.median, rate)} images/s ({low} - {high})"
+
+
 def _range(rate: Spread) -> str:
     return f"({figure(rate.low)} - {figure(rate.high)})"
 
@@ -156,10 +178,7 @@ def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[s
     for rate in rates:
         if (rate.verdict == "not-measured") is not predictions:
             continue
-        yield (
-            f"  {rate.device} {rate.precision}: {figure(rate.images_per_s.median)} images/s "
-            f"{_range(rate.images_per_s)}"
-        )
+        yield (f"  {rate.device} {rate.precision}: {_vaguely(rate.images_per_s)}")
         if rate.measured_over_expected is not None:
             share = 100 * rate.measured_over_expected
             yield f"    measured is {share:.0f} % of that: {VERDICTS[rate.verdict]}"

@@ -23,6 +23,7 @@ collect_ignore = (
         "test_decisions.py",
         "test_gpu_path.py",
         "test_measure.py",
+        "test_others.py",
         "test_pipeline.py",
         "test_resnet50.py",
         "test_worker.py",

@@ -112,7 +112,7 @@ def test_a_scaling_that_breaks_leaves_no_rate_that_would_pass_for_the_best(
     impossible = -1
     monkeypatch.setattr(pipeline, "worker_counts", lambda cpus: [1, impossible])
     with pytest.raises(ValueError, match="num_workers"):
-        pipeline.measure_pipeline(told.channel, {"shm_free_bytes": None})
+        pipeline.measure_pipeline(told.channel, {"shm_free_bytes": None}, 1.0)
     last = told.all("pipeline")[-1]
     assert last["checkpoint_bytes"] > 0
     assert "rates" not in last

@@ -56,14 +56,29 @@ def test_the_interval_holds_every_ratio_of_the_two(
     ("ratio", "sentence"),
     [
         (1.0, "no difference"),
-        (12.4, "12.4x faster: 91.9 % less time, +1140 % throughput"),
+        (12.4, "12.4x faster"),
+        (2174.0, "2,174x faster"),
+        (0.05, "20.0x slower"),
         (2.0, "2.0x faster: 50 % less time, +100 % throughput"),
         (0.5, "2.0x slower: 100 % more time, -50 % throughput"),
         (1.04, "1.04x faster: 3.8 % less time, +4.0 % throughput"),
     ],
 )
 def test_the_words(ratio: float, sentence: str) -> None:
-    assert in_words(ratio) == sentence
+    assert in_words(Spread(median=ratio, low=ratio, high=ratio)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "sentence"),
+    [
+        (spread(2470, 0.15), spread(5.7, 0.05), "430x faster (ratio 350 to 520)"),
+        (spread(2470, 0.15), spread(1500, 0.05), "1.6x faster: 39 % less time, +65 % throughput "),
+        (spread(10.0, 0.01), spread(5.0, 0.01), "2.0x faster: 50 % less time, +100 % throughput "),
+    ],
+)
+def test_no_more_digits_than_the_interval_allows(fast: Spread, slow: Spread, sentence: str) -> None:
+    one = speedup(of="a", against="b", kind="predicted", fast=fast, slow=slow)
+    assert one.sentence.startswith(sentence)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0])

@@ -53,8 +53,10 @@ class WallCuda:
         patch.setattr(ceilings, "CPU_MATRIX", 128)
         for name in ("GPU_COPY_BYTES", "CPU_COPY_BYTES", "LINK_BYTES"):
             patch.setattr(ceilings, name, 1 << 20)
-        for name in ("SECONDS_EACH", "GPU_SECONDS_EACH", "GPU_SAMPLE_S", "GPU_WARM_S"):
+        for name in ("GPU_SAMPLE_S", "GPU_WARM_S"):
             patch.setattr(ceilings, name, 0.01)
+        for kind in (devices.Device, devices.CudaDevice):
+            patch.setattr(kind, "timed_s", 0.01)
         patch.setattr(ceilings, "LAUNCHES", 10)
 
     def touch(self, index: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-CPU_SMALL, CPU_LARGE = 4, 8
+CPU_SIZES = (1, 2, 4, 8)
+CPU_SMALL = 4
 CPU_STEPS = 30
-"""The larger CPU batch is taken only if the budget holds so many of its steps: the twenty that
-are wanted, with room for the warm-up and for a slower moment."""
+"""The largest CPU batch is taken of which the budget holds so many steps: the twenty that are
+wanted, with room for the warm-up and for a slower moment."""
 
 PROBE_SIZES, SMALL_PROBE_SIZES = (16, 64), (8, 16)
 PROBE_BYTES = 12_000_000_000
@@ -81,7 +82,7 @@ def gpu_advice(largest_safe: int) -> str:
     )
 
 
-def cpu_batch(seconds_for_small: float, budget_s: float) -> int:
-    """8 images where the budget holds enough steps of them, else 4."""
-    seconds_for_large = seconds_for_small * CPU_LARGE / CPU_SMALL
-    return CPU_LARGE if seconds_for_large * CPU_STEPS <= budget_s else CPU_SMALL
+def cpu_batch(seconds_for_one: float, budget_s: float) -> int:
+    """The largest batch that the budget holds enough steps of; one image where it holds of none."""
+    fitting = [size for size in CPU_SIZES if seconds_for_one * size * CPU_STEPS <= budget_s]
+    return fitting[-1] if fitting else CPU_SIZES[0]

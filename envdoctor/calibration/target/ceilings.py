@@ -16,12 +16,13 @@ from .channel import Channel
 from .devices import CudaDevice, Device, Precision
 from .stats import rate_spread
 
-SECONDS_EACH = 0.4
-GPU_WARM_S, GPU_SAMPLE_S, GPU_SECONDS_EACH = 0.3, 0.05, 1.0
+GPU_WARM_S, GPU_SAMPLE_S = 0.3, 0.05
 """A GPU needs a while to raise its clocks. A sample holds so many operations that the launch of
 the first and the wait for the last (about 10 µs of the 370 that a copy takes) do not count."""
 
-FEWEST_SAMPLES = 5
+FEWEST_SAMPLES, FEWEST_IN_TIME = 5, 2
+"""The latter where the operations take so long that the time for them is spent twice."""
+
 CPU_MATRIX, GPU_MATRIX = 1536, 8192
 CPU_COPY_BYTES = 256 * 2**20
 """Larger than the last-level cache of most CPUs."""
@@ -34,11 +35,17 @@ MATRIX_SHARE = 0.5
 
 
 def measure_ceilings(
-    channel: Channel, devices: list[Device], precisions: dict[str, list[Precision]]
+    channel: Channel,
+    devices: list[Device],
+    precisions: dict[str, list[Precision]],
+    cpu_budget_s: float,
 ) -> None:
     """The ceilings of every device, in the precisions that were measured on it."""
     for device in devices:
         attempt(channel, device, "ceilings", device.use)
+        if device.kind == "cpu":
+            limits = len(precisions.get(device.name, [])) + 1
+            device.timed_s = min(device.timed_s, cpu_budget_s / limits)
         channel.progress(device=device.name, phase="ceilings", message="limits of the hardware")
         for what, action in _of_one(channel, device, precisions.get(device.name, [])):
             attempt(channel, device, what, action)
@@ -67,11 +74,14 @@ def _of_one(
 def _sampled(device: Device, step: Callable[[], Any]) -> list[float]:
     """Seconds of one `step`, several times."""
     together = _warm_up(device, step)
-    until = time.monotonic() + (SECONDS_EACH if device.kind == "cpu" else GPU_SECONDS_EACH)
+    began = time.monotonic()
     samples: list[float] = []
-    while len(samples) < FEWEST_SAMPLES or time.monotonic() < until:
+    while True:
         samples.append(device.time(step, together))
-    return samples
+        spent = time.monotonic() - began
+        fewest = FEWEST_SAMPLES if spent < 2 * device.timed_s else FEWEST_IN_TIME
+        if len(samples) >= fewest and spent >= device.timed_s:
+            return samples
 
 
 def _warm_up(device: Device, step: Callable[[], Any]) -> int:

@@ -15,6 +15,7 @@ class Channel:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self.began = time.monotonic()
         self._told_at = -1.0
         self._told: tuple[str, ...] = ()
 

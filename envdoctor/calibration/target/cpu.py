@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from .attempt import attempt, run_variant
-from .batch import CPU_SMALL, cpu_batch
+from .batch import CPU_SIZES, CPU_SMALL, cpu_batch
 from .channel import Channel
 from .devices import Device, Precision
 from .machine import status_bytes
 from .measure import Variant, measure
+from .plan import precision_shares
 from .training import CONTIGUOUS, training_step
 
-BUDGET_S = 20.0
+COMPILED_BUDGET_S = 10.0
 COMPARISON_STEPS = 12
 """Fewer steps left in the budget are not worth a comparison of memory formats."""
 
@@ -24,25 +25,25 @@ BYTES_PER_IMAGE = 110_000_000
 """Resident memory of an fp32 run (torch 2.13, x86_64: 0.80 GB with a batch of 1, 1.09 GB with 4):
 the interpreter with torch, weights, gradients, momentum and buffers; activations of one image."""
 
-FP32_SHARE = 2.0
-"""An fp32 step takes about twice as long as a bf16 step where the CPU has bfloat16."""
-
 
 def measure_cpu(
-    channel: Channel, device: Device, precisions: list[Precision], settings: dict[str, Any]
+    channel: Channel,
+    device: Device,
+    precisions: list[Precision],
+    settings: dict[str, Any],
+    deadline: float,
 ) -> None:
-    """Measure the precisions in order; what one leaves of the budget the next may use."""
-    budget_s = settings.get("budget_s") or BUDGET_S
-    deadline = time.monotonic() + budget_s
+    """Measure the precisions in order, until a moment of the monotonic clock; what one leaves of
+    the time the next may use."""
     batch_size = settings.get("batch_size")
     problem = memory_problem(batch_size or CPU_SMALL, settings.get("memory_limit_bytes"), device)
     if problem:
         channel.left_out(device.name, "all precisions", problem, failed=True)
         return
     runs: list[dict[str, Any]] = []
-    weights = [FP32_SHARE if precision.autocast is None else 1.0 for precision in precisions]
+    shares = precision_shares(precisions)
     for done, precision in enumerate(precisions):
-        share = weights[done] / sum(weights[done:])
+        share = shares[done] / sum(shares[done:])
         left = max(0.0, deadline - time.monotonic())
         run = _run(channel, device, precision, batch_size, left * share)
         if run is not None:
@@ -57,12 +58,12 @@ def _run(
 ) -> Any:
     if batch_size is not None:
         return run_variant(channel, Variant(device, precision, batch_size), budget_s)
-    small = Variant(device, precision, CPU_SMALL)
+    small = Variant(device, precision, CPU_SIZES[0])
     return attempt(channel, device, small.what, lambda: _choose_and_time(channel, small, budget_s))
 
 
 def _choose_and_time(channel: Channel, small: Variant, budget_s: float) -> Any:
-    """Two steps of the small batch say whether the larger one is affordable."""
+    """Two steps of the smallest batch say which is affordable."""
     began = time.monotonic()
     device = small.device
     channel.progress(
@@ -74,7 +75,7 @@ def _choose_and_time(channel: Channel, small: Variant, budget_s: float) -> Any:
     )
     step = training_step(device, small.precision, small.batch_size)
     warm = [device.time(step, 1), device.time(step, 1)]
-    size = cpu_batch(warm[-1], budget_s)
+    size = cpu_batch(min(warm), budget_s)
     if size != small.batch_size:
         step, warm = training_step(device, small.precision, size), []
     variant = small._replace(batch_size=size)
@@ -96,7 +97,7 @@ def _compare(
     if compiled and not hasattr(torch, "compile"):
         channel.left_out(device.name, "compiled", "torch.compile came with 2.0", failed=False)
     elif compiled:
-        run_variant(channel, base._replace(compiled=True), BUDGET_S / 2)
+        run_variant(channel, base._replace(compiled=True), COMPILED_BUDGET_S)
     spare = deadline - time.monotonic()
     if spare > COMPARISON_STEPS * first["ms_per_step"] / 1000:
         run_variant(channel, base._replace(memory_format=CONTIGUOUS), spare)

@@ -31,6 +31,8 @@ class Device:
     """A CPU, or anything else whose work is finished when the call returns."""
 
     kind = "cpu"
+    timed_s = 0.4
+    """How long each limit of the hardware is timed."""
 
     def __init__(self, name: str, index: int = 0) -> None:
         self.name = name
@@ -38,6 +40,8 @@ class Device:
         self.torch = torch.device(name)
         self.lost = False
         """Whether it failed so that nothing more can be done with it in this process."""
+        self.is_crowded = False
+        """Whether others had so many CPUs that it is measured with fewer threads."""
 
     @property
     def model(self) -> str:
@@ -53,6 +57,10 @@ class Device:
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
+
+    def threads(self) -> int:
+        """The threads that compute."""
+        return torch.get_num_threads()
 
     def time(self, step: Callable[[], Any], count: int) -> float:
         """Seconds for one of `count` steps."""
@@ -105,6 +113,7 @@ class CudaDevice(Device):
     """A GPU of torch.cuda: NVIDIA, or AMD in a ROCm build."""
 
     kind = "cuda"
+    timed_s = 1.0
 
     @property
     def model(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .channel import Channel
 from .devices import Device, Precision
+from .others import QUIET_SHARE, moment, others_cpus, waited_share
 from .resnet50 import TRAIN_FLOP_PER_IMAGE
 from .stats import is_stable, is_steady, median, rate_spread
 from .training import CHANNELS_LAST
@@ -23,6 +24,9 @@ HOST_SAMPLES = 5
 MIN_TIMED_SAMPLES = 2
 MAX_WARMUP_SHARE = 0.4
 TIMED_SHARE = 0.5
+FEWEST_QUIET = 5
+"""Samples in which nobody else wanted the CPUs that make a figure of their own."""
+
 CPU_WARMUP_SHARE = 0.25
 """At least so much of a CPU's budget is warm-up. The steps of the first seconds can be within 10 %
 of each other and still a few per cent slower than all that follow: docs/calibration.md."""
@@ -63,6 +67,9 @@ def measure(
     the budget and at least two samples are left for the timed steps; a slow machine exceeds the
     budget by that. A CPU, which is shared with other programs, is timed for half of the budget
     even if the figure looks stable sooner.
+
+    The figure of a CPU is that of the steps in which nobody else wanted it. Where there are too few
+    of them it is that of all, and `at_least` says that the machine by itself does no less.
     """
     clock = _Clock(variant, budget_s, channel)
     warm = _warm_up(clock, step, warm)
@@ -71,18 +78,58 @@ def measure(
     host_s = _host_seconds(variant, step)
     timed_from = clock.spent_s()
     until = max(budget_s, timed_from + TIMED_SHARE * budget_s)
-    samples: list[float] = []
+    samples = _Samples(variant.device, together)
     while True:
-        samples.append(variant.device.time(step, together))
-        run = _run(variant, samples, together, len(warm))
-        run["host_share"] = None if host_s is None else host_s / median(samples)
+        samples.add(step)
+        run = _run(variant, samples, len(warm))
+        run["host_share"] = None if host_s is None else host_s / median(samples.seconds)
         run["window"] = [clock.began + timed_from, time.monotonic()]
         channel.send("run", **run)
-        clock.tell("timing", len(samples) * together, run["images_per_s"]["median"])
-        enough = is_stable(samples) and clock.spent_s() - timed_from >= _at_least_s(clock)
-        late = clock.spent_s() + median(samples) * together > until
-        if enough or (late and len(samples) >= MIN_TIMED_SAMPLES):
+        clock.tell("timing", samples.steps, run["images_per_s"]["median"])
+        enough = run["stable"] and clock.spent_s() - timed_from >= _at_least_s(clock)
+        late = clock.spent_s() + median(samples.seconds) * together > until
+        if enough or (late and len(samples.seconds) >= MIN_TIMED_SAMPLES):
             return run
+
+
+class _Samples:
+    """The seconds of timed steps; on a CPU with what its threads waited for others meanwhile."""
+
+    def __init__(self, device: Device, together: int) -> None:
+        self.device = device
+        self.together = together
+        self.seconds: list[float] = []
+        self.waited: list[float] = []
+        self.began = moment()
+
+    @property
+    def steps(self) -> int:
+        return len(self.seconds) * self.together
+
+    def add(self, step: Callable[[], Any]) -> None:
+        """Time so many steps together."""
+        before = moment()
+        seconds = self.device.time(step, self.together)
+        share = waited_share(before, moment(), seconds * self.together, self.device.threads())
+        self.seconds.append(seconds)
+        if self.device.kind == "cpu" and share is not None:
+            self.waited.append(share)
+
+    @property
+    def quiet(self) -> list[float]:
+        """The seconds of those in which nobody else wanted the CPUs; all where nothing is known."""
+        if len(self.waited) < len(self.seconds):
+            return self.seconds
+        return [seconds for i, seconds in enumerate(self.seconds) if self.waited[i] <= QUIET_SHARE]
+
+    def figures(self) -> dict[str, Any]:
+        """What these samples say of the others."""
+        disturbed = median(self.waited) > QUIET_SHARE if self.waited else False
+        return {
+            "at_least": self.device.is_crowded or (disturbed and len(self.quiet) < FEWEST_QUIET),
+            "waited_share": median(self.waited) if self.waited else None,
+            "others_cpus": others_cpus(self.began, moment()) if self.waited else None,
+        }
 
 
 class _Clock:
@@ -159,9 +206,10 @@ def _steps_together(device: Device, warm: Sequence[float]) -> int:
     return max(1, round(WINDOW_S / max(warm[-1], 1e-4)))
 
 
-def _run(
-    variant: Variant, samples: Sequence[float], together: int, warmup_steps: int
-) -> dict[str, Any]:
+def _run(variant: Variant, timed: _Samples, warmup_steps: int) -> dict[str, Any]:
+    quiet = timed.quiet
+    samples = quiet if len(quiet) >= FEWEST_QUIET else timed.seconds
+    figures = timed.figures()
     seconds = median(samples)
     rate = variant.batch_size / seconds
     return {
@@ -171,12 +219,13 @@ def _run(
         "memory_format": variant.memory_format,
         "compiled": variant.compiled,
         "batch_size": variant.batch_size,
-        "steps": len(samples) * together,
+        "steps": len(samples) * timed.together,
         "images_per_s": rate_spread(samples, variant.batch_size),
         "ms_per_step": seconds * 1000,
         "peak_memory_bytes": variant.device.peak_bytes(),
         "tflops": rate * TRAIN_FLOP_PER_IMAGE / 1e12,
-        "stable": is_stable(samples),
+        "stable": is_stable(samples) and not figures["at_least"],
+        **figures,
         "warmup_steps": warmup_steps,
         "note": variant.device.note(variant.memory_format),
         "bus_id": variant.device.bus_id(),

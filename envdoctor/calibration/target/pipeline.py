@@ -30,7 +30,7 @@ PREFETCH = 2
 """Batches that each worker may have ready: DataLoader's default."""
 
 SHARED_SHARE = 0.9
-SECONDS_EACH = 1.5
+MOST_SECONDS_EACH = 1.5
 FEWEST_SAMPLES = 4
 MOST_WORKERS = 32
 READ_BYTES = 256 * 2**20
@@ -43,8 +43,9 @@ CHECKPOINT_ROOM = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def measure_pipeline(channel: Channel, settings: dict[str, Any]) -> None:
-    """Measure all parts; the result is told after each, so that a break loses little."""
+def measure_pipeline(channel: Channel, settings: dict[str, Any], budget_s: float) -> None:
+    """Measure all parts; the result is told after each, so that a break loses little. `budget_s` is
+    for decoding."""
     result: dict[str, Any] = {"decoder": None, "missing": ""}
     data = settings.get("data")
     if data:
@@ -70,14 +71,18 @@ def measure_pipeline(channel: Channel, settings: dict[str, Any]) -> None:
     if not batch:
         channel.left_out("cpu", "decoding", shared_memory_problem(counts[-1], shared), failed=True)
         return
-    result["rates"] = [_rate(channel, Images(images, decode), one, batch) for one in counts]
+    each_s = min(MOST_SECONDS_EACH, budget_s / len(counts))
+    samples = Images(images, decode)
+    result["rates"] = [_rate(channel, samples, one, batch, each_s) for one in counts]
     channel.send("pipeline", **result)
 
 
-def _rate(channel: Channel, images: Images, workers: int, batch: int) -> dict[str, Any]:
+def _rate(
+    channel: Channel, images: Images, workers: int, batch: int, timed_s: float
+) -> dict[str, Any]:
     """A rate is told with the others, never alone: the best of a few would pass for the best."""
     channel.progress(phase="pipeline", message=f"decoding with {workers} workers")
-    seconds = _batch_seconds(images, workers, batch)
+    seconds = _batch_seconds(images, workers, batch, timed_s)
     return {"workers": workers, "images_per_s": rate_spread(seconds, batch * workers)}
 
 
@@ -130,7 +135,7 @@ class Images(Dataset):  # type: ignore[type-arg]
         return self.decode(self.images[index % len(self.images)])
 
 
-def _batch_seconds(images: Images, workers: int, batch: int) -> list[float]:
+def _batch_seconds(images: Images, workers: int, batch: int, timed_s: float) -> list[float]:
     """Seconds of as many batches as there are workers; they arrive together."""
     # A fresh interpreter, the default from Python 3.14 on, could not import what is loaded by path.
     loader = DataLoader(
@@ -144,7 +149,7 @@ def _batch_seconds(images: Images, workers: int, batch: int) -> list[float]:
     try:
         for _ in range(2 * workers):
             next(batches)
-        until = time.monotonic() + SECONDS_EACH
+        until = time.monotonic() + timed_s
         samples: list[float] = []
         while len(samples) < FEWEST_SAMPLES or time.monotonic() < until:
             started = time.perf_counter()

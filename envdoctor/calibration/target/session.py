@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,18 @@ from .cpu import measure_cpu
 from .devices import Device, Precision, all_devices
 from .gpu import measure_gpu
 from .machine import threads_for
+from .others import leave_no_room, look, usable_cpus
 from .peers import measure_all_reduce
 from .pipeline import measure_pipeline
+from .plan import CpuBudget, cpu_budget, tell_plan
 from .stats import median
+
+QUIET_WAIT_S = 3.0
+QUIET_WAIT_SHARE = 0.1
+"""How long others are waited for: so much of the budget at most."""
+
+NOISE_S = 0.3
+FEWEST_NOISE_SAMPLES = 12
 
 
 def run(channel: Channel, settings: dict[str, Any]) -> None:
@@ -30,22 +40,61 @@ def run(channel: Channel, settings: dict[str, Any]) -> None:
     channel.send("conditions", **conditions)
     devices = _wanted(channel, settings)
     precisions = {device.name: _offered(channel, device, settings) for device in devices}
+    budget = cpu_budget(channel, settings)
+    tell_plan(channel, devices, precisions, budget, settings)
     for device in devices:
-        measure_all = measure_cpu if device.kind == "cpu" else measure_gpu
-        measure = partial(measure_all, channel, device, precisions[device.name], settings)
+        measure = partial(_measure, channel, device, precisions[device.name], settings, budget)
         attempt(channel, device, "all precisions", measure)
         if device.kind == "cpu":
             # A machine that was quiet before the runs need not have been so until their end.
             noise = max(conditions["noise_pct"], noise_pct())
             channel.send("conditions", noise_pct=noise)
     if settings.get("ceilings"):
-        measure_ceilings(channel, devices, precisions)
+        measure_ceilings(channel, devices, precisions, budget.ceilings)
     cpu = Device("cpu")
     if settings.get("all_reduce"):
         reduce = partial(measure_all_reduce, channel, "gloo", ["cpu", "cpu"])
         attempt(channel, cpu, "gloo all-reduce", reduce)
     if settings.get("pipeline"):
-        attempt(channel, cpu, "input pipeline", partial(measure_pipeline, channel, settings))
+        measure = partial(measure_pipeline, channel, settings, budget.pipeline)
+        attempt(channel, cpu, "input pipeline", measure)
+
+
+def _measure(
+    channel: Channel,
+    device: Device,
+    precisions: list[Precision],
+    settings: dict[str, Any],
+    budget: CpuBudget,
+) -> None:
+    if device.kind != "cpu":
+        measure_gpu(channel, device, precisions, settings)
+        return
+    until = time.monotonic() + budget.training
+    _make_room(channel, device, budget)
+    measure_cpu(channel, device, precisions, settings, until)
+
+
+def _make_room(channel: Channel, device: Device, budget: CpuBudget) -> None:
+    """Wait shortly for a machine that others use; then compute on what they leave.
+
+    Threads that wait for each other at every operation, and one of them for a CPU, are slower than
+    one thread by an order of magnitude.
+    """
+    threads = device.threads()
+    until = time.monotonic() + min(QUIET_WAIT_S, QUIET_WAIT_SHARE * budget.total)
+    while leave_no_room(others := look(), threads) and time.monotonic() < until:
+        channel.progress(
+            device=device.name,
+            phase="warm-up",
+            message=f"waiting: other programs use {others:.1f} of {usable_cpus()} CPUs",
+        )
+    if others is None or not leave_no_room(others, threads):
+        return
+    device.is_crowded = True
+    threads = max(1, min(threads, round(usable_cpus() - others)))
+    torch.set_num_threads(threads)
+    channel.send("conditions", threads=threads, others_cpus=others)
 
 
 def _conditions(threads: int, default_threads: int) -> dict[str, Any]:
@@ -66,7 +115,11 @@ def noise_pct() -> float:
     """How far a fixed small kernel spreads on this machine: the 10th to the 90th percentile."""
     matrix = torch.randn(384, 384)
     device = Device("cpu")
-    seconds = sorted(device.time(lambda: torch.mm(matrix, matrix), 4) for _ in range(60))[5:]
+    until = time.monotonic() + NOISE_S
+    seconds: list[float] = []
+    while len(seconds) < FEWEST_NOISE_SAMPLES or time.monotonic() < until:
+        seconds.append(device.time(lambda: torch.mm(matrix, matrix), 4))
+    seconds = sorted(seconds)[len(seconds) // 12 :]
     low, high = seconds[len(seconds) // 10], seconds[len(seconds) * 9 // 10]
     return 100 * (high - low) / median(seconds)
 
