@@ -74,7 +74,7 @@ def test_gradient_accumulation_is_suggested_where_the_usual_batch_does_not_fit()
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size"), [(0.01, 8), (0.04, 8), (0.05, 4), (0.1, 2), (0.2, 1), (5.0, 1)]
+    ("seconds", "size"), [(0.01, 8), (0.04, 8), (0.05, 4), (0.2, 4), (0.4, 2), (5.0, 1)]
 )
 def test_the_cpu_batch_leaves_room_for_twenty_steps(seconds: float, size: int) -> None:
     """By the seconds of a step of one image, in a budget of 10 s."""

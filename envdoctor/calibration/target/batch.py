@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-CPU_SIZES = (1, 2, 4, 8)
 CPU_SMALL = 4
-CPU_STEPS = 30
-"""The largest CPU batch is taken of which the budget holds so many steps: the twenty that are
-wanted, with room for the warm-up and for a slower moment."""
+CPU_STEPS = {8: 30, 4: 12, 2: 12}
+"""The largest CPU batch is taken of which the budget holds so many steps: of the largest the twenty
+that are wanted, with room for the warm-up and for a slower moment; of the others those that an
+interval needs, with the warm-up."""
 
 PROBE_SIZES, SMALL_PROBE_SIZES = (16, 64), (8, 16)
 PROBE_BYTES = 12_000_000_000
@@ -84,5 +84,7 @@ def gpu_advice(largest_safe: int) -> str:
 
 def cpu_batch(seconds_for_one: float, budget_s: float) -> int:
     """The largest batch that the budget holds enough steps of; one image where it holds of none."""
-    fitting = [size for size in CPU_SIZES if seconds_for_one * size * CPU_STEPS <= budget_s]
-    return fitting[-1] if fitting else CPU_SIZES[0]
+    fitting = [
+        size for size, steps in CPU_STEPS.items() if seconds_for_one * size * steps <= budget_s
+    ]
+    return max(fitting, default=1)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .attempt import attempt, run_variant
-from .batch import CPU_SIZES, CPU_SMALL, cpu_batch
+from .batch import CPU_SMALL, cpu_batch
 from .channel import Channel
 from .devices import Device, Precision
 from .machine import status_bytes
@@ -58,7 +58,7 @@ def _run(
 ) -> Any:
     if batch_size is not None:
         return run_variant(channel, Variant(device, precision, batch_size), budget_s)
-    small = Variant(device, precision, CPU_SIZES[0])
+    small = Variant(device, precision, 1)
     return attempt(channel, device, small.what, lambda: _choose_and_time(channel, small, budget_s))
 
 
