@@ -5,12 +5,12 @@ Halving the time is 2x, 50 % less time, +100 %: whoever quotes one form alone is
 """
 
 from envdoctor.facts.assessment import Origin, Speedup
-from envdoctor.facts.calibration import Spread
+from envdoctor.facts.calibration import CalibrationRun, Spread
 
 _MEANINGLESS = 0.005
 """A ratio this close to 1 is called no difference."""
 
-_TOO_LARGE = 10.0
+TOO_LARGE = 10.0
 """Beyond, the other two forms say nothing any more: 99.9 % less time, +195,773 % throughput."""
 
 _VAGUE = 0.1
@@ -76,9 +76,9 @@ def in_words(ratio: Spread) -> str:
     interval = "" if low == high else f" (ratio {low} to {high})"
     if abs(middle - 1) < _MEANINGLESS:
         return f"no difference{interval}"
-    if middle >= _TOO_LARGE:
+    if middle >= TOO_LARGE:
         return f"{in_digits(middle, ratio)}x faster{interval}"
-    if 1 / middle >= _TOO_LARGE:
+    if 1 / middle >= TOO_LARGE:
         return f"{in_digits(1 / middle, ratio)}x slower{interval}"
     gain, saved = throughput_gain_pct(middle), time_saved_pct(middle)
     more = f"{gain:+.{_decimals(gain)}f} % throughput{interval}"
@@ -89,12 +89,17 @@ def in_words(ratio: Spread) -> str:
     return f"{in_digits(1 / middle, ratio)}x slower: {share}, {more}"
 
 
+def rate_in_words(run: CalibrationRun) -> str:
+    """The rate of a run as one says it: `5.7 images/s`, or that it is a bound."""
+    return f"{'at least ' if run.at_least else ''}{figure(run.images_per_s.median)} images/s"
+
+
 def in_digits(value: float, spread: Spread) -> str:
     """A figure with no more digits than its interval allows: 1,581 of (975 to 1,864) is 1,600."""
     if spread.high - spread.low < 2 * _VAGUE * spread.median or value <= 0:
         return figure(value)
     rounded = float(f"{value:.1e}")
-    return f"{rounded:,.0f}" if rounded >= _TOO_LARGE else f"{rounded:.1f}"
+    return f"{rounded:,.0f}" if rounded >= TOO_LARGE else f"{rounded:.1f}"
 
 
 def figure(value: float) -> str:

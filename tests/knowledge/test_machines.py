@@ -23,7 +23,7 @@ def _prescribed(row: dict[str, Any]) -> Prescription:
 
 
 def test_there_are_enough_and_each_has_a_source() -> None:
-    assert len(ROWS) >= 40
+    assert len(ROWS) >= 60
     assert all(row["source"] for row in ROWS)
     assert len({row["title"] for row in ROWS}) == len(ROWS)
 

@@ -167,7 +167,7 @@ def test_summary_of_nothing_and_of_a_part() -> None:
 
 
 def test_summary_has_the_measured_rates() -> None:
-    assert "cuda:0 fp16: 2000.0 images/s" in summary(machines.read("two_gpus"), final=True)
+    assert "cuda:0 fp16: 2,000 images/s" in summary(machines.read("two_gpus"), final=True)
 
 
 def probe(state: str, **more: object) -> ProbeChanged:

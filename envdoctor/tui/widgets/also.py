@@ -4,7 +4,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envdoctor.calibration.speedup import figure
+from envdoctor.calibration.speedup import rate_in_words
 from envdoctor.findings import Severity
 from envdoctor.report import Report
 from envdoctor.tui.state import State
@@ -56,9 +56,6 @@ def rates(report: Report) -> list[Content]:
         run.device: run for run in sorted(calibration.runs, key=lambda run: run.images_per_s.median)
     }
     return [
-        Content(
-            f"{run.device} trains {figure(run.images_per_s.median)} images/s of ResNet-50 "
-            f"in {run.precision}"
-        )
+        Content(f"{run.device} trains {rate_in_words(run)} of ResNet-50 in {run.precision}")
         for device, run in sorted(fastest.items())
     ]

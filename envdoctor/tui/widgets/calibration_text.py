@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from envdoctor.calibration.speedup import figure
+from envdoctor.calibration.speedup import TOO_LARGE, figure, in_digits
 from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
     Calibration,
@@ -70,15 +70,15 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
             Text(run.device, "bold"),
             run.precision + _extra(run),
             Text(figure(rate.median), "bold"),
-            " ".join(filter(None, (_range(rate), _reached(should), _steadiness(run)))),
+            " ".join(filter(None, (_interval(run), _reached(should), _steadiness(run)))),
             Bar(highest, 0, rate.median),
         )
         if should is not None:
             table.add_row(
                 "",
                 Text("expected", "italic"),
-                figure(should.images_per_s.median),
-                f"{_range(should.images_per_s)} {VERDICTS[should.verdict]}",
+                in_digits(should.images_per_s.median, should.images_per_s),
+                f"{vaguely(should.images_per_s)} {VERDICTS[should.verdict]}",
                 Bar(highest, 0, should.images_per_s.median, color=bar_colour),
             )
     return table
@@ -97,8 +97,12 @@ def _reached(expected: ExpectedRate | None) -> str:
     return f"{100 * expected.measured_over_expected:.0f} % of expected"
 
 
+def _interval(run: CalibrationRun) -> str:
+    return "at least, beside other programs" if run.at_least else _range(run.images_per_s)
+
+
 def _steadiness(run: CalibrationRun) -> str:
-    return "" if run.stable else "unstable"
+    return "" if run.stable or run.at_least else "unstable"
 
 
 def _extra(run: CalibrationRun) -> str:
@@ -108,23 +112,20 @@ def _extra(run: CalibrationRun) -> str:
 
 
 def speedup_table(speedups: Iterable[Speedup]) -> Table:
-    """Each speedup as ratio, time saved and throughput gain, which say the same."""
+    """Each speedup as ratio, time saved and throughput gain, which say the same; a large one as its
+    ratio alone."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_row("", *(Text(form, "bold") for form in _FORMS), "")
     for one in speedups:
+        ratio, is_large = one.ratio, one.ratio.median >= TOO_LARGE
         table.add_row(
             f"{one.of}\n  against {one.against}",
-            Text.assemble((f"{figure(one.ratio.median)}×", "bold"), f" {_range(one.ratio)}"),
-            f"{_saved(one.time_saved_pct)} %",
-            f"{one.throughput_gain_pct:+,.0f} %",
+            Text.assemble((f"{in_digits(ratio.median, ratio)}×", "bold"), f" {vaguely(ratio)}"),
+            "" if is_large else f"{one.time_saved_pct:.1f} %",
+            "" if is_large else f"{one.throughput_gain_pct:+,.0f} %",
             Text("prediction", "italic") if one.kind == "predicted" else "",
         )
     return table
-
-
-def _saved(percent: float) -> str:
-    """Never rounded up to all of the time."""
-    return f"{percent:.1f}" if percent <= 99.9 else f"{min(percent, 99.999):.3f}"
 
 
 _FORMS = ("times as fast", "less time", "throughput")
@@ -199,6 +200,11 @@ def _grid(columns: int) -> Table:
         figures = number == columns - 3
         table.add_column(justify="right" if figures else "left", ratio=1 if last else None)
     return table
+
+
+def vaguely(rate: Spread) -> str:
+    """The interval of a figure that is not measured, in as many digits as it allows."""
+    return f"({in_digits(rate.low, rate)} – {in_digits(rate.high, rate)})"
 
 
 def _range(rate: Spread) -> str:

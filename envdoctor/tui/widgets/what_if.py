@@ -13,11 +13,11 @@ from textual.reactive import reactive
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from envdoctor.calibration.speedup import figure
+from envdoctor.calibration.speedup import in_digits
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.tui.contract import Predicted
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.calibration_text import epochs_text, speedup_table
+from envdoctor.tui.widgets.calibration_text import epochs_text, speedup_table, vaguely
 
 _HINT = "choose a GPU and press Enter; `/` searches"
 
@@ -114,6 +114,6 @@ def _parts(assessment: Assessment) -> list[RenderableType]:
 def _rate(rate: ExpectedRate) -> str:
     spread = rate.images_per_s
     return (
-        f"{rate.precision}: {figure(spread.median)} images/s "
-        f"({figure(spread.low)} – {figure(spread.high)}), from {rate.basis}"
+        f"{rate.precision}: {in_digits(spread.median, spread)} images/s {vaguely(spread)}, "
+        f"from {rate.basis}"
     )
