@@ -113,8 +113,11 @@ def runs_of(name: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz the parsers that are named, or all; 1 if any failed."""
+    """Fuzz the parsers that are named, or all; 1 if any failed, 2 where the fuzzer is not there."""
     options = _options(arguments)
+    if not is_possible():
+        print("the fuzzer is not installed: pip install -e '.[fuzz]'", file=sys.stderr)
+        return 2
     rows: list[Row] = []
     failed = False
     with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
