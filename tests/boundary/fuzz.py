@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.o:
         document = {
             "date": datetime.date.today().isoformat(),
-            "command": "python -m tests.boundary.fuzz --keep -o benchmarks/results/fuzzing.json",
+            "command": "python -m tests.boundary.fuzz -o benchmarks/results/fuzzing.json",
             "seed": SEED,
             "inputs": sum(row.inputs for row in rows),
             "crashes": sum(row.crashes for row in rows),
