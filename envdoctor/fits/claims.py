@@ -93,6 +93,14 @@ _ARCHITECTURES = {
     "arm": "aarch64",
     "sbsa": "aarch64",
 }
+_MACS = ("mac", "macs", "macbook", "imac", "macos", "osx")
+_PROCESSORS_OF_MACS = {
+    "intel": "x86_64",
+    "silicon": "aarch64",
+    **{f"m{generation}": "aarch64" for generation in range(1, 6)},
+}
+"""By which the two kinds of Mac are told apart."""
+
 _FILLERS = frozenset(
     [
         "a",
@@ -220,7 +228,7 @@ _Reader = Callable[[list[str], int, Knowledge], _Read | None]
 
 def _read_at(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
     """What begins at that word, and how many words it takes."""
-    for reader in (_versioned, _glued, _system, _platform, _gpu):
+    for reader in (_versioned, _glued, _system, _mac, _platform, _gpu):
         read = reader(words, at, knowledge)
         if read is not None:
             return read
@@ -285,6 +293,18 @@ def _system(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
     version = rest[taken] if taken < len(rest) and re.match(r"\d", rest[taken]) else ""
     taken += bool(version)
     return [("os", f"{rest[0].lower()} {version}".strip())], skipped + taken
+
+
+def _mac(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    """macOS on Intel, an Intel Mac, MacBook M2, Apple silicon."""
+    first, second = ([word.lower() for word in words[at : at + 2]] + [""])[:2]
+    named = {first, second}
+    processor = next((one for one in named if one in _PROCESSORS_OF_MACS), None)
+    if first == "on" or processor is None or not named & {*_MACS, "apple"}:
+        return None
+    if processor != "silicon" and not named & {*_MACS}:
+        return None
+    return [("platform", "macos"), ("arch", _PROCESSORS_OF_MACS[processor])], 2
 
 
 def _platform(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:

@@ -91,7 +91,9 @@ def _cuda(claim: Claim, builds: list[Build], data: Data) -> Ruled:
         kept,
         f"built for CUDA {claim.value}: {names_of(kept)}",
         f"{subject_of(builds)} {was(builds)} built for CUDA {offered}{last}. "
-        "A CUDA toolkit on the machine is not what torch runs with",
+        "A CUDA toolkit on the machine is not what torch runs with"
+        if data.platform != "macos"
+        else "there is no CUDA on macOS",
         sources_of(kept or builds),
     )
 
@@ -100,7 +102,7 @@ def _unsure_of_cuda(claim: Claim, builds: list[Build], data: Data) -> str:
     """Why it cannot be told whether there is such a build; empty where it can."""
     if data.torch and _beyond(data.torch, data.knowledge):
         return f"which CUDA torch {data.torch} was built for is not in my data"
-    if data.machine == "aarch64":
+    if data.machine == "aarch64" and data.platform != "macos":
         return "no source in my data says whether such a build was published for Arm"
     releases = {one[0].version for one in builds}
     announced = [
