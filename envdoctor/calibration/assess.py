@@ -13,6 +13,7 @@ from envdoctor.facts.calibration import (
     CalibrationRun,
     Ceiling,
     InputPipeline,
+    MemoryFormat,
     Precision,
     Spread,
 )
@@ -92,12 +93,15 @@ def model_precisions(gpu: GpuModel) -> tuple[Precision, ...]:
 
 
 def predict_model(
-    gpu: GpuModel, knowledge: Knowledge, precisions: Iterable[Precision] = ()
+    gpu: GpuModel,
+    knowledge: Knowledge,
+    precisions: Iterable[Precision] = (),
+    memory_format: MemoryFormat = CHANNELS_LAST,
 ) -> tuple[ExpectedRate, ...]:
     """What that GPU would do, in these precisions or in all that it has; nothing is measured."""
     expectations = Expectations(knowledge)
     rates = (
-        expectations.of_model(gpu, precision, device=gpu.model)
+        expectations.of_model(gpu, precision, device=gpu.model, memory_format=memory_format)
         for precision in tuple(precisions) or model_precisions(gpu)
     )
     return tuple(rate for rate in rates if rate is not None)

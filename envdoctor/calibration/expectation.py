@@ -1,5 +1,7 @@
 """What rate a GPU should reach: published where there is one, else the roofline."""
 
+import msgspec
+
 from envdoctor.calibration.reference import (
     AMP,
     FP32,
@@ -51,7 +53,7 @@ class Expectations:
         known = known or self._from_data_sheet(gpu, series, channels_last=channels_last)
         if known is None:
             return None
-        return _expected(known, device, gpu.model, precision, measured)
+        return _expected(known, device, gpu.model, precision, memory_format, measured)
 
     def of_ceilings(
         self, run: CalibrationRun, ceilings: Ceilings, *, comparable: bool
@@ -74,7 +76,7 @@ class Expectations:
         known = self._from_roofline(prediction, limits, series, None, channels_last=channels_last)
         if not comparable:
             known = known.doubted("fitted on other kinds of GPU, so no yardstick")
-        return _expected(known, run.device, run.device_name, run.precision, run)
+        return _expected(known, run.device, run.device_name, run.precision, run.memory_format, run)
 
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_KnownRate | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
@@ -103,6 +105,7 @@ class Expectations:
             basis=f"{known.basis}, without channels_last; times {factor:.2f} for it "
             f"({least:.2f} to {most:.2f})",
             doubtful=known.doubtful,
+            factor=factor,
         )
 
     def _from_data_sheet(
@@ -155,14 +158,16 @@ class Expectations:
 
 class _KnownRate(Record):
     """A rate in images/s with its range, and where it comes from. A doubtful one leaves the kind
-    of GPU that it was fitted on: shown, but too little to judge a measurement by."""
+    of GPU that it was fitted on: shown, but too little to judge a measurement by. `factor` is what
+    a contiguous rate was multiplied by for channels_last."""
 
     rate: Spread
     basis: str
     doubtful: bool = False
+    factor: float | None = None
 
     def doubted(self, why: str) -> "_KnownRate":
-        return _KnownRate(rate=self.rate, basis=f"{self.basis}; {why}", doubtful=True)
+        return msgspec.structs.replace(self, basis=f"{self.basis}; {why}", doubtful=True)
 
 
 def _expected(
@@ -170,6 +175,7 @@ def _expected(
     device: str,
     device_name: str,
     precision: Precision,
+    memory_format: MemoryFormat,
     run: CalibrationRun | None,
 ) -> ExpectedRate:
     small = run is not None and run.batch_size < SMALLEST_BATCH
@@ -179,6 +185,8 @@ def _expected(
         device=device,
         device_name=device_name,
         precision=precision,
+        memory_format=memory_format,
+        factor=known.factor,
         images_per_s=known.rate,
         basis=known.basis,
         measured_over_expected=None if run is None else run.images_per_s.median / known.rate.median,

@@ -1,12 +1,15 @@
 """`envdoctor predict`: what a GPU would do, without measuring anything."""
 
+from typing import get_args
+
 import click
 
 from envdoctor.calibration.assess import predict_model
+from envdoctor.calibration.expectation import CHANNELS_LAST
 from envdoctor.commands.gpus import known_gpu
 from envdoctor.commands.options import output_options
 from envdoctor.errors import BadInput
-from envdoctor.facts.calibration import PRECISIONS, Precision
+from envdoctor.facts.calibration import PRECISIONS, MemoryFormat, Precision
 from envdoctor.knowledge import GpuModel, Knowledge, load
 from envdoctor.output import Destination, Output
 from envdoctor.report import Prediction
@@ -21,18 +24,32 @@ from envdoctor.report import Prediction
     type=click.Choice(PRECISIONS),
     help="Only this precision; repeatable.",
 )
+@click.option(
+    "--memory-format",
+    type=click.Choice(get_args(MemoryFormat)),
+    default=CHANNELS_LAST,
+    show_default=True,
+    help="How images lie in memory; mixed precision is faster in channels_last.",
+)
 @output_options(Prediction.formats)
-def command(output: Output, to: Destination, gpu: str, precisions: tuple[Precision, ...]) -> None:
+def command(
+    output: Output,
+    to: Destination,
+    gpu: str,
+    precisions: tuple[Precision, ...],
+    memory_format: MemoryFormat,
+) -> None:
     """Predict the ResNet-50 training rate of a GPU from published rates and data sheets.
 
     \b
     envdoctor predict rtx4090
     envdoctor predict "A100-SXM4-40GB"
     envdoctor predict "RTX 4090" --precision bf16 --json
+    envdoctor predict t4 --memory-format contiguous
     """
     knowledge = load()
     model = known_gpu(gpu, knowledge)
-    rates = predict_model(model, knowledge, precisions)
+    rates = predict_model(model, knowledge, precisions, memory_format)
     if not rates:
         raise BadInput(_why_nothing(model, knowledge))
     output.publish(Prediction(gpu=model.model, expected=rates), to, "predicted")

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from envdoctor.facts.base import Fact
-from envdoctor.facts.calibration import Precision, Spread
+from envdoctor.facts.calibration import MemoryFormat, Precision, Spread
 from envdoctor.record import Record
 
 __all__ = ["Assessment", "Epoch", "ExpectedRate", "FeedRate", "Origin", "RateVerdict", "Speedup"]
@@ -19,12 +19,16 @@ Origin = Literal["measured", "predicted"]
 class ExpectedRate(Record):
     """The rate that a device should reach, and whether it does.
 
-    `basis` says from what: published rates with their source, or the roofline.
+    `basis` says from what: published rates with their source, or the roofline. `factor` is what a
+    rate without channels_last was multiplied by for it; null where the rate is that of the
+    `memory_format` itself, or where the format makes no known difference.
     """
 
     device: str
     device_name: str
     precision: Precision
+    memory_format: MemoryFormat = "channels_last"
+    factor: float | None = None
     images_per_s: Spread
     basis: str
     measured_over_expected: float | None

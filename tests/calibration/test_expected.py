@@ -129,6 +129,19 @@ def test_the_gain_of_channels_last_is_not_taken_for_granted(knowledge: Knowledge
     assert "(1.00 to 1.56)" in rate.basis
 
 
+def test_the_memory_format_is_a_field_with_its_factor(knowledge: Knowledge) -> None:
+    """A T4 is published without channels_last alone."""
+    gpu = knowledge.gpu("Tesla T4")
+    assert gpu is not None
+    (contiguous,) = predict_model(gpu, knowledge, ["fp16"], "contiguous")
+    (faster,) = predict_model(gpu, knowledge, ["fp16"])
+    assert (contiguous.memory_format, contiguous.factor) == ("contiguous", None)
+    assert faster.memory_format == "channels_last"
+    assert faster.factor is not None
+    ratio = faster.images_per_s.median / contiguous.images_per_s.median
+    assert faster.factor == pytest.approx(ratio)
+
+
 def test_a_small_batch_is_not_held_against_a_full_one(knowledge: Knowledge) -> None:
     gpu = knowledge.gpu("NVIDIA A100-SXM4-80GB")
     assert gpu is not None
