@@ -77,7 +77,14 @@ if TYPE_CHECKING:
     from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
-    from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
+    from envdoctor.knowledge.drivers import (
+        OPEN_FROM,
+        OPEN_ONLY,
+        cudnn_serves,
+        driver_knows,
+        driver_runs,
+        driver_serves,
+    )
     from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
     from envdoctor.knowledge.records import ExtensionRelease, Xid
     from envdoctor.loader.mapped import differences
@@ -106,7 +113,14 @@ _LOADED_LATER = {
     "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
-    "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),
+    "envdoctor.knowledge.drivers": (
+        "OPEN_FROM",
+        "OPEN_ONLY",
+        "cudnn_serves",
+        "driver_knows",
+        "driver_runs",
+        "driver_serves",
+    ),
     "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
     "envdoctor.knowledge.records": ("ExtensionRelease", "Xid"),
     "envdoctor.loader.mapped": ("differences",),
@@ -144,6 +158,8 @@ if not TYPE_CHECKING:
 __all__ = [
     "DISTRIBUTIONS",
     "HIDES_EVERY_GPU",
+    "OPEN_FROM",
+    "OPEN_ONLY",
     "PYTORCHS_OWN",
     "Assessment",
     "Calibration",
@@ -203,6 +219,7 @@ __all__ = [
     "describe",
     "differences",
     "doctor",
+    "driver_knows",
     "driver_runs",
     "driver_serves",
     "entries_that_name",

@@ -91,6 +91,18 @@ WSL_LINUX_DRIVER = Code(
     "brings",
 )
 
+WSL_WITHOUT_GPU = Code(
+    id="ED506",
+    name="wsl-without-gpu",
+    family="wsl-driver",
+    severity=Severity.ERROR,
+    topic="container",
+    layer=Layer.BUS,
+    breaks="compute:gpu",
+    message="a GPU is wanted, and Windows shows none to this WSL",
+    detailed="a GPU is wanted, and {why}",
+)
+
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 """The size that `docker run` gives /dev/shm without --shm-size (docker run reference)."""
 
@@ -251,6 +263,26 @@ def wsl_linux_driver(site: Site, nvml: Nvml | None, init: CudaInit | None) -> Fi
         ),
         fixes=(system.remove_driver_inside_wsl(site),),
         notes=("install no Linux driver inside WSL (NVIDIA CUDA on WSL User Guide)",),
+    )
+
+
+@check(WSL_WITHOUT_GPU)
+def wsl_without_gpu(
+    container: Container, driver: Driver | None, wanted: Wanted, trace: GpuTrace, site: Site
+) -> Findings:
+    """A GPU is wanted, and Windows shows none to this WSL."""
+    if not site.wsl or site.contained or wanted.gpu != "yes" or trace.visible:
+        return
+    nodes = " ".join(driver.device_nodes) if driver else ""
+    first = container.wsl == 1
+    yield WSL_WITHOUT_GPU.finding(
+        why="WSL 1 has no GPU at all" if first else "Windows shows no NVIDIA GPU to this WSL",
+        evidence=(
+            Evidence(label="WSL", value=str(container.wsl), source="/proc/sys/kernel/osrelease"),
+            Evidence(label="device nodes", value=nodes or "none", source="/dev"),
+        ),
+        fixes=system.gpu_for_wsl(container.wsl),
+        notes=("NVIDIA CUDA on WSL User Guide, Getting Started",),
     )
 
 

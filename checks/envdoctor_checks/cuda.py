@@ -243,7 +243,10 @@ _MEANINGS = {
 
 
 def _mismatch(case: Case) -> Told:
-    return DRIVER_LIB_MISMATCH, (system.libraries_of_release(case.site, case.release.release),)
+    release = case.release
+    return DRIVER_LIB_MISMATCH, system.libraries_of_release(
+        case.site, release.release, release.libraries
+    )
 
 
 def _compat(case: Case) -> Told:
@@ -387,13 +390,15 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
 
 @check(DRIVER_WITHOUT_LIBCUDA)
 def driver_without_libcuda(
-    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild, site: Site
+    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild | None, site: Site
 ) -> Findings:
     """The kernel driver without its user-space library; a container has a finding of its own."""
-    if init.status != "libcuda-missing" or not driver.loaded or build.cuda is None:
+    if init.status != "libcuda-missing" or not driver.loaded:
         return
-    if site.contained or site.wsl:
+    # Of a machine alone no torch is known, and its driver is to start CUDA all the same.
+    if site.contained or site.wsl or (build is not None and build.cuda is None):
         return
+    files, not_found = driver.libcuda_files, "No such file" in init.message
     yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {release.release}" if release.release else "",
         evidence=(
@@ -402,7 +407,7 @@ def driver_without_libcuda(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=(system.install_libcuda(site, release.release),),
+        fixes=(system.show_libcuda(site, release.release, files if not_found else ()),),
     )
 
 
@@ -424,7 +429,13 @@ def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Want
         severity=_severity(wanted, on_purpose=on_purpose, none_left=none_left),
         breaks=("compute:gpu",) if none_left else (),
         value=value,
-        effect=_effect(len(shown), wrong, len(trace.gpus), on_purpose=on_purpose),
+        effect=_effect(
+            len(shown),
+            wrong,
+            len(trace.gpus),
+            on_purpose=on_purpose,
+            repeated=[one.strip() for one in value.split(",")].count(wrong or "") > 1,
+        ),
         evidence=(
             Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),
             Evidence(
@@ -452,10 +463,14 @@ def _severity(wanted: Wanted, *, on_purpose: bool, none_left: bool) -> Severity:
     return Severity.ERROR if none_left else Severity.WARNING
 
 
-def _effect(shown: int, wrong: str | None, present: int, *, on_purpose: bool) -> str:
+def _effect(
+    shown: int, wrong: str | None, present: int, *, on_purpose: bool, repeated: bool
+) -> str:
     every = "the only GPU" if present == 1 else f"all {present} GPUs"
     if on_purpose:
         return f"which hides {every} from CUDA"
+    if repeated:
+        return f"which repeats `{wrong}`: no GPU is visible"
     lost = f"whose entry `{wrong}` names none of the {present} GPU{'s' if present > 1 else ''}"
     return lost + (f": only {shown} remain visible" if shown else ": no GPU is visible")
 

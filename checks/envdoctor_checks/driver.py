@@ -3,6 +3,8 @@
 import re
 
 from envdoctor.api import (
+    OPEN_FROM,
+    OPEN_ONLY,
     Code,
     Confidence,
     CudaInit,
@@ -23,6 +25,7 @@ from envdoctor.api import (
     TorchBuild,
     TracedGpu,
     check,
+    driver_knows,
     driver_runs,
     driver_serves,
     prescribed,
@@ -94,6 +97,19 @@ PROPRIETARY_MODULE_REQUIRED = Code(
     "{release}",
     explains=("ED200", "ED226", "ED245"),
 )
+GPU_NEWER_THAN_DRIVER = Code(
+    id="ED230",
+    name="gpu-newer-than-driver",
+    family="driver-too-old",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.KERNEL_MODULE,
+    breaks="compute:gpu",
+    message="the installed driver is older than this GPU, and does not list it",
+    detailed="driver {release} is older than {gpu}, and does not list it; the first branch that "
+    "does is {branch}",
+    explains=("ED200", "ED209", "ED226", "ED245"),
+)
 PTX_TOO_NEW = Code(
     id="ED220",
     name="ptx-too-new",
@@ -109,15 +125,6 @@ PTX_TOO_NEW = Code(
 _WITH_PTX = ("vllm",)
 """Packages whose kernels are in part PTX, compiled by the driver at their first use."""
 
-_OPEN_FROM = (7, 5)
-"""The open kernel modules serve GPUs with a GPU System Processor, from Turing on (NVIDIA
-open-gpu-kernel-modules, README, "Compatible GPUs")."""
-
-_OPEN_ONLY = 10
-"""GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
-Installation Guide, "Choosing between open and proprietary kernel modules")."""
-
-
 @check(DRIVER_TOO_OLD)
 def driver_too_old(
     build: TorchBuild,
@@ -129,7 +136,12 @@ def driver_too_old(
     prescription: Prescription | None,
 ) -> Findings:
     """The driver cannot run builds of torch's CUDA major; a minor release never matters."""
-    if build.cuda is None or release.release is None or _runs_by_compat(init, build.cuda):
+    if build.cuda is None or _runs_by_compat(init, build.cuda):
+        return
+    if site.jetson:
+        yield from _jetpack_too_old(build, init, site)
+        return
+    if release.release is None:
         return
     floor = known.driver_floor(build.cuda)
     # WSL uses the driver of Windows, whose releases are numbered on their own.
@@ -160,6 +172,27 @@ def driver_too_old(
             f"CUDA {build.cuda.split('.')[0]}.x runs on any driver >= {minimum} "
             f"({floor.source}, retrieved {floor.retrieved})",
         ),
+    )
+
+
+def _jetpack_too_old(build: TorchBuild, init: CudaInit | None, site: Site) -> Findings:
+    """A Jetson's driver is numbered by its JetPack, and offers the CUDA of that."""
+    offered = (init.driver_cuda if init else None) or ""
+    have, need = _minor(offered)[:1], _minor(build.cuda or "")[:1]
+    if not have or not need or have >= need:
+        return
+    yield DRIVER_TOO_OLD.finding(
+        release=f"of this JetPack (CUDA {offered})",
+        version=build.version,
+        cuda=build.cuda,
+        minimum=f"that of CUDA {need[0]}",
+        evidence=(
+            Evidence(label="CUDA of the driver", value=offered, source="cuDriverGetVersion"),
+            Evidence(
+                label="torch.version.cuda", value=build.cuda or "", source=build.version_source
+            ),
+        ),
+        fixes=(system.torch_of_jetpack(site), system.update_driver(site, "")),
     )
 
 
@@ -203,7 +236,7 @@ def nvml_driver_mismatch(
                 if one.kind == "api-mismatch"
             ),
         ),
-        fixes=(system.libraries_of_release(site, release.release),),
+        fixes=system.libraries_of_release(site, release.release, release.libraries),
         notes=(
             "a package update replaces the libraries at once, the module only when it is loaded",
         )
@@ -256,9 +289,47 @@ def _described(gpu: TracedGpu) -> str:
     return f"the {gpu.architecture} GPU 10de:{gpu.device_id}"
 
 
+@check(GPU_NEWER_THAN_DRIVER)
+def gpu_newer_than_driver(
+    trace: GpuTrace, release: DriverRelease, known: Knowledge, site: Site
+) -> Findings:
+    """A driver branch from before this GPU: it does not list it, whatever its module's flavour."""
+    installed = release.release or release.libraries
+    if installed is None or release.windows:
+        return
+    for gpu in trace.visible:
+        capability = gpu.compute_capability
+        if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
+            continue
+        start = known.min_driver_branch(capability)
+        if start is None or driver_knows(installed, capability, known) is not False:
+            continue
+        open_only = int(capability.partition(".")[0]) >= OPEN_ONLY
+        yield GPU_NEWER_THAN_DRIVER.finding(
+            subjects=(gpu.subject,),
+            release=installed,
+            gpu=_described(gpu),
+            branch=start.branch,
+            evidence=(
+                Evidence(
+                    label="driver release",
+                    value=installed,
+                    source=release.source or "its libraries' file names",
+                ),
+                Evidence(
+                    label="PCI device",
+                    value=f"10de:{gpu.device_id}, {gpu.architecture}",
+                    source=f"/sys/bus/pci/devices/{gpu.pci_address}",
+                ),
+            ),
+            fixes=(system.update_driver(site, start.branch, open_only=open_only),),
+            notes=(f"{start.source}, retrieved {start.retrieved}",),
+        )
+
+
 @check(OPEN_MODULE_REQUIRED)
 def open_module_required(
-    trace: GpuTrace, driver: Driver, release: DriverRelease, site: Site
+    trace: GpuTrace, driver: Driver, release: DriverRelease, known: Knowledge, site: Site
 ) -> Findings:
     """A GPU without a proprietary module, under that module: the driver does not list it."""
     if driver.flavor != "proprietary":
@@ -267,7 +338,9 @@ def open_module_required(
         capability = gpu.compute_capability
         if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
             continue
-        if int(capability.partition(".")[0]) < _OPEN_ONLY:
+        if int(capability.partition(".")[0]) < OPEN_ONLY:
+            continue
+        if release.release and driver_knows(release.release, capability, known) is False:
             continue
         branch = (release.release or "").partition(".")[0]
         yield OPEN_MODULE_REQUIRED.finding(
@@ -303,7 +376,7 @@ def proprietary_module_required(
         capability = gpu.compute_capability
         if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
             continue
-        if _minor(capability) >= _OPEN_FROM:
+        if _minor(capability) >= OPEN_FROM:
             continue
         yield PROPRIETARY_MODULE_REQUIRED.finding(
             subjects=(gpu.subject,),

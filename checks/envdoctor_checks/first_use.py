@@ -9,6 +9,7 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
+    Gpus,
     GpuTrace,
     Layer,
     Prescription,
@@ -147,6 +148,21 @@ def _of_build(case: Case) -> tuple[Fix, ...]:
     return (prescribed(case.prescription, "install a build that has kernels for this GPU"),)
 
 
+_OF_MEMORY = Reading(
+    text=re.compile(
+        r"CUDA (error: )?out of memory|CU(DNN|BLAS)_STATUS_ALLOC_FAILED", re.IGNORECASE
+    ),
+    code=GPU_MEMORY_TAKEN,
+    fixes=_of_memory,
+    note="the operation that failed needs some megabytes beside CUDA's own context",
+    confidence=Confidence.LIKELY,
+)
+_OF_A_HANDLE = re.compile(r"CU(DNN|BLAS)_STATUS_NOT_INITIALIZED")
+"""What cuBLAS and cuDNN say where they find no memory for their handle, and in other cases."""
+
+_FULL = 0.9
+"""The part of a GPU's memory from which on a handle of some hundred megabytes finds no place."""
+
 _READINGS = (
     Reading(
         text=re.compile(r"uncorrectable ECC error", re.IGNORECASE),
@@ -160,13 +176,7 @@ _READINGS = (
         fixes=_of_busy,
         note="cudaErrorDevicesUnavailable, 46 (CUDA Runtime API, cudaError)",
     ),
-    Reading(
-        text=re.compile(r"CUDA (error: )?out of memory|CUDNN_STATUS_ALLOC_FAILED", re.IGNORECASE),
-        code=GPU_MEMORY_TAKEN,
-        fixes=_of_memory,
-        note="the operation that failed needs some kilobytes beside CUDA's own context",
-        confidence=Confidence.LIKELY,
-    ),
+    _OF_MEMORY,
     Reading(
         text=re.compile(
             r"unsupported toolchain|PTX JIT compil|operation not supported", re.IGNORECASE
@@ -192,6 +202,7 @@ def error_of_first_use(
     site: Site,
     prescription: Prescription | None,
     runtime: TorchRuntime | None,
+    gpus: Gpus | None,
 ) -> Findings:
     """What the first error on each GPU says of its cause."""
     told: set[str] = set()
@@ -201,7 +212,9 @@ def error_of_first_use(
             continue
         told.add(gpu.subject)
         reading = next((one for one in _READINGS if one.text.search(use.error)), None)
-        if reading is None:
+        if reading is None and _is_full(gpu, gpus) and _OF_A_HANDLE.search(use.error):
+            reading = _OF_MEMORY
+        if reading is None or (reading.code is KERNELS_MISSING and runtime and runtime.hip):
             continue
         yield reading.code.finding(
             subjects=(gpu.subject,),
@@ -212,6 +225,15 @@ def error_of_first_use(
             fixes=reading.fixes(Case(gpu=gpu, site=site, prescription=prescription)),
             notes=(reading.note,),
         )
+
+
+def _is_full(gpu: TracedGpu, gpus: Gpus | None) -> bool:
+    """Whether next to nothing of the GPU's memory is free."""
+    for one in gpus.devices if gpus else ():
+        used, total = one.memory_used_bytes, one.memory_bytes
+        if one.index == gpu.nvml_index and used and total:
+            return used > _FULL * total
+    return False
 
 
 def _number(device: str) -> int:

@@ -6,6 +6,8 @@ Sources: NVIDIA Driver Installation Guide; NVIDIA Container Toolkit documentatio
 on NVIDIA; the Debian and Arch wikis; NVIDIA's CUDA on WSL User Guide.
 """
 
+from collections.abc import Iterable
+
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import OsFamily, Site
 from envdoctor.shell import quote
@@ -197,8 +199,17 @@ def release_from_nouveau(site: Site) -> Fix:
     )
 
 
-def update_driver(site: Site, minimum: str, *, newest: str | None = None) -> Fix:
-    """Install a newer driver. `newest` is the last branch that serves this machine's GPUs."""
+def update_driver(
+    site: Site, minimum: str, *, newest: str | None = None, open_only: bool = False
+) -> Fix:
+    """Install a newer driver. `newest` is the last branch that serves this machine's GPUs;
+    `open_only` says that these have no proprietary kernel module."""
+    if site.jetson:
+        return Fix(
+            summary="the driver of a Jetson is that of its JetPack: write a newer JetPack onto the "
+            "board, with NVIDIA's SDK Manager",
+            where=Place.FIRMWARE,
+        )
     ceiling = f", of branch {newest} at most, which is the last one for this GPU" if newest else ""
     if site.wsl:
         return Fix(
@@ -210,12 +221,17 @@ def update_driver(site: Site, minimum: str, *, newest: str | None = None) -> Fix
         return Fix(summary=f"choose a driver >= {minimum}{ceiling} {_NIXOS_CONFIGURATION}")
     branch = minimum.partition(".")[0]
     commands = {
-        "ubuntu": (f"sudo apt-get install nvidia-driver-{newest or branch}",),
+        "ubuntu": (
+            f"sudo apt-get install nvidia-driver-{newest or branch}{'-open' if open_only else ''}",
+        ),
         "debian": ("sudo apt-get install --only-upgrade nvidia-driver",),
         "fedora": ("sudo dnf upgrade akmod-nvidia",),
         "arch": ("sudo pacman -Syu",),
     }.get(site.os_family, ())
-    return on_host(site, f"update the NVIDIA driver to {minimum} or later{ceiling}", *commands)
+    kind = ", with the open kernel modules" if open_only else ""
+    return on_host(
+        site, f"update the NVIDIA driver to {minimum} or later{ceiling}{kind}", *commands
+    )
 
 
 def driver_of_branch(site: Site, branch: str) -> Fix:
@@ -411,6 +427,31 @@ def give_gpus(site: Site) -> Fix:
     return Fix(summary=summary, commands=commands, where=where)
 
 
+def give_amd_gpus(site: Site) -> Fix:
+    """Start this container, pod or job with AMD's GPUs."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="ask for a GPU in the pod: resources.limits `amd.com/gpu: 1`; the node needs "
+            "AMD's device plugin",
+            where=Place.SCHEDULER,
+        )
+    if site.container in ("apptainer", "singularity"):
+        return Fix(
+            summary="start it with --rocm, which brings AMD's nodes and libraries in",
+            commands=("apptainer exec --rocm IMAGE.sif python train.py",),
+            where=Place.HOST,
+        )
+    engine = "podman" if site.container == "podman" else "docker"
+    return Fix(
+        summary="start the container with AMD's device nodes, and in the groups that own them",
+        commands=(
+            f"{engine} run --device=/dev/kfd --device=/dev/dri --group-add video "
+            "--security-opt seccomp=unconfined IMAGE",
+        ),
+        where=Place.HOST,
+    )
+
+
 def allow_compute(site: Site) -> Fix:
     """Let the container runtime bring in libcuda."""
     engine = {"podman": "podman", "docker": "docker"}.get(site.container)
@@ -461,8 +502,30 @@ def start_anew(site: Site) -> Fix:
     )
 
 
-def open_nodes(site: Site) -> tuple[Fix, ...]:
+def ask_slurm(condition: str = "") -> Fix:
+    """Let the scheduler give the job a GPU."""
+    return Fix(
+        summary=f"{condition}ask for a GPU, the device cgroup hides those of others",
+        commands=("srun --gres=gpu:1 ...",),
+        where=Place.SCHEDULER,
+    )
+
+
+_OF_LXC = Fix(
+    summary="on the host, allow the nodes in the container's configuration and start it anew: one "
+    "line `lxc.cgroup2.devices.allow = c MAJOR:* rwm` for each major number that `ls -l "
+    "/dev/nvidia*` shows there; that of nvidia-uvm may change at a restart of the host",
+    commands=("ls -l /dev/nvidia*",),
+    where=Place.HOST,
+)
+
+
+def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
     """Let this user open the device nodes."""
+    if in_slurm:
+        return (ask_slurm(),)
+    if site.container == "lxc":
+        return (_OF_LXC,)
     if site.container == "podman":
         label = Fix(
             summary="if SELinux refuses them: start the container without its label, or allow "
@@ -490,14 +553,31 @@ def open_nodes(site: Site) -> tuple[Fix, ...]:
     )
 
 
-def libraries_of_release(site: Site, release: str | None) -> Fix:
+def libraries_of_release(
+    site: Site, release: str | None, libraries: str | None
+) -> tuple[Fix, ...]:
     """Bring the driver's user-space libraries to the release of the kernel module."""
-    if site.container in ("docker", "podman", "kubernetes"):
-        return Fix(
-            summary="the image brings driver libraries of its own: take them out of the image, the "
-            "container toolkit brings those of the host's release",
-            where=Place.IMAGE,
-        )
+    if site.container not in ("docker", "podman", "kubernetes"):
+        return (_libraries_of_release(site, release),)
+    of_image = Fix(
+        summary="where the image brings driver libraries of its own: take them out of the image, "
+        "the container toolkit brings those of the host's release",
+        commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
+        where=Place.IMAGE,
+    )
+    of_host = on_host(
+        site,
+        "where they are the host's own, which the container toolkit brings in: its packages were "
+        "updated under the loaded module, so restart the host, and then this container",
+        "cat /proc/driver/nvidia/version",
+        "sudo reboot",
+    )
+    branch = (release or "").partition(".")[0]
+    updated = bool(branch) and (libraries or "").partition(".")[0] == branch
+    return (of_host, of_image) if updated else (of_image, of_host)
+
+
+def _libraries_of_release(site: Site, release: str | None) -> Fix:
     if site.contained:
         machine = site.machine or "x86_64"
         installer = f"NVIDIA-Linux-{machine}-{release}.run" if release else "the driver's installer"
@@ -517,7 +597,34 @@ def libraries_of_release(site: Site, release: str | None) -> Fix:
     )
 
 
-def install_libcuda(site: Site, release: str | None) -> Fix:
+def show_libcuda(site: Site, release: str | None, files: Iterable[str]) -> Fix:
+    """Let the loader find the driver's user-space library: where it is, or by installing it."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary="NixOS keeps it in /run/opengl-driver/lib, where programs that are not of its "
+            "store do not look: show them that folder, in the shell or by nix-ld",
+            commands=("export LD_LIBRARY_PATH=/run/opengl-driver/lib",),
+            safety=Safety.SAFE,
+        )
+    own = [one for one in files if not any(part in one for part in _NOT_THE_DRIVERS)]
+    if own:
+        folder = own[0].rpartition("/")[0]
+        return Fix(
+            summary=f"it lies in `{folder}`, where the loader does not look: show it that folder",
+            commands=(
+                f"echo {quote(folder)} | sudo tee /etc/ld.so.conf.d/nvidia.conf",
+                "sudo ldconfig",
+            ),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return _install_libcuda(site, release)
+
+
+_NOT_THE_DRIVERS = ("/compat/", "/stubs/", "i386-linux-gnu", "/lib32/")
+"""In the path of a libcuda that is not the one which this system's driver brings for torch."""
+
+
+def _install_libcuda(site: Site, release: str | None) -> Fix:
     """Install the driver's user-space library, of the release of the loaded module."""
     branch = (release or "").partition(".")[0]
     package = {
@@ -537,6 +644,26 @@ def install_libcuda(site: Site, release: str | None) -> Fix:
 
 
 # --- WSL and Jetson ---
+
+
+def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
+    """Let Windows show its GPU to WSL."""
+    if version == 1:
+        return (
+            Fix(
+                summary="turn this distribution into one of WSL 2, in a terminal of Windows",
+                commands=("wsl.exe --list --verbose", "wsl.exe --set-version DISTRIBUTION 2"),
+                where=Place.HOST,
+            ),
+        )
+    return (
+        Fix(
+            summary="install NVIDIA's driver on Windows, none inside WSL, and update WSL; "
+            "`nvidia-smi` in a terminal of Windows has to list the GPU",
+            commands=("wsl.exe --update", "wsl.exe --shutdown"),
+            where=Place.HOST,
+        ),
+    )
 
 
 def update_wsl(site: Site) -> Fix:
@@ -575,7 +702,37 @@ def show_wsl_libraries(site: Site) -> Fix:
 
 
 def torch_of_jetpack(site: Site) -> Fix:
-    """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code."""
+    """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code.
+
+    JetPack 4 has Linux 4.9, 5 has 5.10, 6 has 5.15 and 7 has 6.8 (NVIDIA Jetson Linux release
+    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform".
+    """
+    kernel = site.kernel or ""
+    if kernel.startswith("4."):
+        return Fix(
+            summary="install NVIDIA's torch for JetPack 4 (torch 1.10 for Python 3.6, from the "
+            'page "PyTorch for Jetson"), or write a newer JetPack onto the board',
+            safety=Safety.MANUAL,
+        )
+    if kernel.startswith("5.10."):
+        return Fix(
+            summary="install NVIDIA's torch for JetPack 5 (CUDA 11.4), whose wheels are for "
+            "Python 3.8, or use an l4t-pytorch container",
+            commands=(
+                "python3.8 -m pip install https://developer.download.nvidia.com/compute/redist/jp/"
+                "v512/pytorch/torch-2.1.0a0+41361538.nv23.06-cp38-cp38-linux_aarch64.whl",
+            ),
+            safety=Safety.CHANGES_ENV,
+        )
+    if kernel.startswith("6."):
+        return Fix(
+            summary="install PyTorch's own build for CUDA 13, which serves JetPack 7",
+            commands=(
+                f"{site.target} -m pip install torch "
+                "--index-url https://download.pytorch.org/whl/cu130",
+            ),
+            safety=Safety.CHANGES_ENV,
+        )
     return Fix(
         summary="install the torch that is built for this Jetson's JetPack, from NVIDIA's index of "
         "JetPack wheels (below: JetPack 6 with CUDA 12.6), or use an l4t-pytorch container",
