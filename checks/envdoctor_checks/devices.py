@@ -253,11 +253,16 @@ def _evidence_of_loss(nvml: Nvml, trace: GpuTrace) -> Iterator[Evidence]:
 
 
 @check(MIG_NO_INSTANCES)
-def mig_no_instances(trace: GpuTrace, init: CudaInit, site: Site) -> Findings:
+def mig_no_instances(
+    trace: GpuTrace, init: CudaInit, site: Site, environment: Environment | None
+) -> Findings:
     """In MIG mode CUDA sees instances only, and there are none."""
     none_at_all = init.code == 100 or init.device_count == 0
     beside_others = any(gpu.torch_index is not None for gpu in trace.gpus)
     if not none_at_all and not beside_others:
+        return
+    if environment and environment.variables.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-"):
+        # Somebody knew an instance: `mig-uuid-stale` is about that.
         return
     for gpu in trace.visible:
         if gpu.nvml_index is None or not gpu.mig_mode or gpu.torch_index is not None:

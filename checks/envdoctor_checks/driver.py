@@ -67,7 +67,7 @@ DRIVER_DROPPED_GPU = Code(
     message="the installed driver branch no longer supports this GPU",
     detailed="driver {release} no longer supports {gpu} (compute capability {capability}); the "
     "last branch that does is {branch}",
-    explains=("ED200", "ED226", "ED245"),
+    explains=("ED200", "ED209", "ED214", "ED222", "ED226", "ED245"),
 )
 OPEN_MODULE_REQUIRED = Code(
     id="ED214",
@@ -108,7 +108,7 @@ GPU_NEWER_THAN_DRIVER = Code(
     message="the installed driver is older than this GPU, and does not list it",
     detailed="driver {release} is older than {gpu}, and does not list it; the first branch that "
     "does is {branch}",
-    explains=("ED200", "ED209", "ED226", "ED245"),
+    explains=("ED200", "ED209", "ED222", "ED226", "ED245"),
 )
 PTX_TOO_NEW = Code(
     id="ED220",

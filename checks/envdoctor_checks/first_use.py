@@ -59,6 +59,7 @@ GPU_MEMORY_TAKEN = Code(
     breaks="compute:gpu",
     message="a small operation finds no memory on the GPU: other processes hold it",
     detailed="a small operation finds no memory on {subjects}: other processes hold it",
+    explains=("ED606",),
 )
 UNSUPPORTED_BY_DRIVER = Code(
     id="ED227",
