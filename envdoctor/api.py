@@ -74,12 +74,13 @@ if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
     from envdoctor.companions import DISTRIBUTIONS, PYTORCHS_OWN, library_of
-    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
+    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes, is_vgpu
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
     from envdoctor.knowledge.drivers import (
         OPEN_FROM,
         OPEN_ONLY,
+        advised_branch,
         cudnn_serves,
         driver_knows,
         driver_runs,
@@ -110,12 +111,13 @@ _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
     "envdoctor.companions": ("DISTRIBUTIONS", "PYTORCHS_OWN", "library_of"),
-    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
+    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes", "is_vgpu"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
     "envdoctor.knowledge.drivers": (
         "OPEN_FROM",
         "OPEN_ONLY",
+        "advised_branch",
         "cudnn_serves",
         "driver_knows",
         "driver_runs",
@@ -210,6 +212,7 @@ __all__ = [
     "Where",
     "Xid",
     "__version__",
+    "advised_branch",
     "check",
     "command",
     "covers",
@@ -227,6 +230,7 @@ __all__ = [
     "gpu_nodes",
     "interpreters",
     "is_default",
+    "is_vgpu",
     "label",
     "library_of",
     "machine_of",

@@ -112,6 +112,16 @@ def gpu_trace(
     return replace(trace, lost_at=_lost_at(trace))
 
 
+_VGPU = re.compile(r"^GRID |-[0-9]{1,3}[ABCQ]$")
+"""Names of slices that a hypervisor gives: GRID T4-16Q, NVIDIA A40-48Q, A100-1-5C (NVIDIA vGPU
+software, Virtual GPU Types)."""
+
+
+def is_vgpu(name: str) -> bool:
+    """Whether that is the name of a virtual GPU."""
+    return _VGPU.search(name) is not None
+
+
 # --- from the bus upwards ---
 
 

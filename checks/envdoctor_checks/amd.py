@@ -125,9 +125,7 @@ def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
 
 
 @check(ROCM_ARCH_UNSUPPORTED)
-def rocm_arch_unsupported(
-    runtime: TorchRuntime, used: TorchFirstUse, trace: GpuTrace
-) -> Findings:
+def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: GpuTrace) -> Findings:
     """A first operation under ROCm that finds no kernel for the GPU."""
     if runtime.hip is None:
         return

@@ -11,6 +11,7 @@ from envdoctor.api import (
     Environment,
     Evidence,
     Findings,
+    Fix,
     GpuTrace,
     Host,
     Layer,
@@ -131,7 +132,14 @@ def container_no_gpu_runtime(
     what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
-    lacks_compute = what == _WITHOUT_COMPUTE
+    if what == _WITHOUT_COMPUTE:
+        fixes: tuple[Fix, ...] = (system.allow_compute(site),)
+    elif what == _EMPTY:
+        fixes = (system.remove_empty_libraries(), system.give_gpus(site))
+    elif site.container == "lxc" and driver.device_nodes:
+        fixes = system.libraries_of_release(site, driver.release, None)
+    else:
+        fixes = (system.give_gpus(site),)
     visible = container.nvidia_visible_devices
     nodes = " ".join(driver.device_nodes) or "none"
     yield CONTAINER_NO_GPU_RUNTIME.finding(
@@ -152,12 +160,18 @@ def container_no_gpu_runtime(
                 else ()
             ),
         ),
-        fixes=(system.allow_compute(site) if lacks_compute else system.give_gpus(site),),
+        fixes=fixes,
     )
 
 
 _WITHOUT_COMPUTE = (
     "the capability `compute`: NVIDIA_DRIVER_CAPABILITIES leaves it out, so libcuda.so.1 is missing"
+)
+
+
+_EMPTY = (
+    "the driver's libraries: the GPU's device nodes are there, and the image has an empty "
+    "libcuda.so.1"
 )
 
 
@@ -168,6 +182,8 @@ def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | 
         return None
     if capabilities is not None and not {"compute", "all"} & set(capabilities.split(",")):
         return _WITHOUT_COMPUTE
+    if "file too short" in init.message:
+        return _EMPTY
     return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
 
 

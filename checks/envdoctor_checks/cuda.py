@@ -17,6 +17,7 @@ from envdoctor.api import (
     GpuTrace,
     Host,
     Layer,
+    Nvml,
     Place,
     Record,
     Safety,
@@ -27,6 +28,7 @@ from envdoctor.api import (
     check,
     command,
     entries_that_name,
+    is_vgpu,
     parse_number,
     system,
 )
@@ -153,6 +155,12 @@ class Case(Record):
     trace: GpuTrace
     kernel: str
     fabric: str
+    nvml_fits: bool = False
+
+    @property
+    def is_vgpu(self) -> bool:
+        """Whether the GPU is a slice that a hypervisor gives."""
+        return any(is_vgpu(gpu.name or "") for gpu in self.trace.visible)
 
 
 @check(
@@ -171,6 +179,7 @@ def cuda_does_not_start(
     trace: GpuTrace,
     host: Host | None,
     gpus: Gpus | None,
+    nvml: Nvml | None,
 ) -> Findings:
     """cuInit, tried without torch, returns an error."""
     if init.code in (None, 0, 100, 999):
@@ -185,6 +194,7 @@ def cuda_does_not_start(
         trace=trace,
         kernel=kernel,
         fabric=fabric,
+        nvml_fits=nvml is not None and nvml.status == "ok",
     )
     code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
     guessed = code in _BY_MORE_SIGNS and not (code is FABRIC_MANAGER and fabric)
@@ -243,9 +253,9 @@ _MEANINGS = {
 
 
 def _mismatch(case: Case) -> Told:
-    release = case.release
+    libcuda = (case.init.library or "").rpartition(".so.")[2]
     return DRIVER_LIB_MISMATCH, system.libraries_of_release(
-        case.site, release.release, release.libraries
+        case.site, case.release.release, libcuda, of_image=case.nvml_fits
     )
 
 
@@ -269,7 +279,11 @@ def _not_ready(case: Case) -> Told:
             "nvidia-smi conf-compute -grs",
         )
         return CONFIDENTIAL_COMPUTING, (ready,)
-    return FABRIC_MANAGER, (system.fabric_manager(case.site, case.release.release),)
+    fabric = system.fabric_manager(case.site, case.release.release)
+    if len(case.trace.visible) > 1 or case.site.contained:
+        return FABRIC_MANAGER, (fabric,)
+    # A machine with NVSwitch has several GPUs; one alone was passed through to this one.
+    return FABRIC_MANAGER, (system.fabric_manager_of_hypervisor(), fabric)
 
 
 def _is_confidential(case: Case) -> bool:
@@ -315,6 +329,7 @@ def _no_memory(case: Case) -> Told:
 
 def _not_told(case: Case) -> Told:
     return CUDA_INIT_FAILED, (
+        *((system.license_vgpu(case.site),) if case.is_vgpu else ()),
         Fix(
             summary="look what the driver says of the GPUs and their processes",
             commands=("nvidia-smi",),
@@ -337,6 +352,20 @@ def _busy(case: Case) -> Told:
     )
 
 
+def _system_call(case: Case) -> Told:
+    look = Fix(
+        summary="look whether this process may open the nodes, and what else is refused to it",
+        commands=(
+            "ls -l /dev/nvidia*",
+            "strace -f -e trace=openat,ioctl -o trace.txt python -c "
+            "'import torch; torch.cuda.init()'; grep -n ' = -1 ' trace.txt | tail",
+        ),
+        safety=Safety.SAFE,
+    )
+    anew = (system.give_gpus(case.site),) if case.site.contained else ()
+    return CUDA_INIT_FAILED, (*anew, look, system.look_at_kernel_log(case.site))
+
+
 def _mps(case: Case) -> Told:
     return CUDA_INIT_FAILED, (
         system.on_host(
@@ -351,6 +380,7 @@ _BY_ERROR: dict[int, Callable[[Case], Told]] = {
     2: _no_memory,
     3: _hmm_or_not,
     46: _busy,
+    304: _system_call,
     800: _busy,
     802: _not_ready,
     803: _mismatch,

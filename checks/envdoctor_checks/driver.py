@@ -24,6 +24,7 @@ from envdoctor.api import (
     Site,
     TorchBuild,
     TracedGpu,
+    advised_branch,
     check,
     driver_knows,
     driver_runs,
@@ -124,6 +125,7 @@ PTX_TOO_NEW = Code(
 
 _WITH_PTX = ("vllm",)
 """Packages whose kernels are in part PTX, compiled by the driver at their first use."""
+
 
 @check(DRIVER_TOO_OLD)
 def driver_too_old(
@@ -304,7 +306,14 @@ def gpu_newer_than_driver(
         start = known.min_driver_branch(capability)
         if start is None or driver_knows(installed, capability, known) is not False:
             continue
-        open_only = int(capability.partition(".")[0]) >= OPEN_ONLY
+        capabilities = filter(None, (one.compute_capability for one in trace.visible))
+        advised = advised_branch((start.branch,), capabilities, known)
+        update = system.update_driver(
+            site,
+            start.branch,
+            branch=advised.branch if advised else None,
+            open_only=int(capability.partition(".")[0]) >= OPEN_ONLY,
+        )
         yield GPU_NEWER_THAN_DRIVER.finding(
             subjects=(gpu.subject,),
             release=installed,
@@ -322,7 +331,7 @@ def gpu_newer_than_driver(
                     source=f"/sys/bus/pci/devices/{gpu.pci_address}",
                 ),
             ),
-            fixes=(system.update_driver(site, start.branch, open_only=open_only),),
+            fixes=(update,),
             notes=(f"{start.source}, retrieved {start.retrieved}",),
         )
 

@@ -21,6 +21,7 @@ from envdoctor.api import (
     TorchRuntime,
     TracedGpu,
     check,
+    is_vgpu,
     parse_number,
     prescribed,
     system,
@@ -135,7 +136,9 @@ def _of_memory(case: Case) -> tuple[Fix, ...]:
 
 
 def _of_driver(case: Case) -> tuple[Fix, ...]:
+    vgpu = is_vgpu(case.gpu.name or "")
     return (
+        *((system.license_vgpu(case.site),) if vgpu else ()),
         system.on_host(
             case.site, "update the driver, or give the virtual GPU the profile that allows it"
         ),

@@ -145,9 +145,7 @@ def cpu_only_torch(
             if found
             else Evidence(label="expected", value="gpu", source=wanted.because),
         ),
-        fixes=(
-            _rocm_build(site) if amd and not found else _cuda_build(prescription, site, other),
-        ),
+        fixes=(_rocm_build(site) if amd and not found else _cuda_build(prescription, site, other),),
     )
 
 
@@ -373,7 +371,7 @@ def no_nvidia_gpu(
     )
     if expected and (amd or (site.wsl and not site.contained) or (trace.gpus and hidden)):
         return
-    if expected and _is_of_intel(build, pci):
+    if _is_of_intel(build, pci):
         return
     where = " and ".join(filter(None, ("sysfs" if pci else "", "NVML" if nvml else "")))
     cuda = build.cuda if build else None

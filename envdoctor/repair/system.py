@@ -37,6 +37,12 @@ _INSTALL: dict[OsFamily, tuple[str, ...]] = {
     "debian": ("sudo apt-get install linux-headers-$(uname -r) nvidia-driver",),
     "ubuntu": ("sudo ubuntu-drivers install",),
     "fedora": ("sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda",),
+    "fedora-atomic": (
+        "sudo rpm-ostree install akmod-nvidia xorg-x11-drv-nvidia-cuda",
+        "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core "
+        "--append=modprobe.blacklist=nouveau,nova_core",
+        "systemctl reboot",
+    ),
     "rhel": (
         "sudo dnf install kernel-devel-$(uname -r) kernel-headers",
         "sudo dnf install nvidia-open",
@@ -72,6 +78,7 @@ _ENROLL: dict[OsFamily, str] = {
     "debian": "sudo mokutil --import /var/lib/dkms/mok.pub",
     "ubuntu": "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der",
     "fedora": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
+    "fedora-atomic": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
     "rhel": "sudo mokutil --import /var/lib/dkms/mok.pub",
 }
 
@@ -111,6 +118,15 @@ def build_module(site: Site, *, headers: bool | None = None) -> Fix:
     or not, or nobody knows."""
     if site.os_family == "nixos":
         return Fix(summary=f"make the system anew with the driver {_NIXOS_CONFIGURATION}")
+    if site.os_family == "fedora-atomic":
+        return on_host(
+            site,
+            "the module belongs to each deployment of the system: make a new one, or start the one "
+            "before it",
+            "rpm-ostree status",
+            "sudo rpm-ostree upgrade",
+            "systemctl reboot",
+        )
     commands = _BUILD.get(site.os_family, ("sudo modprobe nvidia",))
     if headers and len(commands) > 1:
         commands = commands[1:]
@@ -188,6 +204,14 @@ def release_from_nouveau(site: Site) -> Fix:
             summary=f'blacklist nouveau: boot.blacklistedKernelModules = [ "nouveau" ]; and '
             f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}"
         )
+    if site.os_family == "fedora-atomic":
+        return on_host(
+            site,
+            "nouveau holds the GPU: keep it from loading, and restart",
+            "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core "
+            "--append=modprobe.blacklist=nouveau,nova_core",
+            "systemctl reboot",
+        )
     rebuild = _INITRAMFS.get(site.os_family)
     return on_host(
         site,
@@ -200,10 +224,15 @@ def release_from_nouveau(site: Site) -> Fix:
 
 
 def update_driver(
-    site: Site, minimum: str, *, newest: str | None = None, open_only: bool = False
+    site: Site,
+    minimum: str,
+    *,
+    newest: str | None = None,
+    branch: str | None = None,
+    open_only: bool = False,
 ) -> Fix:
-    """Install a newer driver. `newest` is the last branch that serves this machine's GPUs;
-    `open_only` says that these have no proprietary kernel module."""
+    """Install a newer driver, of that `branch` where one is advised. `newest` is the last branch
+    that serves this machine's GPUs; `open_only` says that these have no proprietary module."""
     if site.jetson:
         return Fix(
             summary="the driver of a Jetson is that of its JetPack: write a newer JetPack onto the "
@@ -219,13 +248,12 @@ def update_driver(
         )
     if site.os_family == "nixos":
         return Fix(summary=f"choose a driver >= {minimum}{ceiling} {_NIXOS_CONFIGURATION}")
-    branch = minimum.partition(".")[0]
+    branch = newest or branch or minimum.partition(".")[0]
     commands = {
-        "ubuntu": (
-            f"sudo apt-get install nvidia-driver-{newest or branch}{'-open' if open_only else ''}",
-        ),
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}{'-open' if open_only else ''}",),
         "debian": ("sudo apt-get install --only-upgrade nvidia-driver",),
         "fedora": ("sudo dnf upgrade akmod-nvidia",),
+        "fedora-atomic": ("sudo rpm-ostree upgrade", "systemctl reboot"),
         "arch": ("sudo pacman -Syu",),
     }.get(site.os_family, ())
     kind = ", with the open kernel modules" if open_only else ""
@@ -380,6 +408,28 @@ def fabric_manager(site: Site, release: str | None) -> Fix:
     )
 
 
+def fabric_manager_of_hypervisor() -> Fix:
+    """Have the fabric of a GPU that is passed through started where it is managed."""
+    return Fix(
+        summary="in a virtual machine with one GPU of an NVSwitch server the fabric manager runs "
+        "on the host or in its service machine: have the provider start it there",
+        commands=("nvidia-smi -q | grep -A 2 Fabric",),
+        where=Place.HOST,
+    )
+
+
+def license_vgpu(site: Site) -> Fix:
+    """Give a virtual GPU its licence, or a profile with CUDA."""
+    return on_host(
+        site,
+        "see whether this virtual GPU has its licence, and the guest driver of the host's vGPU "
+        "release; CUDA needs a profile of type C or Q, and unified memory has to be allowed for it "
+        "on the hypervisor",
+        "nvidia-smi -q | grep -i -A 2 license",
+        "sudo systemctl restart nvidia-gridd",
+    )
+
+
 # --- containers and schedulers ---
 
 _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
@@ -418,8 +468,28 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
 _GIVE["singularity"] = _GIVE["apptainer"]
 
 
+def remove_empty_libraries() -> Fix:
+    """Take empty files of the driver out of an image."""
+    return Fix(
+        summary="build the image without the driver's empty files: an image that was made by "
+        "`docker commit`, or while a runtime had mounted the driver, keeps the places of its files",
+        commands=(
+            "find /usr/lib /usr/lib64 -size 0 \\( -name 'libcuda*' -o -name 'libnvidia*' \\) "
+            "-delete",
+        ),
+        where=Place.IMAGE,
+    )
+
+
 def give_gpus(site: Site) -> Fix:
     """Start this container, pod or job with GPUs, in the words of what started it."""
+    if site.jetson and site.container == "docker":
+        return Fix(
+            summary="start the container with NVIDIA's runtime, which mounts the libraries of "
+            "JetPack; the board needs the package nvidia-container",
+            commands=("docker run --runtime nvidia IMAGE",),
+            where=Place.HOST,
+        )
     summary, commands, where = _GIVE.get(
         site.container,
         ("start this container with access to the host's GPUs", (), Place.HOST),
@@ -541,7 +611,11 @@ def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
             commands=("podman run --group-add keep-groups --device nvidia.com/gpu=all IMAGE",),
             where=Place.HOST,
         )
-        return (label, group) if site.os_family in ("fedora", "rhel") else (group, label)
+        return (
+            (label, group)
+            if site.os_family in ("fedora", "fedora-atomic", "rhel")
+            else (group, label)
+        )
     if site.contained:
         return (give_gpus(site),)
     return (
@@ -554,18 +628,21 @@ def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
 
 
 def libraries_of_release(
-    site: Site, release: str | None, libraries: str | None
+    site: Site, release: str | None, libraries: str | None, *, of_image: bool = False
 ) -> tuple[Fix, ...]:
-    """Bring the driver's user-space libraries to the release of the kernel module."""
+    """Bring the driver's user-space libraries to the release of the kernel module. `of_image` says
+    that others that the container toolkit brings in are of that release."""
     if site.container not in ("docker", "podman", "kubernetes"):
         return (_libraries_of_release(site, release),)
-    of_image = Fix(
+    out = Fix(
         summary="where the image brings driver libraries of its own: take them out of the image, "
         "the container toolkit brings those of the host's release",
         commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
         where=Place.IMAGE,
     )
-    of_host = on_host(
+    if of_image:
+        return (out,)
+    anew = on_host(
         site,
         "where they are the host's own, which the container toolkit brings in: its packages were "
         "updated under the loaded module, so restart the host, and then this container",
@@ -574,7 +651,7 @@ def libraries_of_release(
     )
     branch = (release or "").partition(".")[0]
     updated = bool(branch) and (libraries or "").partition(".")[0] == branch
-    return (of_host, of_image) if updated else (of_image, of_host)
+    return (anew, out) if updated else (out, anew)
 
 
 def _libraries_of_release(site: Site, release: str | None) -> Fix:
@@ -631,6 +708,7 @@ def _install_libcuda(site: Site, release: str | None) -> Fix:
         "ubuntu": f"sudo apt-get install libnvidia-compute-{branch}",
         "debian": "sudo apt-get install libcuda1",
         "fedora": "sudo dnf install xorg-x11-drv-nvidia-cuda-libs",
+        "fedora-atomic": "sudo rpm-ostree install xorg-x11-drv-nvidia-cuda-libs",
         "rhel": "sudo dnf install nvidia-driver-cuda-libs",
         "suse": "sudo zypper install nvidia-compute-G06",
         "arch": "sudo pacman -S nvidia-utils",
