@@ -23,6 +23,7 @@ from envdoctor.api import (
     TorchRuntime,
     Wanted,
     check,
+    surroundings,
     system,
 )
 
@@ -145,10 +146,10 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
                 Evidence(label=failed.operation, value=failed.error or "", source=failed.device),
             ),
             fixes=(
-                Fix(
+                surroundings.set_variable(
+                    "HSA_OVERRIDE_GFX_VERSION",
+                    near,
                     summary="let it run the code of the nearest GPU that the build has",
-                    commands=(f"export HSA_OVERRIDE_GFX_VERSION={near}",),
-                    safety=Safety.SAFE,
                 ),
                 Fix(
                     summary="or take a torch that is built for this GPU: AMD lists which ROCm "

@@ -280,10 +280,10 @@ def _not_ready(case: Case) -> Told:
         )
         return CONFIDENTIAL_COMPUTING, (ready,)
     fabric = system.fabric_manager(case.site, case.release.release)
-    if len(case.trace.visible) > 1 or case.site.contained:
+    if len(case.trace.gpus) > 1 or case.site.contained:
         return FABRIC_MANAGER, (fabric,)
     # A machine with NVSwitch has several GPUs; one alone was passed through to this one.
-    return FABRIC_MANAGER, (system.fabric_manager_of_hypervisor(), fabric)
+    return FABRIC_MANAGER, (fabric, system.fabric_manager_of_hypervisor())
 
 
 def _is_confidential(case: Case) -> bool:
