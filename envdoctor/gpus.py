@@ -73,7 +73,9 @@ def gpu_of_wsl(container: Container | None, driver: Driver | None) -> bool:
     """
     if container is None or container.wsl is None or driver is None:
         return False
-    return "/dev/dxg" in driver.device_nodes and _WSL_LIBCUDA in driver.libcuda_files
+    # A container has that node only where it was started with a GPU.
+    given = container.kind != "none" or _WSL_LIBCUDA in driver.libcuda_files
+    return "/dev/dxg" in driver.device_nodes and given
 
 
 @derive(GpuTrace)

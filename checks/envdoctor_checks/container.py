@@ -132,8 +132,11 @@ def container_no_gpu_runtime(
     what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
+    of_a_job = environment is not None and "SLURM_JOB_ID" in environment.variables
     if what == _WITHOUT_COMPUTE:
         fixes: tuple[Fix, ...] = (system.allow_compute(site),)
+    elif of_a_job and not driver.device_nodes:
+        fixes = (system.ask_slurm(), system.give_gpus(site))
     elif what == _EMPTY:
         fixes = (system.remove_empty_libraries(), system.give_gpus(site))
     elif site.container == "lxc" and driver.device_nodes:

@@ -32,6 +32,7 @@ from envdoctor.api import (
     parse_number,
     system,
 )
+from envdoctor_checks.driver_library import take_out
 
 DRIVER_LIB_MISMATCH = Code(
     id="ED203",
@@ -156,6 +157,7 @@ class Case(Record):
     kernel: str
     fabric: str
     nvml_fits: bool = False
+    environment: Environment | None = None
 
     @property
     def is_vgpu(self) -> bool:
@@ -180,6 +182,7 @@ def cuda_does_not_start(
     host: Host | None,
     gpus: Gpus | None,
     nvml: Nvml | None,
+    environment: Environment | None,
 ) -> Findings:
     """cuInit, tried without torch, returns an error."""
     if init.code in (None, 0, 100, 999):
@@ -195,6 +198,7 @@ def cuda_does_not_start(
         kernel=kernel,
         fabric=fabric,
         nvml_fits=nvml is not None and nvml.status == "ok",
+        environment=environment,
     )
     code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
     guessed = code in _BY_MORE_SIGNS and not (code is FABRIC_MANAGER and fabric)
@@ -260,13 +264,11 @@ def _mismatch(case: Case) -> Told:
 
 
 def _compat(case: Case) -> Told:
-    take_out = Fix(
-        summary="take cuda-compat out of the loader's path, or update the driver"
-        + (" on the host" if case.site.contained else ""),
-        commands=("ldconfig -p | grep libcuda.so.1",),
-        safety=Safety.SAFE,
+    out = take_out(case.init.library or "", "/compat", case.environment, case.site)
+    newer = system.on_host(
+        case.site, "or update the driver, so that it runs this CUDA without cuda-compat"
     )
-    return FORWARD_COMPAT, (take_out,)
+    return FORWARD_COMPAT, (out, newer)
 
 
 def _not_ready(case: Case) -> Told:

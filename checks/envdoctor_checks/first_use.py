@@ -74,6 +74,17 @@ UNSUPPORTED_BY_DRIVER = Code(
     detailed="a kernel of torch on {subjects} needs what this driver or virtual GPU does not "
     "offer: {text}",
 )
+FAULT_AT_FIRST_USE = Code(
+    id="ED232",
+    name="gpu-fault-at-first-use",
+    family="gpu-hw-fault",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="a first small operation ends with a fault of the GPU",
+    detailed="a first small operation ends with a fault of {subjects}: {text}",
+)
 KERNELS_MISSING = Code(
     id="ED228",
     name="kernels-missing",
@@ -113,6 +124,14 @@ class Reading(Record):
 
 def _of_ecc(case: Case) -> tuple[Fix, ...]:
     return system.reset_gpu(case.site, case.index), system.replace_gpu()
+
+
+def _of_fault(case: Case) -> tuple[Fix, ...]:
+    return (
+        system.look_at_kernel_log(case.site),
+        system.reset_gpu(case.site, case.index),
+        system.replace_gpu(),
+    )
 
 
 def _of_busy(case: Case) -> tuple[Fix, ...]:
@@ -175,6 +194,18 @@ _READINGS = (
         note="NVIDIA GPU Memory Error Management (docs.nvidia.com/deploy)",
     ),
     Reading(
+        text=re.compile(
+            r"NVLink error|hardware stack error|unspecified launch failure|illegal instruction|"
+            r"GPU is lost|fallen off the bus",
+            re.IGNORECASE,
+        ),
+        code=FAULT_AT_FIRST_USE,
+        fixes=_of_fault,
+        note="a program of one matrix product has no fault of its own; the Xid in the kernel's log "
+        "says which the GPU has (NVIDIA, GPU Debug Guidelines)",
+        confidence=Confidence.LIKELY,
+    ),
+    Reading(
         text=re.compile(r"busy or unavailable|exclusive.process", re.IGNORECASE),
         code=GPU_BUSY,
         fixes=_of_busy,
@@ -183,11 +214,14 @@ _READINGS = (
     _OF_MEMORY,
     Reading(
         text=re.compile(
-            r"unsupported toolchain|PTX JIT compil|operation not supported", re.IGNORECASE
+            r"unsupported toolchain|PTX JIT compil|operation not supported|"
+            r"not supported in the installed CUDA driver|driver version is insufficient",
+            re.IGNORECASE,
         ),
         code=UNSUPPORTED_BY_DRIVER,
         fixes=_of_driver,
-        note="cudaErrorUnsupportedPtxVersion, cudaErrorNotSupported (CUDA Runtime API, cudaError)",
+        note="cudaErrorUnsupportedPtxVersion, cudaErrorNotSupported, "
+        "cudaErrorCallRequiresNewerDriver (CUDA Runtime API, cudaError)",
         confidence=Confidence.LIKELY,
     ),
     Reading(
@@ -199,7 +233,14 @@ _READINGS = (
 )
 
 
-@check(ECC_ERROR, GPU_BUSY, GPU_MEMORY_TAKEN, UNSUPPORTED_BY_DRIVER, KERNELS_MISSING)
+@check(
+    ECC_ERROR,
+    FAULT_AT_FIRST_USE,
+    GPU_BUSY,
+    GPU_MEMORY_TAKEN,
+    UNSUPPORTED_BY_DRIVER,
+    KERNELS_MISSING,
+)
 def error_of_first_use(
     used: TorchFirstUse,
     trace: GpuTrace,

@@ -466,6 +466,12 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
     ),
 }
 _GIVE["singularity"] = _GIVE["apptainer"]
+_GIVE["enroot"] = (
+    "start it in a job that has GPUs, with NVIDIA_VISIBLE_DEVICES=all; enroot's hook needs "
+    "libnvidia-container on the node",
+    ("srun --gres=gpu:1 --container-image=IMAGE ...",),
+    Place.SCHEDULER,
+)
 
 
 def remove_empty_libraries() -> Fix:
@@ -755,6 +761,13 @@ def update_wsl(site: Site) -> Fix:
 
 def remove_driver_inside_wsl(site: Site) -> Fix:
     """Take a Linux driver out of WSL."""
+    if site.contained:
+        return Fix(
+            summary="take the Linux driver's libraries out of the image: Windows brings its own, "
+            "which `--gpus all` mounts",
+            commands=("dpkg -S libcuda.so.1",),
+            where=Place.IMAGE,
+        )
     packages = {
         "ubuntu": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*'",
         "debian": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*' libcuda1",

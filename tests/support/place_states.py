@@ -32,6 +32,7 @@ from tests.support.gpu_states import (
     WSL,
     WSL_DRIVER,
     bus,
+    fails_with,
     gpus,
     in_torch,
     unseen_by_torch,
@@ -341,6 +342,69 @@ PLACE_DISEASES: dict[str, tuple[Case, str]] = {
             1,
         ),
         "processes hold its memory",
+    ),
+    "link-between-gpus-that-fails": (
+        Case(
+            fails_with("CUDA error: uncorrectable NVLink error detected during the execution"),
+            "gpu-fault-at-first-use",
+            1,
+        ),
+        "xid",
+    ),
+    "call-that-a-newer-driver-has": (
+        Case(
+            fails_with("CUDA error: API call is not supported in the installed CUDA driver"),
+            "unsupported-by-driver",
+            1,
+        ),
+        "update the driver",
+    ),
+    "compat-of-an-image-on-geforce": (
+        Case(
+            unseen_by_torch(
+                CudaInit(
+                    status="CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
+                    code=804,
+                    library="/usr/local/cuda/compat/libcuda.so.575.57.08",
+                ),
+                Container=CONTAINER,
+                Environment={"variables": {"LD_LIBRARY_PATH": "/usr/local/cuda/compat:/opt/lib"}},
+            ),
+            "forward-compat",
+            1,
+        ),
+        "export LD_LIBRARY_PATH=/opt/lib",
+    ),
+    "linux-libcuda-of-an-image-under-wsl": (
+        Case(
+            unseen_by_torch(
+                NO_PCI,
+                NO_GPUS,
+                NO_DEVICE,
+                Nvml(status="NVML_ERROR_DRIVER_NOT_LOADED"),
+                Container={**CONTAINER, "wsl": 2},
+                Driver={**WSL_DRIVER, "libcuda_files": ()},
+            ),
+            "wsl-linux-driver",
+            1,
+        ),
+        "out of the image",
+    ),
+    "enroot-in-a-job-without-a-gpu": (
+        Case(
+            unseen_by_torch(
+                NO_LIBRARY,
+                NO_GPUS,
+                MISSING,
+                Container={"kind": "enroot"},
+                Driver={"device_nodes": ()},
+                Environment=IN_A_JOB,
+                Expectation=EXPECTED,
+            ),
+            "container-no-gpu-runtime",
+            1,
+        ),
+        "--gres",
     ),
     "ptx-that-does-not-hold": (
         Case(
