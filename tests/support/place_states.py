@@ -17,9 +17,13 @@ from envdoctor.api import (
     Nvml,
     PciDevice,
     PciGpus,
+    Reason,
     Snapshot,
     TorchDevice,
     TorchFirstUse,
+    TorchImport,
+    TorchRuntime,
+    Unknown,
 )
 from tests.support.cases import CPU_USE, NO_CUDA, NO_GPUS, NO_LIBRARY, Case
 from tests.support.gpu_states import (
@@ -127,6 +131,21 @@ def in_wsl(version: int, *, nodes: tuple[str, ...]) -> Snapshot:
         Container={**WSL, "wsl": version},
         Driver={**WSL_DRIVER, "device_nodes": nodes, "libcuda_files": ()},
         Expectation=EXPECTED,
+    )
+
+
+# --- the import ---
+
+
+def not_imported(host: tuple[str, tuple[str, ...]] | None = None, **imported: Any) -> Snapshot:
+    """A machine whose import of torch ends so; `host` is its CPU and what that can do."""
+    nobody = Unknown(reason=Reason.NOT_APPLICABLE, detail="torch was not imported")
+    cpu = {"cpu_name": host[0], "cpu_flags": host[1]} if host else {}
+    return machine(
+        TorchImport(seconds=0.2, **imported),
+        (TorchRuntime, nobody),
+        (TorchFirstUse, nobody),
+        Host=cpu,
     )
 
 
@@ -405,6 +424,42 @@ PLACE_DISEASES: dict[str, tuple[Case, str]] = {
             1,
         ),
         "--gres",
+    ),
+    "virtual-cpu-without-avx": (
+        Case(
+            not_imported(
+                outcome="signal",
+                signal="SIGILL",
+                host=("QEMU Virtual CPU version 2.5+", ()),
+            ),
+            "cpu-lacks-instructions",
+            1,
+        ),
+        "virtual machine",
+    ),
+    "glibc-that-the-error-names": (
+        Case(
+            not_imported(
+                outcome="exception",
+                exception="ImportError",
+                message="/lib64/libc.so.6: version `GLIBC_2.28' not found (required by libc10.so)",
+            ),
+            "glibc-too-old",
+            1,
+        ),
+        "newer operating system",
+    ),
+    "cudnn-that-the-error-names": (
+        Case(
+            not_imported(
+                outcome="exception",
+                exception="ImportError",
+                message="libcudnn.so.9: cannot open shared object file: No such file or directory",
+            ),
+            "cudnn-missing",
+            1,
+        ),
+        "nvidia-cudnn-cu12",
     ),
     "ptx-that-does-not-hold": (
         Case(
