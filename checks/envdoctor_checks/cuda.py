@@ -1,5 +1,6 @@
 """Whether CUDA starts on this driver: cuInit without torch, libcuda, and which GPUs it may see."""
 
+import re
 from collections.abc import Callable
 
 from envdoctor.api import (
@@ -281,11 +282,22 @@ def _not_ready(case: Case) -> Told:
             "nvidia-smi conf-compute -grs",
         )
         return CONFIDENTIAL_COMPUTING, (ready,)
-    fabric = system.fabric_manager(case.site, case.release.release)
+    if any(_OF_A_RACK.search(gpu.name or "") for gpu in case.trace.gpus):
+        return FABRIC_MANAGER, (system.fabric_of_rack(),)
+    capabilities = [gpu.compute_capability or "" for gpu in case.trace.gpus]
+    fabric = system.fabric_manager(
+        case.site,
+        case.release.release,
+        fifth_nvlink=any(one.startswith("10.") for one in capabilities),
+    )
     if len(case.trace.gpus) > 1 or case.site.contained:
         return FABRIC_MANAGER, (fabric,)
     # A machine with NVSwitch has several GPUs; one alone was passed through to this one.
     return FABRIC_MANAGER, (fabric, system.fabric_manager_of_hypervisor())
+
+
+_OF_A_RACK = re.compile(r"\bGB[23]00\b")
+"""GPUs whose NVLink fabric is that of a whole rack (NVIDIA GB200 NVL72)."""
 
 
 def _is_confidential(case: Case) -> bool:

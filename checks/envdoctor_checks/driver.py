@@ -109,7 +109,7 @@ GPU_NEWER_THAN_DRIVER = Code(
     message="the installed driver is older than this GPU, and does not list it",
     detailed="driver {release} is older than {gpu}, and does not list it; the first branch that "
     "does is {branch}",
-    explains=("ED200", "ED209", "ED222", "ED226", "ED245"),
+    explains=("ED200", "ED201", "ED209", "ED222", "ED226", "ED245"),
 )
 PTX_TOO_NEW = Code(
     id="ED220",
@@ -293,7 +293,11 @@ def _described(gpu: TracedGpu) -> str:
 
 @check(GPU_NEWER_THAN_DRIVER)
 def gpu_newer_than_driver(
-    trace: GpuTrace, release: DriverRelease, known: Knowledge, site: Site
+    trace: GpuTrace,
+    release: DriverRelease,
+    build: TorchBuild | None,
+    known: Knowledge,
+    site: Site,
 ) -> Findings:
     """A driver branch from before this GPU: it does not list it, whatever its module's flavour."""
     installed = release.release or release.libraries
@@ -307,10 +311,14 @@ def gpu_newer_than_driver(
         if start is None or driver_knows(installed, capability, known) is not False:
             continue
         capabilities = filter(None, (one.compute_capability for one in trace.visible))
-        advised = advised_branch((start.branch,), capabilities, known)
+        floor = known.driver_floor(build.cuda) if build and build.cuda else None
+        of_torch = floor.min_release_linux if floor else start.branch
+        # One update serves both the GPU and the CUDA of torch.
+        minimum = max(start.branch, of_torch, key=_minor)
+        advised = advised_branch((minimum,), capabilities, known)
         update = system.update_driver(
             site,
-            start.branch,
+            minimum,
             branch=advised.branch if advised else None,
             open_only=int(capability.partition(".")[0]) >= OPEN_ONLY,
         )

@@ -373,6 +373,9 @@ def no_nvidia_gpu(
         return
     if _is_of_intel(build, pci):
         return
+    if not expected and build is not None and build.cuda is None:
+        # A build for AMD's or Intel's GPUs that is for elsewhere.
+        return
     where = " and ".join(filter(None, ("sysfs" if pci else "", "NVML" if nvml else "")))
     cuda = build.cuda if build else None
     yield NO_NVIDIA_GPU.finding(
@@ -402,6 +405,13 @@ def _is_of_intel(build: TorchBuild | None, pci: PciGpus | None) -> bool:
 def _give(site: Site) -> Fix:
     if site.contained:
         return system.give_gpus(site)
+    if site.os_family == "windows":
+        return Fix(
+            summary="see in the Device Manager whether Windows has the GPU, and install NVIDIA's "
+            "driver",
+            commands=("nvidia-smi",),
+            safety=Safety.SAFE,
+        )
     return Fix(
         summary="give this machine its GPU (power, slot, passed through to the virtual machine), "
         "and look again",

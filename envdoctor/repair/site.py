@@ -19,6 +19,7 @@ OsFamily = Literal[
     "nixos",
     "alpine",
     "macos",
+    "windows",
     "other",
 ]
 
@@ -53,6 +54,7 @@ _FAMILIES: dict[str, OsFamily] = {
     "nixos": "nixos",
     "alpine": "alpine",
     "darwin": "macos",
+    "windows": "windows",
 }
 """The family by the ID of os-release, or of ID_LIKE where the distribution states one."""
 

@@ -389,8 +389,19 @@ def install_gsp_firmware(site: Site) -> Fix:
     )
 
 
-def fabric_manager(site: Site, release: str | None) -> Fix:
-    """Install and start the fabric manager of the driver's own release."""
+def fabric_of_rack() -> Fix:
+    """Have the fabric started that links the GPUs of a whole rack."""
+    return Fix(
+        summary="in a rack of GB200 or GB300 the fabric manager runs on the NVLink switch trays, "
+        "and not on this machine: have it looked at there",
+        commands=("nvidia-smi -q | grep -A 6 Fabric",),
+        where=Place.HOST,
+    )
+
+
+def fabric_manager(site: Site, release: str | None, *, fifth_nvlink: bool = False) -> Fix:
+    """Install and start the fabric manager of the driver's own release; from NVLink 5 on (B200) it
+    works with a subnet manager, NVLSM (NVIDIA Fabric Manager User Guide)."""
     branch = (release or "").partition(".")[0]
     install = {
         "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
@@ -400,9 +411,13 @@ def fabric_manager(site: Site, release: str | None) -> Fix:
         "suse": "sudo zypper install nvidia-fabricmanager",
     }.get(site.os_family)
     of_release = f" of the driver's release {release}" if release else " of the driver's release"
+    beside = ", and the subnet manager NVLSM that B200 and later need," if fifth_nvlink else ""
+    if install and fifth_nvlink:
+        install += " nvlsm"
     return on_host(
         site,
-        f"install the fabric manager{of_release} where it is missing, and start its service",
+        f"install the fabric manager{of_release}{beside} where it is missing, and start its "
+        "service",
         *((install,) if install else ()),
         "sudo systemctl enable --now nvidia-fabricmanager",
     )
@@ -622,6 +637,22 @@ def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
             if site.os_family in ("fedora", "fedora-atomic", "rhel")
             else (group, label)
         )
+    if site.container == "kubernetes":
+        group = Fix(
+            summary="if a group owns them: let the pod be in it, securityContext: "
+            "`supplementalGroups: [GID]` with the number that `ls -ln` shows",
+            commands=("ls -ln /dev/nvidia0",),
+            where=Place.SCHEDULER,
+        )
+        return group, give_gpus(site)
+    if site.container == "docker":
+        group = Fix(
+            summary="if a group owns them and the container has a user of its own: be in that "
+            "group, by the number that `ls -ln` shows",
+            commands=("ls -ln /dev/nvidia0", "docker run --gpus all --group-add GID IMAGE"),
+            where=Place.HOST,
+        )
+        return group, give_gpus(site)
     if site.contained:
         return (give_gpus(site),)
     return (

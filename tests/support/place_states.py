@@ -461,6 +461,68 @@ PLACE_DISEASES: dict[str, tuple[Case, str]] = {
         ),
         "nvidia-cudnn-cu12",
     ),
+    "fabric-of-b200": (
+        Case(
+            unseen_by_torch(
+                CudaInit(status="CUDA_ERROR_SYSTEM_NOT_READY", code=802),
+                gpus(*[("NVIDIA B200", "10.0")] * 8),
+                bus(*["2901"] * 8),
+                Driver={"release": "570.195.03", "flavor": "open"},
+            ),
+            "fabric-manager",
+            1,
+        ),
+        "nvlsm",
+    ),
+    "fabric-of-a-rack": (
+        Case(
+            unseen_by_torch(
+                CudaInit(status="CUDA_ERROR_SYSTEM_NOT_READY", code=802),
+                gpus(*[("NVIDIA GB200", "10.0")] * 4),
+                bus(*["2941"] * 4),
+                Driver={"release": "580.95.05", "flavor": "open"},
+            ),
+            "fabric-manager",
+            1,
+        ),
+        "switch trays",
+    ),
+    "ampere-on-390": (
+        Case(
+            unseen_by_torch(bus("2507"), gpus(), NO_DEVICE, Driver={"release": "390.157"}),
+            "gpu-newer-than-driver",
+            1,
+        ),
+        "525.60.13 or later",
+    ),
+    "container-user-outside-of-the-group": (
+        Case(
+            unseen_by_torch(
+                Nvml(status="NVML_ERROR_NO_PERMISSION"),
+                NO_GPUS,
+                NO_DEVICE,
+                Container=CONTAINER,
+                Driver=CLOSED,
+            ),
+            "device-permission",
+            1,
+        ),
+        "--group-add",
+    ),
+    "pod-user-outside-of-the-group": (
+        Case(
+            unseen_by_torch(
+                Nvml(status="NVML_ERROR_NO_PERMISSION"),
+                NO_GPUS,
+                NO_DEVICE,
+                Container=POD,
+                Driver=CLOSED,
+            ),
+            "device-permission",
+            1,
+        ),
+        "supplementalGroups",
+    ),
     "ptx-that-does-not-hold": (
         Case(
             machine(
