@@ -10,6 +10,7 @@ from envdoctor.api import (
     Distributions,
     Evidence,
     Findings,
+    InstalledFiles,
     Knowledge,
     LibraryResolution,
     Problem,
@@ -33,6 +34,7 @@ def library_named_by_the_error(
     imported: TorchImport,
     resolution: LibraryResolution | None,
     distributions: Distributions | None,
+    files: InstalledFiles | None,
     site: Site,
     known: Knowledge,
 ) -> Findings:
@@ -40,7 +42,7 @@ def library_named_by_the_error(
     if resolution is not None or imported.outcome != "exception":
         return
     problem = next(filter(None, map(_problem, (imported.message, imported.cause))), None)
-    if problem is None:
+    if problem is None or _is_damaged(problem.library, files):
         return
     library = ResolvedLibrary(soname=problem.library, path=None, problems=(problem,))
     repair = Repair(
@@ -66,6 +68,12 @@ def library_named_by_the_error(
         evidence=(Evidence(label="import torch", value=problem.detail, source="the exception"),),
         fixes=repair.of(library, problem),
     )
+
+
+def _is_damaged(library: str, files: InstalledFiles | None) -> bool:
+    """Whether the file is known to be damaged or gone, which is a disease of its own."""
+    damaged = (file.path for item in (files.damaged if files else ()) for file in item.files)
+    return any(path.rpartition("/")[2] == library for path in damaged)
 
 
 def _problem(text: str) -> Problem | None:
