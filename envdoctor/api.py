@@ -74,10 +74,18 @@ if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
     from envdoctor.companions import DISTRIBUTIONS, PYTORCHS_OWN, library_of
-    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
+    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes, is_vgpu
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
-    from envdoctor.knowledge.drivers import cudnn_serves, driver_runs, driver_serves
+    from envdoctor.knowledge.drivers import (
+        OPEN_FROM,
+        OPEN_ONLY,
+        advised_branch,
+        cudnn_serves,
+        driver_knows,
+        driver_runs,
+        driver_serves,
+    )
     from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
     from envdoctor.knowledge.records import ExtensionRelease, Xid
     from envdoctor.loader.mapped import differences
@@ -103,10 +111,18 @@ _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
     "envdoctor.companions": ("DISTRIBUTIONS", "PYTORCHS_OWN", "library_of"),
-    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
+    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes", "is_vgpu"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
-    "envdoctor.knowledge.drivers": ("cudnn_serves", "driver_runs", "driver_serves"),
+    "envdoctor.knowledge.drivers": (
+        "OPEN_FROM",
+        "OPEN_ONLY",
+        "advised_branch",
+        "cudnn_serves",
+        "driver_knows",
+        "driver_runs",
+        "driver_serves",
+    ),
     "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
     "envdoctor.knowledge.records": ("ExtensionRelease", "Xid"),
     "envdoctor.loader.mapped": ("differences",),
@@ -144,6 +160,8 @@ if not TYPE_CHECKING:
 __all__ = [
     "DISTRIBUTIONS",
     "HIDES_EVERY_GPU",
+    "OPEN_FROM",
+    "OPEN_ONLY",
     "PYTORCHS_OWN",
     "Assessment",
     "Calibration",
@@ -194,6 +212,7 @@ __all__ = [
     "Where",
     "Xid",
     "__version__",
+    "advised_branch",
     "check",
     "command",
     "covers",
@@ -203,6 +222,7 @@ __all__ = [
     "describe",
     "differences",
     "doctor",
+    "driver_knows",
     "driver_runs",
     "driver_serves",
     "entries_that_name",
@@ -210,6 +230,7 @@ __all__ = [
     "gpu_nodes",
     "interpreters",
     "is_default",
+    "is_vgpu",
     "label",
     "library_of",
     "machine_of",

@@ -21,6 +21,7 @@ from envdoctor.facts.machine import (
 )
 from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.knowledge import Knowledge
+from envdoctor.knowledge.drivers import Flavor, why_unserved
 from envdoctor.plugins import derive
 from envdoctor.versions import parse_number
 
@@ -72,7 +73,9 @@ def gpu_of_wsl(container: Container | None, driver: Driver | None) -> bool:
     """
     if container is None or container.wsl is None or driver is None:
         return False
-    return "/dev/dxg" in driver.device_nodes and _WSL_LIBCUDA in driver.libcuda_files
+    # A container has that node only where it was started with a GPU.
+    given = container.kind != "none" or _WSL_LIBCUDA in driver.libcuda_files
+    return "/dev/dxg" in driver.device_nodes and given
 
 
 @derive(GpuTrace)
@@ -86,16 +89,20 @@ def gpu_trace(
     runtime: TorchRuntime | None,
     environment: Environment | None,
     container: Container | None,
+    release: DriverRelease | None,
 ) -> GpuTrace:
     """Every GPU that any layer shows, what hides it, and where one is lost."""
     traced = [_of_bus(device, known) for device in sorted_by_address(pci)]
     traced = _with_nvml(traced, nvml, gpus)
     traced = _with_torch(traced, runtime, environment)
     if not traced:
-        traced = list(_without_a_name(driver, container))
+        traced = list(_without_a_name(driver, container, init))
     traced = _without_those_withheld(traced, driver, container)
     traced = _without_those_hidden(traced, environment)
+    traced = _without_other_instances(traced, runtime)
     traced = [_without_one_unserved(gpu, known) for gpu in traced]
+    flavor = driver.flavor if driver else None
+    traced = [_as_the_driver_serves(gpu, release, flavor, known) for gpu in traced]
     trace = GpuTrace(
         gpus=_named(traced),
         bus=len(pci.nvidia) if pci else None,
@@ -105,6 +112,16 @@ def gpu_trace(
         torch=runtime.device_count if runtime else None,
     )
     return replace(trace, lost_at=_lost_at(trace))
+
+
+_VGPU = re.compile(r"^GRID |-[0-9]{1,3}[ABCQ]$")
+"""Names of slices that a hypervisor gives: GRID T4-16Q, NVIDIA A40-48Q, A100-1-5C (NVIDIA vGPU
+software, Virtual GPU Types)."""
+
+
+def is_vgpu(name: str) -> bool:
+    """Whether that is the name of a virtual GPU."""
+    return _VGPU.search(name) is not None
 
 
 # --- from the bus upwards ---
@@ -141,6 +158,7 @@ def _with_nvml(traced: list[TracedGpu], nvml: Nvml | None, gpus: Gpus | None) ->
             nvml_index=gpu.index,
             name=gpu.name,
             uuid=gpu.uuid,
+            mig_mode=gpu.mig_mode,
             compute_capability=_capability(gpu.compute_capability) or found.compute_capability,
         )
         traced = _put(traced, place, told)
@@ -246,6 +264,9 @@ def _place_of_torch(
     def first(same: Callable[[TracedGpu], bool]) -> int | None:
         return next((i for i in free if same(traced[i])), None)
 
+    # A slice is of a GPU in MIG mode, and a whole GPU of no such one.
+    is_slice = " MIG " in f" {device.name} "
+    free = [i for i in free if bool(traced[i].mig_mode) == is_slice] or free
     capability = device.compute_capability
     by_uuid = first(lambda gpu: bool(device.uuid) and _bare(gpu.uuid) == _bare(device.uuid))
     by_name = first(lambda gpu: gpu.name is not None and _same_name(gpu.name, device.name))
@@ -266,14 +287,19 @@ def _same_name(nvml: str, torch: str) -> bool:
     return nvml.startswith(torch) or torch.startswith(nvml)
 
 
-def _without_a_name(driver: Driver | None, container: Container | None) -> Iterator[TracedGpu]:
-    """GPUs that neither the bus nor NVML nor torch shows, but whose device nodes are there."""
-    if driver is None:
-        return
+def _without_a_name(
+    driver: Driver | None, container: Container | None, init: CudaInit | None
+) -> Iterator[TracedGpu]:
+    """GPUs that neither the bus nor NVML nor torch shows, but whose device nodes are there, or
+    which cuInit counts: a Jetson before JetPack 6 has neither NVML nor a module `nvidia`."""
     if gpu_of_wsl(container, driver):
         yield TracedGpu(subject="", name="the GPU that Windows shows", nvml_index=None)
-    elif driver.loaded:
-        for _ in gpu_nodes(driver.device_nodes):
+        return
+    nodes = gpu_nodes(driver.device_nodes) if driver and driver.loaded else ()
+    for _ in nodes:
+        yield TracedGpu(subject="", kernel_driver="nvidia")
+    if not nodes and init is not None and init.code == 0:
+        for _ in range(min(init.device_count or 0, MOST_GPUS)):
             yield TracedGpu(subject="", kernel_driver="nvidia")
 
 
@@ -333,9 +359,12 @@ def _visible_devices(environment: Environment | None) -> str | None:
 
 def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str], str | None]:
     """The entries of CUDA_VISIBLE_DEVICES that name a GPU, up to the first that names none, and
-    that one: CUDA uses no entry after it."""
+    that one: CUDA uses no entry after it. Where one is repeated, it uses none at all
+    (torch/cuda/__init__.py, `_parse_visible_devices`, which does as CUDA does)."""
     shown: list[str] = []
     for entry in (one.strip() for one in value.split(",")):
+        if entry in shown:
+            return [], entry
         if not _names_one(entry, gpus):
             return shown, entry
         shown.append(entry)
@@ -390,6 +419,33 @@ def _is_named(entry: str, number: int, gpu: TracedGpu) -> bool:
     return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
 
 
+def _without_other_instances(
+    traced: list[TracedGpu], runtime: TorchRuntime | None
+) -> list[TracedGpu]:
+    """With MIG on, CUDA shows a process one instance alone (NVIDIA MIG User Guide, CUDA device
+    enumeration): beside it, other GPUs in MIG mode are not lost."""
+    if not any(" MIG " in f" {device.name} " for device in (runtime.devices if runtime else ())):
+        return traced
+    return [
+        replace(gpu, unwanted="CUDA shows a process one MIG instance, which is of another GPU")
+        if gpu.mig_mode and gpu.torch_index is None and not gpu.unwanted
+        else gpu
+        for gpu in traced
+    ]
+
+
+def _as_the_driver_serves(
+    gpu: TracedGpu, release: DriverRelease | None, flavor: Flavor | None, known: Knowledge
+) -> TracedGpu:
+    listed = gpu.nvml_index is not None or gpu.torch_index is not None or gpu.nvml_error
+    if listed or gpu.unwanted or gpu.compute_capability is None:
+        return gpu
+    if release is None or release.windows:
+        return gpu
+    installed = release.release or release.libraries
+    return replace(gpu, unserved=why_unserved(installed, flavor, gpu.compute_capability, known))
+
+
 def _without_one_unserved(gpu: TracedGpu, known: Knowledge) -> TracedGpu:
     capability = gpu.compute_capability
     if gpu.unwanted or capability is None or gpu.torch_index is not None:
@@ -428,8 +484,15 @@ def _lost_at(trace: GpuTrace) -> Literal["driver", "nvml", "cuda", "torch"] | No
         return "driver"
     if trace.nvml is not None and any(gpu.nvml_index is None for gpu in visible):
         return "nvml"
-    if trace.cuda is not None and trace.cuda < len(visible):
+    shown = _shown_at_once(visible)
+    if trace.cuda is not None and trace.cuda < shown:
         return "cuda"
-    if trace.torch is not None and trace.torch < len(visible):
+    if trace.torch is not None and trace.torch < shown:
         return "torch"
     return None
+
+
+def _shown_at_once(visible: Sequence[TracedGpu]) -> int:
+    """How many of these GPUs CUDA shows one process: of all in MIG mode one instance."""
+    whole = sum(not gpu.mig_mode for gpu in visible)
+    return whole + (whole < len(visible))

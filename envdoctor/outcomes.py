@@ -5,7 +5,7 @@ never healthy, and what nobody looked at is neither.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec.structs import replace
@@ -125,7 +125,7 @@ def wanted_gpu(
     withheld = _withheld(backend, environment, driver, container)
     if withheld:
         return Wanted(gpu="no", because=withheld)
-    amd = pci is not None and any(one.vendor_id == "1002" for one in pci.devices)
+    amd = pci is not None and any(one.vendor_id == _AMD for one in pci.devices)
     if trace.visible or (backend == "hip" and amd):
         return _where_one_is_there(backend, trace, driver, container)
     if backend == "cpu":
@@ -149,18 +149,26 @@ def _withheld(
         if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
             return f"{name} is `{variables[name]}`"
     nodes = gpu_nodes(driver.device_nodes) if driver else []
+    open_nodes = [node for node in nodes if driver and node not in driver.unusable_nodes]
     given = variables.get("NVIDIA_VISIBLE_DEVICES") or (
         container.nvidia_visible_devices if container else None
     )
     # With CDI the variable is `void` in a container that has been given GPUs as well.
     if given in ("void", "none") and not nodes:
         return f"NVIDIA_VISIBLE_DEVICES is `{given}`"
-    in_a_job = "SLURM_JOB_ID" in variables
-    asked = any(name in variables for name in _ASKED_OF_SLURM)
-    if in_a_job and not asked and not nodes:
+    # Slurm closes the nodes by the device cgroup, or shows none (cgroup.conf(5), ConstrainDevices).
+    if asked_slurm_for_none(variables) and not open_nodes:
         return "the Slurm job asked for no GPU"
     return ""
 
+
+def asked_slurm_for_none(variables: Mapping[str, str]) -> bool:
+    """Whether this is a job of Slurm that was given no GPU."""
+    return "SLURM_JOB_ID" in variables and not any(name in variables for name in _ASKED_OF_SLURM)
+
+
+_AMD = "1002"
+"""AMD's vendor id on the PCI bus."""
 
 _OF_ROCM = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 """What a ROCm build reads beside CUDA_VISIBLE_DEVICES (ROCm documentation, GPU isolation)."""
@@ -314,13 +322,17 @@ def _compute_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Ite
         return
     one_works = any(one.state == "works" for one in seen)
     for gpu, outcome in zip(trace.visible, seen, strict=True):
-        # Beside a GPU that computes, an unlike one that this build has no code for is a choice.
+        # Beside a GPU that computes, an unlike one that this build has no code for is a choice, and
+        # so is one that this driver does not serve, or that was made ready for MIG.
         spare = one_works and outcome.state == "fails" and not _is_served(gpu, snapshot)
         yield replace(outcome, wanted="optional") if spare else outcome
 
 
 def _is_served(gpu: TracedGpu, snapshot: Snapshot) -> bool:
-    """Whether what failed there is anything but that this build has no code for that GPU."""
+    """Whether what failed there is anything but that this build has no code for that GPU, or that
+    the driver does not offer it as it is set up."""
+    if gpu.unserved or (gpu.mig_mode and gpu.torch_index is None):
+        return False
     used = snapshot.value(TorchFirstUse)
     device = f"cuda:{gpu.torch_index}"
     errors = [one.error or "" for one in (used.operations if used else ()) if one.device == device]
@@ -361,10 +373,19 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
     runtime = snapshot.get(TorchRuntime)
     if isinstance(runtime, Unknown):
         return _unseen_or_crashed("gpu", runtime, "the first CUDA call")
-    if runtime.value.mps_available:
-        why = Unknown(reason=Reason.NOT_OBSERVED, detail="nothing was tried on Apple's GPU")
+    build = snapshot.value(TorchBuild)
+    vendor = "Apple" if runtime.value.mps_available else ""
+    if _backend(build, runtime.value) == "xpu" and _is_on_bus(snapshot, "8086"):
+        vendor = "Intel"
+    if vendor:
+        why = Unknown(reason=Reason.NOT_OBSERVED, detail=f"nothing was tried on {vendor}'s GPU")
         return _unseen("compute", "gpu", why)
     return _without_torch("gpu", runtime.value)
+
+
+def _is_on_bus(snapshot: Snapshot, vendor_id: str) -> bool:
+    pci = snapshot.value(PciGpus)
+    return pci is not None and any(one.vendor_id == vendor_id for one in pci.devices)
 
 
 # --- of a machine alone ---
@@ -379,6 +400,9 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
     if wanted.gpu != "yes":
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=wanted.because)
         yield _unseen("start", "gpu", why, wanted.gpu)
+    elif not trace.visible and _is_on_bus(snapshot, _AMD):
+        why = Unknown(reason=Reason.NOT_OBSERVED, detail="no look here starts ROCm on AMD's GPUs")
+        yield _unseen("start", "gpu", why)
     elif isinstance(init, Unknown):
         yield from (_unseen("start", subject, init) for subject in subjects)
     elif init.value.code != 0:

@@ -11,6 +11,7 @@ from envdoctor.api import (
     Environment,
     Evidence,
     Findings,
+    Fix,
     GpuTrace,
     Host,
     Layer,
@@ -91,6 +92,18 @@ WSL_LINUX_DRIVER = Code(
     "brings",
 )
 
+WSL_WITHOUT_GPU = Code(
+    id="ED506",
+    name="wsl-without-gpu",
+    family="wsl-driver",
+    severity=Severity.ERROR,
+    topic="container",
+    layer=Layer.BUS,
+    breaks="compute:gpu",
+    message="a GPU is wanted, and Windows shows none to this WSL",
+    detailed="a GPU is wanted, and {why}",
+)
+
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 """The size that `docker run` gives /dev/shm without --shm-size (docker run reference)."""
 
@@ -119,7 +132,17 @@ def container_no_gpu_runtime(
     what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
-    lacks_compute = what == _WITHOUT_COMPUTE
+    of_a_job = environment is not None and "SLURM_JOB_ID" in environment.variables
+    if what == _WITHOUT_COMPUTE:
+        fixes: tuple[Fix, ...] = (system.allow_compute(site),)
+    elif of_a_job and not driver.device_nodes:
+        fixes = (system.ask_slurm(), system.give_gpus(site))
+    elif what == _EMPTY:
+        fixes = (system.remove_empty_libraries(), system.give_gpus(site))
+    elif site.container == "lxc" and driver.device_nodes:
+        fixes = system.libraries_of_release(site, driver.release, None)
+    else:
+        fixes = (system.give_gpus(site),)
     visible = container.nvidia_visible_devices
     nodes = " ".join(driver.device_nodes) or "none"
     yield CONTAINER_NO_GPU_RUNTIME.finding(
@@ -140,12 +163,18 @@ def container_no_gpu_runtime(
                 else ()
             ),
         ),
-        fixes=(system.allow_compute(site) if lacks_compute else system.give_gpus(site),),
+        fixes=fixes,
     )
 
 
 _WITHOUT_COMPUTE = (
     "the capability `compute`: NVIDIA_DRIVER_CAPABILITIES leaves it out, so libcuda.so.1 is missing"
+)
+
+
+_EMPTY = (
+    "the driver's libraries: the GPU's device nodes are there, and the image has an empty "
+    "libcuda.so.1"
 )
 
 
@@ -156,6 +185,8 @@ def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | 
         return None
     if capabilities is not None and not {"compute", "all"} & set(capabilities.split(",")):
         return _WITHOUT_COMPUTE
+    if "file too short" in init.message:
+        return _EMPTY
     return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
 
 
@@ -251,6 +282,26 @@ def wsl_linux_driver(site: Site, nvml: Nvml | None, init: CudaInit | None) -> Fi
         ),
         fixes=(system.remove_driver_inside_wsl(site),),
         notes=("install no Linux driver inside WSL (NVIDIA CUDA on WSL User Guide)",),
+    )
+
+
+@check(WSL_WITHOUT_GPU)
+def wsl_without_gpu(
+    container: Container, driver: Driver | None, wanted: Wanted, trace: GpuTrace, site: Site
+) -> Findings:
+    """A GPU is wanted, and Windows shows none to this WSL."""
+    if not site.wsl or site.contained or wanted.gpu != "yes" or trace.visible:
+        return
+    nodes = " ".join(driver.device_nodes) if driver else ""
+    first = container.wsl == 1
+    yield WSL_WITHOUT_GPU.finding(
+        why="WSL 1 has no GPU at all" if first else "Windows shows no NVIDIA GPU to this WSL",
+        evidence=(
+            Evidence(label="WSL", value=str(container.wsl), source="/proc/sys/kernel/osrelease"),
+            Evidence(label="device nodes", value=nodes or "none", source="/dev"),
+        ),
+        fixes=system.gpu_for_wsl(container.wsl),
+        notes=("NVIDIA CUDA on WSL User Guide, Getting Started",),
     )
 
 

@@ -1,9 +1,9 @@
-"""Whether CUDA starts on this driver: cuInit without torch, libcuda, and which GPUs it may see."""
+"""Whether CUDA starts on this driver: cuInit without torch, and libcuda."""
 
+import re
 from collections.abc import Callable
 
 from envdoctor.api import (
-    HIDES_EVERY_GPU,
     Code,
     Confidence,
     CudaInit,
@@ -17,19 +17,18 @@ from envdoctor.api import (
     GpuTrace,
     Host,
     Layer,
+    Nvml,
     Place,
     Record,
     Safety,
     Severity,
     Site,
     TorchBuild,
-    Wanted,
     check,
-    command,
-    entries_that_name,
-    parse_number,
+    is_vgpu,
     system,
 )
+from envdoctor_checks.driver_library import take_out
 
 DRIVER_LIB_MISMATCH = Code(
     id="ED203",
@@ -72,17 +71,6 @@ CUDA_UNKNOWN_UVM = Code(
     breaks="compute:gpu",
     message="CUDA does not start (error 999, unknown error)",
     detailed="CUDA does not start (error 999, unknown error){uvm}",
-)
-CUDA_VISIBLE_DEVICES = Code(
-    id="ED210",
-    name="cuda-visible-devices",
-    family="cuda-visible-devices",
-    severity=Severity.WARNING,
-    topic="driver",
-    layer=Layer.CUDA_INIT,
-    breaks="compute:gpu",
-    message="CUDA_VISIBLE_DEVICES hides GPUs or names one that is not there",
-    detailed="CUDA_VISIBLE_DEVICES is `{value}`, {effect}",
 )
 DRIVER_WITHOUT_LIBCUDA = Code(
     id="ED211",
@@ -128,16 +116,6 @@ CONFIDENTIAL_COMPUTING = Code(
     breaks="compute:gpu",
     message="the GPU of this confidential virtual machine is not set ready (CUDA error 802)",
 )
-CUDA_DEVICE_ORDER = Code(
-    id="ED219",
-    name="cuda-device-order",
-    family="cuda-visible-devices",
-    severity=Severity.WARNING,
-    topic="driver",
-    layer=Layer.CUDA_INIT,
-    message="CUDA and nvidia-smi count unlike GPUs in different orders",
-    detailed="CUDA_VISIBLE_DEVICES={value} shows {shown} to torch, and nvidia-smi calls {other} so",
-)
 
 
 # --- cuInit returns an error ---
@@ -153,6 +131,13 @@ class Case(Record):
     trace: GpuTrace
     kernel: str
     fabric: str
+    nvml_fits: bool = False
+    environment: Environment | None = None
+
+    @property
+    def is_vgpu(self) -> bool:
+        """Whether the GPU is a slice that a hypervisor gives."""
+        return any(is_vgpu(gpu.name or "") for gpu in self.trace.visible)
 
 
 @check(
@@ -171,6 +156,8 @@ def cuda_does_not_start(
     trace: GpuTrace,
     host: Host | None,
     gpus: Gpus | None,
+    nvml: Nvml | None,
+    environment: Environment | None,
 ) -> Findings:
     """cuInit, tried without torch, returns an error."""
     if init.code in (None, 0, 100, 999):
@@ -185,6 +172,8 @@ def cuda_does_not_start(
         trace=trace,
         kernel=kernel,
         fabric=fabric,
+        nvml_fits=nvml is not None and nvml.status == "ok",
+        environment=environment,
     )
     code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
     guessed = code in _BY_MORE_SIGNS and not (code is FABRIC_MANAGER and fabric)
@@ -243,17 +232,18 @@ _MEANINGS = {
 
 
 def _mismatch(case: Case) -> Told:
-    return DRIVER_LIB_MISMATCH, (system.libraries_of_release(case.site, case.release.release),)
+    libcuda = (case.init.library or "").rpartition(".so.")[2]
+    return DRIVER_LIB_MISMATCH, system.libraries_of_release(
+        case.site, case.release.release, libcuda, of_image=case.nvml_fits
+    )
 
 
 def _compat(case: Case) -> Told:
-    take_out = Fix(
-        summary="take cuda-compat out of the loader's path, or update the driver"
-        + (" on the host" if case.site.contained else ""),
-        commands=("ldconfig -p | grep libcuda.so.1",),
-        safety=Safety.SAFE,
+    out = take_out(case.init.library or "", "/compat", case.environment, case.site)
+    newer = system.on_host(
+        case.site, "or update the driver, so that it runs this CUDA without cuda-compat"
     )
-    return FORWARD_COMPAT, (take_out,)
+    return FORWARD_COMPAT, (out, newer)
 
 
 def _not_ready(case: Case) -> Told:
@@ -266,7 +256,22 @@ def _not_ready(case: Case) -> Told:
             "nvidia-smi conf-compute -grs",
         )
         return CONFIDENTIAL_COMPUTING, (ready,)
-    return FABRIC_MANAGER, (system.fabric_manager(case.site, case.release.release),)
+    if any(_OF_A_RACK.search(gpu.name or "") for gpu in case.trace.gpus):
+        return FABRIC_MANAGER, (system.fabric_of_rack(),)
+    capabilities = [gpu.compute_capability or "" for gpu in case.trace.gpus]
+    fabric = system.fabric_manager(
+        case.site,
+        case.release.release,
+        fifth_nvlink=any(one.startswith("10.") for one in capabilities),
+    )
+    if len(case.trace.gpus) > 1 or case.site.contained:
+        return FABRIC_MANAGER, (fabric,)
+    # A machine with NVSwitch has several GPUs; one alone was passed through to this one.
+    return FABRIC_MANAGER, (fabric, system.fabric_manager_of_hypervisor())
+
+
+_OF_A_RACK = re.compile(r"\bGB[23]00\b")
+"""GPUs whose NVLink fabric is that of a whole rack (NVIDIA GB200 NVL72)."""
 
 
 def _is_confidential(case: Case) -> bool:
@@ -312,6 +317,7 @@ def _no_memory(case: Case) -> Told:
 
 def _not_told(case: Case) -> Told:
     return CUDA_INIT_FAILED, (
+        *((system.license_vgpu(case.site),) if case.is_vgpu else ()),
         Fix(
             summary="look what the driver says of the GPUs and their processes",
             commands=("nvidia-smi",),
@@ -334,6 +340,20 @@ def _busy(case: Case) -> Told:
     )
 
 
+def _system_call(case: Case) -> Told:
+    look = Fix(
+        summary="look whether this process may open the nodes, and what else is refused to it",
+        commands=(
+            "ls -l /dev/nvidia*",
+            "strace -f -e trace=openat,ioctl -o trace.txt python -c "
+            "'import torch; torch.cuda.init()'; grep -n ' = -1 ' trace.txt | tail",
+        ),
+        safety=Safety.SAFE,
+    )
+    anew = (system.give_gpus(case.site),) if case.site.contained else ()
+    return CUDA_INIT_FAILED, (*anew, look, system.look_at_kernel_log(case.site))
+
+
 def _mps(case: Case) -> Told:
     return CUDA_INIT_FAILED, (
         system.on_host(
@@ -348,6 +368,7 @@ _BY_ERROR: dict[int, Callable[[Case], Told]] = {
     2: _no_memory,
     3: _hmm_or_not,
     46: _busy,
+    304: _system_call,
     800: _busy,
     802: _not_ready,
     803: _mismatch,
@@ -387,13 +408,15 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
 
 @check(DRIVER_WITHOUT_LIBCUDA)
 def driver_without_libcuda(
-    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild, site: Site
+    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild | None, site: Site
 ) -> Findings:
     """The kernel driver without its user-space library; a container has a finding of its own."""
-    if init.status != "libcuda-missing" or not driver.loaded or build.cuda is None:
+    if init.status != "libcuda-missing" or not driver.loaded:
         return
-    if site.contained or site.wsl:
+    # Of a machine alone no torch is known, and its driver is to start CUDA all the same.
+    if site.contained or site.wsl or (build is not None and build.cuda is None):
         return
+    files, not_found = driver.libcuda_files, "No such file" in init.message
     yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {release.release}" if release.release else "",
         evidence=(
@@ -402,95 +425,5 @@ def driver_without_libcuda(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=(system.install_libcuda(site, release.release),),
-    )
-
-
-# --- which GPUs CUDA may see ---
-
-
-@check(CUDA_VISIBLE_DEVICES)
-def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Wanted) -> Findings:
-    """The variable hides every GPU, or names one that is not there."""
-    value = environment.variables.get("CUDA_VISIBLE_DEVICES")
-    if value is None or not trace.gpus:
-        return
-    on_purpose = value.strip() in HIDES_EVERY_GPU
-    shown, wrong = entries_that_name(value, trace.gpus)
-    if not on_purpose and wrong is None:
-        return
-    none_left = on_purpose or not shown
-    yield CUDA_VISIBLE_DEVICES.finding(
-        severity=_severity(wanted, on_purpose=on_purpose, none_left=none_left),
-        breaks=("compute:gpu",) if none_left else (),
-        value=value,
-        effect=_effect(len(shown), wrong, len(trace.gpus), on_purpose=on_purpose),
-        evidence=(
-            Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),
-            Evidence(
-                label="GPUs",
-                value=", ".join(
-                    f"{place}: {gpu.described}" for place, gpu in enumerate(trace.gpus)
-                ),
-                source="NVML",
-            ),
-        ),
-        fixes=(
-            Fix(
-                summary="name existing GPUs, or none of them in particular",
-                commands=("unset CUDA_VISIBLE_DEVICES",),
-                safety=Safety.SAFE,
-            ),
-        ),
-        notes=("CUDA uses the entries before the first one that names no GPU, and none after it",),
-    )
-
-
-def _severity(wanted: Wanted, *, on_purpose: bool, none_left: bool) -> Severity:
-    if on_purpose and wanted.gpu != "yes":
-        return Severity.INFO
-    return Severity.ERROR if none_left else Severity.WARNING
-
-
-def _effect(shown: int, wrong: str | None, present: int, *, on_purpose: bool) -> str:
-    every = "the only GPU" if present == 1 else f"all {present} GPUs"
-    if on_purpose:
-        return f"which hides {every} from CUDA"
-    lost = f"whose entry `{wrong}` names none of the {present} GPU{'s' if present > 1 else ''}"
-    return lost + (f": only {shown} remain visible" if shown else ": no GPU is visible")
-
-
-@check(CUDA_DEVICE_ORDER)
-def cuda_device_order(environment: Environment, gpus: Gpus, trace: GpuTrace) -> Findings:
-    """CUDA numbers the fastest GPU first, NVML and nvidia-smi number by the PCI bus."""
-    variables = environment.variables
-    value = variables.get("CUDA_VISIBLE_DEVICES", "")
-    number = parse_number(value.strip())
-    if variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or number is None:
-        return
-    meant = trace.of_nvml(number)
-    used = trace.of_torch(0)
-    if meant is None or used is None or used.nvml_index is None or meant.name == used.name:
-        return
-    by_uuid = (command("export", f"CUDA_VISIBLE_DEVICES={meant.uuid}"),) if meant.uuid else ()
-    yield CUDA_DEVICE_ORDER.finding(
-        subjects=(used.subject,),
-        value=value.strip(),
-        shown=f"{used.described} (GPU {used.nvml_index} of nvidia-smi)",
-        other=meant.described,
-        evidence=(
-            Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),
-            Evidence(
-                label=f"GPU {value.strip()} of nvidia-smi", value=meant.described, source="NVML"
-            ),
-            Evidence(label="cuda:0", value=used.described, source="torch"),
-        ),
-        fixes=(
-            Fix(
-                summary="let CUDA count as nvidia-smi does, or name GPUs by their UUID",
-                commands=("export CUDA_DEVICE_ORDER=PCI_BUS_ID", *by_uuid),
-                safety=Safety.SAFE,
-            ),
-        ),
-        notes=("the default order is FASTEST_FIRST (CUDA C++ Programming Guide)",),
+        fixes=(system.show_libcuda(site, release.release, files if not_found else ()),),
     )

@@ -11,7 +11,6 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
-    Gpus,
     GpuTrace,
     Layer,
     Nvml,
@@ -68,6 +67,17 @@ MIG_UUID_STALE = Code(
     message="CUDA_VISIBLE_DEVICES names a MIG instance that is not there",
     detailed="CUDA_VISIBLE_DEVICES names the MIG instance `{value}`, and CUDA finds no device",
 )
+DEVICE_NODES_MISSING = Code(
+    id="ED231",
+    name="device-nodes-missing",
+    family="container-device-nodes",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.DEVICE_NODES,
+    breaks="compute:gpu",
+    message="the kernel driver is loaded, and there is no device node /dev/nvidia*",
+    detailed="the kernel driver{release} is loaded, and there is no device node /dev/nvidia*",
+)
 CONTAINER_LOST_GPU = Code(
     id="ED216",
     name="container-lost-gpu",
@@ -96,7 +106,9 @@ _NEEDED_BY_ALL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 
 @check(DEVICE_PERMISSION)
-def device_permission(driver: Driver, trace: GpuTrace, site: Site) -> Findings:
+def device_permission(
+    driver: Driver, trace: GpuTrace, site: Site, environment: Environment | None
+) -> Findings:
     """Nodes that this process needs and cannot open; those of GPUs of other users are none."""
     if not driver.unusable_nodes or not trace.visible:
         return
@@ -110,7 +122,42 @@ def device_permission(driver: Driver, trace: GpuTrace, site: Site) -> Findings:
     yield DEVICE_PERMISSION.finding(
         nodes=nodes,
         evidence=(Evidence(label="not readable and writable", value=nodes, source="access(2)"),),
-        fixes=system.open_nodes(site),
+        fixes=system.open_nodes(site, in_slurm=_in_slurm(environment)),
+    )
+
+
+def _in_slurm(environment: Environment | None) -> bool:
+    return environment is not None and "SLURM_JOB_ID" in environment.variables
+
+
+@check(DEVICE_NODES_MISSING)
+def device_nodes_missing(
+    driver: Driver, init: CudaInit | None, trace: GpuTrace, site: Site
+) -> Findings:
+    """A loaded driver without any device node: nobody has made them since the start."""
+    if not driver.loaded or driver.device_nodes or site.contained or site.wsl or site.jetson:
+        return
+    starts = init is not None and init.code == 0
+    if starts or not trace.visible:
+        return
+    yield DEVICE_NODES_MISSING.finding(
+        release=f" {driver.release}" if driver.release else "",
+        evidence=(Evidence(label="/dev/nvidia*", value="none", source="/dev"),),
+        fixes=(
+            Fix(
+                summary="make the nodes; `nvidia-smi` as root does it as well, and the service "
+                "nvidia-persistenced does it at every start",
+                commands=(
+                    "sudo nvidia-modprobe -c=0 -u",
+                    "sudo systemctl enable --now nvidia-persistenced",
+                ),
+                safety=Safety.NEEDS_ROOT,
+            ),
+        ),
+        notes=(
+            "without a display the nodes are made by the first program that runs as root, or by "
+            "nvidia-modprobe, which is set to run as root (NVIDIA driver README, nvidia-modprobe)",
+        ),
     )
 
 
@@ -124,6 +171,9 @@ def container_lost_gpu(
     if not site.contained or nvml.status != "NVML_ERROR_UNKNOWN" or not nodes or not found_none:
         return
     if any(gpu.torch_index is not None for gpu in trace.gpus):
+        return
+    if site.container == "lxc" and driver.unusable_nodes:
+        # Its configuration has refused them from the start: `device-permission` says so.
         return
     yield CONTAINER_LOST_GPU.finding(
         confidence=Confidence.LIKELY,
@@ -148,7 +198,11 @@ def container_lost_gpu(
 def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> Findings:
     """A GPU that the bus shows and the driver does not answer for, or no longer."""
     dead = nvml.status in ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
-    lost = [gpu for gpu in trace.visible if gpu.nvml_index is None and gpu.torch_index is None]
+    lost = [
+        gpu
+        for gpu in trace.visible
+        if gpu.nvml_index is None and gpu.torch_index is None and not gpu.unserved
+    ]
     others = [gpu for gpu in trace.gpus if gpu.nvml_index is not None]
     if not dead and not (nvml.status == "ok" and lost and others):
         return
@@ -199,13 +253,19 @@ def _evidence_of_loss(nvml: Nvml, trace: GpuTrace) -> Iterator[Evidence]:
 
 
 @check(MIG_NO_INSTANCES)
-def mig_no_instances(gpus: Gpus, trace: GpuTrace, init: CudaInit, site: Site) -> Findings:
+def mig_no_instances(
+    trace: GpuTrace, init: CudaInit, site: Site, environment: Environment | None
+) -> Findings:
     """In MIG mode CUDA sees instances only, and there are none."""
-    if init.code != 100 and init.device_count != 0:
+    none_at_all = init.code == 100 or init.device_count == 0
+    beside_others = any(gpu.torch_index is not None for gpu in trace.gpus)
+    if not none_at_all and not beside_others:
         return
-    modes = {gpu.index: gpu.mig_mode for gpu in gpus.devices}
+    if environment and environment.variables.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-"):
+        # Somebody knew an instance: `mig-uuid-stale` is about that.
+        return
     for gpu in trace.visible:
-        if gpu.nvml_index is None or not modes.get(gpu.nvml_index):
+        if gpu.nvml_index is None or not gpu.mig_mode or gpu.torch_index is not None:
             continue
         index = gpu.nvml_index
         yield MIG_NO_INSTANCES.finding(
@@ -282,11 +342,6 @@ def gpus_not_listed(nvml: Nvml, driver: Driver, trace: GpuTrace, site: Site) -> 
                 "decoding` on in the firmware; in a virtual machine give it more MMIO space",
                 where=Place.FIRMWARE,
             ),
-            Fix(
-                summary="if this is a job of a scheduler: ask for a GPU, the device cgroup hides "
-                "those of others",
-                commands=("srun --gres=gpu:1 ...",),
-                where=Place.SCHEDULER,
-            ),
+            system.ask_slurm("if this is a job of a scheduler: "),
         ),
     )

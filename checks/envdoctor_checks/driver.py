@@ -1,13 +1,10 @@
-"""The NVIDIA driver that runs: whether it is of the right kind, new enough, not too new."""
-
-import re
+"""The NVIDIA driver that runs: whether it is new enough, and its libraries are of its release."""
 
 from envdoctor.api import (
     Code,
     Confidence,
     CudaInit,
     Distributions,
-    Driver,
     DriverRelease,
     Evidence,
     Findings,
@@ -21,13 +18,12 @@ from envdoctor.api import (
     Severity,
     Site,
     TorchBuild,
-    TracedGpu,
     check,
     driver_runs,
-    driver_serves,
     prescribed,
     system,
 )
+from envdoctor_checks.driver_branch import minor_of
 
 DRIVER_TOO_OLD = Code(
     id="ED201",
@@ -53,47 +49,7 @@ NVML_DRIVER_MISMATCH = Code(
     detailed="the NVIDIA libraries{libraries} are of another release than the loaded kernel driver"
     "{release}",
 )
-DRIVER_DROPPED_GPU = Code(
-    id="ED213",
-    name="driver-dropped-gpu",
-    family="driver-not-loaded",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.KERNEL_MODULE,
-    breaks="compute:gpu",
-    message="the installed driver branch no longer supports this GPU",
-    detailed="driver {release} no longer supports {gpu} (compute capability {capability}); the "
-    "last branch that does is {branch}",
-    explains=("ED200", "ED226", "ED245"),
-)
-OPEN_MODULE_REQUIRED = Code(
-    id="ED214",
-    name="open-module-required",
-    family="open-module-required",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.KERNEL_MODULE,
-    breaks="compute:gpu",
-    message="this GPU is driven by NVIDIA's open kernel modules only, and the proprietary one is "
-    "loaded",
-    detailed="{gpu} is driven by NVIDIA's open kernel modules only, and the proprietary module "
-    "{release} is loaded",
-    explains=("ED200", "ED226", "ED245"),
-)
 
-PROPRIETARY_MODULE_REQUIRED = Code(
-    id="ED222",
-    name="proprietary-module-required",
-    family="wrong-module-flavor",
-    severity=Severity.ERROR,
-    topic="driver",
-    layer=Layer.KERNEL_MODULE,
-    breaks="compute:gpu",
-    message="this GPU is older than NVIDIA's open kernel modules serve, and these are loaded",
-    detailed="{gpu} is older than NVIDIA's open kernel modules serve, and these are loaded"
-    "{release}",
-    explains=("ED200", "ED226", "ED245"),
-)
 PTX_TOO_NEW = Code(
     id="ED220",
     name="ptx-too-new",
@@ -109,14 +65,6 @@ PTX_TOO_NEW = Code(
 _WITH_PTX = ("vllm",)
 """Packages whose kernels are in part PTX, compiled by the driver at their first use."""
 
-_OPEN_FROM = (7, 5)
-"""The open kernel modules serve GPUs with a GPU System Processor, from Turing on (NVIDIA
-open-gpu-kernel-modules, README, "Compatible GPUs")."""
-
-_OPEN_ONLY = 10
-"""GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
-Installation Guide, "Choosing between open and proprietary kernel modules")."""
-
 
 @check(DRIVER_TOO_OLD)
 def driver_too_old(
@@ -129,7 +77,12 @@ def driver_too_old(
     prescription: Prescription | None,
 ) -> Findings:
     """The driver cannot run builds of torch's CUDA major; a minor release never matters."""
-    if build.cuda is None or release.release is None or _runs_by_compat(init, build.cuda):
+    if build.cuda is None or _runs_by_compat(init, build.cuda):
+        return
+    if site.jetson:
+        yield from _jetpack_too_old(build, init, site)
+        return
+    if release.release is None:
         return
     floor = known.driver_floor(build.cuda)
     # WSL uses the driver of Windows, whose releases are numbered on their own.
@@ -163,6 +116,27 @@ def driver_too_old(
     )
 
 
+def _jetpack_too_old(build: TorchBuild, init: CudaInit | None, site: Site) -> Findings:
+    """A Jetson's driver is numbered by its JetPack, and offers the CUDA of that."""
+    offered = (init.driver_cuda if init else None) or ""
+    have, need = minor_of(offered)[:1], minor_of(build.cuda or "")[:1]
+    if not have or not need or have >= need:
+        return
+    yield DRIVER_TOO_OLD.finding(
+        release=f"of this JetPack (CUDA {offered})",
+        version=build.version,
+        cuda=build.cuda,
+        minimum=f"that of CUDA {need[0]}",
+        evidence=(
+            Evidence(label="CUDA of the driver", value=offered, source="cuDriverGetVersion"),
+            Evidence(
+                label="torch.version.cuda", value=build.cuda or "", source=build.version_source
+            ),
+        ),
+        fixes=(system.torch_of_jetpack(site), system.update_driver(site, "")),
+    )
+
+
 def _ceiling(trace: GpuTrace | None, known: Knowledge) -> str | None:
     """The last driver branch that serves all GPUs here, where there is a last one."""
     limits = [
@@ -177,7 +151,7 @@ def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
     """A forward-compatibility libcuda that starts offers a newer CUDA than the kernel driver."""
     if init is None or init.status != "ok" or init.driver_cuda is None:
         return False
-    return _minor(init.driver_cuda)[:1] >= _minor(cuda)[:1] != ()
+    return minor_of(init.driver_cuda)[:1] >= minor_of(cuda)[:1] != ()
 
 
 @check(NVML_DRIVER_MISMATCH)
@@ -203,122 +177,13 @@ def nvml_driver_mismatch(
                 if one.kind == "api-mismatch"
             ),
         ),
-        fixes=(system.libraries_of_release(site, release.release),),
+        fixes=system.libraries_of_release(site, release.release, release.libraries),
         notes=(
             "a package update replaces the libraries at once, the module only when it is loaded",
         )
         if not site.contained
         else (),
     )
-
-
-@check(DRIVER_DROPPED_GPU)
-def driver_dropped_gpu(
-    trace: GpuTrace, release: DriverRelease, known: Knowledge, site: Site
-) -> Findings:
-    """A driver branch that has ended the support of this GPU's architecture."""
-    installed = release.release or release.libraries
-    if installed is None or release.windows:
-        return
-    for gpu in trace.visible:
-        capability = gpu.compute_capability
-        if gpu.torch_index is not None or not capability:
-            continue
-        limit = known.max_driver_branch(capability)
-        if limit is None or driver_serves(installed, capability, known) is not False:
-            continue
-        yield DRIVER_DROPPED_GPU.finding(
-            subjects=(gpu.subject,),
-            release=installed,
-            gpu=_described(gpu),
-            capability=capability,
-            branch=limit.branch,
-            evidence=(
-                Evidence(
-                    label="driver release",
-                    value=installed,
-                    source=release.source or "its libraries' file names",
-                ),
-                Evidence(
-                    label="compute capability",
-                    value=capability,
-                    source="NVML" if gpu.nvml_index is not None else "the PCI device id",
-                ),
-            ),
-            fixes=(system.driver_of_branch(site, limit.branch),),
-            notes=(f"{limit.source}, retrieved {limit.retrieved}",),
-        )
-
-
-def _described(gpu: TracedGpu) -> str:
-    if gpu.name or not gpu.architecture:
-        return gpu.described
-    return f"the {gpu.architecture} GPU 10de:{gpu.device_id}"
-
-
-@check(OPEN_MODULE_REQUIRED)
-def open_module_required(
-    trace: GpuTrace, driver: Driver, release: DriverRelease, site: Site
-) -> Findings:
-    """A GPU without a proprietary module, under that module: the driver does not list it."""
-    if driver.flavor != "proprietary":
-        return
-    for gpu in trace.visible:
-        capability = gpu.compute_capability
-        if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
-            continue
-        if int(capability.partition(".")[0]) < _OPEN_ONLY:
-            continue
-        branch = (release.release or "").partition(".")[0]
-        yield OPEN_MODULE_REQUIRED.finding(
-            subjects=(gpu.subject,),
-            gpu=_described(gpu),
-            release=release.release or "",
-            evidence=(
-                Evidence(
-                    label="kernel module", value="proprietary", source="/proc/driver/nvidia/version"
-                ),
-                Evidence(
-                    label="PCI device",
-                    value=f"10de:{gpu.device_id}, {gpu.architecture}",
-                    source=f"/sys/bus/pci/devices/{gpu.pci_address}",
-                ),
-            ),
-            fixes=(system.open_module(site, branch),),
-            notes=(
-                "from Blackwell on NVIDIA ships the open kernel modules only (NVIDIA Driver "
-                "Installation Guide)",
-            ),
-        )
-
-
-@check(PROPRIETARY_MODULE_REQUIRED)
-def proprietary_module_required(
-    trace: GpuTrace, driver: Driver, release: DriverRelease, site: Site
-) -> Findings:
-    """A GPU from before Turing under the open modules: the driver does not list it."""
-    if driver.flavor != "open" or site.jetson:
-        return
-    for gpu in trace.visible:
-        capability = gpu.compute_capability
-        if gpu.nvml_index is not None or gpu.torch_index is not None or not capability:
-            continue
-        if _minor(capability) >= _OPEN_FROM:
-            continue
-        yield PROPRIETARY_MODULE_REQUIRED.finding(
-            subjects=(gpu.subject,),
-            gpu=_described(gpu),
-            release=f" ({release.release})" if release.release else "",
-            evidence=(
-                Evidence(label="kernel module", value="open", source="/proc/driver/nvidia/version"),
-                Evidence(
-                    label="PCI device",
-                    value=f"10de:{gpu.device_id}, {gpu.architecture}",
-                    source=f"/sys/bus/pci/devices/{gpu.pci_address}",
-                ),
-            ),
-            fixes=(system.proprietary_module(site, (release.release or "").partition(".")[0]),),
-        )
 
 
 @check(PTX_TOO_NEW)
@@ -333,7 +198,7 @@ def ptx_too_new(
     offered = init.driver_cuda
     if build.cuda is None or offered is None or init.code != 0:
         return
-    ours, theirs = _minor(build.cuda), _minor(offered)
+    ours, theirs = minor_of(build.cuda), minor_of(offered)
     if ours[:1] != theirs[:1] or ours <= theirs:
         return
     for item in filter(None, map(distributions.first, _WITH_PTX)):
@@ -365,9 +230,3 @@ def ptx_too_new(
                 "Compatibility guide, minor version compatibility); torch itself is not affected",
             ),
         )
-
-
-def _minor(cuda: str) -> tuple[int, ...]:
-    """The numbers of a CUDA version; none where it is no such version."""
-    match = re.match(r"([0-9]{1,4})(?:\.([0-9]{1,4}))?(?![0-9])", cuda)
-    return tuple(int(part) for part in match.groups() if part) if match else ()

@@ -77,7 +77,7 @@ def driver_stub(
                 else ()
             ),
         ),
-        fixes=(_take_out(path, "/stubs", environment, site),),
+        fixes=(take_out(path, "/stubs", environment, site),),
         notes=(
             "stubs exist for linking on machines without a driver; every call of them returns "
             "CUDA_ERROR_STUB_LIBRARY (34)",
@@ -110,7 +110,7 @@ def cuda_compat_wrong(
             Evidence(label="libcuda.so.1", value=path, source=rule),
             Evidence(label="driver", value=release.release, source=release.source),
         ),
-        fixes=(_take_out(path, "/compat", environment, site),),
+        fixes=(take_out(path, "/compat", environment, site),),
         notes=(
             "a compatibility package serves drivers that are older than it (CUDA Compatibility "
             "guide, docs.nvidia.com/deploy/cuda-compatibility)",
@@ -128,7 +128,7 @@ def _libcuda(init: CudaInit | None, resolution: LibraryResolution | None) -> tup
     return library.path, library.rule or "predicted"
 
 
-def _take_out(path: str, part: str, environment: Environment | None, site: Site) -> Fix:
+def take_out(path: str, part: str, environment: Environment | None, site: Site) -> Fix:
     """Take a folder out of the loader's way: of the variable, else of the loader's cache."""
     variable = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
     entries = variable.split(":")

@@ -9,6 +9,7 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
+    Gpus,
     GpuTrace,
     Layer,
     Prescription,
@@ -20,6 +21,7 @@ from envdoctor.api import (
     TorchRuntime,
     TracedGpu,
     check,
+    is_vgpu,
     parse_number,
     prescribed,
     system,
@@ -58,6 +60,7 @@ GPU_MEMORY_TAKEN = Code(
     breaks="compute:gpu",
     message="a small operation finds no memory on the GPU: other processes hold it",
     detailed="a small operation finds no memory on {subjects}: other processes hold it",
+    explains=("ED606",),
 )
 UNSUPPORTED_BY_DRIVER = Code(
     id="ED227",
@@ -70,6 +73,17 @@ UNSUPPORTED_BY_DRIVER = Code(
     message="a kernel of torch needs what this driver or virtual GPU does not offer",
     detailed="a kernel of torch on {subjects} needs what this driver or virtual GPU does not "
     "offer: {text}",
+)
+FAULT_AT_FIRST_USE = Code(
+    id="ED232",
+    name="gpu-fault-at-first-use",
+    family="gpu-hw-fault",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    breaks="compute:gpu",
+    message="a first small operation ends with a fault of the GPU",
+    detailed="a first small operation ends with a fault of {subjects}: {text}",
 )
 KERNELS_MISSING = Code(
     id="ED228",
@@ -112,6 +126,14 @@ def _of_ecc(case: Case) -> tuple[Fix, ...]:
     return system.reset_gpu(case.site, case.index), system.replace_gpu()
 
 
+def _of_fault(case: Case) -> tuple[Fix, ...]:
+    return (
+        system.look_at_kernel_log(case.site),
+        system.reset_gpu(case.site, case.index),
+        system.replace_gpu(),
+    )
+
+
 def _of_busy(case: Case) -> tuple[Fix, ...]:
     look = Fix(
         summary="look which process has it, and end that or use another GPU",
@@ -133,7 +155,9 @@ def _of_memory(case: Case) -> tuple[Fix, ...]:
 
 
 def _of_driver(case: Case) -> tuple[Fix, ...]:
+    vgpu = is_vgpu(case.gpu.name or "")
     return (
+        *((system.license_vgpu(case.site),) if vgpu else ()),
         system.on_host(
             case.site, "update the driver, or give the virtual GPU the profile that allows it"
         ),
@@ -147,6 +171,21 @@ def _of_build(case: Case) -> tuple[Fix, ...]:
     return (prescribed(case.prescription, "install a build that has kernels for this GPU"),)
 
 
+_OF_MEMORY = Reading(
+    text=re.compile(
+        r"CUDA (error: )?out of memory|CU(DNN|BLAS)_STATUS_ALLOC_FAILED", re.IGNORECASE
+    ),
+    code=GPU_MEMORY_TAKEN,
+    fixes=_of_memory,
+    note="the operation that failed needs some megabytes beside CUDA's own context",
+    confidence=Confidence.LIKELY,
+)
+_OF_A_HANDLE = re.compile(r"CU(DNN|BLAS)_STATUS_NOT_INITIALIZED")
+"""What cuBLAS and cuDNN say where they find no memory for their handle, and in other cases."""
+
+_FULL = 0.9
+"""The part of a GPU's memory from which on a handle of some hundred megabytes finds no place."""
+
 _READINGS = (
     Reading(
         text=re.compile(r"uncorrectable ECC error", re.IGNORECASE),
@@ -155,25 +194,34 @@ _READINGS = (
         note="NVIDIA GPU Memory Error Management (docs.nvidia.com/deploy)",
     ),
     Reading(
+        text=re.compile(
+            r"NVLink error|hardware stack error|unspecified launch failure|illegal instruction|"
+            r"GPU is lost|fallen off the bus",
+            re.IGNORECASE,
+        ),
+        code=FAULT_AT_FIRST_USE,
+        fixes=_of_fault,
+        note="a program of one matrix product has no fault of its own; the Xid in the kernel's log "
+        "says which the GPU has (NVIDIA, GPU Debug Guidelines)",
+        confidence=Confidence.LIKELY,
+    ),
+    Reading(
         text=re.compile(r"busy or unavailable|exclusive.process", re.IGNORECASE),
         code=GPU_BUSY,
         fixes=_of_busy,
         note="cudaErrorDevicesUnavailable, 46 (CUDA Runtime API, cudaError)",
     ),
-    Reading(
-        text=re.compile(r"CUDA (error: )?out of memory|CUDNN_STATUS_ALLOC_FAILED", re.IGNORECASE),
-        code=GPU_MEMORY_TAKEN,
-        fixes=_of_memory,
-        note="the operation that failed needs some kilobytes beside CUDA's own context",
-        confidence=Confidence.LIKELY,
-    ),
+    _OF_MEMORY,
     Reading(
         text=re.compile(
-            r"unsupported toolchain|PTX JIT compil|operation not supported", re.IGNORECASE
+            r"unsupported toolchain|PTX JIT compil|operation not supported|"
+            r"not supported in the installed CUDA driver|driver version is insufficient",
+            re.IGNORECASE,
         ),
         code=UNSUPPORTED_BY_DRIVER,
         fixes=_of_driver,
-        note="cudaErrorUnsupportedPtxVersion, cudaErrorNotSupported (CUDA Runtime API, cudaError)",
+        note="cudaErrorUnsupportedPtxVersion, cudaErrorNotSupported, "
+        "cudaErrorCallRequiresNewerDriver (CUDA Runtime API, cudaError)",
         confidence=Confidence.LIKELY,
     ),
     Reading(
@@ -185,13 +233,21 @@ _READINGS = (
 )
 
 
-@check(ECC_ERROR, GPU_BUSY, GPU_MEMORY_TAKEN, UNSUPPORTED_BY_DRIVER, KERNELS_MISSING)
+@check(
+    ECC_ERROR,
+    FAULT_AT_FIRST_USE,
+    GPU_BUSY,
+    GPU_MEMORY_TAKEN,
+    UNSUPPORTED_BY_DRIVER,
+    KERNELS_MISSING,
+)
 def error_of_first_use(
     used: TorchFirstUse,
     trace: GpuTrace,
     site: Site,
     prescription: Prescription | None,
     runtime: TorchRuntime | None,
+    gpus: Gpus | None,
 ) -> Findings:
     """What the first error on each GPU says of its cause."""
     told: set[str] = set()
@@ -201,7 +257,9 @@ def error_of_first_use(
             continue
         told.add(gpu.subject)
         reading = next((one for one in _READINGS if one.text.search(use.error)), None)
-        if reading is None:
+        if reading is None and _is_full(gpu, gpus) and _OF_A_HANDLE.search(use.error):
+            reading = _OF_MEMORY
+        if reading is None or (reading.code is KERNELS_MISSING and runtime and runtime.hip):
             continue
         yield reading.code.finding(
             subjects=(gpu.subject,),
@@ -212,6 +270,15 @@ def error_of_first_use(
             fixes=reading.fixes(Case(gpu=gpu, site=site, prescription=prescription)),
             notes=(reading.note,),
         )
+
+
+def _is_full(gpu: TracedGpu, gpus: Gpus | None) -> bool:
+    """Whether next to nothing of the GPU's memory is free."""
+    for one in gpus.devices if gpus else ():
+        used, total = one.memory_used_bytes, one.memory_bytes
+        if one.index == gpu.nvml_index and used and total:
+            return used > _FULL * total
+    return False
 
 
 def _number(device: str) -> int:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from envdoctor.api import (
+    HIDES_EVERY_GPU,
     Code,
     Distributions,
+    Environment,
     Evidence,
     Findings,
     Fix,
@@ -30,6 +32,7 @@ from envdoctor.api import (
     pytorch_source,
     system,
 )
+from envdoctor_checks.amd import AMD
 
 CPU_ONLY_TORCH = Code(
     id="ED405",
@@ -53,7 +56,7 @@ GPU_ARCH_TOO_NEW = Code(
     message="the GPU is newer than all that torch is compiled for",
     detailed="{gpu} ({subjects}) has compute capability {capability}, newer than all that torch "
     "{version} is compiled for ({flags})",
-    explains=("ED201", "ED376"),
+    explains=("ED201", "ED228", "ED376"),
 )
 GPU_ARCH_TOO_OLD = Code(
     id="ED407",
@@ -66,7 +69,7 @@ GPU_ARCH_TOO_OLD = Code(
     message="torch is not compiled for this GPU",
     detailed="{gpu} ({subjects}) has compute capability {capability}, for which torch {version} "
     "has no kernels ({flags})",
-    explains=("ED201", "ED376"),
+    explains=("ED201", "ED228", "ED376"),
 )
 ARCH_FLAGS_DISAGREE = Code(
     id="ED408",
@@ -112,7 +115,7 @@ XPU_CUDA_MIX = Code(
     detailed="torch {version} is built for Intel's GPUs (XPU), and this machine has {gpu}",
 )
 
-_AMD = "1002"
+_INTEL = "8086"
 _ROCM = ("rocm6.4", "2.9.0")
 """A ROCm in PyTorch's index and a release built with it (pytorch.org, Previous Versions)."""
 
@@ -124,12 +127,15 @@ def cpu_only_torch(
     trace: GpuTrace,
     prescription: Prescription | None,
     site: Site,
+    pci: PciGpus | None,
 ) -> Findings:
     """A build for the CPU on a machine with an NVIDIA GPU, or where one is expected."""
     if build.variant != "cpu" or build.cuda or wanted.gpu != "yes":
         return
     found = next(iter(trace.visible), None)
     gpu = f"this machine has {_named(found)}" if found else "a GPU is expected"
+    amd = pci is not None and any(one.vendor_id == AMD for one in pci.devices)
+    other = "install a CUDA build that this driver runs"
     yield CPU_ONLY_TORCH.finding(
         version=build.version,
         gpu=gpu,
@@ -139,11 +145,13 @@ def cpu_only_torch(
             if found
             else Evidence(label="expected", value="gpu", source=wanted.because),
         ),
-        fixes=(_cuda_build(prescription, site, "install a CUDA build that this driver runs"),),
+        fixes=(_rocm_build(site) if amd and not found else _cuda_build(prescription, site, other),),
     )
 
 
 def _named(gpu: TracedGpu) -> str:
+    if gpu.name is None and gpu.device_id is None:
+        return "an NVIDIA GPU"
     return gpu.name or f"an NVIDIA device 10de:{gpu.device_id}"
 
 
@@ -171,8 +179,10 @@ def build_for_another_vendor(
     """A ROCm or XPU build beside an NVIDIA GPU, or a CUDA build where the only GPU is AMD's."""
     if wanted.gpu != "yes":
         return
-    nvidia = next(iter(trace.visible), None)
-    amd = next((one for one in (pci.devices if pci else ()) if one.vendor_id == _AMD), None)
+    # Torch itself calls the GPUs of AMD `cuda:0` as well.
+    of_nvidia = (gpu for gpu in trace.visible if gpu.nvml_index is not None or gpu.device_id)
+    nvidia = next(of_nvidia, None)
+    amd = next((one for one in (pci.devices if pci else ()) if one.vendor_id == AMD), None)
     version = Evidence(label="torch", value=build.version or "", source=build.version_source)
     if nvidia is not None and build.cuda is None and build.variant.startswith(("rocm", "xpu")):
         xpu = build.variant.startswith("xpu")
@@ -200,17 +210,19 @@ def build_for_another_vendor(
                     source=f"/sys/bus/pci/devices/{amd.address}",
                 ),
             ),
-            fixes=(
-                packages.install(
-                    site,
-                    "torch",
-                    summary="install a ROCm build of torch; which GPUs it serves is listed in "
-                    "AMD's ROCm documentation",
-                    source=pytorch_source(*_ROCM),
-                    again=True,
-                ),
-            ),
+            fixes=(_rocm_build(site),),
         )
+
+
+def _rocm_build(site: Site) -> Fix:
+    return packages.install(
+        site,
+        "torch",
+        summary="install a ROCm build of torch; which GPUs it serves is listed in AMD's ROCm "
+        "documentation",
+        source=pytorch_source(*_ROCM),
+        again=True,
+    )
 
 
 def _without_foreign_triton(distributions: Distributions | None, site: Site) -> Iterator[Fix]:
@@ -237,9 +249,14 @@ def gpu_arch_not_compiled(
     working = _working(trace, used)
     for gpu in trace.visible:
         capability = gpu.compute_capability
-        if not capability or covers(flags, capability, torch=build.version, cuda=build.cuda):
+        if not capability:
             continue
-        code = GPU_ARCH_TOO_NEW if _is_newer(capability, flags) else GPU_ARCH_TOO_OLD
+        newer = _is_newer(capability, flags)
+        runs = covers(flags, capability, torch=build.version, cuda=build.cuda)
+        # What the rules promise to a newer GPU, by PTX, its own error takes back.
+        if runs and not (newer and _lacks_kernels(gpu, used)):
+            continue
+        code = GPU_ARCH_TOO_NEW if newer else GPU_ARCH_TOO_OLD
         yield code.finding(
             subjects=(gpu.subject,),
             gpu=gpu.described,
@@ -262,6 +279,15 @@ def gpu_arch_not_compiled(
                 "a kernel for X.Y runs on compute capability X.Z with Z >= Y, and on no other X",
             ),
         )
+
+
+def _lacks_kernels(gpu: TracedGpu, used: TorchFirstUse | None) -> bool:
+    errors = (
+        one.error or ""
+        for one in (used.operations if used else ())
+        if one.device == f"cuda:{gpu.torch_index}"
+    )
+    return any("no kernel image" in error for error in errors)
 
 
 def _source(gpu: TracedGpu) -> str:
@@ -329,6 +355,7 @@ def no_nvidia_gpu(
     nvml: Nvml | None,
     build: TorchBuild | None,
     site: Site,
+    environment: Environment | None,
 ) -> Findings:
     """A GPU is wanted, here or elsewhere, and none is visible; nobody looked is no answer."""
     if trace.visible or wanted.gpu not in ("yes", "elsewhere"):
@@ -337,8 +364,17 @@ def no_nvidia_gpu(
         return
     expected = wanted.gpu == "yes"
     unusable = next((gpu.unwanted for gpu in trace.gpus), None)
-    amd = pci is not None and any(one.vendor_id == _AMD for one in pci.devices)
-    if expected and amd and build is not None and build.cuda:
+    amd = pci is not None and any(one.vendor_id == AMD for one in pci.devices)
+    # Of another vendor's GPU, of WSL and of a variable that hides all there are own findings.
+    hidden = environment is not None and (
+        environment.variables.get("CUDA_VISIBLE_DEVICES", "0").strip() in HIDES_EVERY_GPU
+    )
+    if expected and (amd or (site.wsl and not site.contained) or (trace.gpus and hidden)):
+        return
+    if _is_of_intel(build, pci):
+        return
+    if not expected and build is not None and build.cuda is None:
+        # A build for AMD's or Intel's GPUs that is for elsewhere.
         return
     where = " and ".join(filter(None, ("sysfs" if pci else "", "NVML" if nvml else "")))
     cuda = build.cuda if build else None
@@ -360,9 +396,22 @@ def no_nvidia_gpu(
     )
 
 
+def _is_of_intel(build: TorchBuild | None, pci: PciGpus | None) -> bool:
+    """Whether a build for Intel's GPUs has one here: an NVIDIA GPU is not what it wants."""
+    intel = pci is not None and any(one.vendor_id == _INTEL for one in pci.devices)
+    return intel and build is not None and build.variant.startswith("xpu")
+
+
 def _give(site: Site) -> Fix:
     if site.contained:
         return system.give_gpus(site)
+    if site.os_family == "windows":
+        return Fix(
+            summary="see in the Device Manager whether Windows has the GPU, and install NVIDIA's "
+            "driver",
+            commands=("nvidia-smi",),
+            safety=Safety.SAFE,
+        )
     return Fix(
         summary="give this machine its GPU (power, slot, passed through to the virtual machine), "
         "and look again",

@@ -9,6 +9,7 @@ from envdoctor.api import (
     Gpu,
     Gpus,
     GpuTrace,
+    Knowledge,
     Layer,
     Safety,
     Severity,
@@ -91,6 +92,18 @@ SMALL_BAR1 = Code(
     layer=Layer.NVML,
     message="the bus reaches a part of the GPU's memory only: Resizable BAR is off",
     detailed="the bus reaches {megabytes} MiB of the memory of {gpu} only: Resizable BAR is off",
+)
+
+PERSISTENCE_MODE_OFF = Code(
+    id="ED253",
+    name="persistence-mode-off",
+    family="persistence-mode-off",
+    severity=Severity.INFO,
+    topic="driver",
+    layer=Layer.NVML,
+    message="persistence mode is off: the first program on an idle GPU waits for the driver",
+    detailed="persistence mode is off for {gpu}: the first program on it when it is idle waits for "
+    "the driver",
 )
 
 _NO_RESIZABLE_BAR = 256 * 2**20
@@ -233,6 +246,32 @@ def mig_mode_pending(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
             then=then,
             evidence=(nvml("MIG mode", now), nvml("MIG mode pending", then)),
             fixes=(system.reset_gpu(site, gpu.index),),
+        )
+
+
+@check(PERSISTENCE_MODE_OFF)
+def persistence_mode_off(gpus: Gpus, trace: GpuTrace, known: Knowledge, site: Site) -> Findings:
+    """A GPU of a server that the driver lets go whenever nothing runs on it; one with a screen is
+    held by that, and in a container it is the host's to say."""
+    if site.contained or site.wsl:
+        return
+    for gpu in _visible(gpus, trace):
+        model = known.gpu(gpu.name, gpu.memory_bytes)
+        of_a_server = model is not None and model.kind == "datacenter"
+        if gpu.persistence_mode is not False or not of_a_server or gpu.virtualization == "vgpu":
+            continue
+        yield PERSISTENCE_MODE_OFF.finding(
+            subjects=(f"gpu:{gpu.index}",),
+            gpu=_described(gpu),
+            evidence=(nvml("persistence mode", "off"),),
+            fixes=(
+                Fix(
+                    summary="let the driver stay initialised",
+                    commands=("sudo systemctl enable --now nvidia-persistenced",),
+                    safety=Safety.NEEDS_ROOT,
+                ),
+            ),
+            notes=("NVIDIA Driver Persistence (docs.nvidia.com/deploy/driver-persistence)",),
         )
 
 

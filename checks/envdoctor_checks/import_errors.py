@@ -9,6 +9,7 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
+    Host,
     Layer,
     Place,
     Record,
@@ -55,6 +56,18 @@ PYTHON_LACKS_MODULE = Code(
     breaks="import:torch",
     message="a module of the standard library was not built into this Python",
     detailed="`{thing}`, a module of the standard library, was not built into this Python",
+)
+
+CPU_LACKS_INSTRUCTIONS = Code(
+    id="ED420",
+    name="cpu-lacks-instructions",
+    family="cpu-lacks-instructions",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="import:torch",
+    message="the import ends by SIGILL, and this CPU has no AVX2",
+    detailed="the import ends by SIGILL, and this CPU ({cpu}) has no AVX2",
 )
 
 _DEVELOPMENT = {
@@ -169,6 +182,34 @@ def import_error_that_names_its_cause(
             notes=(reading.note,),
         )
         return
+
+
+@check(CPU_LACKS_INSTRUCTIONS)
+def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Findings:
+    """An illegal instruction on a CPU that lacks what builds of today use."""
+    if imported.signal != "SIGILL" or host.machine != "x86_64" or "avx2" in host.cpu_flags:
+        return
+    flags = " ".join(host.cpu_flags) or "none of AVX2, FMA, AVX-512"
+    yield CPU_LACKS_INSTRUCTIONS.finding(
+        confidence=Confidence.LIKELY,
+        cpu=host.cpu_name,
+        evidence=(
+            Evidence(label="import torch", value="SIGILL", source="the exit of the interpreter"),
+            Evidence(label="CPU features", value=flags, source="/proc/cpuinfo"),
+        ),
+        fixes=(
+            Fix(
+                summary="in a virtual machine: give it the CPU of the host (QEMU `-cpu host`, "
+                "Proxmox CPU type `host`), so that it shows AVX",
+                where=Place.HOST,
+            ),
+            Fix(
+                summary="else use another machine, or an older torch or one from source; wheels "
+                "and their libraries are compiled for CPUs with AVX",
+                where=Place.IMAGE if site.contained else Place.HERE,
+            ),
+        ),
+    )
 
 
 def _texts(imported: TorchImport) -> tuple[str, ...]:

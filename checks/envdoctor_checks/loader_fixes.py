@@ -171,4 +171,4 @@ def _newer_system(site: Site) -> Fix:
 
 
 def _driver(site: Site) -> Fix:
-    return system.give_gpus(site) if site.contained else system.install_libcuda(site, None)
+    return system.give_gpus(site) if site.contained else system.show_libcuda(site, None, ())

@@ -30,7 +30,8 @@ class TracedGpu(Record):
     `subject` names it in findings and outcomes: `gpu:` and NVML's index, torch's where NVML does
     not list it, else the PCI address. `nvml_error` is what NVML said when asked for it.
     `unwanted` says why this process is not to use it (hidden, not granted, held by vfio-pci, served
-    by no torch), empty for a GPU that it may use.
+    by no torch), empty for a GPU that it may use. `unserved` says why the driver does not list it
+    although it is in order (its branch, or the flavour of the module), empty for others.
     """
 
     subject: str
@@ -43,8 +44,10 @@ class TracedGpu(Record):
     nvml_index: int | None = None
     nvml_error: str | None = None
     uuid: str | None = None
+    mig_mode: bool | None = None
     torch_index: int | None = None
     unwanted: str = ""
+    unserved: str = ""
 
     @property
     def described(self) -> str:

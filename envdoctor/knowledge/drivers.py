@@ -6,6 +6,7 @@ compatibility guide, and NVIDIA's page of supported drivers; each record carries
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Literal
 
 from envdoctor.knowledge.base import Knowledge
 from envdoctor.knowledge.records import DriverBranch
@@ -64,6 +65,34 @@ def driver_knows(release: str, compute_capability: str, knowledge: Knowledge) ->
     if have is None or start is None:
         return None
     return have[0] >= int(start.branch)
+
+
+Flavor = Literal["open", "proprietary"]
+"""The kinds of NVIDIA's kernel modules."""
+
+OPEN_FROM = (7, 5)
+"""The open kernel modules serve GPUs with a GPU System Processor, from Turing on (NVIDIA
+open-gpu-kernel-modules, README, "Compatible GPUs")."""
+
+OPEN_ONLY = 10
+"""GPUs of compute capability 10.0 and later (Blackwell) have no proprietary module (NVIDIA Driver
+Installation Guide, "Choosing between open and proprietary kernel modules")."""
+
+
+def why_unserved(
+    release: str | None, flavor: Flavor | None, compute_capability: str, knowledge: Knowledge
+) -> str:
+    """Why that driver does not list a GPU that is in order; empty where nothing says so."""
+    if release and driver_serves(release, compute_capability, knowledge) is False:
+        return f"driver {release} no longer serves it"
+    if release and driver_knows(release, compute_capability, knowledge) is False:
+        return f"driver {release} does not know it yet"
+    number = release_key(compute_capability) or ()
+    if flavor == "open" and number < OPEN_FROM:
+        return "the open kernel modules do not serve it"
+    if flavor == "proprietary" and number >= (OPEN_ONLY,):
+        return "the proprietary kernel module does not serve it"
+    return ""
 
 
 def advised_branch(

@@ -9,7 +9,18 @@ from envdoctor.facts.python import Installer, Interpreter, Target
 from envdoctor.plugins import derive
 
 OsFamily = Literal[
-    "debian", "ubuntu", "fedora", "rhel", "suse", "arch", "nixos", "alpine", "macos", "other"
+    "debian",
+    "ubuntu",
+    "fedora",
+    "fedora-atomic",
+    "rhel",
+    "suse",
+    "arch",
+    "nixos",
+    "alpine",
+    "macos",
+    "windows",
+    "other",
 ]
 
 _FAMILIES: dict[str, OsFamily] = {
@@ -24,7 +35,9 @@ _FAMILIES: dict[str, OsFamily] = {
     "neon": "ubuntu",
     "fedora": "fedora",
     "nobara": "fedora",
-    "bazzite": "fedora",
+    "bazzite": "fedora-atomic",
+    "bluefin": "fedora-atomic",
+    "aurora": "fedora-atomic",
     "rhel": "rhel",
     "centos": "rhel",
     "rocky": "rhel",
@@ -41,6 +54,7 @@ _FAMILIES: dict[str, OsFamily] = {
     "nixos": "nixos",
     "alpine": "alpine",
     "darwin": "macos",
+    "windows": "windows",
 }
 """The family by the ID of os-release, or of ID_LIKE where the distribution states one."""
 
@@ -131,12 +145,22 @@ def site_of(
         base_prefix=interpreter.base_prefix if interpreter else None,
         user_site=interpreter.user_site if interpreter else None,
         externally_managed=is_externally_managed(interpreter),
-        os_family=_FAMILIES.get(host.os_id, "other") if host else "other",
+        os_family=_family(host) if host else "other",
         kernel=host.kernel if host else None,
         machine=host.machine if host else None,
         container=container.kind if container else "none",
         wsl=container is not None and container.wsl is not None,
     )
+
+
+_ATOMIC = ("Silverblue", "Kinoite", "Sericea", "Onyx", "Atomic", "CoreOS", "Bazzite")
+"""In the name of a Fedora whose system is one image, changed by rpm-ostree alone."""
+
+
+def _family(host: Host) -> OsFamily:
+    family = _FAMILIES.get(host.os_id, "other")
+    atomic = family == "fedora" and any(word in host.os for word in _ATOMIC)
+    return "fedora-atomic" if atomic else family
 
 
 def _python(interpreter: Interpreter | None, target: Target | None) -> str | None:

@@ -6,6 +6,8 @@ Sources: NVIDIA Driver Installation Guide; NVIDIA Container Toolkit documentatio
 on NVIDIA; the Debian and Arch wikis; NVIDIA's CUDA on WSL User Guide.
 """
 
+from collections.abc import Iterable
+
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import OsFamily, Site
 from envdoctor.shell import quote
@@ -35,6 +37,12 @@ _INSTALL: dict[OsFamily, tuple[str, ...]] = {
     "debian": ("sudo apt-get install linux-headers-$(uname -r) nvidia-driver",),
     "ubuntu": ("sudo ubuntu-drivers install",),
     "fedora": ("sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda",),
+    "fedora-atomic": (
+        "sudo rpm-ostree install akmod-nvidia xorg-x11-drv-nvidia-cuda",
+        "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core "
+        "--append=modprobe.blacklist=nouveau,nova_core",
+        "systemctl reboot",
+    ),
     "rhel": (
         "sudo dnf install kernel-devel-$(uname -r) kernel-headers",
         "sudo dnf install nvidia-open",
@@ -70,6 +78,7 @@ _ENROLL: dict[OsFamily, str] = {
     "debian": "sudo mokutil --import /var/lib/dkms/mok.pub",
     "ubuntu": "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der",
     "fedora": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
+    "fedora-atomic": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
     "rhel": "sudo mokutil --import /var/lib/dkms/mok.pub",
 }
 
@@ -109,6 +118,15 @@ def build_module(site: Site, *, headers: bool | None = None) -> Fix:
     or not, or nobody knows."""
     if site.os_family == "nixos":
         return Fix(summary=f"make the system anew with the driver {_NIXOS_CONFIGURATION}")
+    if site.os_family == "fedora-atomic":
+        return on_host(
+            site,
+            "the module belongs to each deployment of the system: make a new one, or start the one "
+            "before it",
+            "rpm-ostree status",
+            "sudo rpm-ostree upgrade",
+            "systemctl reboot",
+        )
     commands = _BUILD.get(site.os_family, ("sudo modprobe nvidia",))
     if headers and len(commands) > 1:
         commands = commands[1:]
@@ -186,6 +204,14 @@ def release_from_nouveau(site: Site) -> Fix:
             summary=f'blacklist nouveau: boot.blacklistedKernelModules = [ "nouveau" ]; and '
             f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}"
         )
+    if site.os_family == "fedora-atomic":
+        return on_host(
+            site,
+            "nouveau holds the GPU: keep it from loading, and restart",
+            "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core "
+            "--append=modprobe.blacklist=nouveau,nova_core",
+            "systemctl reboot",
+        )
     rebuild = _INITRAMFS.get(site.os_family)
     return on_host(
         site,
@@ -197,8 +223,22 @@ def release_from_nouveau(site: Site) -> Fix:
     )
 
 
-def update_driver(site: Site, minimum: str, *, newest: str | None = None) -> Fix:
-    """Install a newer driver. `newest` is the last branch that serves this machine's GPUs."""
+def update_driver(
+    site: Site,
+    minimum: str,
+    *,
+    newest: str | None = None,
+    branch: str | None = None,
+    open_only: bool = False,
+) -> Fix:
+    """Install a newer driver, of that `branch` where one is advised. `newest` is the last branch
+    that serves this machine's GPUs; `open_only` says that these have no proprietary module."""
+    if site.jetson:
+        return Fix(
+            summary="the driver of a Jetson is that of its JetPack: write a newer JetPack onto the "
+            "board, with NVIDIA's SDK Manager",
+            where=Place.FIRMWARE,
+        )
     ceiling = f", of branch {newest} at most, which is the last one for this GPU" if newest else ""
     if site.wsl:
         return Fix(
@@ -208,14 +248,18 @@ def update_driver(site: Site, minimum: str, *, newest: str | None = None) -> Fix
         )
     if site.os_family == "nixos":
         return Fix(summary=f"choose a driver >= {minimum}{ceiling} {_NIXOS_CONFIGURATION}")
-    branch = minimum.partition(".")[0]
+    branch = newest or branch or minimum.partition(".")[0]
     commands = {
-        "ubuntu": (f"sudo apt-get install nvidia-driver-{newest or branch}",),
+        "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}{'-open' if open_only else ''}",),
         "debian": ("sudo apt-get install --only-upgrade nvidia-driver",),
         "fedora": ("sudo dnf upgrade akmod-nvidia",),
+        "fedora-atomic": ("sudo rpm-ostree upgrade", "systemctl reboot"),
         "arch": ("sudo pacman -Syu",),
     }.get(site.os_family, ())
-    return on_host(site, f"update the NVIDIA driver to {minimum} or later{ceiling}", *commands)
+    kind = ", with the open kernel modules" if open_only else ""
+    return on_host(
+        site, f"update the NVIDIA driver to {minimum} or later{ceiling}{kind}", *commands
+    )
 
 
 def driver_of_branch(site: Site, branch: str) -> Fix:
@@ -345,8 +389,19 @@ def install_gsp_firmware(site: Site) -> Fix:
     )
 
 
-def fabric_manager(site: Site, release: str | None) -> Fix:
-    """Install and start the fabric manager of the driver's own release."""
+def fabric_of_rack() -> Fix:
+    """Have the fabric started that links the GPUs of a whole rack."""
+    return Fix(
+        summary="in a rack of GB200 or GB300 the fabric manager runs on the NVLink switch trays, "
+        "and not on this machine: have it looked at there",
+        commands=("nvidia-smi -q | grep -A 6 Fabric",),
+        where=Place.HOST,
+    )
+
+
+def fabric_manager(site: Site, release: str | None, *, fifth_nvlink: bool = False) -> Fix:
+    """Install and start the fabric manager of the driver's own release; from NVLink 5 on (B200) it
+    works with a subnet manager, NVLSM (NVIDIA Fabric Manager User Guide)."""
     branch = (release or "").partition(".")[0]
     install = {
         "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
@@ -356,11 +411,37 @@ def fabric_manager(site: Site, release: str | None) -> Fix:
         "suse": "sudo zypper install nvidia-fabricmanager",
     }.get(site.os_family)
     of_release = f" of the driver's release {release}" if release else " of the driver's release"
+    beside = ", and the subnet manager NVLSM that B200 and later need," if fifth_nvlink else ""
+    if install and fifth_nvlink:
+        install += " nvlsm"
     return on_host(
         site,
-        f"install the fabric manager{of_release} where it is missing, and start its service",
+        f"install the fabric manager{of_release}{beside} where it is missing, and start its "
+        "service",
         *((install,) if install else ()),
         "sudo systemctl enable --now nvidia-fabricmanager",
+    )
+
+
+def fabric_manager_of_hypervisor() -> Fix:
+    """Have the fabric of a GPU that is passed through started where it is managed."""
+    return Fix(
+        summary="in a virtual machine with one GPU of an NVSwitch server the fabric manager runs "
+        "on the host or in its service machine: have the provider start it there",
+        commands=("nvidia-smi -q | grep -A 2 Fabric",),
+        where=Place.HOST,
+    )
+
+
+def license_vgpu(site: Site) -> Fix:
+    """Give a virtual GPU its licence, or a profile with CUDA."""
+    return on_host(
+        site,
+        "see whether this virtual GPU has its licence, and the guest driver of the host's vGPU "
+        "release; CUDA needs a profile of type C or Q, and unified memory has to be allowed for it "
+        "on the hypervisor",
+        "nvidia-smi -q | grep -i -A 2 license",
+        "sudo systemctl restart nvidia-gridd",
     )
 
 
@@ -400,15 +481,66 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
     ),
 }
 _GIVE["singularity"] = _GIVE["apptainer"]
+_GIVE["enroot"] = (
+    "start it in a job that has GPUs, with NVIDIA_VISIBLE_DEVICES=all; enroot's hook needs "
+    "libnvidia-container on the node",
+    ("srun --gres=gpu:1 --container-image=IMAGE ...",),
+    Place.SCHEDULER,
+)
+
+
+def remove_empty_libraries() -> Fix:
+    """Take empty files of the driver out of an image."""
+    return Fix(
+        summary="build the image without the driver's empty files: an image that was made by "
+        "`docker commit`, or while a runtime had mounted the driver, keeps the places of its files",
+        commands=(
+            "find /usr/lib /usr/lib64 -size 0 \\( -name 'libcuda*' -o -name 'libnvidia*' \\) "
+            "-delete",
+        ),
+        where=Place.IMAGE,
+    )
 
 
 def give_gpus(site: Site) -> Fix:
     """Start this container, pod or job with GPUs, in the words of what started it."""
+    if site.jetson and site.container == "docker":
+        return Fix(
+            summary="start the container with NVIDIA's runtime, which mounts the libraries of "
+            "JetPack; the board needs the package nvidia-container",
+            commands=("docker run --runtime nvidia IMAGE",),
+            where=Place.HOST,
+        )
     summary, commands, where = _GIVE.get(
         site.container,
         ("start this container with access to the host's GPUs", (), Place.HOST),
     )
     return Fix(summary=summary, commands=commands, where=where)
+
+
+def give_amd_gpus(site: Site) -> Fix:
+    """Start this container, pod or job with AMD's GPUs."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="ask for a GPU in the pod: resources.limits `amd.com/gpu: 1`; the node needs "
+            "AMD's device plugin",
+            where=Place.SCHEDULER,
+        )
+    if site.container in ("apptainer", "singularity"):
+        return Fix(
+            summary="start it with --rocm, which brings AMD's nodes and libraries in",
+            commands=("apptainer exec --rocm IMAGE.sif python train.py",),
+            where=Place.HOST,
+        )
+    engine = "podman" if site.container == "podman" else "docker"
+    return Fix(
+        summary="start the container with AMD's device nodes, and in the groups that own them",
+        commands=(
+            f"{engine} run --device=/dev/kfd --device=/dev/dri --group-add video "
+            "--security-opt seccomp=unconfined IMAGE",
+        ),
+        where=Place.HOST,
+    )
 
 
 def allow_compute(site: Site) -> Fix:
@@ -461,8 +593,30 @@ def start_anew(site: Site) -> Fix:
     )
 
 
-def open_nodes(site: Site) -> tuple[Fix, ...]:
+def ask_slurm(condition: str = "") -> Fix:
+    """Let the scheduler give the job a GPU."""
+    return Fix(
+        summary=f"{condition}ask for a GPU, the device cgroup hides those of others",
+        commands=("srun --gres=gpu:1 ...",),
+        where=Place.SCHEDULER,
+    )
+
+
+_OF_LXC = Fix(
+    summary="on the host, allow the nodes in the container's configuration and start it anew: one "
+    "line `lxc.cgroup2.devices.allow = c MAJOR:* rwm` for each major number that `ls -l "
+    "/dev/nvidia*` shows there; that of nvidia-uvm may change at a restart of the host",
+    commands=("ls -l /dev/nvidia*",),
+    where=Place.HOST,
+)
+
+
+def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
     """Let this user open the device nodes."""
+    if in_slurm:
+        return (ask_slurm(),)
+    if site.container == "lxc":
+        return (_OF_LXC,)
     if site.container == "podman":
         label = Fix(
             summary="if SELinux refuses them: start the container without its label, or allow "
@@ -478,7 +632,27 @@ def open_nodes(site: Site) -> tuple[Fix, ...]:
             commands=("podman run --group-add keep-groups --device nvidia.com/gpu=all IMAGE",),
             where=Place.HOST,
         )
-        return (label, group) if site.os_family in ("fedora", "rhel") else (group, label)
+        return (
+            (label, group)
+            if site.os_family in ("fedora", "fedora-atomic", "rhel")
+            else (group, label)
+        )
+    if site.container == "kubernetes":
+        group = Fix(
+            summary="if a group owns them: let the pod be in it, securityContext: "
+            "`supplementalGroups: [GID]` with the number that `ls -ln` shows",
+            commands=("ls -ln /dev/nvidia0",),
+            where=Place.SCHEDULER,
+        )
+        return group, give_gpus(site)
+    if site.container == "docker":
+        group = Fix(
+            summary="if a group owns them and the container has a user of its own: be in that "
+            "group, by the number that `ls -ln` shows",
+            commands=("ls -ln /dev/nvidia0", "docker run --gpus all --group-add GID IMAGE"),
+            where=Place.HOST,
+        )
+        return group, give_gpus(site)
     if site.contained:
         return (give_gpus(site),)
     return (
@@ -490,14 +664,34 @@ def open_nodes(site: Site) -> tuple[Fix, ...]:
     )
 
 
-def libraries_of_release(site: Site, release: str | None) -> Fix:
-    """Bring the driver's user-space libraries to the release of the kernel module."""
-    if site.container in ("docker", "podman", "kubernetes"):
-        return Fix(
-            summary="the image brings driver libraries of its own: take them out of the image, the "
-            "container toolkit brings those of the host's release",
-            where=Place.IMAGE,
-        )
+def libraries_of_release(
+    site: Site, release: str | None, libraries: str | None, *, of_image: bool = False
+) -> tuple[Fix, ...]:
+    """Bring the driver's user-space libraries to the release of the kernel module. `of_image` says
+    that others that the container toolkit brings in are of that release."""
+    if site.container not in ("docker", "podman", "kubernetes"):
+        return (_libraries_of_release(site, release),)
+    out = Fix(
+        summary="where the image brings driver libraries of its own: take them out of the image, "
+        "the container toolkit brings those of the host's release",
+        commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
+        where=Place.IMAGE,
+    )
+    if of_image:
+        return (out,)
+    anew = on_host(
+        site,
+        "where they are the host's own, which the container toolkit brings in: its packages were "
+        "updated under the loaded module, so restart the host, and then this container",
+        "cat /proc/driver/nvidia/version",
+        "sudo reboot",
+    )
+    branch = (release or "").partition(".")[0]
+    updated = bool(branch) and (libraries or "").partition(".")[0] == branch
+    return (anew, out) if updated else (out, anew)
+
+
+def _libraries_of_release(site: Site, release: str | None) -> Fix:
     if site.contained:
         machine = site.machine or "x86_64"
         installer = f"NVIDIA-Linux-{machine}-{release}.run" if release else "the driver's installer"
@@ -517,13 +711,41 @@ def libraries_of_release(site: Site, release: str | None) -> Fix:
     )
 
 
-def install_libcuda(site: Site, release: str | None) -> Fix:
+def show_libcuda(site: Site, release: str | None, files: Iterable[str]) -> Fix:
+    """Let the loader find the driver's user-space library: where it is, or by installing it."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary="NixOS keeps it in /run/opengl-driver/lib, where programs that are not of its "
+            "store do not look: show them that folder, in the shell or by nix-ld",
+            commands=("export LD_LIBRARY_PATH=/run/opengl-driver/lib",),
+            safety=Safety.SAFE,
+        )
+    own = [one for one in files if not any(part in one for part in _NOT_THE_DRIVERS)]
+    if own:
+        folder = own[0].rpartition("/")[0]
+        return Fix(
+            summary=f"it lies in `{folder}`, where the loader does not look: show it that folder",
+            commands=(
+                f"echo {quote(folder)} | sudo tee /etc/ld.so.conf.d/nvidia.conf",
+                "sudo ldconfig",
+            ),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return _install_libcuda(site, release)
+
+
+_NOT_THE_DRIVERS = ("/compat/", "/stubs/", "i386-linux-gnu", "/lib32/")
+"""In the path of a libcuda that is not the one which this system's driver brings for torch."""
+
+
+def _install_libcuda(site: Site, release: str | None) -> Fix:
     """Install the driver's user-space library, of the release of the loaded module."""
     branch = (release or "").partition(".")[0]
     package = {
         "ubuntu": f"sudo apt-get install libnvidia-compute-{branch}",
         "debian": "sudo apt-get install libcuda1",
         "fedora": "sudo dnf install xorg-x11-drv-nvidia-cuda-libs",
+        "fedora-atomic": "sudo rpm-ostree install xorg-x11-drv-nvidia-cuda-libs",
         "rhel": "sudo dnf install nvidia-driver-cuda-libs",
         "suse": "sudo zypper install nvidia-compute-G06",
         "arch": "sudo pacman -S nvidia-utils",
@@ -539,6 +761,26 @@ def install_libcuda(site: Site, release: str | None) -> Fix:
 # --- WSL and Jetson ---
 
 
+def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
+    """Let Windows show its GPU to WSL."""
+    if version == 1:
+        return (
+            Fix(
+                summary="turn this distribution into one of WSL 2, in a terminal of Windows",
+                commands=("wsl.exe --list --verbose", "wsl.exe --set-version DISTRIBUTION 2"),
+                where=Place.HOST,
+            ),
+        )
+    return (
+        Fix(
+            summary="install NVIDIA's driver on Windows, none inside WSL, and update WSL; "
+            "`nvidia-smi` in a terminal of Windows has to list the GPU",
+            commands=("wsl.exe --update", "wsl.exe --shutdown"),
+            where=Place.HOST,
+        ),
+    )
+
+
 def update_wsl(site: Site) -> Fix:
     """Update the kernel of WSL, from Windows."""
     return Fix(
@@ -550,6 +792,13 @@ def update_wsl(site: Site) -> Fix:
 
 def remove_driver_inside_wsl(site: Site) -> Fix:
     """Take a Linux driver out of WSL."""
+    if site.contained:
+        return Fix(
+            summary="take the Linux driver's libraries out of the image: Windows brings its own, "
+            "which `--gpus all` mounts",
+            commands=("dpkg -S libcuda.so.1",),
+            where=Place.IMAGE,
+        )
     packages = {
         "ubuntu": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*'",
         "debian": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*' libcuda1",
@@ -575,7 +824,37 @@ def show_wsl_libraries(site: Site) -> Fix:
 
 
 def torch_of_jetpack(site: Site) -> Fix:
-    """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code."""
+    """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code.
+
+    JetPack 4 has Linux 4.9, 5 has 5.10, 6 has 5.15 and 7 has 6.8 (NVIDIA Jetson Linux release
+    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform".
+    """
+    kernel = site.kernel or ""
+    if kernel.startswith("4."):
+        return Fix(
+            summary="install NVIDIA's torch for JetPack 4 (torch 1.10 for Python 3.6, from the "
+            'page "PyTorch for Jetson"), or write a newer JetPack onto the board',
+            safety=Safety.MANUAL,
+        )
+    if kernel.startswith("5.10."):
+        return Fix(
+            summary="install NVIDIA's torch for JetPack 5 (CUDA 11.4), whose wheels are for "
+            "Python 3.8, or use an l4t-pytorch container",
+            commands=(
+                "python3.8 -m pip install https://developer.download.nvidia.com/compute/redist/jp/"
+                "v512/pytorch/torch-2.1.0a0+41361538.nv23.06-cp38-cp38-linux_aarch64.whl",
+            ),
+            safety=Safety.CHANGES_ENV,
+        )
+    if kernel.startswith("6."):
+        return Fix(
+            summary="install PyTorch's own build for CUDA 13, which serves JetPack 7",
+            commands=(
+                f"{site.target} -m pip install torch "
+                "--index-url https://download.pytorch.org/whl/cu130",
+            ),
+            safety=Safety.CHANGES_ENV,
+        )
     return Fix(
         summary="install the torch that is built for this Jetson's JetPack, from NVIDIA's index of "
         "JetPack wheels (below: JetPack 6 with CUDA 12.6), or use an l4t-pytorch container",

@@ -54,6 +54,7 @@ VOCABULARY = frozenset(
         "openmp-duplicate",
         "plugin-load-failed",
         "python-too-old",
+        "rocm-arch-unsupported",
         "rocm-cuda-mix",
         "shm-too-small",
         "slow-cpu-fallback",

@@ -17,6 +17,7 @@ from tests.support.diagnosis import recorded, report_on
 from tests.support.doctor import envdoctor
 from tests.support.gpu_states import DISEASES
 from tests.support.host_states import HOST_DISEASES
+from tests.support.place_states import PLACE_DISEASES
 
 LOADED = load_plugins()
 CODES = codes_of(LOADED)
@@ -113,9 +114,9 @@ def test_a_page_is_shown_by_code_and_by_name(code: Code) -> None:
 @cache
 def fired_by_cases() -> frozenset[str]:
     """The codes that the lists of broken machines fire."""
-    machines = [
-        case.snapshot for case in (*CASES.values(), *DISEASES.values(), *HOST_DISEASES.values())
-    ]
+    cases = (*CASES.values(), *DISEASES.values(), *HOST_DISEASES.values())
+    machines = [case.snapshot for case in cases]
+    machines += [case.snapshot for case, _ in PLACE_DISEASES.values()]
     machines += [recorded(str(path)) for path in CAPTURED]
     return frozenset(one.code for machine in machines for one in report_on(machine).findings)
 

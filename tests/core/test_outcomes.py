@@ -10,6 +10,7 @@ from envdoctor.api import (
     CompanionImport,
     CompanionImports,
     Container,
+    CudaInit,
     Distributions,
     Driver,
     Environment,
@@ -42,6 +43,7 @@ GPU_NODES = ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
 NO_BUS = PciGpus(devices=())
 NO_NVML = Nvml(status="NVML_ERROR_LIBRARY_NOT_FOUND")
 NO_DRIVER = Driver(loaded=False, release=None)
+NO_CUDA = CudaInit(status="libcuda-missing", message="cannot open")
 NO_GPUS = (Gpus, Unknown(reason=Reason.NOT_APPLICABLE, detail="NVML: no library"))
 CPU_BUILD = {"version": "2.6.0+cpu", "cuda": None, "variant": "cpu"}
 BLIND = {"cuda_available": False, "device_count": 0, "devices": ()}
@@ -70,7 +72,13 @@ def bare(*changes: Any, **fields: Any) -> Snapshot:
     """A machine with a CUDA build of torch and no GPU."""
     runtime = {**BLIND, **fields.pop("TorchRuntime", {})}
     return machine(
-        NO_BUS, NO_NVML, NO_DRIVER, NO_GPUS, *changes, **{"TorchRuntime": runtime, **fields}
+        NO_BUS,
+        NO_NVML,
+        NO_DRIVER,
+        NO_GPUS,
+        NO_CUDA,
+        *changes,
+        **{"TorchRuntime": runtime, **fields},
     )
 
 

@@ -15,8 +15,10 @@ from envdoctor.session import Session
 from tests.support.cases import CASES
 from tests.support.doctor import envdoctor
 from tests.support.generated import machines_of
-from tests.support.gpu_states import DISEASES, LOOKALIKES
+from tests.support.gpu_states import DISEASES, LOOKALIKES, NO_DEVICE
 from tests.support.invariants import violations
+from tests.support.machines import machine
+from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, TWO, in_mig_mode
 
 SESSION = Session()
 EVERY: dict[str, Snapshot] = {
@@ -33,7 +35,7 @@ OF_THE_NODE = {
     "error-999-after-suspend": "cuda-unknown-uvm",
     "no-permission": "device-permission",
     "gpu-lost": "gpu-hw-fault",
-    "driver-without-libcuda": "cuda-does-not-start",
+    "driver-without-libcuda": "driver-without-libcuda",
     "container-without-uvm": "container-device-nodes",
     "one-of-two-silent": "gpu-hw-fault",
     "driver-lists-no-gpu": "gpus-not-listed",
@@ -69,9 +71,25 @@ def test_what_breaks_a_node(name: str) -> None:
 
 
 def test_cuda_does_not_start_and_nothing_below_says_why() -> None:
-    (one,) = judged(EVERY["driver-without-libcuda"], "node").findings
+    (one,) = judged(machine(NO_DEVICE), "node").findings
     assert (one.code, one.name) == ("ED290", "cuda-does-not-start")
-    assert one.breaks == ("start:gpu:0000:07:00.0",)
+    assert one.breaks == ("start:gpu:0",)
+
+
+def test_a_node_with_an_amd_gpu_is_open_and_not_broken() -> None:
+    """Nothing here starts ROCm, so that it is neither proved nor refuted."""
+    expected = PLACE_DISEASES["cpu-torch-where-a-radeon-is-expected"][0].snapshot
+    report = judged(expected, "node")
+    assert (report.verdict, report.findings) == (Verdict.INCOMPLETE, ())
+    assert judged(PLACE_LOOKALIKES["radeon-that-computes"], "node").verdict is Verdict.HEALTHY
+
+
+def test_a_node_in_mig_mode_shows_one_instance() -> None:
+    both = in_mig_mode(True, True)
+    whole = judged(machine(TWO, both, CudaInit={"device_count": 1}), "node")
+    assert (whole.verdict, whole.findings) == (Verdict.HEALTHY, ())
+    without = judged(machine(TWO, both, NO_DEVICE), "node")
+    assert without.findings[0].name == "mig-no-instances"
 
 
 @pytest.mark.parametrize("name", OF_THE_TARGET)

@@ -12,9 +12,14 @@ from envdoctor.plugins import Loaded
 from tests.support.gpu_states import DISEASES as GPU_DISEASES
 from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
+from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES
 
-DISEASES = {**GPU_DISEASES, **HOST_DISEASES}
-LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES}
+DISEASES = {
+    **GPU_DISEASES,
+    **HOST_DISEASES,
+    **{name: case for name, (case, _) in PLACE_DISEASES.items()},
+}
+LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES, **PLACE_LOOKALIKES}
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
 
@@ -40,6 +45,15 @@ def test_the_cause_is_first_and_alone(
     errors = [one for one in report.findings if one.severity is Severity.ERROR]
     assert all(one.because for one in errors[1:]), [(one.name, one.because) for one in errors]
     assert first.fixes
+
+
+@pytest.mark.parametrize("name", PLACE_DISEASES)
+def test_the_first_fix_is_one_for_that_place(
+    name: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    case, word = PLACE_DISEASES[name]
+    first = diagnose(case.snapshot, loaded, services).findings[0].fixes[0]
+    assert word in "\n".join((first.summary, *first.commands))
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)

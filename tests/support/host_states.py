@@ -95,6 +95,9 @@ WORTH_KNOWING: dict[str, Case] = {
     "program-with-a-fault": Case(
         machine(xid(31, "MMU Fault: ENGINE GRAPHICS GPCCLIENT_T1_0")), "xid-noted", 0
     ),
+    "server-without-persistence-mode": Case(
+        machine(in_state(persistence_mode=False)), "persistence-mode-off", 0
+    ),
     "mig-mode-that-changes-later": Case(
         machine(in_state(mig_mode=False, mig_pending=True)), "mig-mode-pending", 0
     ),
@@ -400,7 +403,6 @@ HOST_LOOKALIKES: dict[str, Snapshot] = {
         in_state(virtualization="passthrough", licensed=False)
     ),
     "vgpu-with-licence": machine(in_state(virtualization="vgpu", licensed=True)),
-    "without-persistence-mode": machine(in_state(persistence_mode=False)),
     "fabric-in-progress-and-computing": machine(in_state(fabric_state="in-progress")),
     "corrected-errors-alone": machine(in_state(ecc_mode=True, ecc_uncorrected=0)),
 }

@@ -1,0 +1,164 @@
+"""AMD's GPUs under a ROCm build: whether torch was let at one, and has code for it."""
+
+import re
+from collections.abc import Iterator
+
+from envdoctor.api import (
+    Code,
+    Confidence,
+    Environment,
+    Evidence,
+    Findings,
+    Fix,
+    GpuTrace,
+    Layer,
+    PciDevice,
+    PciGpus,
+    Place,
+    Safety,
+    Severity,
+    Site,
+    TorchBuild,
+    TorchFirstUse,
+    TorchRuntime,
+    Wanted,
+    check,
+    surroundings,
+    system,
+)
+
+AMD = "1002"
+"""AMD's vendor id on the PCI bus."""
+
+ROCM_FINDS_NO_GPU = Code(
+    id="ED418",
+    name="rocm-finds-no-gpu",
+    family="rocm-arch-unsupported",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.DEVICE_NODES,
+    breaks="compute:gpu",
+    message="an AMD GPU is here, and the ROCm build of torch is not let at it",
+    detailed="an AMD GPU is here (1002:{device}, kernel driver {driver}), and torch {version} is "
+    "not let at it",
+)
+ROCM_ARCH_UNSUPPORTED = Code(
+    id="ED419",
+    name="rocm-arch-unsupported",
+    family="rocm-arch-unsupported",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.BUILD,
+    breaks="compute:gpu",
+    message="this ROCm build of torch has no kernels for the AMD GPU",
+    detailed="torch {version} has no kernels for {gpu} ({subjects})",
+)
+
+_NO_CODE = re.compile(
+    r"invalid device function|no kernel image|hipErrorNoBinaryForGpu|TensileLibrary", re.IGNORECASE
+)
+_OF_RDNA1 = {"10.1": "10.3.0"}
+"""RDNA 1 has no code of its own kind in PyTorch's builds; that of RDNA 2 runs on it."""
+
+
+@check(ROCM_FINDS_NO_GPU)
+def rocm_finds_no_gpu(
+    build: TorchBuild,
+    runtime: TorchRuntime,
+    wanted: Wanted,
+    trace: GpuTrace,
+    pci: PciGpus,
+    site: Site,
+    environment: Environment | None,
+) -> Findings:
+    """A ROCm build that counts no GPU although the bus shows one of AMD."""
+    amd = next((one for one in pci.devices if one.vendor_id == AMD), None)
+    of_rocm = build.hip is not None or build.variant.startswith("rocm")
+    if amd is None or not of_rocm or wanted.gpu != "yes" or trace.visible or runtime.device_count:
+        return
+    in_slurm = environment is not None and "SLURM_JOB_ID" in environment.variables
+    yield ROCM_FINDS_NO_GPU.finding(
+        confidence=Confidence.LIKELY,
+        device=amd.device_id,
+        driver=amd.driver or "none",
+        version=build.version,
+        evidence=(
+            Evidence(
+                label="PCI device",
+                value=f"1002:{amd.device_id}, kernel driver {amd.driver or 'none'}",
+                source=f"/sys/bus/pci/devices/{amd.address}",
+            ),
+            Evidence(
+                label="torch", value=runtime.cuda_error or "0 GPUs", source="torch.cuda.init()"
+            ),
+        ),
+        fixes=tuple(_ways_in(site, amd, in_slurm=in_slurm)),
+        notes=(
+            "ROCm opens /dev/kfd and /dev/dri/renderD*, which belong to the group `render` (AMD "
+            "ROCm documentation, installation prerequisites)",
+        ),
+    )
+
+
+def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
+    if site.contained:
+        yield system.give_amd_gpus(site)
+        return
+    if in_slurm:
+        yield system.ask_slurm()
+    if amd.driver != "amdgpu":
+        yield Fix(
+            summary="load AMD's kernel driver: `amdgpu` does not hold the GPU",
+            commands=("sudo modprobe amdgpu", "sudo dmesg | grep -i amdgpu | tail -n 20"),
+            safety=Safety.NEEDS_ROOT,
+        )
+    yield Fix(
+        summary="join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
+        commands=("ls -l /dev/kfd /dev/dri", 'sudo usermod -aG render,video "$USER"'),
+        safety=Safety.NEEDS_ROOT,
+    )
+    yield Fix(
+        summary="where the nodes are open: look whether ROCm lists the GPU; of an unlisted kind it "
+        "may be made to run the code of a listed one by HSA_OVERRIDE_GFX_VERSION",
+        commands=("rocminfo | grep -i gfx",),
+        safety=Safety.SAFE,
+    )
+
+
+@check(ROCM_ARCH_UNSUPPORTED)
+def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: GpuTrace) -> Findings:
+    """A first operation under ROCm that finds no kernel for the GPU."""
+    if runtime.hip is None:
+        return
+    for device in runtime.devices:
+        uses = (one for one in used.operations if one.device == f"cuda:{device.index}")
+        failed = next((one for one in uses if one.error and _NO_CODE.search(one.error)), None)
+        gpu = trace.of_torch(device.index)
+        if failed is None or gpu is None:
+            continue
+        capability = device.compute_capability
+        near = _OF_RDNA1.get(capability, f"{capability}.0")
+        yield ROCM_ARCH_UNSUPPORTED.finding(
+            subjects=(gpu.subject,),
+            version=runtime.version,
+            gpu=device.name,
+            evidence=(
+                Evidence(label=failed.operation, value=failed.error or "", source=failed.device),
+            ),
+            fixes=(
+                surroundings.set_variable(
+                    "HSA_OVERRIDE_GFX_VERSION",
+                    near,
+                    summary="let it run the code of the nearest GPU that the build has",
+                ),
+                Fix(
+                    summary="or take a torch that is built for this GPU: AMD lists which ROCm "
+                    "serves which, and builds wheels of its own",
+                    where=Place.HERE,
+                ),
+            ),
+            notes=(
+                "AMD ROCm documentation, system requirements (supported GPUs); the override is not "
+                "supported by AMD",
+            ),
+        )
