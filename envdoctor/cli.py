@@ -47,9 +47,13 @@ COMMANDS = {
     "rules": "list all diseases",
     "rule": "show the page of one disease",
     "schema": "print the JSON Schema of the report",
+    "completion": "print a script that completes words in a shell",
 }
 """The commands and their one-line help; each lives in `envdoctor.commands.<name>`, as `command`."""
 
+
+COMPLETE = "_ENVDOCTOR_COMPLETE"
+"""The variable by which a shell asks for what can follow."""
 
 _WIDEST_HELP, _NARROWEST_HELP = 80, 50
 """Columns of the help, as click has them."""
@@ -196,8 +200,8 @@ def _exit_code(output: Output) -> int:
 
 def _run(output: Output) -> int:
     """Not by `cli.main`, which takes EOFError and broken pipes of any kind for its own."""
-    if f"_{cli.name}_COMPLETE".upper() in os.environ:
-        cli.main(prog_name="envdoctor")
+    if COMPLETE in os.environ:
+        return _completed()
     _refuse_a_folder_that_is_gone()
     with output.alone():
         try:
@@ -209,6 +213,14 @@ def _run(output: Output) -> int:
         except click.exceptions.Exit as end:
             return end.exit_code
     return 0
+
+
+def _completed() -> int:
+    """Tell a shell what can follow; click ends the program with it."""
+    try:
+        cli.main(prog_name="envdoctor", complete_var=COMPLETE)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
 
 
 def _width_of_help(stdout: TextIO) -> int | None:

@@ -9,6 +9,7 @@ import click
 
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.commands.gpus import known_gpu
+from envdoctor.commands.kinds import GpuName, PathName
 from envdoctor.commands.options import Number, output_options, timeout_option, words_of
 from envdoctor.commands.progress import Progress
 from envdoctor.derived import observed_types_of
@@ -34,7 +35,12 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
     epilog="Exit codes: 0 measured, 2 bad input, 3 nothing could be measured or time ran out, 130 "
     "interrupted (what was measured until then is printed)."
 )
-@click.option("--python", metavar="PATH", help="Interpreter, venv folder or conda prefix to use.")
+@click.option(
+    "--python",
+    type=PathName(),
+    metavar="PATH",
+    help="Interpreter, venv folder or conda prefix to use.",
+)
 @click.option(
     "--budget",
     "budget_s",
@@ -63,15 +69,25 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
 @click.option("--no-ceilings", is_flag=True, help="Leave out the limits of the hardware.")
 @click.option("--no-pipeline", is_flag=True, help="Leave out the input pipeline.")
 @click.option("--all-reduce", is_flag=True, help="Measure gloo between two CPU processes.")
-@click.option("--data", metavar="DIR", help="A folder of images to read and decode.")
+@click.option(
+    "--data", type=PathName("dir"), metavar="DIR", help="A folder of images to read and decode."
+)
 @click.option(
     "--training-rate",
     type=Number(min=0.0, min_open=True),
     metavar="IMAGES/S",
     help="What your own ResNet-50 training reaches here, to be compared.",
 )
-@click.option("--what-if", multiple=True, metavar="GPU", help="Predict this GPU here; repeatable.")
-@click.option("--baseline", metavar="FILE", help="An older result to compare with.")
+@click.option(
+    "--what-if",
+    type=GpuName(),
+    multiple=True,
+    metavar="GPU",
+    help="Predict this GPU here; repeatable.",
+)
+@click.option(
+    "--baseline", type=PathName(), metavar="FILE", help="An older result to compare with."
+)
 @timeout_option(None)
 @output_options(CalibrationReport.formats)
 @click.pass_context

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envdoctor.commands.kinds import PathName
 from envdoctor.commands.options import (
     options_for,
     output_options,
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Exit codes: 0 fine, 1 a finding at --fail-on, 2 bad input, 3 incomplete.")
 @target_options
-@click.option("--facts", metavar="FILE", help="Diagnose recorded facts or a report (- is stdin).")
+@click.option(
+    "--facts",
+    type=PathName(),
+    metavar="FILE",
+    help="Diagnose recorded facts or a report (- is stdin).",
+)
 @selection_options
 @output_options(DIAGNOSIS)
 @click.pass_context

@@ -2,6 +2,7 @@
 
 import click
 
+from envdoctor.commands.kinds import GpuName
 from envdoctor.commands.options import output_options
 from envdoctor.errors import BadInput, nearest
 from envdoctor.knowledge import GpuModel, Knowledge, Named, load
@@ -12,7 +13,7 @@ _OFFERED = 8
 
 
 @click.command(epilog="Exit codes: 0 some are known, 2 none is.")
-@click.argument("words", nargs=-1)
+@click.argument("words", type=GpuName(), nargs=-1)
 @output_options(GpuList.formats)
 def command(output: Output, to: Destination, words: tuple[str, ...]) -> None:
     """List the GPUs of the knowledge: compute capability, memory, and the name in nvidia-smi.

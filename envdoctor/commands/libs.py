@@ -6,6 +6,7 @@ from typing import Any
 import click
 import msgspec
 
+from envdoctor.commands.kinds import PathName
 from envdoctor.commands.options import TIMEOUT_S, output_options, timeout_option
 from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput, Unseen, nearest
@@ -24,9 +25,13 @@ from envdoctor.session import Session
     "looked at."
 )
 @click.argument("library", required=False)
-@click.option("--python", metavar="PATH", help="Interpreter, venv folder or conda prefix.")
+@click.option(
+    "--python", type=PathName(), metavar="PATH", help="Interpreter, venv folder or conda prefix."
+)
 @click.option("--static", is_flag=True, help="Execute nothing of the target's packages.")
-@click.option("--facts", metavar="FILE", help="Show recorded facts or a report (- is stdin).")
+@click.option(
+    "--facts", type=PathName(), metavar="FILE", help="Show recorded facts or a report (- is stdin)."
+)
 @timeout_option(TIMEOUT_S)
 @output_options(Libraries.formats)
 @click.pass_context

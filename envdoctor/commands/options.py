@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from envdoctor.commands.kinds import CodeName, PathName
 from envdoctor.errors import BadInput
 from envdoctor.formats import DIAGNOSIS, ENDINGS, MACHINE, Detail
 from envdoctor.output import Destination, Output
@@ -58,6 +59,7 @@ target_options = _all_of(
     click.option(
         "--python",
         "pythons",
+        type=PathName(),
         multiple=True,
         metavar="PATH",
         help="Interpreter, venv folder or conda prefix to examine; repeatable. Default: that of "
@@ -87,6 +89,7 @@ target_options = _all_of(
     ),
     click.option(
         "--root",
+        type=PathName("dir"),
         metavar="DIR",
         help="Look at the file system below DIR (a mounted disk, an unpacked image); nothing of it "
         "is executed.",
@@ -117,12 +120,20 @@ selection_options = _all_of(
     ),
     click.option(
         "--only",
+        type=CodeName(),
         multiple=True,
         callback=_words,
         metavar=_LABELS,
         help="Run only these checks; repeatable, or a list with commas.",
     ),
-    click.option("--skip", multiple=True, callback=_words, metavar=_LABELS, help="Not these."),
+    click.option(
+        "--skip",
+        type=CodeName(),
+        multiple=True,
+        callback=_words,
+        metavar=_LABELS,
+        help="Not these.",
+    ),
 )
 """What is diagnosed, and how it is judged."""
 
@@ -163,6 +174,7 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
             "-o",
             "--output",
             "output_file",
+            type=PathName(),
             metavar="FILE",
             help=f"Write a file; its ending may name the format ({_endings(formats)}).",
         ),

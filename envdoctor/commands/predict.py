@@ -7,6 +7,7 @@ import click
 from envdoctor.calibration.assess import predict_model
 from envdoctor.calibration.expectation import CHANNELS_LAST
 from envdoctor.commands.gpus import known_gpu
+from envdoctor.commands.kinds import GpuName
 from envdoctor.commands.options import output_options
 from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import PRECISIONS, MemoryFormat, Precision
@@ -16,7 +17,7 @@ from envdoctor.report import Prediction
 
 
 @click.command()
-@click.argument("gpu")
+@click.argument("gpu", type=GpuName())
 @click.option(
     "--precision",
     "precisions",

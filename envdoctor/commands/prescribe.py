@@ -5,6 +5,7 @@ from typing import Any
 import click
 import msgspec
 
+from envdoctor.commands.kinds import GpuName, PathName
 from envdoctor.commands.options import TIMEOUT_S, output_options, timeout_option
 from envdoctor.commands.progress import Progress
 from envdoctor.derived import CORE_DERIVATIONS
@@ -30,9 +31,18 @@ from envdoctor.session import Session
     "machine was known."
 )
 @click.option("--torch", metavar="VERSION", help="The torch that is wanted, as 2.6.")
-@click.option("--python", metavar="PATH", help="The interpreter, venv or conda prefix to fit.")
-@click.option("--facts", metavar="FILE", help="Prescribe for recorded facts (- is stdin).")
-@click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Its GPU; repeatable.")
+@click.option(
+    "--python",
+    type=PathName(),
+    metavar="PATH",
+    help="The interpreter, venv or conda prefix to fit.",
+)
+@click.option(
+    "--facts", type=PathName(), metavar="FILE", help="Prescribe for recorded facts (- is stdin)."
+)
+@click.option(
+    "--gpu", "gpus", type=GpuName(), multiple=True, metavar="NAME", help="Its GPU; repeatable."
+)
 @click.option("--driver", metavar="RELEASE", help="Its driver, as 535 or 535.183.01.")
 @click.option("--python-version", metavar="MINOR", help="Its Python, as 3.12.")
 @click.option("--platform", type=click.Choice(list(PLATFORMS)), help="Its system.")

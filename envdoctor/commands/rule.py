@@ -2,6 +2,7 @@
 
 import click
 
+from envdoctor.commands.kinds import CodeName
 from envdoctor.commands.options import pass_output
 from envdoctor.errors import BadInput, nearest
 from envdoctor.formats import Text
@@ -11,7 +12,7 @@ from envdoctor.plugin_loading import load_plugins
 
 
 @click.command()
-@click.argument("disease", metavar="CODE|NAME")
+@click.argument("disease", type=CodeName(), metavar="CODE|NAME")
 @pass_output
 def command(output: Output, /, disease: str) -> None:
     """Show the page of one disease: what it means, how it is recognised, how it is repaired.

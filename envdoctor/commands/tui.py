@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from envdoctor.commands.kinds import PathName
 from envdoctor.commands.options import (
     options_for,
     output_options,
@@ -27,13 +28,16 @@ from envdoctor.watchdog import NEVER
 
 
 @click.command(epilog="Exit codes: as `envdoctor check`; 130 after Ctrl-C.")
-@click.argument("file", required=False, metavar="[FILE]")
+@click.argument("file", type=PathName(), required=False, metavar="[FILE]")
 @target_options
 @selection_options
 @output_options(Report.formats)
 @click.option("--calibrate", is_flag=True, help="Measure after the first examination.")
 @click.option(
-    "--screenshot", metavar="FILE", help="Save a picture (SVG) of the screen instead of showing it."
+    "--screenshot",
+    type=PathName(),
+    metavar="FILE",
+    help="Save a picture (SVG) of the screen instead of showing it.",
 )
 @click.option("--size", default="120x40", show_default=True, help="Size of that picture.")
 @click.option("--keys", default="", help="Keys before it is taken: `2,down,enter`; `wait` waits.")
