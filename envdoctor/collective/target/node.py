@@ -10,6 +10,7 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ...calibration.target.channel import Channel
@@ -217,8 +218,7 @@ class _Node:
         try:
             torchrun(self._arguments(own["nproc"], json.dumps(request)))
         except ChildFailedError as error:
-            failed = {first + local: one.exitcode for local, one in error.failures.items()}
-            died = {rank: _how(code) for rank, code in failed.items()}
+            died = _by_themselves(error.failures)
             self.channel.send("died", ranks=[[rank, how] for rank, how in died.items()])
             self._tell_others(died)
         except BaseException as error:
@@ -271,6 +271,12 @@ def _first(addresses: list[str], port: int) -> links.Link:
         if not link.problem:
             break
     return link
+
+
+def _by_themselves(failures: Mapping[int, Any]) -> dict[int, str]:
+    """How each rank ended, but for those that the launcher ended after that, by SIGTERM."""
+    how = {int(rank): _how(one.exitcode) for rank, one in failures.items()}
+    return {rank: one for rank, one in how.items() if one != "SIGTERM"} or how
 
 
 def _how(exit_code: int) -> str:
