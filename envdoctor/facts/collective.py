@@ -150,7 +150,7 @@ class Collective(Fact):
     def works(self) -> bool:
         """Whether every rank of this node went through all."""
         own = self.own_ranks
-        return bool(own) and all(one.state == "done" for one in own)
+        return bool(own) and self.sum_right is not False and all(one.state == "done" for one in own)
 
     @property
     def fails(self) -> bool:

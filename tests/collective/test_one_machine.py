@@ -143,11 +143,8 @@ def wait_for_the_node(python: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--node-rank", "1"), "`--node-rank 1` is none of 1 nodes"),
         (("--nnodes", "2"), "give `--master-addr`"),
-        (("--nproc", "0"), "--nproc"),
         (("--master-port", "70000"), "--master-port"),
-        (("--backend", "mpi"), "--backend"),
         (("--python", "/nowhere/python"), "/nowhere/python"),
     ],
 )
