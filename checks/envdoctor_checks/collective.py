@@ -264,7 +264,7 @@ def _try_master(tried: Collective, summary: str) -> Fix:
     settings = tried.settings
     return Fix(
         summary=summary,
-        commands=(command("nc", "-zv", settings.master_addr, str(settings.master_port)),),
+        commands=(command("nc", "-zv", settings.master_addr, settings.master_port),),
         safety=Safety.SAFE,
     )
 

@@ -54,8 +54,7 @@ def settings_of(options: Mapping[str, Any], variables: Mapping[str, str]) -> Col
         nnodes=count,
         node_rank=number,
         nproc=given.get("nproc"),
-        master_addr=address,
-        master_port=port,
+        master=f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
         source=source,
     )
 

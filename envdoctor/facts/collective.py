@@ -32,16 +32,25 @@ answer at all; no way there; another process answers; no address is known; somet
 
 class CollectiveSettings(Record):
     """What is asked for. `nproc` null: a rank for each GPU, else two on one machine and one on
-    each of several. `source` says where the nodes were read from: the options, or variables of a
-    scheduler."""
+    each of several. `master` is MASTER_ADDR:MASTER_PORT. `source` says where the nodes were read
+    from: the options, or variables of a launcher."""
 
     backend: Literal["auto", "nccl", "gloo"] = "auto"
     nnodes: int = 1
     node_rank: int = 0
     nproc: int | None = None
-    master_addr: str = "127.0.0.1"
-    master_port: int = 0
+    master: str = "127.0.0.1:0"
     source: str = ""
+
+    @property
+    def master_addr(self) -> str:
+        """The name or address of the first node."""
+        return self.master.rpartition(":")[0].strip("[]")
+
+    @property
+    def master_port(self) -> str:
+        """Its port; 0 is any."""
+        return self.master.rpartition(":")[2]
 
 
 class JobNode(Record):

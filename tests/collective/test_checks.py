@@ -33,7 +33,7 @@ ETH0 = NetworkInterface(name="eth0", state="up", has_address=True)
 NETWORK = Network(interfaces=(LO, ETH0))
 CPU = JobNode(nproc=1, backend="gloo", torch="2.13.0", python="3.11.7")
 H100 = JobNode(nproc=1, backend="nccl", torch="2.9.1", python="3.12.3", cuda="12.8", nccl="2.27.5")
-TWO = CollectiveSettings(nnodes=2, master_addr="node0", master_port=29500)
+TWO = CollectiveSettings(nnodes=2, master="node0:29500")
 MET = Meeting(endpoints=("10.0.0.1:29500",))
 
 
@@ -87,10 +87,8 @@ def names(report: CollectiveReport) -> list[str]:
     return [one.name for one in roots(report)]
 
 
-def met(
-    problem: str, *endpoints: str, node: int = 1, error: str = "it says so"
-) -> CollectiveReport:
-    meeting = Meeting(endpoints=endpoints or MET.endpoints, problem=problem, error=error)
+def met(problem: str, *endpoints: str, node: int = 1) -> CollectiveReport:
+    meeting = Meeting(endpoints=endpoints or MET.endpoints, problem=problem, error="it says so")
     settings = replace(TWO, node_rank=node)
     return tried(settings=settings, meeting=meeting, nodes=(), ranks=(), links=(), sum_right=None)
 

@@ -32,7 +32,12 @@ KUBEFLOW = {"WORLD_SIZE": "4", "RANK": "3", "MASTER_ADDR": "job-master-0", "MAST
 
 
 def where(settings: CollectiveSettings) -> tuple[int, int, str, int]:
-    return settings.nnodes, settings.node_rank, settings.master_addr, settings.master_port
+    return (
+        settings.nnodes,
+        settings.node_rank,
+        settings.master_addr,
+        int(settings.master_port),
+    )
 
 
 def settings(variables: dict[str, str], **options: Any) -> CollectiveSettings:

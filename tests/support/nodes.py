@@ -48,6 +48,7 @@ class Nodes:
     ) -> "subprocess.Popen[str]":
         """`envdoctor collective` on that node."""
         where = ("--nnodes", "2", "--node-rank", str(node), "--master-addr", ADDRESSES[0])
+        given = self.own_interface(node) if env is None else env
         command = [sys.executable, "-m", "envdoctor", "collective", "--json", *where, *arguments]
         return subprocess.Popen(
             ["ip", "netns", "exec", self.names[node], *command],
@@ -55,11 +56,7 @@ class Nodes:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={
-                **os.environ,
-                MARK: self.mark,
-                **(self.own_interface(node) if env is None else env),
-            },
+            env={**os.environ, MARK: self.mark, **given},
         )
 
     def both(

@@ -51,7 +51,7 @@ class _Node:
         self.channel, self.fd, self.worker = channel, fd, worker
         self.count, self.number = int(request["nnodes"]), int(request["node_rank"])
         self.asked: dict[str, Any] = request
-        self.master, self.port = str(request["master_addr"]), int(request["master_port"])
+        self.master, self.port = links.split_endpoint(str(request["master"]))
         self.until = time.monotonic() + float(request["rendezvous_until_s"])
         self.rendezvous_until = self.until
         self.store: Any = None
