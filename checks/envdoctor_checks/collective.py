@@ -179,11 +179,35 @@ def _is_loopback(endpoint: str) -> bool:
     return endpoint.startswith(("127.", "[::1]"))
 
 
+@check(
+    MASTER_NOT_REACHED,
+    MASTER_NAME_UNKNOWN,
+    MASTER_PORT_IN_USE,
+    MASTER_IS_LOOPBACK,
+    NODE_MISSING,
+    RANKS_NOT_REACHED,
+    NCCL_SOCKET_IFNAME,
+    HOSTNAME_IS_LOOPBACK,
+    RANK_DIED,
+    NODES_DIFFER,
+    NCCL_ERROR,
+    WRONG_SUM,
+)
+def collective(tried: Collective, site: Site, network: Network | None) -> Findings:
+    """What kept the ranks of a collective apart."""
+    yield from _master(tried, site)
+    yield from _nodes_that_came(tried)
+    yield from _addresses(tried, site, network)
+    yield from _dead_ranks(tried, site)
+    yield from _versions(tried)
+    yield from _nccl(tried)
+    yield from _wrong_sum(tried)
+
+
 # --- where all meet ---
 
 
-@check(MASTER_NOT_REACHED, MASTER_NAME_UNKNOWN, MASTER_PORT_IN_USE, MASTER_IS_LOOPBACK)
-def master(tried: Collective, site: Site) -> Findings:
+def _master(tried: Collective, site: Site) -> Iterator[Finding]:
     """This node did not come to the store at which all meet."""
     met, settings = tried.meeting, tried.settings
     if met is None or not met.problem:
@@ -277,8 +301,7 @@ def _open_firewall(site: Site, what: str) -> Fix:
     )
 
 
-@check(NODE_MISSING)
-def nodes_that_came(tried: Collective) -> Findings:
+def _nodes_that_came(tried: Collective) -> Iterator[Finding]:
     """Nodes that did not come to the store in time."""
     missing, count = tried.missing_nodes, tried.settings.nnodes
     if not missing:
@@ -307,8 +330,7 @@ def nodes_that_came(tried: Collective) -> Findings:
 # --- from rank to rank ---
 
 
-@check(RANKS_NOT_REACHED, NCCL_SOCKET_IFNAME, HOSTNAME_IS_LOOPBACK)
-def pairs(tried: Collective, site: Site, network: Network | None) -> Findings:
+def _addresses(tried: Collective, site: Site, network: Network | None) -> Iterator[Finding]:
     """Addresses at which a rank is not reached, where the backend itself did not get through."""
     if tried.works or not tried.fails:
         return
@@ -473,8 +495,7 @@ def _pairs(links: list[Link]) -> str:
 # --- the ranks themselves ---
 
 
-@check(RANK_DIED)
-def dead_ranks(tried: Collective, site: Site) -> Findings:
+def _dead_ranks(tried: Collective, site: Site) -> Iterator[Finding]:
     """Ranks that ended by a signal, or before they could say why."""
     died = [one for one in tried.ranks if one.state == "died"]
     for how, phase in dict.fromkeys((one.how, one.phase) for one in died):
@@ -520,8 +541,7 @@ def _fixes_of_death(how: str, site: Site) -> Iterator[Fix]:
         )
 
 
-@check(NODES_DIFFER)
-def same_versions(tried: Collective) -> Findings:
+def _versions(tried: Collective) -> Iterator[Finding]:
     """Nodes whose torch or NCCL are of different versions."""
     for what, versions in (
         ("NCCL", tuple(one.nccl for one in tried.nodes)),
@@ -563,8 +583,7 @@ def _by_node(versions: tuple[str | None, ...]) -> str:
     )
 
 
-@check(NCCL_ERROR)
-def nccl(tried: Collective) -> Findings:
+def _nccl(tried: Collective) -> Iterator[Finding]:
     """What NCCL itself says, where plain connections came about."""
     first = tried.first_failed
     if tried.backend != "nccl" or tried.works or first is None or first.state == "died":
@@ -594,8 +613,7 @@ def nccl(tried: Collective) -> Findings:
     )
 
 
-@check(WRONG_SUM)
-def wrong_sum(tried: Collective) -> Findings:
+def _wrong_sum(tried: Collective) -> Iterator[Finding]:
     """A result that is not the sum."""
     if tried.sum_right is not False:
         return
