@@ -275,6 +275,7 @@ class Session:
         explain what becomes of it. Raises BadInput for a target that the user named and that cannot
         be used."""
         from envdoctor.collective.runner import try_collective
+        from envdoctor.collective.trials import with_trials
 
         children = Children()
         try:
@@ -282,13 +283,14 @@ class Session:
             target = facts[Target]
             assert isinstance(target, Observed)
             machine = observe_for_a_job(context_of(children, env=variables_of(settings)))
-            tried = try_collective(
-                target.value.path,
-                settings,
-                children=children,
-                until=self._deadline - _LAST_S,
-                on_step=on_step,
-            )
+            shared: dict[str, Any] = {
+                "children": children,
+                "until": self._deadline - _LAST_S,
+                "variables": os.environ,
+                "on_step": on_step,
+            }
+            first = try_collective(target.value.path, settings, **shared)
+            tried = with_trials(first, target.value.path, **shared)
         finally:
             children.kill_all()
         known: dict[type[Fact], Known] = {**facts, **machine, Collective: tried}

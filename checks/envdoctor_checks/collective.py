@@ -342,7 +342,7 @@ def _addresses(tried: Collective, site: Site, network: Network | None) -> Iterat
         for one in tried.ranks
         if _tells_no_way(one, tried) and (one.rank in peers or (one.here and _is_stuck(tried)))
     ]
-    yield from _of_variables(wrong, network)
+    yield from _of_variables(wrong, tried, network)
     yield from _of_own_names(wrong, network)
     blamed = {one.rank for one in wrong}
     yield from _not_reached([one for one in broken if one.peer not in blamed], by_rank, site)
@@ -371,7 +371,9 @@ def _both_lived(link: Link, by_rank: dict[int, JobRank]) -> bool:
     return "died" not in states
 
 
-def _of_variables(wrong: list[JobRank], network: Network | None) -> Iterator[Finding]:
+def _of_variables(
+    wrong: list[JobRank], tried: Collective, network: Network | None
+) -> Iterator[Finding]:
     """One finding for each value of a variable that chooses such an address."""
     by_variable = [one for one in wrong if one.chosen_by.endswith("_SOCKET_IFNAME")]
     for variable, value in dict.fromkeys((one.chosen_by, one.interface) for one in by_variable):
@@ -385,6 +387,8 @@ def _of_variables(wrong: list[JobRank], network: Network | None) -> Iterator[Fin
         library = "NCCL" if variable.startswith("NCCL") else "gloo"
         usable = ", ".join(_usable(network)[:8]) if here else ""
         named = f", or name one that has an address: {usable}" if usable else ""
+        proof = tried.proved(variable)
+        seen = f"; {proof}" if proof else ""
         yield NCCL_SOCKET_IFNAME.finding(
             subjects=(variable,),
             severity=Severity.ERROR,
@@ -392,7 +396,11 @@ def _of_variables(wrong: list[JobRank], network: Network | None) -> Iterator[Fin
             value=value or "",
             problem=problem + ("" if here else f", on the node of {_ranks(_numbers(those))}"),
             evidence=tuple(_evidence_of_addresses(those)),
-            fixes=(surroundings.unset(variable, summary=f"let {library} choose{named}"),),
+            fixes=(
+                surroundings.unset(
+                    variable, summary=f"let {library} choose{named}{seen}", proof=proof
+                ),
+            ),
         )
 
 
@@ -600,17 +608,25 @@ def _nccl(tried: Collective) -> Iterator[Finding]:
             *_own_error(first),
         ),
         fixes=(
-            surroundings.set_variable(
-                "NCCL_P2P_DISABLE",
-                "1",
-                summary="try it once without the direct way between GPUs; if it works then, an "
-                "IOMMU or PCIe ACS is in its way",
-            ),
+            _without_direct_way(tried),
             surroundings.set_variable(
                 "NCCL_DEBUG", "INFO", summary="or see what NCCL chooses and where it stops"
             ),
         ),
     )
+
+
+def _without_direct_way(tried: Collective) -> Fix:
+    """NCCL_P2P_DISABLE=1, said to work where it was seen to."""
+    proof = tried.proved("NCCL_P2P_DISABLE")
+    summary = (
+        "do without the direct way between GPUs, which is slower, until the IOMMU or PCIe ACS that "
+        "disturbs it is switched off"
+        if proof
+        else "try it once without the direct way between GPUs; if it works then, an IOMMU or PCIe "
+        "ACS is in its way"
+    )
+    return surroundings.set_variable("NCCL_P2P_DISABLE", "1", summary=summary, proof=proof)
 
 
 def _wrong_sum(tried: Collective) -> Iterator[Finding]:
@@ -623,12 +639,5 @@ def _wrong_sum(tried: Collective) -> Iterator[Finding]:
             for one in tried.ranks
             if one.phase == "all-reduce" and one.error
         ),
-        fixes=(
-            surroundings.set_variable(
-                "NCCL_P2P_DISABLE",
-                "1",
-                summary="try it once without the direct way between GPUs: where an IOMMU is on, "
-                "what they write to each other may be lost",
-            ),
-        ),
+        fixes=(_without_direct_way(tried),),
     )

@@ -1,8 +1,9 @@
 """Runs a node of a collective in the target interpreter, and makes a fact of what it tells."""
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,13 @@ def try_collective(
     *,
     children: Children,
     until: float,
+    variables: Mapping[str, str],
     on_step: Callable[[str], None] = lambda what: None,
 ) -> Observed[Collective] | Unknown:
     """An all-reduce between ranks of the interpreter `python`, and of the other nodes.
 
-    It ends by the moment `until` of the monotonic clock. Unknown where no rank could be started,
-    as without a torch.
+    They get these variables. It ends by the moment `until` of the monotonic clock. Unknown where no
+    rank could be started, as without a torch.
     """
     started = time.monotonic()
     left_s = max(0.0, until - started)
@@ -68,6 +70,7 @@ def try_collective(
                 ],
                 children=children,
                 timeout_s=left_s,
+                env=variables,
                 pass_fds=(channel.for_child,),
                 ports=(channel,),
                 still_allowed=lambda: not channel.flooded and heard.is_waited_for(),
@@ -138,7 +141,7 @@ class _Heard(Mutable):
     def take_line(self, line: bytes) -> None:
         """Take in a message; what is none is not ours: a library of the target may write to any
         descriptor."""
-        with contextlib.suppress(Undecodable, ValueError, TypeError, KeyError):
+        with contextlib.suppress(Undecodable, ValueError, TypeError, KeyError, OverflowError):
             message = json_object(line)
             take = _EVENTS.get(str(message.get("event")))
             if take is not None:
@@ -200,7 +203,8 @@ class _Heard(Mutable):
             return
         known = self.ranks[rank].seconds
         spent = known.get(data["phase"], 0.0) + float(data["seconds"])
-        self._change(rank, seconds={**known, data["phase"]: round(spent, 4)})
+        if math.isfinite(spent):
+            self._change(rank, seconds={**known, data["phase"]: round(spent, 4)})
         if data["state"] == "failed":
             self._change(rank, state="failed", error=data["error"])
 

@@ -17,6 +17,7 @@ __all__ = [
     "JobRank",
     "Link",
     "Meeting",
+    "Trial",
 ]
 
 Backend = Literal["nccl", "gloo"]
@@ -123,13 +124,22 @@ class JobRank(Record):
         )
 
 
+class Trial(Record):
+    """The same collective once more, with a variable at another value (null: unset)."""
+
+    variable: str
+    value: str | None = None
+    works: bool = False
+
+
 class Collective(Fact):
     """A collective that was tried under torch's own launcher, as this node saw it.
 
     `missing_nodes` did not come in time. `bus` is the bus bandwidth of an all-reduce of `bus_bytes`
     in GB/s (see calibration.target.peers). `sum_right`: whether the sum was; null where it was not
     reached. `launcher_error` is what torchrun itself failed with, `warnings` what NCCL and gloo
-    printed. `unfinished` says why nothing more is known, as where time ran out.
+    printed. `trials` are what was tried after it had failed. `unfinished` says why nothing more is
+    known, as where time ran out.
     """
 
     volatile = frozenset({"bus", "seconds"})
@@ -147,6 +157,7 @@ class Collective(Fact):
     bus_bytes: int | None = None
     launcher_error: str = ""
     warnings: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
     unfinished: str = ""
     seconds: float = 0.0
 
@@ -194,6 +205,14 @@ class Collective(Fact):
         became = {"died": f"died ({first.how})", "silent": "gave no answer"}
         text = f"rank {first.rank} {became.get(first.state, 'failed')} in `{first.phase}`{partner}"
         return f"{text}: {first.error}" if first.error else text
+
+    def proved(self, variable: str) -> str:
+        """What was seen of a change of that variable; empty unless it made the collective work."""
+        trial = next((one for one in self.trials if one.variable == variable), None)
+        if trial is None or not trial.works:
+            return ""
+        how = f"with {variable}={trial.value}" if trial.value else f"without {variable}"
+        return f"the same collective works {how}"
 
     def node_of(self, rank: int) -> int | None:
         """The number of the node that a rank runs on; null where the nodes did not meet."""

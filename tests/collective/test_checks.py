@@ -19,6 +19,7 @@ from envdoctor.api import (
     Observed,
     Reason,
     Snapshot,
+    Trial,
     Unknown,
 )
 from envdoctor.diagnose import diagnose_collective
@@ -210,9 +211,15 @@ def test_nccl_says_why() -> None:
 
 
 def test_nccl_hangs() -> None:
-    hung = failed(0, "all-reduce", "it did not end within 15 s")
-    report = tried(backend="nccl", ranks=(hung, failed(1, "all-reduce")), sum_right=None)
+    hung = (failed(0, "all-reduce", "it did not end within 15 s"), failed(1, "all-reduce"))
+    report = tried(backend="nccl", ranks=hung, sum_right=None)
     assert names(report) == ["nccl-error"]
+    fix = report.findings[0].fixes[0]
+    assert (fix.commands, fix.proof) == (("export NCCL_P2P_DISABLE=1",), "")
+    trial = Trial(variable="NCCL_P2P_DISABLE", value="1", works=True)
+    proved = tried(backend="nccl", ranks=hung, sum_right=None, trials=(trial,))
+    fix = proved.findings[0].fixes[0]
+    assert fix.proof == "the same collective works with NCCL_P2P_DISABLE=1"
 
 
 def test_a_wrong_sum() -> None:

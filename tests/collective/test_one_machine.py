@@ -78,6 +78,7 @@ def test_an_interface_that_is_not_there() -> None:
     run = envdoctor("collective", "--plain", env={"GLOO_SOCKET_IFNAME": "eth7"}, timeout_s=200)
     assert run.exit_code == 1
     assert "error[ED700] nccl-socket-ifname: GLOO_SOCKET_IFNAME=eth7 names no" in run.stdout
+    assert "the same collective works without GLOO_SOCKET_IFNAME" in " ".join(run.stdout.split())
     assert run.stdout.splitlines()[-1] == "  run       unset GLOO_SOCKET_IFNAME"
 
 
