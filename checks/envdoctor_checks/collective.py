@@ -313,7 +313,7 @@ def _nodes_that_came(tried: Collective) -> Iterator[Finding]:
         evidence=(
             Evidence(
                 label="waited for",
-                value=f"{tried.settings.source or 'the options'} say {count} nodes",
+                value=f"{count} nodes, by {tried.settings.source or 'the options'}",
                 source=_SOURCE,
             ),
         ),

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -119,7 +119,7 @@ class _Heard(Mutable):
     finished: bool = False
     step: str = "starting"
     backend: Backend = "gloo"
-    own_name: tuple[str, ...] = ()
+    own_name: Literal["loopback", "address", "none"] = "none"
     meeting: Meeting | None = None
     nodes: tuple[JobNode, ...] = ()
     missing: tuple[int, ...] = ()
@@ -157,7 +157,9 @@ class _Heard(Mutable):
         self.fatal = str(data["reason"])
 
     def _take_node(self, data: dict[str, Any]) -> None:
-        self.own_name = tuple(map(str, data["own_name"]))
+        first = str(next(iter(data["own_name"]), ""))
+        is_loopback = first == "::1" or first.startswith("127.")
+        self.own_name = "loopback" if is_loopback else "address" if first else "none"
 
     def _take_plan(self, data: dict[str, Any]) -> None:
         self.backend = typed(data, JobNode).backend

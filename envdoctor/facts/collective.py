@@ -135,6 +135,7 @@ class Trial(Record):
 class Collective(Fact):
     """A collective that was tried under torch's own launcher, as this node saw it.
 
+    `own_name` is what the system resolves the host's own name to, by its first address.
     `missing_nodes` did not come in time. `bus` is the bus bandwidth of an all-reduce of `bus_bytes`
     in GB/s (see calibration.target.peers). `sum_right`: whether the sum was; null where it was not
     reached. `launcher_error` is what torchrun itself failed with, `warnings` what NCCL and gloo
@@ -146,7 +147,7 @@ class Collective(Fact):
 
     settings: CollectiveSettings
     backend: Backend
-    own_name: tuple[str, ...] = ()
+    own_name: Literal["loopback", "address", "none"] = "none"
     meeting: Meeting | None = None
     nodes: tuple[JobNode, ...] = ()
     missing_nodes: tuple[int, ...] = ()

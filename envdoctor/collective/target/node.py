@@ -18,6 +18,7 @@ from . import links
 from .addresses import interfaces, own_name
 
 KEY = "envdoctor"
+_GAVE_UP, _LAST_S = f"{KEY}/gave-up", 1.0
 _POLL_S, _ATTEMPT_S, _PAUSE_S = 0.05, 3.0, 0.5
 PATIENCE_S = 9.0
 """How long an address is tried that gives no answer at all. One where nothing listens yet is tried
@@ -58,6 +59,7 @@ class _Node:
 
     def run(self) -> None:
         self._describe()
+        self._try_the_pipe()
         addresses = self._resolved()
         own = self._plan()
         self._meet(addresses)
@@ -67,6 +69,13 @@ class _Node:
     def _describe(self) -> None:
         found = [one._asdict() for one in interfaces()]
         self.channel.send("node", interfaces=found, own_name=own_name())
+
+    def _try_the_pipe(self) -> None:
+        """Ranks write into it by this name: the launcher closes what they could inherit."""
+        try:
+            os.close(os.open(f"/proc/{os.getpid()}/fd/{self.fd}", os.O_WRONLY))
+        except OSError as error:
+            raise self._fatal(f"ranks cannot tell what they reach, by /proc: {error}") from error
 
     def _fatal(self, reason: str) -> Stopped:
         self.channel.send("fatal", reason=short(reason))
@@ -114,7 +123,9 @@ class _Node:
 
         asked = str(self.asked["backend"])
         if asked == "auto":
-            asked = "nccl" if gpus and dist.is_nccl_available() else "gloo"
+            # One GPU of one machine has no other to talk to.
+            enough = gpus >= (self.asked["nproc"] or (1 if self.count > 1 else 2))
+            asked = "nccl" if gpus and enough and dist.is_nccl_available() else "gloo"
         there = dist.is_nccl_available() if asked == "nccl" else _has_gloo(dist)
         if not there:
             raise self._fatal(f"this torch has no {asked}")
@@ -187,12 +198,12 @@ class _Node:
         """What every node brings, by its number."""
         try:
             self.store.set(f"{KEY}/node/{self.number}", json.dumps(own))
-            missing = set(range(self.count))
-            while missing and self._left() > 0:
-                missing = {one for one in missing if not self.store.check([f"{KEY}/node/{one}"])}
-                time.sleep(_POLL_S if missing else 0)
+            missing = self._missing()
             if missing:
-                self.channel.send("nodes", missing=sorted(missing), nodes=[])
+                self.channel.send("nodes", missing=missing, nodes=[])
+                self.store.set(_GAVE_UP, json.dumps(missing))
+                # The store ends with this process; the others shall read it before.
+                time.sleep(0 if self.number else _LAST_S)
                 raise Stopped
             nodes = [json.loads(self.store.get(f"{KEY}/node/{one}")) for one in range(self.count)]
         except Stopped:
@@ -201,6 +212,17 @@ class _Node:
             raise self._without_master("lost", short(error), []) from error
         self.channel.send("nodes", missing=[], nodes=nodes)
         return nodes
+
+    def _missing(self) -> list[int]:
+        """The nodes that do not come in time, or for which another node has waited in vain."""
+        missing = list(range(self.count))
+        while True:
+            missing = [one for one in missing if not self.store.check([f"{KEY}/node/{one}"])]
+            if not missing or self._left() <= 0:
+                return missing
+            if self.store.check([_GAVE_UP]):
+                return [int(one) for one in json.loads(self.store.get(_GAVE_UP))]
+            time.sleep(_POLL_S)
 
     # --- the launcher ---
 
