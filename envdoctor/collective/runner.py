@@ -32,6 +32,10 @@ RENDEZVOUS_SHARE, RENDEZVOUS_ENDS, STEP_SHARE, LONGEST_STEP_S = 0.45, 0.75, 0.08
 """What part of all time the other nodes are waited for, counted from when torch is imported, and
 after which part of it they are not any more; and what part a phase of the ranks may take."""
 
+SHORTEST_STEP_S, _LONGEST_PHASE_STEPS = 5.0, 7
+"""A healthy phase takes some hundredths of a second, on a busy machine or network more. Those that
+wait for other ranks may take up to six steps (see target.rank)."""
+
 _MOST_WARNINGS, _LONGEST_WARNING = 12, 400
 _GRACE_STEPS = 2
 """After its own ranks have ended, the launcher waits for those of the other nodes."""
@@ -53,8 +57,8 @@ def try_collective(
     """
     started = time.monotonic()
     left_s = max(0.0, until - started)
-    step_s = min(LONGEST_STEP_S, STEP_SHARE * left_s)
-    heard = _Heard(settings=settings, on_step=on_step, grace_s=_GRACE_STEPS * step_s)
+    step_s = min(LONGEST_STEP_S, max(SHORTEST_STEP_S, STEP_SHARE * left_s))
+    heard = _Heard(settings=settings, on_step=on_step, step_s=step_s)
     request = {
         **msgspec.to_builtins(settings),
         "rendezvous_s": RENDEZVOUS_SHARE * left_s,
@@ -114,7 +118,7 @@ class _Heard(Mutable):
 
     settings: CollectiveSettings
     on_step: Callable[[str], None]
-    grace_s: float
+    step_s: float
     fatal: str = ""
     finished: bool = False
     step: str = "starting"
@@ -132,11 +136,12 @@ class _Heard(Mutable):
     ended: set[int] = msgspec.field(default_factory=set)
     all_ended_at: float | None = None
     has_died: bool = False
+    began: dict[int, float] = msgspec.field(default_factory=dict)
 
     def is_waited_for(self) -> bool:
         """False once the launcher has had its time to end after its ranks."""
         ended = self.all_ended_at
-        return ended is None or time.monotonic() - ended <= self.grace_s
+        return ended is None or time.monotonic() - ended <= _GRACE_STEPS * self.step_s
 
     def take_line(self, line: bytes) -> None:
         """Take in a message; what is none is not ours: a library of the target may write to any
@@ -201,6 +206,7 @@ class _Heard(Mutable):
         rank = int(data["rank"])
         if data["state"] == "begun":
             self._change(rank, phase=data["phase"], peer=data["peer"])
+            self.began[rank] = time.monotonic()
             self._take_step({"what": f"rank {rank} is in `{data['phase']}`"})
             return
         known = self.ranks[rank].seconds
@@ -230,7 +236,7 @@ class _Heard(Mutable):
 
     def _take_ended(self, data: dict[str, Any]) -> None:
         rank = int(data["rank"])
-        if self.ranks[rank].state == "silent":
+        if self.ranks[rank].state == "running":
             self._change(rank, state="done", peer=None)
         self.ended.add(rank)
         own = {one.rank for one in self.ranks.values() if one.here}
@@ -285,10 +291,16 @@ class _Heard(Mutable):
         )
 
     def _as_it_ended(self, rank: JobRank) -> JobRank:
-        """The launcher ends the ranks of its node as soon as one has died."""
-        if rank.state == "silent" and rank.here and self.has_died:
+        """The launcher ends the ranks of its node as soon as one has died; one that tells nothing
+        more hangs, or was not given the time."""
+        if rank.state != "running" or not rank.here:
+            return rank
+        if self.has_died:
             return msgspec.structs.replace(rank, state="stopped")
-        return rank
+        # It tells by itself when a phase took too long, unless all of it hangs.
+        since_s = time.monotonic() - self.began.get(rank.rank, time.monotonic())
+        hangs = rank.phase != "start" and since_s > _LONGEST_PHASE_STEPS * self.step_s
+        return msgspec.structs.replace(rank, state="silent") if hangs else rank
 
 
 _MOST_RANKS, _MOST_LINKS = 4096, 100_000

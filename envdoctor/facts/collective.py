@@ -93,8 +93,9 @@ class JobRank(Record):
     the store.
 
     `state`: it went through all; it failed, with its `error`; it died, of the signal or exit code
-    `how`; it was stopped by the launcher, because another one had died; it gave no answer; on
-    another node it was last seen in that phase.
+    `how`; it was stopped by the launcher, because another one had died; it gave no answer for
+    longer than the phase may take; it was not done when time ran out; on another node it was last
+    seen in that phase.
     `peer` is the other rank of a pair. `interface` is the one by whose address the backend is
     reached, chosen by a variable or by the host's name (`chosen_by`), null where there is none;
     `used` are those over which its sockets were seen to be connected.
@@ -107,7 +108,7 @@ class JobRank(Record):
     device: str | None = None
     phase: Phase = "start"
     peer: int | None = None
-    state: Literal["done", "failed", "died", "stopped", "silent", "seen"] = "silent"
+    state: Literal["done", "failed", "died", "stopped", "silent", "running", "seen"] = "running"
     error: str = ""
     how: str = ""
     interface: str | None = None
@@ -118,10 +119,8 @@ class JobRank(Record):
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ended before its time, or did not end. One that still starts has not yet."""
-        return self.state in ("failed", "died") or (
-            self.state == "silent" and self.phase != "start"
-        )
+        """Whether it ended before its time, or hangs."""
+        return self.state in ("failed", "died", "silent")
 
 
 class Trial(Record):
@@ -201,7 +200,9 @@ class Collective(Fact):
             return f"node {_listed(self.missing_nodes)} did not come"
         first = self.first_failed
         if first is None:
-            return self.launcher_error or self.unfinished
+            return (
+                f"torchrun fails: {self.launcher_error}" if self.launcher_error else self.unfinished
+            )
         partner = f" with rank {first.peer}" if first.peer is not None else ""
         became = {"died": f"died ({first.how})", "silent": "gave no answer"}
         text = f"rank {first.rank} {became.get(first.state, 'failed')} in `{first.phase}`{partner}"

@@ -68,6 +68,7 @@ _STATES = {
     "died": "died in",
     "stopped": "was stopped by torchrun in",
     "silent": "gave no answer in",
+    "running": "was still in",
     "seen": "last seen in",
 }
 

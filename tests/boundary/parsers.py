@@ -170,7 +170,7 @@ def _worker(data: bytes) -> None:
 
 
 def _job(data: bytes) -> None:
-    heard = _HeardOfAJob(settings=CollectiveSettings(), on_step=lambda what: None, grace_s=1.0)
+    heard = _HeardOfAJob(settings=CollectiveSettings(), on_step=lambda what: None, step_s=1.0)
     for line in data.split(b"\n"):
         heard.take_line(line)
     tried = heard.collective("", (), 1.0)

@@ -240,7 +240,7 @@ def test_what_could_not_be_tried() -> None:
     assert "torch cannot be imported" in render_collective(report)
 
 
-STATES = ("done", "failed", "died", "stopped", "silent", "seen")
+STATES = ("done", "failed", "died", "stopped", "silent", "running", "seen")
 ANY_RANK = st.builds(
     rank,
     st.integers(0, 5),

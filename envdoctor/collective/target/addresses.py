@@ -152,28 +152,26 @@ def is_chosen(name: str, choice: str) -> bool:
     return named is not excludes
 
 
-def own_endpoints(without: set[int]) -> list[str]:
-    """The interfaces that sockets of this process are connected over, but for those descriptors:
-    what a backend really uses."""
+def connected_interfaces(*, without_port: int) -> list[str]:
+    """The interfaces that sockets of this process are connected over: what a backend really uses.
+    Those to that port, of the store, are not meant."""
     found = set()
     for word in os.listdir("/proc/self/fd"):
-        if int(word) in without:
-            continue
-        local = _local_address(int(word))
-        name = _interface_of(local) if local else None
+        local, port = _connection(int(word))
+        name = _interface_of(local) if local and port != without_port else None
         if name:
             found.add(name)
     return sorted(found)
 
 
-def _local_address(descriptor: int) -> str | None:
-    """Of a connected socket of the internet."""
+def _connection(descriptor: int) -> tuple[str, int]:
+    """The own address and the other's port of a connected socket of the internet."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as one:
             if one.family not in (socket.AF_INET, socket.AF_INET6):
-                return None
-            one.getpeername()
+                return "", 0
+            peer: Any = one.getpeername()
             name: Any = one.getsockname()
     except OSError:
-        return None
-    return str(name[0]).replace("::ffff:", "")
+        return "", 0
+    return str(name[0]).replace("::ffff:", ""), int(peer[1])

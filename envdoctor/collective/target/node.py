@@ -15,10 +15,13 @@ from typing import Any
 
 from ...calibration.target.channel import Channel
 from . import links
-from .addresses import interfaces, own_name
+from .addresses import own_name
+from .board import Board
 
-KEY = "envdoctor"
-_GAVE_UP, _LAST_S = f"{KEY}/gave-up", 1.0
+_LAST_S = 1.0
+"""How long the first node, at which the store is, waits before it gives up, so that others read
+that."""
+
 _POLL_S, _ATTEMPT_S, _PAUSE_S = 0.05, 3.0, 0.5
 PATIENCE_S = 9.0
 """How long an address is tried that gives no answer at all. One where nothing listens yet is tried
@@ -28,7 +31,7 @@ _MOST_TEXT = 600
 """Characters of an error: a line of the channel must fit into what a pipe takes at once (4096)."""
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """All that there is to say was said."""
 
 
@@ -55,7 +58,7 @@ class _Node:
         self.master, self.port = links.split_endpoint(str(request["master"]))
         self.until = time.monotonic() + float(request["rendezvous_until_s"])
         self.rendezvous_until = self.until
-        self.store: Any = None
+        self.board: Any = None
 
     def run(self) -> None:
         self._describe()
@@ -67,8 +70,7 @@ class _Node:
         self._launch(everyone)
 
     def _describe(self) -> None:
-        found = [one._asdict() for one in interfaces()]
-        self.channel.send("node", interfaces=found, own_name=own_name())
+        self.channel.send("node", own_name=own_name())
 
     def _try_the_pipe(self) -> None:
         """Ranks write into it by this name: the launcher closes what they could inherit."""
@@ -152,8 +154,8 @@ class _Node:
             self.channel.send("step", what="waiting for node 0")
             self._await_master(addresses)
         try:
-            self.store = self._store(is_master=self.number == 0)
-        except Exception as error:
+            self.board = Board(self._store(is_master=self.number == 0))
+        except (RuntimeError, OSError) as error:
             in_use = "EADDRINUSE" in str(error) or "in use" in str(error)
             raise self._without_master(
                 "in-use" if in_use else "no-store", short(error), addresses
@@ -197,18 +199,15 @@ class _Node:
     def _nodes(self, own: dict[str, Any]) -> list[dict[str, Any]]:
         """What every node brings, by its number."""
         try:
-            self.store.set(f"{KEY}/node/{self.number}", json.dumps(own))
+            self.board.put("node", self.number, json.dumps(own))
             missing = self._missing()
             if missing:
                 self.channel.send("nodes", missing=missing, nodes=[])
-                self.store.set(_GAVE_UP, json.dumps(missing))
-                # The store ends with this process; the others shall read it before.
+                self.board.put("gave-up", 0, json.dumps(missing))
                 time.sleep(0 if self.number else _LAST_S)
                 raise Stopped
-            nodes = [json.loads(self.store.get(f"{KEY}/node/{one}")) for one in range(self.count)]
-        except Stopped:
-            raise
-        except Exception as error:
+            nodes = [json.loads(self.board.get("node", one)) for one in range(self.count)]
+        except (RuntimeError, OSError) as error:
             raise self._without_master("lost", short(error), []) from error
         self.channel.send("nodes", missing=[], nodes=nodes)
         return nodes
@@ -217,11 +216,11 @@ class _Node:
         """The nodes that do not come in time, or for which another node has waited in vain."""
         missing = list(range(self.count))
         while True:
-            missing = [one for one in missing if not self.store.check([f"{KEY}/node/{one}"])]
+            missing = self.board.without("node", missing)
             if not missing or self._left() <= 0:
                 return missing
-            if self.store.check([_GAVE_UP]):
-                return [int(one) for one in json.loads(self.store.get(_GAVE_UP))]
+            if self.board.has("gave-up", 0):
+                return [int(one) for one in json.loads(self.board.get("gave-up", 0))]
             time.sleep(_POLL_S)
 
     # --- the launcher ---
@@ -253,8 +252,9 @@ class _Node:
             major, minor = (int(one) for one in own["torch"].split(".")[:2])
             prefix = "TORCH_" if (major, minor) >= (2, 2) else ""
             os.environ[f"{prefix}NCCL_BLOCKING_WAIT"] = "1"
-        # That of a launcher around this one.
-        os.environ.pop("TORCHELASTIC_ERROR_FILE", None)
+        # What was meant for a launcher around this one, or in its place.
+        for name in [one for one in os.environ if one.startswith(("PET_", "TORCHELASTIC_"))]:
+            del os.environ[name]
 
     def _arguments(self, nproc: int, request: str) -> list[str]:
         return [
@@ -277,7 +277,7 @@ class _Node:
             return
         try:
             for rank, how in died.items():
-                self.store.set(f"{KEY}/died/{rank}", how)
+                self.board.put("died", rank, how)
         except Exception:
             return
         if not self.number:

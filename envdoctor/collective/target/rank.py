@@ -14,8 +14,9 @@ from typing import Any
 
 from ...calibration.target.channel import Channel
 from . import links
-from .addresses import Used, own_endpoints, used_by
-from .node import KEY, short
+from .addresses import Used, connected_interfaces, used_by
+from .board import Board
+from .node import short
 
 _POLL_S = 0.02
 _LAST_LOOK_S = 3.0
@@ -29,7 +30,7 @@ _PIECE = 65536 // 4
 
 _SUMMED = 4096
 MEBIBYTES = {"gloo": (32, 4, 1), "nccl": (256, 32, 4)}
-"""What the bandwidth is measured with: the first that takes a tenth of the time of a phase."""
+"""What the bandwidth is measured with: the first that takes a quarter of the time of a step."""
 
 NO_END = "it did not end within"
 _MARGIN_S = 1.0
@@ -62,7 +63,7 @@ class _Rank:
         self.backend, self.step_s = str(request["backend"]), float(request["step_s"])
         self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.local = int(os.environ["LOCAL_RANK"])
-        self.store: Any = None
+        self.board: Board | None = None
         self.of_the_group: Any = None
         self.device: Any = None
         self.thread = ThreadPoolExecutor(max_workers=1)
@@ -122,9 +123,9 @@ class _Rank:
 
     def _publish(self, what: str, text: str) -> None:
         """Let the other ranks know, where there is a store."""
-        if self.store is not None:
+        if self.board is not None:
             with contextlib.suppress(Exception):
-                self.store.set(f"{KEY}/{what}/{self.rank}", text)
+                self.board.put(what, self.rank, text)
 
     def _error_of(
         self, work: Callable[..., None], arguments: tuple[int, ...], limit_s: float | None
@@ -152,12 +153,12 @@ class _Rank:
         import torch.distributed as dist
 
         limit = datetime.timedelta(seconds=self.step_s)
-        self.store, _, _ = next(dist.rendezvous("env://", timeout=limit))
+        store, _, _ = next(dist.rendezvous("env://", timeout=limit))
+        self.board = Board(store)
         # A client of its own: one that is waited at serves nobody else.
         self.of_the_group, _, _ = next(dist.rendezvous("env://", timeout=limit))
-        self.store.set(f"{KEY}/here/{self.rank}", "")
         # The others may take longer to import torch.
-        self._await("here", 4 * self.step_s)
+        self._await("here", "", 4 * self.step_s)
 
     def _connect(self) -> None:
         """Plain TCP between the addresses that the backend uses. What is not reached is told, and
@@ -172,14 +173,13 @@ class _Rank:
         own = links.endpoint(address, port) if address is not None and port else ""
         reached = {"interface": interface, "endpoint": own, "chosen_by": chosen_by}
         self.channel.send("address", rank=self.rank, **reached)
-        self.store.set(f"{KEY}/endpoint/{self.rank}", json.dumps(reached))
-        self._await("endpoint", self.step_s)
+        board = self._await("endpoint", json.dumps(reached), self.step_s)
         peers = self.others if self.world <= MOST_PAIRS_OF else [(self.rank + 1) % self.world]
+        told = {peer: json.loads(board.get("endpoint", peer)) for peer in peers}
         with ThreadPoolExecutor(max_workers=32) as pool:
-            list(pool.map(self._try, peers))
+            list(pool.map(self._try, peers, told.values()))
 
-    def _try(self, peer: int) -> None:
-        reached = json.loads(self.store.get(f"{KEY}/endpoint/{peer}"))
+    def _try(self, peer: int, reached: dict[str, Any]) -> None:
         with_peer = reached["endpoint"]
         self.channel.send("address", rank=peer, **reached)
         if not with_peer:
@@ -201,7 +201,7 @@ class _Rank:
 
         dist.init_process_group(
             self.backend,
-            store=dist.PrefixStore(f"{KEY}/group", self.of_the_group),
+            store=dist.PrefixStore("envdoctor/group", self.of_the_group),
             rank=self.rank,
             world_size=self.world,
             timeout=datetime.timedelta(seconds=self.step_s),
@@ -241,10 +241,10 @@ class _Rank:
         nbytes = self._size()
         rate = bus_rate(self.device, self.backend, self.world, nbytes)
         self.channel.send("bandwidth", rank=self.rank, value=rate, bytes=nbytes)
-        self.channel.send("interfaces", rank=self.rank, names=self._interfaces())
+        used = connected_interfaces(without_port=int(os.environ["MASTER_PORT"]))
+        self.channel.send("interfaces", rank=self.rank, names=used)
         dist.barrier()
-        self.store.set(f"{KEY}/done/{self.rank}", "")
-        self._await("done", self.step_s)
+        self._await("done", "", self.step_s)
         self.channel.send("all_done", ranks=self.others)
 
     def _size(self) -> int:
@@ -254,53 +254,50 @@ class _Rank:
 
         tried = torch.ones(_TRIED_MEBIBYTE * 2**18, device=self.device.torch)
         seconds = [self.device.time(lambda: dist.all_reduce(tried), 1) for _ in range(2)][-1]
-        most = self.step_s / 10 / _ROUNDS_TOGETHER[self.backend] / max(seconds, 1e-6)
+        most = self.step_s / 4 / _ROUNDS_TOGETHER[self.backend] / max(seconds, 1e-6)
         sizes = MEBIBYTES[self.backend]
         chosen = next((one for one in sizes if one <= most * _TRIED_MEBIBYTE), sizes[-1])
         tensor = torch.tensor([float(chosen)], device=self.device.torch)
         dist.broadcast(tensor, 0)
         return int(tensor.item()) * 2**20
 
-    def _interfaces(self) -> list[str]:
-        return own_endpoints({self.channel.fd})
-
     # --- the others ---
 
-    def _await(self, what: str, limit_s: float) -> None:
-        """Wait until every rank has said so."""
+    def _await(self, what: str, own: str, limit_s: float) -> Board:
+        """Tell the others, and wait until every one has told."""
+        board = self.board
+        assert board is not None
+        board.put(what, self.rank, own)
         until = time.monotonic() + limit_s
-        keys = {one: f"{KEY}/{what}/{one}" for one in self.others}
-        while not self.store.check(list(keys.values())):
-            missing = [one for one, key in keys.items() if not self.store.check([key])]
-            died = [one for one in missing if self.store.check([f"{KEY}/died/{one}"])]
-            if died or (missing and time.monotonic() > until):
-                self.channel.send("missing", rank=self.rank, ranks=missing)
+        missing = board.without(what, self.others)
+        while missing:
+            died = [one for one in missing if board.has("died", one)]
+            if died or time.monotonic() > until:
                 names = ", ".join(map(str, missing[:8]))
                 raise _Failed(f"nothing was heard of rank {names}")
             time.sleep(_POLL_S)
+            missing = board.without(what, missing)
+        return board
 
     def look_at_others(self) -> None:
         """Tell in which phase the others were last seen, and which of them have died."""
-        if self.store is None:
+        board = self.board
+        if board is None:
             return
         with contextlib.suppress(Exception):
-            self.store.set_timeout(datetime.timedelta(seconds=_LAST_LOOK_S))
+            board.limit(_LAST_LOOK_S)
             several = int(self.request["nodes"]) > 1
             until = time.monotonic() + (_LAST_LOOK_S if several else 0)
-            died, errors = self._all_of("died"), self._all_of("failed")
+            died, errors = (board.all_of(what, self.others) for what in ("died", "failed"))
             while not died and len(errors) < len(self.others) and time.monotonic() < until:
                 time.sleep(_POLL_S)
-                died, errors = self._all_of("died"), self._all_of("failed")
-            for one, text in self._all_of("phase").items():
+                died, errors = (board.all_of(what, self.others) for what in ("died", "failed"))
+            for one, text in board.all_of("phase", self.others).items():
                 phase, peer = json.loads(text)
                 self.channel.send(
                     "seen", rank=one, phase=phase, peer=peer, error=errors.get(one, "")
                 )
             self.channel.send("died", ranks=[[one, how] for one, how in died.items()])
-
-    def _all_of(self, what: str) -> dict[int, str]:
-        there = (one for one in self.others if self.store.check([f"{KEY}/{what}/{one}"]))
-        return {one: self.store.get(f"{KEY}/{what}/{one}").decode() for one in there}
 
 
 def partners(rank: int, world: int) -> list[int]:
