@@ -358,11 +358,18 @@ _OF_THE_BACKEND = ("init", "pairs", "all-reduce")
 
 
 def _tells_no_way(rank: JobRank, tried: Collective) -> bool:
-    """Whether a rank tells the others an address that is none, or leads to no other machine."""
-    alone = tried.settings.nnodes == 1
-    return bool(rank.chosen_by) and (
-        not rank.endpoint or (_is_loopback(rank.endpoint) and not alone)
+    """Whether a rank tells the others an address that is none, or leads to no other machine, and
+    something is known that chose it."""
+    if not rank.endpoint:
+        return rank.chosen_by in _VARIABLES
+    return (
+        tried.settings.nnodes > 1
+        and _is_loopback(rank.endpoint)
+        and rank.chosen_by in (*_VARIABLES, _HOST_NAME)
     )
+
+
+_VARIABLES, _HOST_NAME = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "host name"
 
 
 def _both_lived(link: Link, by_rank: dict[int, JobRank]) -> bool:
@@ -375,7 +382,7 @@ def _of_variables(
     wrong: list[JobRank], tried: Collective, network: Network | None
 ) -> Iterator[Finding]:
     """One finding for each value of a variable that chooses such an address."""
-    by_variable = [one for one in wrong if one.chosen_by.endswith("_SOCKET_IFNAME")]
+    by_variable = [one for one in wrong if one.chosen_by in _VARIABLES]
     for variable, value in dict.fromkeys((one.chosen_by, one.interface) for one in by_variable):
         those = [one for one in by_variable if (one.chosen_by, one.interface) == (variable, value)]
         here = any(one.here for one in those)
@@ -406,7 +413,7 @@ def _of_variables(
 
 def _of_own_names(wrong: list[JobRank], network: Network | None) -> Iterator[Finding]:
     """Ranks that tell others the loopback address that their host's name has."""
-    those = [one for one in wrong if not one.chosen_by.endswith("_SOCKET_IFNAME") and one.endpoint]
+    those = [one for one in wrong if one.chosen_by == _HOST_NAME]
     if not those:
         return
     here = any(one.here for one in those)
@@ -481,9 +488,14 @@ def _not_reached(links: list[Link], by_rank: dict[int, JobRank], site: Site) -> 
                     "net.ipv4.ip_local_port_range, and MASTER_PORT alone is not enough",
                 ),
             ),
+            notes=_OF_THE_LOOPBACK if any(_is_loopback(one.endpoint) for one in those) else (),
         )
 
 
+_OF_THE_LOOPBACK = (
+    "a loopback address leads to no other machine: name the interface in GLOO_SOCKET_IFNAME or "
+    "NCCL_SOCKET_IFNAME on the node that tells it",
+)
 _MOST_LINKS = 8
 
 

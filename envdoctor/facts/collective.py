@@ -31,6 +31,13 @@ Problem = Literal["refused", "no-answer", "unreachable", "somebody-else", "no-ad
 answer at all; no way there; another process answers; no address is known; something else."""
 
 
+ChosenBy = Literal[
+    "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "host name", "interface order", "fallback"
+]
+"""What makes a backend use an address: a variable; the first address of the host's own name (gloo),
+or the loopback where it has none; the order of interfaces (NCCL)."""
+
+
 class CollectiveSettings(Record):
     """What is asked for. `nproc` null: a rank for each GPU, else two on one machine and one on
     each of several. `master` is MASTER_ADDR:MASTER_PORT. `source` says where the nodes were read
@@ -97,7 +104,7 @@ class JobRank(Record):
     longer than the phase may take; it was not done when time ran out; on another node it was last
     seen in that phase.
     `peer` is the other rank of a pair. `interface` is the one by whose address the backend is
-    reached, chosen by a variable or by the host's name (`chosen_by`), null where there is none;
+    reached, and why it is that one (`chosen_by`); null where there is none;
     `used` are those over which its sockets were seen to be connected.
     """
 
@@ -113,7 +120,7 @@ class JobRank(Record):
     how: str = ""
     interface: str | None = None
     endpoint: str = ""
-    chosen_by: str = ""
+    chosen_by: ChosenBy | Literal[""] = ""
     used: tuple[str, ...] = ()
     seconds: dict[str, float] = msgspec.field(default_factory=dict)
 
@@ -199,10 +206,10 @@ class Collective(Fact):
         if self.missing_nodes:
             return f"node {_listed(self.missing_nodes)} did not come"
         first = self.first_failed
+        if first is None and self.launcher_error:
+            return f"torchrun fails: {self.launcher_error}"
         if first is None:
-            return (
-                f"torchrun fails: {self.launcher_error}" if self.launcher_error else self.unfinished
-            )
+            return self.unfinished
         partner = f" with rank {first.peer}" if first.peer is not None else ""
         became = {"died": f"died ({first.how})", "silent": "gave no answer"}
         text = f"rank {first.rank} {became.get(first.state, 'failed')} in `{first.phase}`{partner}"

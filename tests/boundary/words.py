@@ -78,7 +78,7 @@ JOB = (
     b'"seconds": 0.5}}\n{"event": "ended", "data": {"rank": 0}}\n{"event": "end", "data": {}}\n',
     b'{"event": "launched", "data": {"backend": "nccl", "first_rank": 8, "ranks": 8}}\n'
     b'{"event": "address", "data": {"rank": 1, "interface": "eth0", "endpoint": "10.0.0.2:4000", '
-    b'"chosen_by": "the host\'s name"}}\n{"event": "link", "data": {"rank": 8, "peer": 1, '
+    b'"chosen_by": "host name"}}\n{"event": "link", "data": {"rank": 8, "peer": 1, '
     b'"endpoint": "10.0.0.2:4000", "problem": "refused", "error": "e"}}\n{"event": "seen", "data": '
     b'{"rank": 1, "phase": "pairs", "peer": 8, "error": ""}}\n{"event": "died", "data": {"ranks": '
     b'[[9, "SIGKILL"]]}}\n{"event": "sum", "data": {"rank": 8, "right": true}}\n{"event": '

@@ -45,7 +45,7 @@ def rank(number: int, **fields: Any) -> JobRank:
         "phase": "bandwidth",
         "interface": "eth0",
         "endpoint": f"10.0.0.{number + 1}:4000{number}",
-        "chosen_by": "the host's name",
+        "chosen_by": "host name",
     }
     return JobRank(rank=number, **{**usual, **fields})
 
@@ -171,6 +171,15 @@ def test_the_loopback_is_told_to_another_machine() -> None:
         assert names(tried(settings=alone, ranks=ranks, links=())) == ["collective-failed"]
 
 
+def test_a_host_whose_name_has_no_address() -> None:
+    """Gloo then uses the loopback; that no file says so is not claimed."""
+    nowhere = {"interface": "lo", "endpoint": "127.0.0.1:40001", "chosen_by": "fallback"}
+    link = replace(REFUSED[0], endpoint="127.0.0.1:40001")
+    report = tried(ranks=(failed(0, "init"), failed(1, "init", **nowhere)), links=(link,))
+    assert names(report) == ["ranks-not-reached"]
+    assert "GLOO_SOCKET_IFNAME" in report.findings[0].notes[0]
+
+
 def test_a_rank_that_died_is_the_cause_of_what_the_others_say() -> None:
     dead = rank(1, state="died", phase="connect", how="SIGKILL", endpoint="")
     report = tried(ranks=(failed(0, "init"), dead), links=REFUSED, sum_right=None)
@@ -249,7 +258,7 @@ ANY_RANK = st.builds(
     here=st.booleans(),
     how=st.sampled_from(["", "SIGKILL", "exit code 1"]),
     endpoint=st.sampled_from(["", "127.0.0.1:4000", "10.0.0.9:4000", "[fd00::1]:4"]),
-    chosen_by=st.sampled_from(["", "the host's name", "NCCL_SOCKET_IFNAME"]),
+    chosen_by=st.sampled_from(["", "host name", "fallback", "NCCL_SOCKET_IFNAME"]),
 )
 ANY_LINK = st.builds(
     Link,

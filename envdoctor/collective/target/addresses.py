@@ -98,8 +98,8 @@ def _used_by_gloo() -> Used:
         return Used(name, addresses[0] if addresses else None, "GLOO_SOCKET_IFNAME")
     for address in own_name():
         if can_be_bound(address):
-            return Used(_interface_of(address), address, "the host's name")
-    return Used("lo", "127.0.0.1", "nothing better")
+            return Used(_interface_of(address), address, "host name")
+    return Used("lo", "127.0.0.1", "fallback")
 
 
 def own_name() -> list[str]:
@@ -134,7 +134,7 @@ def _used_by_nccl() -> Used:
     loopback."""
     there = [one for one in interfaces() if one.is_up and one.addresses]
     value = os.environ.get("NCCL_SOCKET_IFNAME", "").strip()
-    by = "NCCL_SOCKET_IFNAME" if value else "the order of interfaces"
+    by = "NCCL_SOCKET_IFNAME" if value else "interface order"
     for choice in [value] if value else ["ib", "^docker,lo,virbr", "docker", "lo", "virbr"]:
         for one in there:
             if is_chosen(one.name, choice):

@@ -243,7 +243,8 @@ class _Rank:
         self.channel.send("bandwidth", rank=self.rank, value=rate, bytes=nbytes)
         used = connected_interfaces(without_port=int(os.environ["MASTER_PORT"]))
         self.channel.send("interfaces", rank=self.rank, names=used)
-        dist.barrier()
+        # NCCL would guess the GPU by the number of the rank.
+        dist.barrier(device_ids=[self.local] if self.backend == "nccl" else None)
         self._await("done", "", self.step_s)
         self.channel.send("all_done", ranks=self.others)
 
