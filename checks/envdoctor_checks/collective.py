@@ -323,8 +323,19 @@ def _nodes_that_came(tried: Collective) -> Iterator[Finding]:
                 "runs, its own report says why it does not reach this one",
             ),
             _try_master(tried, "look on such a node whether it reaches the first one"),
+            *_alone(tried),
         ),
     )
+
+
+def _alone(tried: Collective) -> Iterator[Fix]:
+    """Where a variable says that there are several nodes, which may be left of an earlier job."""
+    if tried.settings.source not in ("", "--nnodes"):
+        yield Fix(
+            summary=f"if {tried.settings.source} means no job of now: try this machine alone",
+            commands=("envdoctor collective --nnodes 1",),
+            safety=Safety.SAFE,
+        )
 
 
 # --- from rank to rank ---

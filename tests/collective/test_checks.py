@@ -132,6 +132,10 @@ def test_a_node_that_does_not_come() -> None:
     report = tried(missing_nodes=(1,), nodes=(), ranks=(), links=(), sum_right=None)
     assert names(report) == ["node-missing"]
     assert "1 of 2 nodes came" in report.findings[0].message
+    assert len(report.findings[0].fixes) == 2
+    left_over = replace(TWO, source="WORLD_SIZE")
+    report = tried(settings=left_over, missing_nodes=(1,), ranks=(), links=(), sum_right=None)
+    assert report.findings[0].fixes[-1].commands == ("envdoctor collective --nnodes 1",)
 
 
 def test_ranks_that_do_not_reach_each_other() -> None:
