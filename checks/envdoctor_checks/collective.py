@@ -144,6 +144,19 @@ WRONG_SUM = Code(
     explains=("ED710",),
 )
 
+PACKETS_LOST = Code(
+    id="ED720",
+    name="large-packets-lost",
+    family="nccl-network",
+    severity=Severity.ERROR,
+    topic="network",
+    layer=Layer.FIRST_USE,
+    breaks=_BREAKS,
+    message="ranks connect to each other, and packets of full size are lost between them",
+    detailed="{pairs} with packets of full size, while a connection comes about",
+    explains=("ED710", "ED718"),
+)
+
 _SOURCE = "a collective under torchrun"
 
 _IN_WORDS = {
@@ -188,6 +201,7 @@ def _is_loopback(endpoint: str) -> bool:
     RANKS_NOT_REACHED,
     NCCL_SOCKET_IFNAME,
     HOSTNAME_IS_LOOPBACK,
+    PACKETS_LOST,
     RANK_DIED,
     NODES_DIFFER,
     NCCL_ERROR,
@@ -479,19 +493,14 @@ def _not_reached(links: list[Link], by_rank: dict[int, JobRank], site: Site) -> 
     """One finding for each way in which connections fail."""
     for problem in dict.fromkeys(one.problem for one in links):
         those = [one for one in links if one.problem == problem]
+        if problem == "stalls":
+            yield _lost(those, by_rank)
+            continue
         yield RANKS_NOT_REACHED.finding(
             subjects=tuple(f"rank:{one.rank}-{one.peer}" for one in those),
             pairs=_pairs(those),
             problem=_IN_WORDS.get(problem),
-            evidence=tuple(
-                Evidence(
-                    label=f"rank {one.rank} to rank {one.peer}",
-                    value=f"{one.error}, connection to {one.endpoint} over "
-                    f"{_interface(one.rank, by_rank)}",
-                    source=_SOURCE,
-                )
-                for one in those[:_MOST_LINKS]
-            ),
+            evidence=tuple(_evidence_of_links(those, by_rank)),
             fixes=(
                 _open_firewall(
                     site,
@@ -508,6 +517,38 @@ _OF_THE_LOOPBACK = (
     "NCCL_SOCKET_IFNAME on the node that tells it",
 )
 _MOST_LINKS = 8
+
+
+def _evidence_of_links(links: list[Link], by_rank: dict[int, JobRank]) -> Iterator[Evidence]:
+    for one in links[:_MOST_LINKS]:
+        over = _interface(one.rank, by_rank)
+        yield Evidence(
+            label=f"rank {one.rank} to rank {one.peer}",
+            value=f"{one.error}, connection to {one.endpoint} over {over}",
+            source=_SOURCE,
+        )
+
+
+def _lost(links: list[Link], by_rank: dict[int, JobRank]) -> Finding:
+    return PACKETS_LOST.finding(
+        subjects=tuple(f"rank:{one.rank}-{one.peer}" for one in links),
+        confidence=Confidence.LIKELY,
+        pairs=_pairs(links),
+        evidence=tuple(_evidence_of_links(links, by_rank)),
+        fixes=(
+            Fix(
+                summary="compare the MTU of the interface on all nodes with that of the switches "
+                "between them: none may be smaller, or all ends must have the smallest",
+                commands=("ip -br link",),
+                safety=Safety.SAFE,
+            ),
+            Fix(
+                summary="find the largest packet that arrives whole: 1472 bytes for an MTU of "
+                "1500, 8972 for one of 9000 (`ping -M do -s 8972` to the other node)",
+            ),
+        ),
+        notes=("tunnels and VPNs lower the MTU, and a firewall that drops ICMP hides it",),
+    )
 
 
 def _interface(rank: int, by_rank: dict[int, JobRank]) -> str:

@@ -26,10 +26,12 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 """What a rank goes through: import torch, find the store and the other ranks, plain TCP to each of
 them, `init_process_group`, a message with each of them, a sum over all, and how fast that is."""
 
-Problem = Literal["refused", "no-answer", "unreachable", "somebody-else", "no-address", "error"]
+Problem = Literal[
+    "refused", "no-answer", "unreachable", "stalls", "somebody-else", "no-address", "error"
+]
 """Why a connection did not come about: a reset, because nothing listens or a firewall says so; no
-answer at all; no way there; another process answers; no address is known; something else."""
-
+answer at all; no way there; it came about and what is sent does not arrive; another process
+answers; no address is known; something else."""
 
 ChosenBy = Literal[
     "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "host name", "interface order", "fallback"

@@ -208,6 +208,7 @@ FIRED_BY = {
     "ED717": f"{JOB}::test_nodes_that_differ",
     "ED718": f"{JOB}::test_nccl_says_why",
     "ED719": f"{JOB}::test_a_wrong_sum",
+    "ED720": f"{JOB}::test_packets_of_full_size_are_lost",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that
 makes them fire."""

@@ -145,6 +145,14 @@ def test_ranks_that_do_not_reach_each_other() -> None:
     assert "over eth0" in finding.evidence[0].value
 
 
+def test_packets_of_full_size_are_lost() -> None:
+    stalls = replace(REFUSED[0], problem="stalls", error="0 of 65536 bytes arrive")
+    (finding,) = roots(tried(ranks=(failed(0, "pairs"), failed(1, "pairs")), links=(stalls,)))
+    assert finding.name == "large-packets-lost"
+    assert "0 of 65536 bytes" in finding.evidence[0].value
+    assert tried(links=(stalls,)).findings == ()
+
+
 def test_many_pairs_are_one_finding() -> None:
     links = tuple(replace(REFUSED[0], peer=peer) for peer in range(1, 9))
     ranks = (failed(0, "init"), *(failed(peer, "init") for peer in range(1, 9)))

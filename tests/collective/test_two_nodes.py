@@ -16,6 +16,7 @@ from tests.support.nodes import (
     PORT,
     Nodes,
     document_of,
+    ip,
     nothing_is_left,
     two_nodes,
 )
@@ -81,6 +82,19 @@ def test_all_ports_but_that_one_are_blocked(nodes: Nodes) -> None:
         assert "no answer" in evidence(report)
         assert nodes.interface(node) in evidence(report)
         assert rank(report, node)["phase"] == "init"
+
+
+def test_packets_of_full_size_are_lost(nodes: Nodes) -> None:
+    """One end of the cable takes smaller ones than it says (a path MTU that nobody is told)."""
+    cable = nodes.interface(1)
+    ip(f"-n {nodes.names[1]} link set {cable} mtu 1000")
+    ip(f"-n {nodes.names[1]} route change 10.77.0.0/24 dev {cable} advmss 1460 src {ADDRESSES[1]}")
+    ip(f"-n {nodes.names[0]} link set {nodes.interface(0)} gso_max_segs 1")
+    first, second = nodes.both("--timeout", "60")
+    assert roots(second) == ["large-packets-lost"]
+    assert second["findings"][0]["subjects"] == ["rank:1-0"]
+    assert rank(first, 0)["phase"] == rank(second, 1)["phase"] == "pairs"
+    assert (rank(first, 0)["peer"], rank(second, 1)["peer"]) == (1, 0)
 
 
 @pytest.mark.parametrize("wrong", ["eth7", "lo"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -30,17 +31,43 @@ class Link(NamedTuple):
 
 
 def connect(address: str, port: int, timeout_s: float, expected: int | None = None) -> Link:
-    """Try a connection; with `expected`, the one who answers must be that rank."""
+    """Try a connection; with `expected`, the one who answers must be that rank, and what it sends
+    must arrive."""
     try:
-        with _connected(address, port, timeout_s) as link:
-            if expected is None:
-                return Link()
-            answer = link.recv(4)
+        link = _connected(address, port, timeout_s)
     except OSError as error:
         return _failed(error)
-    if answer == struct.pack("!I", expected):
+    with link:
+        return Link() if expected is None else _answer(link, expected, timeout_s)
+
+
+def _answer(link: socket.socket, expected: int, timeout_s: float) -> Link:
+    """Whether the answer of that rank arrives whole: large packets may be lost where small ones,
+    of which the connection itself is made, are not."""
+    got, until = b"", time.monotonic() + timeout_s
+    wanted = _text_of(expected)
+    try:
+        while len(got) < len(wanted):
+            link.settimeout(max(0.01, until - time.monotonic()))
+            piece = link.recv(len(wanted))
+            if not piece:
+                break
+            got += piece
+    except TimeoutError:
+        return Link("stalls", f"{len(got)} of {len(wanted)} bytes arrive")
+    except OSError as error:
+        return _failed(error)
+    if got == wanted:
         return Link()
-    return Link("somebody-else", f"port {port} is answered by another process")
+    return Link("somebody-else", f"port {link.getpeername()[1]} is answered by another process")
+
+
+_ANSWER_BYTES = 65536
+"""Many packets of full size, also of jumbo frames."""
+
+
+def _text_of(rank: int) -> bytes:
+    return struct.pack("!I", rank) * (_ANSWER_BYTES // 4)
 
 
 def _connected(address: str, port: int, timeout_s: float) -> socket.socket:
@@ -63,6 +90,9 @@ def _failed(error: OSError) -> Link:
     return Link(PROBLEMS.get(error.errno or 0, "error"), error.strerror or str(error))
 
 
+_SENDING_S = 30.0
+
+
 class Listener:
     """Answers every connection with the number of this rank, as long as the process lives."""
 
@@ -72,17 +102,23 @@ class Listener:
         self._socket.bind((address, 0))
         self._socket.listen(64)
         self.port = int(self._socket.getsockname()[1])
-        self._answer = struct.pack("!I", rank)
+        self._answer = _text_of(rank)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
         while True:
             try:
                 link, _ = self._socket.accept()
-                with link:
-                    link.sendall(self._answer)
             except OSError:
                 time.sleep(0.01)
+                continue
+            # One whose packets are lost is waited for, and keeps no other from its answer.
+            threading.Thread(target=self._send, args=(link,), daemon=True).start()
+
+    def _send(self, link: socket.socket) -> None:
+        with contextlib.suppress(OSError), link:
+            link.settimeout(_SENDING_S)
+            link.sendall(self._answer)
 
 
 def resolve(name: str, timeout_s: float) -> tuple[list[str], str]:
