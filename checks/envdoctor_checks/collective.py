@@ -560,6 +560,8 @@ def _pairs(links: list[Link]) -> str:
         return f"rank {links[0].rank} does not reach rank {links[0].peer}"
     peers = tuple(sorted({one.peer for one in links}))
     ranks = tuple(sorted({one.rank for one in links}))
+    if peers == ranks:
+        return f"{_ranks(ranks)} do not reach each other"
     verb = "does" if len(ranks) == 1 else "do"
     return f"{_ranks(ranks)} {verb} not reach {_ranks(peers)}"
 

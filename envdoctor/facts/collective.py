@@ -88,7 +88,8 @@ class Meeting(Record):
 
 class Link(Record):
     """A TCP connection of one rank to another at the address that the backend uses there, tried
-    before the backend itself. `problem` is empty where it came about."""
+    before the backend itself. `problem` is empty where it came about; of ranks of other nodes only
+    those are known that did not."""
 
     rank: int
     peer: int

@@ -84,8 +84,10 @@ def _how_far(rank: JobRank) -> str:
 
 def _reached(tried: Collective) -> Iterator[str]:
     if tried.links:
-        came = sum(not one.problem for one in tried.links)
-        yield f"  {'connected':<12}{came} of {len(tried.links)} ways between ranks, by plain TCP"
+        own = {one.rank for one in tried.own_ranks}
+        ways = [one for one in tried.links if one.rank in own]
+        came = sum(not one.problem for one in ways)
+        yield f"  {'connected':<12}{came} of {len(ways)} ways between ranks, by plain TCP"
     if tried.sum_right is not None:
         yield f"  {'all-reduce':<12}the sum is {'right' if tried.sum_right else 'WRONG'}"
     if tried.bus is not None and tried.bus_bytes is not None:

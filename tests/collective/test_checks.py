@@ -153,6 +153,12 @@ def test_packets_of_full_size_are_lost() -> None:
     assert tried(links=(stalls,)).findings == ()
 
 
+def test_both_ways_are_one_sentence() -> None:
+    links = (*REFUSED, replace(REFUSED[0], rank=1, peer=0))
+    (finding,) = roots(tried(ranks=STUCK, links=links, sum_right=None))
+    assert finding.message.startswith("ranks 0 and 1 do not reach each other: the connection is")
+
+
 def test_many_pairs_are_one_finding() -> None:
     links = tuple(replace(REFUSED[0], peer=peer) for peer in range(1, 9))
     ranks = (failed(0, "init"), *(failed(peer, "init") for peer in range(1, 9)))

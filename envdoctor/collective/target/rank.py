@@ -28,6 +28,9 @@ MOST_PAIRS_OF = 64
 _PIECE = 65536 // 4
 """Numbers of a message between two ranks: more than a packet holds, also a jumbo frame."""
 
+_MOST_TOLD = 8
+"""Connections that failed of which a rank tells those of other nodes."""
+
 _SUMMED = 4096
 MEBIBYTES = {"gloo": (32, 4, 1), "nccl": (256, 32, 4)}
 """What the bandwidth is measured with: the first that takes a quarter of the time of a step."""
@@ -177,9 +180,11 @@ class _Rank:
         peers = self.others if self.world <= MOST_PAIRS_OF else [(self.rank + 1) % self.world]
         told = {peer: json.loads(board.get("endpoint", peer)) for peer in peers}
         with ThreadPoolExecutor(max_workers=32) as pool:
-            list(pool.map(self._try, peers, told.values()))
+            tried = list(pool.map(self._try, peers, told.values()))
+        broken = [one for one in tried if one["problem"]]
+        board.put("broken", self.rank, json.dumps(broken[:_MOST_TOLD]))
 
-    def _try(self, peer: int, reached: dict[str, Any]) -> None:
+    def _try(self, peer: int, reached: dict[str, Any]) -> dict[str, Any]:
         with_peer = reached["endpoint"]
         self.channel.send("address", rank=peer, **reached)
         if not with_peer:
@@ -187,14 +192,15 @@ class _Rank:
         else:
             address, port = links.split_endpoint(with_peer)
             link = links.connect(address, port, min(5.0, self.step_s), peer)
-        self.channel.send(
-            "link",
-            rank=self.rank,
-            peer=peer,
-            endpoint=with_peer,
-            problem=link.problem,
-            error=short(link.error),
-        )
+        told = {
+            "rank": self.rank,
+            "peer": peer,
+            "endpoint": with_peer,
+            "problem": link.problem,
+            "error": short(link.error),
+        }
+        self.channel.send("link", **told)
+        return told
 
     def _init(self) -> None:
         import torch.distributed as dist
@@ -298,6 +304,9 @@ class _Rank:
                 self.channel.send(
                     "seen", rank=one, phase=phase, peer=peer, error=errors.get(one, "")
                 )
+            for text in board.all_of("broken", self.others).values():
+                for link in json.loads(text):
+                    self.channel.send("link", **link)
             self.channel.send("died", ranks=[[one, how] for one, how in died.items()])
 
 
