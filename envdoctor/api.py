@@ -15,6 +15,7 @@ from envdoctor.facts import (
     Reason,
     Snapshot,
     Unknown,
+    collective,
     derived,
     kernel,
     machine,
@@ -29,6 +30,7 @@ from envdoctor.facts.calibration import (
     CalibrationRun,
     Telemetry,
 )
+from envdoctor.facts.collective import *  # noqa: F403
 from envdoctor.facts.derived import *  # noqa: F403
 from envdoctor.facts.kernel import *  # noqa: F403
 from envdoctor.facts.libraries import (
@@ -251,6 +253,7 @@ __all__ = [
     "time_saved_pct",
 ]
 
+__all__ += collective.__all__
 __all__ += derived.__all__
 __all__ += kernel.__all__
 __all__ += machine.__all__

@@ -37,6 +37,7 @@ COMMANDS = {
     "check": "diagnose, without measuring",
     "collect": "record the facts of this machine in a file",
     "calibrate": "measure a ResNet-50 training step",
+    "collective": "try an all-reduce between ranks, and explain what fails",
     "tui": "browse a diagnosis full-screen",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
@@ -58,7 +59,7 @@ COMPLETE = "_ENVDOCTOR_COMPLETE"
 _WIDEST_HELP, _NARROWEST_HELP = 80, 50
 """Columns of the help, as click has them."""
 
-_EXAMINE = (None, "check", "collect", "calibrate", "tui", "libs", "prescribe")
+_EXAMINE = (None, "check", "collect", "calibrate", "collective", "tui", "libs", "prescribe")
 """Those that start children; none is the main job."""
 
 

@@ -2,6 +2,7 @@
 
 from envdoctor import __version__
 from envdoctor.facts.calibration import Calibration, CalibrationBaseline
+from envdoctor.facts.collective import Collective
 from envdoctor.facts.machine import Expectation
 from envdoctor.facts.python import Interpreter, Target
 from envdoctor.plugins import Plugin
@@ -15,5 +16,5 @@ CORE = Plugin(
     name="core",
     version=__version__,
     probes=(*TARGET_PROBES, *DISK_PROBES, *MACHINE_PROBES, *LOADER_PROBES, *TRIAL_PROBES),
-    facts=(Target, Interpreter, Expectation, Calibration, CalibrationBaseline),
+    facts=(Target, Interpreter, Expectation, Calibration, CalibrationBaseline, Collective),
 )

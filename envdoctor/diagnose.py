@@ -16,6 +16,7 @@ from envdoctor.engine import (
 from envdoctor.facts import Snapshot, Unknown
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.collective import Collective
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, exit_code_of
@@ -25,6 +26,7 @@ from envdoctor.report import (
     AS_USUAL,
     CalibrationReport,
     CheckRecord,
+    CollectiveReport,
     ExaminedTarget,
     Report,
     Selection,
@@ -117,6 +119,26 @@ def _exit_code_of_calibration(calibration: Calibration | None) -> int:
     if calibration is None or not calibration.is_whole:
         return EXIT_INCOMPLETE
     return EXIT_INTERRUPTED if calibration.interrupted else EXIT_OK
+
+
+def diagnose_collective(
+    snapshot: Snapshot, loaded: Loaded, services: Mapping[type, object]
+) -> CollectiveReport:
+    """The document for facts that hold a Collective, known or not."""
+    report = diagnose(snapshot, loaded, services, wanted=lambda check: check.topic == "network")
+    outcome = next(one for one in report.outcomes if one.action == "distributed")
+    findings = tuple(one for one in report.findings if one.topic == "network")
+    verdict = verdict_of(findings, (outcome,), narrowed=False)
+    return CollectiveReport(
+        created_at=report.created_at,
+        target=report.target,
+        verdict=verdict,
+        exit_code=exit_code_of(findings, verdict),
+        outcome=outcome,
+        collective=snapshot.value(Collective),
+        problem=outcome.detail if outcome.state == "unseen" else "",
+        findings=findings,
+    )
 
 
 def _target(snapshot: Snapshot) -> ExaminedTarget | None:

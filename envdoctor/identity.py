@@ -248,7 +248,7 @@ def _addresses(placeholders: Placeholders) -> Iterator[Rule]:
 _ADDRESS_BEFORE = (
     r"(?i)(?:://\S*|@|\[|\b(?:inet|ip|ipv4|host|hostname|addr|address|master_addr|server|peer"
     r"|client|node|socket|remote|listen(?:ing)?|bind|connect(?:ing|ed)?|connection|proxy|gateway"
-    r"|ping|route)[\"'`]?(?:\(\))?\s*[:=(]?\s*(?:to|from|on|at|for)?\s*[\"'`(]?)\Z"
+    r"|ping|route|nc -zv)[\"'`]?(?:\(\))?\s*[:=(]?\s*(?:to|from|on|at|for)?\s*[\"'`(]?)\Z"
 )
 _ADDRESS_AFTER = r"(?::\d{2,5}(?!\d)|<\d+>|/(?:[89]|[12]\d|3[0-2])(?![\w./])|\]:\d)"
 _VERSION_BEFORE = (

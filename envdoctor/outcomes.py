@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from envdoctor.companions import PYTORCHS_OWN, library_of
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
+from envdoctor.facts.collective import Collective
 from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import (
@@ -219,6 +220,7 @@ def outcomes_of(snapshot: Snapshot, scope: Scope | None = None) -> tuple[Outcome
         _compute_on_cpu(snapshot),
         *_compute_on_gpus(snapshot, wanted, trace),
         *_companions(snapshot),
+        *_distributed(snapshot),
     )
 
 
@@ -433,6 +435,25 @@ def _started(gpu: TracedGpu, trace: GpuTrace) -> Outcome:
     if trace.lost_at is not None and (missing or not known):
         return _not_started(gpu.subject, f"{trace.cuda or 0} of {len(trace.visible)} are listed")
     return Outcome(action="start", subject=gpu.subject, state="works", source="cuInit")
+
+
+# --- between processes ---
+
+
+def _distributed(snapshot: Snapshot) -> Iterator[Outcome]:
+    """Whether ranks reach each other, where that was tried."""
+    fact = snapshot.get(Collective)
+    if isinstance(fact, Unknown):
+        if fact.reason is not Reason.NOT_OBSERVED:
+            yield _unseen("distributed", "", fact)
+        return
+    tried = fact.value
+    yield Outcome(
+        action="distributed",
+        state="works" if tried.works else "fails",
+        detail="" if tried.works else tried.in_one_line,
+        source=f"an all-reduce with {tried.backend}",
+    )
 
 
 # --- beside torch ---

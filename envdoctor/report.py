@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 from envdoctor.facts import SCHEMA_VERSION, Reason, Snapshot, Tool
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.collective import Collective
 from envdoctor.facts.derived import DriverRelease
 from envdoctor.facts.machine import CudaInit, Gpus, Host, HostIdentity, Nvml
 from envdoctor.facts.python import Candidate, Installer, Interpreter, Target
@@ -160,6 +161,24 @@ class CalibrationReport(Record, tag="calibration-report"):
     exit_code: int
     calibration: Calibration | None
     assessment: Assessment | None = None
+    problem: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+class CollectiveReport(Record, tag="collective-report"):
+    """One collective. `outcome` says whether the ranks reach each other; `collective` is null where
+    none could be started, then `problem` says why; `findings` are those of the network."""
+
+    formats: ClassVar[tuple[str, ...]] = ("text", "json")
+
+    schema_version: int = SCHEMA_VERSION
+    tool: Tool = Tool()
+    created_at: str
+    target: ExaminedTarget | None
+    verdict: Verdict
+    exit_code: int
+    outcome: Outcome
+    collective: Collective | None
     problem: str = ""
     findings: tuple[Finding, ...] = ()
 

@@ -3,8 +3,9 @@
 Prints nothing: progress is told to a listener, and what cannot be used is raised as BadInput.
 """
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from envdoctor.errors import BadInput, nearest
 from envdoctor.events import ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
+from envdoctor.facts.collective import Collective, CollectiveSettings
 from envdoctor.facts.documents import read_snapshot
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import Expectation, Limits
@@ -26,8 +28,8 @@ from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
 from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Check, Loaded
-from envdoctor.probes.context import context_of
-from envdoctor.probes.machine import observe_before_measuring
+from envdoctor.probes.context import Context, context_of
+from envdoctor.probes.machine import observe_before_measuring, observe_for_a_job
 from envdoctor.probes.run import Children
 from envdoctor.record import Record
 from envdoctor.report import Report, Selection
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 _DIAGNOSING_S = 0.4
 """After the deadline, which ends what is looked at. It takes a quarter of that; what is left of the
 second that a run may take too long is for writing."""
+
+_LAST_S = 0.5
+"""Before the deadline: what a collective is ended with, so that it can still be judged."""
 
 
 def _unheard(_: Any) -> None:
@@ -248,12 +253,9 @@ class Session:
         children = Children()
         try:
             context = context_of(children)
-            facts = choose(python, context, self._deadline).facts
+            facts = self._usable_target(python, context)
             target = facts[Target]
             assert isinstance(target, Observed)
-            in_time = time.monotonic() < self._deadline
-            if target.value.problem is not None and python is not None and in_time:
-                raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
             # Before anything of ours is on the GPUs.
             machine = observe_before_measuring(context)
             measured = self._calibrated(target.value.path, settings, listener, children)
@@ -261,6 +263,48 @@ class Session:
             children.kill_all()
         known: dict[type[Fact], Known] = {**facts, **machine, Calibration: measured}
         return Snapshot(known)
+
+    def try_collective(
+        self,
+        python: str | None,
+        settings: CollectiveSettings,
+        *,
+        on_step: Callable[[str], None] = _unheard,
+    ) -> Snapshot:
+        """Choose the target as `observe` does, and try a collective with it; with the facts that
+        explain what becomes of it. Raises BadInput for a target that the user named and that cannot
+        be used."""
+        from envdoctor.collective.runner import try_collective
+        from envdoctor.collective.trials import with_trials
+
+        children = Children()
+        try:
+            facts = self._usable_target(python, context_of(children))
+            target = facts[Target]
+            assert isinstance(target, Observed)
+            machine = observe_for_a_job(context_of(children, env=variables_of(settings)))
+            shared: dict[str, Any] = {
+                "children": children,
+                "until": self._deadline - _LAST_S,
+                "variables": os.environ,
+                "on_step": on_step,
+            }
+            first = try_collective(target.value.path, settings, **shared)
+            tried = with_trials(first, target.value.path, **shared)
+        finally:
+            children.kill_all()
+        known: dict[type[Fact], Known] = {**facts, **machine, Collective: tried}
+        return Snapshot(known)
+
+    def _usable_target(self, python: str | None, context: Context) -> Mapping[type[Fact], Known]:
+        """What is known of the target that is measured or tried. Raises BadInput."""
+        facts = choose(python, context, self._deadline).facts
+        target = facts[Target]
+        assert isinstance(target, Observed)
+        in_time = time.monotonic() < self._deadline
+        if target.value.problem is not None and python is not None and in_time:
+            raise BadInput(f"`{python}` cannot be used: {target.value.detail}")
+        return facts
 
     def _calibrated(
         self, python: str, settings: Settings, listener: Listener, children: Children
@@ -274,6 +318,20 @@ class Session:
             on_progress=listener.measurement,
             until=self._deadline,
         )
+
+
+def variables_of(settings: CollectiveSettings) -> dict[str, str]:
+    """The variables of this process as the ranks of a job will see them."""
+    job = {
+        "MASTER_ADDR": settings.master_addr,
+        "GROUP_RANK": str(settings.node_rank),
+        "GROUP_WORLD_SIZE": str(settings.nnodes),
+    }
+    # All ranks of one machine are here, whatever else an allocation holds.
+    here = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"} if settings.nnodes == 1 else {}
+    of_another = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
+    own = {name: value for name, value in os.environ.items() if name not in of_another}
+    return {**own, **job, **here}
 
 
 def can_be_measured(snapshot: Snapshot) -> bool:

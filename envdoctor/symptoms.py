@@ -6,6 +6,7 @@ from typing import Any
 from envdoctor.companions import module_of
 from envdoctor.engine import ENGINE_CODES
 from envdoctor.facts import Fact, Known, Snapshot, Unknown
+from envdoctor.facts.collective import Collective, JobRank
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
@@ -115,6 +116,18 @@ DRIVER_HANGS = Code(
     detailed="the NVIDIA driver gives no answer: {who} {verb} waited for in vain",
 )
 
+COLLECTIVE_FAILED = Code(
+    id="ED710",
+    name="collective-failed",
+    family="collective-failed",
+    severity=Severity.ERROR,
+    topic="network",
+    layer=Layer.FIRST_USE,
+    breaks="distributed",
+    message="ranks of one job do not get through an all-reduce",
+    detailed="{text}",
+)
+
 CORE_CODES = (
     *ENGINE_CODES,
     DRIVER_HANGS,
@@ -126,6 +139,7 @@ CORE_CODES = (
     FIRST_USE_FAILED,
     CUDA_UNAVAILABLE,
     CUDA_DOES_NOT_START,
+    COLLECTIVE_FAILED,
 )
 
 _OF_IMPORT = {
@@ -147,6 +161,8 @@ def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Fin
             yield _of_import(snapshot)
         elif outcome.action == "import":
             yield _of_companion(outcome, snapshot)
+        elif outcome.action == "distributed":
+            yield _of_collective(outcome, snapshot)
         elif outcome.action == "start":
             yield _of_start(outcome, snapshot)
         elif _was_listed(outcome, snapshot):
@@ -280,6 +296,37 @@ def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
         or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
         fixes=(_try(snapshot, f"import torch; {text}", "try it by itself"),),
     )
+
+
+_MOST_RANKS = 16
+
+
+def _of_collective(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    tried = snapshot.value(Collective)
+    ranks = tried.ranks if tried else ()
+    failed = [one for one in ranks if one.has_failed][:_MOST_RANKS]
+    return COLLECTIVE_FAILED.finding(
+        text=outcome.detail or None,
+        evidence=tuple(
+            Evidence(
+                label=f"rank {one.rank} in `{one.phase}`",
+                value=_of_rank(one),
+                source=outcome.source,
+            )
+            for one in failed
+        ),
+        fixes=(
+            Fix(
+                summary="see more of what the libraries say, in the output of your own job",
+                commands=("export NCCL_DEBUG=INFO TORCH_DISTRIBUTED_DEBUG=DETAIL",),
+                safety=Safety.SAFE,
+            ),
+        ),
+    )
+
+
+def _of_rank(rank: JobRank) -> str:
+    return {"died": f"died ({rank.how})", "silent": "no answer"}.get(rank.state, rank.error)
 
 
 def _device(subject: str, snapshot: Snapshot) -> str:

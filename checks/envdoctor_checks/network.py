@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from envdoctor.api import (
     Code,
+    Collective,
     Confidence,
     Driver,
     Environment,
@@ -45,6 +46,7 @@ NCCL_SOCKET_IFNAME = Code(
     breaks=_BREAKS,
     message="a variable chooses a network interface that cannot be used",
     detailed="{variable}={value} {problem}",
+    explains=("ED710", "ED712", "ED718"),
 )
 RDMA_DEVICE_MISSING = Code(
     id="ED701",
@@ -67,6 +69,7 @@ MASTER_IS_LOOPBACK = Code(
     breaks=_BREAKS,
     message="MASTER_ADDR is the loopback, and the job has other machines",
     detailed="MASTER_ADDR is the loopback, so each machine waits for itself, and {sign}",
+    explains=("ED710", "ED711"),
 )
 HOSTNAME_IS_LOOPBACK = Code(
     id="ED703",
@@ -79,6 +82,7 @@ HOSTNAME_IS_LOOPBACK = Code(
     message="/etc/hosts gives this host's name a loopback address, which gloo tells other machines",
     detailed="/etc/hosts gives this host's name a loopback address, which gloo tells other "
     "machines, and {sign}",
+    explains=("ED710", "ED712"),
 )
 RENDEZVOUS_VARIABLES = Code(
     id="ED704",
@@ -123,8 +127,12 @@ def socket_interface(
     runtime: TorchRuntime | None,
     build: TorchBuild | None,
     gpus: Gpus | None,
+    tried: Collective | None,
 ) -> Findings:
     """An interface that is not there, is down, has no address or leads nowhere."""
+    if tried is not None:
+        # What was tried is judged by what became of it, see collective.py.
+        return
     used = used_gpus(environment, runtime, build, gpus)
     job = job_of(environment.variables, network)
     for variable, library in (("NCCL_SOCKET_IFNAME", "NCCL"), ("GLOO_SOCKET_IFNAME", "gloo")):
@@ -357,8 +365,12 @@ def gpu_direct(
 
 
 @check(MASTER_IS_LOOPBACK)
-def master_is_loopback(environment: Environment, network: Network) -> Findings:
+def master_is_loopback(
+    environment: Environment, network: Network, tried: Collective | None
+) -> Findings:
     """Every machine of the job waits for a first process on itself."""
+    if tried is not None:
+        return
     job = job_of(environment.variables, network)
     if network.master != "loopback" or not job.nodes:
         return
@@ -388,8 +400,12 @@ def master_is_loopback(environment: Environment, network: Network) -> Findings:
 
 
 @check(HOSTNAME_IS_LOOPBACK)
-def hostname_is_loopback(environment: Environment, network: Network) -> Findings:
+def hostname_is_loopback(
+    environment: Environment, network: Network, tried: Collective | None
+) -> Findings:
     """Debian's line for the host's own name (127.0.1.1), in a job of several machines."""
+    if tried is not None:
+        return
     job = job_of(environment.variables, network)
     if network.own_name != "loopback" or not job.nodes:
         return

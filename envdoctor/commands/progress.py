@@ -45,6 +45,10 @@ class Progress:
         """What a session tells."""
         return Listener(probe=self._probe, diagnosed=self._diagnosed, measurement=self._measurement)
 
+    def tell(self, what: str) -> None:
+        """What goes on now, where there is a line that is rewritten."""
+        self._line.show(what)
+
     def _probe(self, event: ProbeEvent) -> None:
         with self._lock:
             if event.state == "started":

@@ -51,6 +51,12 @@ def observe_before_measuring(context: Context) -> dict[type[Fact], Known]:
     return {kind: fact for observe in observers for kind, fact in observe(context).items()}
 
 
+def observe_for_a_job(context: Context) -> dict[type[Fact], Known]:
+    """What explains whether the ranks of a job reach each other."""
+    observers = (observe_host, observe_container, observe_environment, observe_network)
+    return {kind: fact for observe in observers for kind, fact in observe(context).items()}
+
+
 MACHINE_PROBES = (
     # What waits for a driver begins first.
     Probe(

@@ -20,7 +20,7 @@ from envdoctor.render.calibration import render_expected
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.render.text import render_calibration_report, render_text, render_texts
-from envdoctor.report import CalibrationReport, Prediction, Report, ReportSet
+from envdoctor.report import CalibrationReport, CollectiveReport, Prediction, Report, ReportSet
 from envdoctor.rules import Rules, render_rules
 
 
@@ -35,11 +35,18 @@ def _prediction(prediction: Prediction) -> str:
     return f"{title}\n\n{render_expected(prediction.expected)}"
 
 
+def _collective(report: CollectiveReport, look: Look) -> str:
+    from envdoctor.render.collective import render_collective
+
+    return render_collective(report, look)
+
+
 _TEXTS: Mapping[type, Callable[..., str]] = {
     Report: render_text,
     ReportSet: render_texts,
     Libraries: lambda document, look: render_libraries(document, colour=look.colour),
     CalibrationReport: lambda document, look: render_calibration_report(document),
+    CollectiveReport: _collective,
     Prediction: lambda document, look: _prediction(document),
     Prescription: lambda document, look: render_prescription(document),
     Fit: lambda document, look: render_fit(document),

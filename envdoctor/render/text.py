@@ -45,14 +45,22 @@ def render_text(report: Report, look: Look = PLAIN) -> str:
     those lines are what is left on the screen."""
     page = _Page(look)
     whole = (
-        "\n".join([_verdict(report, page), *_outcomes(report.outcomes, page)]),
+        "\n".join(
+            [
+                render_verdict(report.verdict, meaning_of(report), look),
+                *_outcomes(report.outcomes, page),
+            ]
+        ),
         *_findings(report.findings, page),
         _stack(report.stack, report),
         _calibration(report.calibration, report.assessment),
         _unseen(report, page),
     )
     blocks = () if look.detail == "brief" else whole
-    return "\n\n".join([*filter(None, blocks), "\n".join(_summary(report, page))]) + "\n"
+    ran = sum(check.status == "ran" for check in report.checks)
+    told = f"{ran} of {len(report.checks)} checks ran"
+    conclusion = render_conclusion(report.verdict, told, report.findings, look)
+    return "\n\n".join([*filter(None, blocks), conclusion]) + "\n"
 
 
 def render_texts(several: ReportSet, look: Look = PLAIN) -> str:
@@ -128,9 +136,11 @@ class _Page:
         return [line[:_LABEL] + self.paint(line[_LABEL:], code) for line in lines]
 
 
-def _verdict(report: Report, page: _Page) -> str:
-    text = page.wrap(f"verdict: {report.verdict.value} - {meaning_of(report)}", indent="  ")
-    return _with_colour(text, report.verdict, page)
+def render_verdict(verdict: Verdict, meaning: str, look: Look = PLAIN) -> str:
+    """The first line: the verdict, and what it means; without a final line break."""
+    page = _Page(look)
+    text = page.wrap(f"verdict: {verdict.value} - {meaning}", indent="  ")
+    return _with_colour(text, verdict, page)
 
 
 def _with_colour(text: str, verdict: Verdict, page: "_Page") -> str:
@@ -305,14 +315,21 @@ def _unseen(report: Report, page: _Page) -> str:
     return "\n".join(["checks that did not run", *lines]) if lines else ""
 
 
-def _summary(report: Report, page: _Page) -> Iterator[str]:
-    """What is wrong and what to do about it first, or that nothing is."""
-    ran = sum(check.status == "ran" for check in report.checks)
-    told = _counted(report.findings) or f"{ran} of {len(report.checks)} checks ran"
-    root = next((one for one in report.findings if one.severity is not Severity.INFO), None)
+def render_conclusion(
+    verdict: Verdict, told: str, findings: tuple[Finding, ...], look: Look = PLAIN
+) -> str:
+    """The last lines: what is wrong and what to do about it first, or what was done (`told`) where
+    nothing is; without a final line break."""
+    return "\n".join(_conclusion(verdict, told, findings, _Page(look)))
+
+
+def _conclusion(
+    verdict: Verdict, told: str, findings: tuple[Finding, ...], page: _Page
+) -> Iterator[str]:
+    root = next((one for one in findings if one.severity is not Severity.INFO), None)
     page_of = f" · envdoctor {root.page}" if root else ""
-    text = page.wrap(f"{report.verdict.value}: {told}{page_of}", indent="  ")
-    yield _with_colour(text, report.verdict, page)
+    text = page.wrap(f"{verdict.value}: {_counted(findings) or told}{page_of}", indent="  ")
+    yield _with_colour(text, verdict, page)
     fix = next((one for one in root.fixes if one.commands), None) if root else None
     for number, command in enumerate(fix.commands if fix else ()):
         yield ("" if number else "  run").ljust(_LABEL) + page.paint(command, _BOLD)

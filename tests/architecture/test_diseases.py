@@ -126,6 +126,7 @@ COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
 NETWORK = "tests/machines/test_network.py"
+JOB = "tests/collective/test_checks.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 
 FIRED_BY = {
@@ -199,6 +200,17 @@ FIRED_BY = {
     "ED704": f"{NETWORK}::test_variables_that_contradict_themselves",
     "ED705": f"{NETWORK}::test_a_port_without_a_subnet_manager",
     "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
+    "ED710": f"{JOB}::test_what_nothing_explains",
+    "ED711": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",
+    "ED712": f"{JOB}::test_ranks_that_do_not_reach_each_other",
+    "ED713": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",
+    "ED714": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",
+    "ED715": f"{JOB}::test_a_node_that_does_not_come",
+    "ED716": f"{JOB}::test_a_rank_that_died_is_the_cause_of_what_the_others_say",
+    "ED717": f"{JOB}::test_nodes_that_differ",
+    "ED718": f"{JOB}::test_nccl_says_why",
+    "ED719": f"{JOB}::test_a_wrong_sum",
+    "ED720": f"{JOB}::test_packets_of_full_size_are_lost",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that
 makes them fire."""

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "envdoctor"
 CHECKS = ROOT / "checks" / "envdoctor_checks"
 
-IN_THE_TARGET = ("probes/target/", "calibration/target/")
+IN_THE_TARGET = ("probes/target/", "calibration/target/", "collective/target/")
 """Files that run in the target interpreter; only these may import torch."""
 
 
@@ -103,6 +103,7 @@ WRITES_BY_ITSELF = (
     "probes/cuda_child.py",
     "calibration/telemetry_child.py",
     "calibration/worker.py",
+    "collective/worker.py",
     *IN_THE_TARGET,
 )
 """The one way out, what runs before it is there, tools of the developers, and children, whose
@@ -161,7 +162,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("knowledge",),
     ("findings", "signature", "events", "options"),
     ("loader", "fits"),
-    ("plugins", "core_plugin", "probes", "calibration", "scope"),
+    ("plugins", "core_plugin", "probes", "calibration", "collective", "scope"),
     ("gpus", "prescribe", "repair", "apart"),
     ("outcomes", "engine", "symptoms", "conclusion"),
     ("derived",),

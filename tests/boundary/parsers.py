@@ -3,12 +3,16 @@
 from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
+
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.calibration.runner import _Heard
 from envdoctor.calibration.telemetry import Sampler, summarise
+from envdoctor.collective.runner import _Heard as _HeardOfAJob
 from envdoctor.controls import without_controls
 from envdoctor.errors import BadInput
 from envdoctor.facts import Fact
+from envdoctor.facts.collective import CollectiveSettings
 from envdoctor.facts.documents import read_snapshot
 from envdoctor.facts.python import Distributions
 from envdoctor.fits import fit
@@ -38,6 +42,7 @@ from tests.boundary.parser import Files, Parser
 from tests.boundary.words import (
     BASELINE,
     FACTS,
+    JOB,
     JSON_WORDS,
     NVML,
     SAMPLES,
@@ -87,6 +92,7 @@ def parsers(folder: Path, knowledge: Knowledge, kinds: tuple[type[Fact], ...]) -
         "stage records": Parser(_stages, STAGES, (Undecodable,), JSON_WORDS),
         "NVML": Parser(lambda data: _nvml(data, context), NVML, (Undecodable,), JSON_WORDS),
         "calibration": Parser(_worker, WORKER, words=JSON_WORDS),
+        "collective": Parser(_job, JOB, words=JSON_WORDS),
         "version.py": Parser(
             lambda data: _version_file(files, data, knowledge),
             (b"__version__ = '2.6.0+cu124'\ndebug = False\ncuda: str = '12.4'\nhip = None\n",),
@@ -161,6 +167,15 @@ def _worker(data: bytes) -> None:
     heard = _Heard(on_progress=lambda progress: None)
     for line in data.split(b"\n"):
         heard.take_line(line)
+
+
+def _job(data: bytes) -> None:
+    heard = _HeardOfAJob(settings=CollectiveSettings(), on_step=lambda what: None, step_s=1.0)
+    for line in data.split(b"\n"):
+        heard.take_line(line)
+    tried = heard.collective("", (), 1.0)
+    assert tried.in_one_line or not any(one.has_failed for one in tried.ranks)
+    assert b"null" not in msgspec.json.encode([one.seconds for one in tried.ranks])
 
 
 def _samples(data: bytes) -> None:

@@ -17,7 +17,15 @@ from tests.support.diagnosis import loaded
 
 NAMES = (
     *("elf", "fatbin", "ld.so.cache", "metadata", "RECORD", "facts", "stage records", "NVML"),
-    *("calibration", "version.py", "versions", "NVML samples", "baseline", "redaction"),
+    *(
+        "calibration",
+        "collective",
+        "version.py",
+        "versions",
+        "NVML samples",
+        "baseline",
+        "redaction",
+    ),
     *("judged texts", "fits", "GPU names", "proc", "cgroup and CPU lists"),
     *("kernel log", "kernel modules", "PCI", "os-release"),
     *("toolkit", "pyvenv.cfg", ".pth", "files of a dist-info", "owners", "torch/__init__.py"),

@@ -67,6 +67,24 @@ WORKER = (
     b'{"event": "left_out", "data": {"device": "cpu", "reason": "r"}}\n'
     b'{"event": "fatal", "data": {"reason": "no torch"}}\n{"event": "end", "data": {}}\n',
 )
+JOB = (
+    b'{"event": "node", "data": {"own_name": ["127.0.1.1"]}}\n'
+    b'{"event": "plan", "data": {"nproc": 1, "backend": "gloo", "torch": "2.13.0", '
+    b'"cuda": null, "nccl": null, "python": "3.11.7"}}\n'
+    b'{"event": "master", "data": {"endpoints": ["10.0.0.1:29500"], "problem": "", "error": ""}}\n'
+    b'{"event": "launched", "data": {"backend": "gloo", "first_rank": 0, "ranks": 1}}\n'
+    b'{"event": "phase", "data": {"rank": 0, "phase": "init", "peer": null, "state": "begun"}}\n'
+    b'{"event": "phase", "data": {"rank": 0, "phase": "init", "state": "failed", "error": "no", '
+    b'"seconds": 0.5}}\n{"event": "ended", "data": {"rank": 0}}\n{"event": "end", "data": {}}\n',
+    b'{"event": "launched", "data": {"backend": "nccl", "first_rank": 8, "ranks": 8}}\n'
+    b'{"event": "address", "data": {"rank": 1, "interface": "eth0", "endpoint": "10.0.0.2:4000", '
+    b'"chosen_by": "host name"}}\n{"event": "link", "data": {"rank": 8, "peer": 1, '
+    b'"endpoint": "10.0.0.2:4000", "problem": "refused", "error": "e"}}\n{"event": "seen", "data": '
+    b'{"rank": 1, "phase": "pairs", "peer": 8, "error": ""}}\n{"event": "died", "data": {"ranks": '
+    b'[[9, "SIGKILL"]]}}\n{"event": "sum", "data": {"rank": 8, "right": true}}\n{"event": '
+    b'"bandwidth", "data": {"rank": 8, "value": {"median": 1.0, "low": 0.9, "high": 1.1}, "bytes": '
+    b'4194304}}\n{"event": "interfaces", "data": {"rank": 8, "names": ["eth0"]}}\n',
+)
 MACHINE_WORDS = (
     *(b"\xff", "²".encode(), "٣".encode(), b"9" * 30, b"9" * 5000, b"1.2.3", b"\x00", b"\n", b"\r"),
     *(b",", b"-", b" ", b"\xed\xb3\xa9", b"null", b"[[[[", b'"', b"1e999", b"nvidia", b"x" * 300),

@@ -74,32 +74,44 @@ def _wait(peers: list[subprocess.Popen[bytes]], names: list[str]) -> None:
 
 
 def be_peer(fd: int, backend: str, rank: int, names: list[str], store: str) -> None:
-    """One of the processes: reduce a tensor a few times; rank 0 tells the bus bandwidth.
-
-    Bus bandwidth is 2 (n - 1) / n x bytes / seconds (nccl-tests, doc/PERFORMANCE.md): what the
-    slowest link carries, comparable between numbers of processes.
-    """
+    """One of the processes: reduce a tensor a few times; rank 0 tells the bus bandwidth."""
     import torch.distributed as dist
 
     device, count = device_named(names[rank]), len(names)
     device.use()
     dist.init_process_group(backend, init_method=f"file://{store}", rank=rank, world_size=count)
     nbytes = MEBIBYTES[backend] * 2**20
+    value = bus_rate(device, backend, count, nbytes)
+    if rank == 0:
+        _tell(Channel(fd), backend, count, device, value, nbytes)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def bus_rate(device: Device, backend: str, count: int, nbytes: int) -> dict[str, Any]:
+    """The bus bandwidth of an all-reduce in the group of this process, GB/s, as a Spread.
+
+    It is 2 (n - 1) / n x bytes / seconds (nccl-tests, doc/PERFORMANCE.md): what the slowest link
+    carries, comparable between numbers of processes.
+    """
+    import torch.distributed as dist
+
     tensor = torch.ones(nbytes // 4, device=device.torch)
     device.time(lambda: dist.all_reduce(tensor), 2 * TOGETHER[backend])
     seconds = [
         device.time(lambda: dist.all_reduce(tensor), TOGETHER[backend]) for _ in range(ROUNDS)
     ]
-    if rank == 0:
-        _tell(Channel(fd), backend, count, device, seconds, nbytes)
-    dist.barrier()
-    dist.destroy_process_group()
+    return rate_spread(seconds, 2 * (count - 1) / count * nbytes / 1e9)
 
 
 def _tell(
-    channel: Channel, backend: str, count: int, device: Device, seconds: list[float], nbytes: int
+    channel: Channel,
+    backend: str,
+    count: int,
+    device: Device,
+    value: dict[str, Any],
+    nbytes: int,
 ) -> None:
-    value: dict[str, Any] = rate_spread(seconds, 2 * (count - 1) / count * nbytes / 1e9)
     channel.send(
         "ceiling",
         device=device.name,

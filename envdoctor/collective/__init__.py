@@ -1,0 +1,1 @@
+"""Tries whether processes of the target reach each other: an all-reduce under torch's launcher."""
