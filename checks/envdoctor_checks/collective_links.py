@@ -93,8 +93,6 @@ def _of_variables(
         library = "NCCL" if variable.startswith("NCCL") else "gloo"
         usable = ", ".join(_usable(network)[:8]) if here else ""
         named = f", or name one that has an address: {usable}" if usable else ""
-        proof = tried.proved(variable)
-        seen = f"; {proof}" if proof else ""
         yield NCCL_SOCKET_IFNAME.finding(
             subjects=(variable,),
             severity=Severity.ERROR,
@@ -104,7 +102,9 @@ def _of_variables(
             evidence=tuple(_evidence_of_addresses(those)),
             fixes=(
                 surroundings.unset(
-                    variable, summary=f"let {library} choose{named}{seen}", proof=proof
+                    variable,
+                    summary=f"let {library} choose{named}",
+                    proof=tried.proved(variable),
                 ),
             ),
         )

@@ -44,6 +44,8 @@ def _details(finding: Finding) -> Iterator[str]:
     for fix in finding.fixes:
         commands = "\n".join(fix.commands)
         yield f"Help: {_prose(fix.summary)}" + (f"\n\n{_block(commands)}" if commands else "")
+        if fix.proof:
+            yield f"Proved: {_prose(fix.proof)}"
     for note in finding.notes:
         yield f"Note: {_prose(note)}"
     yield f"Page: `envdoctor {finding.page}`"

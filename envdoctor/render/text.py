@@ -255,6 +255,8 @@ def _fix(fix: Fix, page: _Page) -> Iterator[str]:
     yield from page.labelled("help", fix.summary + root + (":" if fix.commands else ""))
     for command in fix.commands:
         yield " " * (_LABEL + 2) + page.paint(command, _BOLD)
+    if fix.proof:
+        yield from page.labelled("proved", fix.proof)
 
 
 def _stack(stack: Stack, report: Report) -> str:

@@ -54,6 +54,9 @@ def fix_lines(fix: Fix) -> Iterator[Paragraph]:
     yield Paragraph(text=fix_title(fix), hang=5)
     for command in fix.commands:
         yield Paragraph(text=Content.styled(command, "bold"), first="  $ ", hang=6)
+    if fix.proof:
+        proved = Content.styled(f"proved: {fix.proof}", "$text-muted")
+        yield Paragraph(text=proved, first="  ", hang=4)
 
 
 def commands_of(finding: Finding | None) -> str | None:
