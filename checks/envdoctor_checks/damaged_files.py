@@ -7,6 +7,7 @@ from typing import Any
 
 from envdoctor.api import (
     Code,
+    CompanionImports,
     DamagedDistribution,
     DamagedFile,
     Distribution,
@@ -27,6 +28,7 @@ from envdoctor.api import (
     packages,
     parse_number,
 )
+from envdoctor_checks.import_failures import ImportFailure, failures_of
 from envdoctor_checks.loader_codes import outcomes_of
 from envdoctor_checks.requirements import needed_by_torch
 
@@ -74,6 +76,14 @@ class _Seen(Record):
     imported: TorchImport | None = None
     resolution: LibraryResolution | None = None
     mapped: tuple[str, ...] = ()
+    failures: tuple[ImportFailure, ...] = ()
+
+    def failed_for(self, file: DamagedFile) -> tuple[str, ...]:
+        """The imports that failed and name that file, as the loader names a library."""
+        name = file.path.rpartition("/")[2]
+        if ".so" not in name:
+            return ()
+        return tuple(one.outcome for one in self.failures if name in one.text)
 
     @property
     def imports(self) -> bool:
@@ -93,6 +103,7 @@ def damaged_install(
     imported: TorchImport | None,
     resolution: LibraryResolution | None,
     loaded: LoadedLibraries | None,
+    companions: CompanionImports | None,
     site: Site,
 ) -> Findings:
     """Files of a distribution are missing, truncated or changed.
@@ -104,6 +115,7 @@ def damaged_install(
         imported=imported,
         resolution=resolution,
         mapped=loaded.paths if loaded else (),
+        failures=tuple(failures_of(imported, companions)),
     )
     owners = {one.metadata_path: one for one in distributions.items}
     lists = Counter((one.name, one.location) for one in distributions.items)
@@ -137,6 +149,8 @@ def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Itera
 
 def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:
     name = file.path.rpartition("/")[2]
+    if failed := seen.failed_for(file):
+        return _Judged(file=file, severity=Severity.ERROR, breaks=failed)
     if _FOR_BUILDING.match(file.path):
         return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))
     if item.name not in seen.needed or _NOT_RUN.search(file.path) or name.endswith(_NOT_CODE):

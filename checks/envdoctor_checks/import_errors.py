@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from envdoctor.api import (
     Code,
+    CompanionImports,
     Confidence,
     Evidence,
     Findings,
@@ -22,6 +23,7 @@ from envdoctor.api import (
     interpreters,
     surroundings,
 )
+from envdoctor_checks.import_failures import failures_of
 
 EXECUTABLE_STACK = Code(
     id="ED323",
@@ -55,6 +57,28 @@ PYTHON_LACKS_MODULE = Code(
     breaks="import:torch",
     message="a module of the standard library was not built into this Python",
     detailed="`{thing}`, a module of the standard library, was not built into this Python",
+)
+CUT_BYTECODE = Code(
+    id="ED110",
+    name="cut-bytecode",
+    family="damaged-install",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="a compiled file that Python keeps in `__pycache__` is cut or damaged",
+    detailed="a compiled file that Python keeps in `__pycache__` is cut or damaged: {thing}",
+)
+DEVICE_BACKEND_FAILS = Code(
+    id="ED111",
+    name="device-backend-fails",
+    family="device-backend-fails",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="a device backend that torch loads by itself does not load",
+    detailed="the device backend `{thing}`, which torch loads by itself, does not load",
 )
 
 _DEVELOPMENT = {
@@ -125,6 +149,30 @@ def _of_module(case: Case) -> Iterator[Fix]:
     )
 
 
+def _of_bytecode(case: Case) -> Iterator[Fix]:
+    folders = (case.torch_path or "").rpartition("/")[0] or case.site.prefix or "."
+    yield Fix(
+        summary="delete the compiled files: Python makes them again from the sources",
+        commands=(command("find", folders, "-name", "*.pyc", "-delete"),),
+        safety=Safety.CHANGES_ENV,
+    )
+
+
+def _of_backend(case: Case) -> Iterator[Fix]:
+    yield surroundings.set_variable(
+        "TORCH_DEVICE_BACKEND_AUTOLOAD",
+        "0",
+        summary=f"do without `{case.thing}`: torch then loads no backend by itself",
+    )
+    code = f"import {case.thing}" if case.thing.isidentifier() else "import torch"
+    yield interpreters.try_in_target(
+        case.site.target,
+        code,
+        summary=f"or repair the package that brings `{case.thing}`, or uninstall it; with that "
+        "variable set, this shows what it lacks",
+    )
+
+
 READINGS = (
     Reading(
         text=re.compile(r"(?<![^\s:])([^\s:]+): cannot enable executable stack"),
@@ -145,31 +193,45 @@ READINGS = (
         fixes=_of_module,
         note="a Python that is built where a library's headers are missing leaves the module out",
     ),
+    Reading(
+        text=re.compile(r"(marshal data too short|bad marshal data|EOF read where \w+ expected)"),
+        code=CUT_BYTECODE,
+        fixes=_of_bytecode,
+        note="Python looks at the first 16 bytes of a compiled file, and takes the rest as it is; "
+        "a full disk or a copy that was broken off leaves such files",
+    ),
+    Reading(
+        text=re.compile(r"Failed to load the backend extension: (\w[\w.-]*\w)"),
+        code=DEVICE_BACKEND_FAILS,
+        fixes=_of_backend,
+        note="torch 2.5 and later load what names itself in the entry points `torch.backends`",
+    ),
 )
 
 
 @check(*(reading.code for reading in READINGS))
 def import_error_that_names_its_cause(
-    imported: TorchImport, build: TorchBuild | None, site: Site
+    imported: TorchImport, companions: CompanionImports | None, build: TorchBuild | None, site: Site
 ) -> Findings:
-    """The exception of `import torch` says what is wrong outside of torch."""
-    if imported.outcome != "exception":
-        return
+    """The exception of an import says what is wrong outside of the package: `import torch`, or
+    else that of a library that is built on it."""
+    failures = tuple(failures_of(imported, companions))
     for reading in READINGS:
-        said = next((m for m in map(reading.text.search, _texts(imported)) if m), None)
-        if said is None:
+        named = {one: m for one in failures if (m := reading.text.search(one.text))}
+        if not named:
             continue
-        thing = said[1]
-        case = Case(thing=thing, site=site, torch_path=build.path if build else None)
+        first, said = next(iter(named.items()))
+        case = Case(thing=said[1], site=site, torch_path=build.path if build else None)
         yield reading.code.finding(
+            breaks=tuple(one.outcome for one in named),
             confidence=reading.confidence,
-            thing=thing,
-            evidence=(Evidence(label="import torch", value=said.string, source="the exception"),),
+            thing=said[1],
+            evidence=(
+                Evidence(
+                    label=first.outcome.replace(":", " "), value=first.text, source="the exception"
+                ),
+            ),
             fixes=tuple(reading.fixes(case)),
             notes=(reading.note,),
         )
         return
-
-
-def _texts(imported: TorchImport) -> tuple[str, ...]:
-    return imported.message, imported.cause

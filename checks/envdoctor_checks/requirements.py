@@ -49,6 +49,26 @@ def requirements_of(
             yield from requirements_of(nested, distributions, markers, wanted.extras, depth + 1)
 
 
+def required_in_turn(
+    name: str, distributions: Distributions, markers: Mapping[str, str]
+) -> Iterator[tuple[Distribution, Requirement]]:
+    """What the requirements of a distribution require in turn, and those: mpmath, by way of sympy.
+    What it requires itself is not among them."""
+    first = distributions.first(name)
+    waiting = [first] if first is not None else []
+    asked = {name}
+    while waiting:
+        asker = waiting.pop()
+        for by, wanted in requirements_of(asker, distributions, markers):
+            if asker is not first:
+                yield by, wanted
+            wanted_name = canonicalize_name(wanted.name)
+            found = distributions.first(wanted_name)
+            if found is not None and wanted_name not in asked:
+                asked.add(wanted_name)
+                waiting.append(found)
+
+
 def satisfies(found: Distribution, wanted: Requirement) -> bool:
     """Whether the installed version is one that is wanted."""
     version = parse_version(found.version)

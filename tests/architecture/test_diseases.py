@@ -134,6 +134,8 @@ FIRED_BY = {
     "ED107": f"{IMPORTS}::test_a_torch_for_another_python_is_told_with_all_that_came_with_it",
     "ED108": f"{IMPORTS}::test_two_builds_of_one_package_are_parted",
     "ED109": "tests/repair/test_interpreters.py::test_a_pythonhome_of_another_python",
+    "ED110": f"{IMPORTS}::test_an_error_that_names_its_cause",
+    "ED111": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED290": "tests/core/test_scope.py::test_cuda_does_not_start_and_nothing_below_says_why",
     "ED300": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
     "ED301": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",

@@ -10,7 +10,7 @@ from envdoctor.facts.python import (
     Distributions,
     InstalledFiles,
 )
-from envdoctor.facts.torch import LoadedLibraries, TorchImport
+from envdoctor.facts.torch import CompanionImport, CompanionImports, LoadedLibraries, TorchImport
 from envdoctor.findings import Finding, Severity
 from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings
 
@@ -260,3 +260,20 @@ def test_a_link_in_place_of_a_shared_folder_is_named_and_removed_first() -> None
     assert "`nvidia` is a link that leads to `/srl`" in finding.message
     assert finding.fixes[0].commands[0] == f"rm {OWN}/nvidia"
     assert "--force-reinstall" in finding.fixes[0].commands[1]
+
+
+def test_a_library_that_a_failed_import_names_is_its_cause() -> None:
+    """Whoever brought it: pillow is none of torch's, and torchvision imports it."""
+    name = "libtiff-20b7e810.so.6.3.0"
+    failing = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        message=f"{name}: cannot open shared object file: No such file or directory",
+    )
+    facts = (
+        install(distribution("pillow", "13.0.0")),
+        damaged("pillow", missing(f"pillow.libs/{name}"), version="13.0.0"),
+    )
+    assert the_damage(*facts, name="pillow").severity is Severity.INFO
+    found = the_damage(*facts, CompanionImports(items=(failing,)), name="pillow")
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))

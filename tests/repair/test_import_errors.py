@@ -27,6 +27,13 @@ def failed(message: str) -> TorchImport:
             f"findmnt --target {OWN}/torch/lib/libtorch_global_deps.so",
         ),
         ("No module named '_ctypes'", "ED106", None),
+        ("marshal data too short", "ED110", f"find {OWN} -name '*.pyc' -delete"),
+        (
+            "Failed to load the backend extension: torch_npu. You can disable extension "
+            "auto-loading with TORCH_DEVICE_BACKEND_AUTOLOAD=0.",
+            "ED111",
+            "export TORCH_DEVICE_BACKEND_AUTOLOAD=0",
+        ),
     ],
 )
 def test_an_error_that_names_its_cause(message: str, code: str, command: str | None) -> None:
@@ -39,6 +46,17 @@ def test_the_cause_of_the_exception_is_read_as_well() -> None:
     wrapped = replace(failed("torch is not usable"), cause="No module named '_lzma'")
     (first,) = roots(wrapped)
     assert "`_lzma`" in first.message
+
+
+def test_the_error_of_a_companion_is_read_too() -> None:
+    """Torch imports no `_lzma`, and torchvision does."""
+    found = CompanionImport(
+        name="torchvision", outcome="exception", message="No module named '_lzma'"
+    )
+    vision = distribution("torchvision", "0.21.0+cpu")
+    items = Distributions(items=(TORCH, *REQUIRED, vision))
+    (first,) = roots(items, CompanionImports(items=(found,)))
+    assert (first.code, first.breaks) == ("ED106", ("import:torchvision",))
 
 
 def test_a_torch_for_another_python_is_told_with_all_that_came_with_it() -> None:
