@@ -136,6 +136,7 @@ FIRED_BY = {
     "ED109": "tests/repair/test_interpreters.py::test_a_pythonhome_of_another_python",
     "ED110": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED111": f"{IMPORTS}::test_an_error_that_names_its_cause",
+    "ED112": f"{IMPORTS}::test_packages_that_a_newer_python_left_behind",
     "ED290": "tests/core/test_scope.py::test_cuda_does_not_start_and_nothing_below_says_why",
     "ED300": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",
     "ED301": f"{LOADER}::test_a_missing_library_is_named_with_its_disease",

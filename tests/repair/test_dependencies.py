@@ -9,6 +9,7 @@ from envdoctor.findings import Severity
 from tests.repair.facts import (
     OWN,
     PREFIX,
+    REQUIRED,
     TORCH,
     distribution,
     findings,

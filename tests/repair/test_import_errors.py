@@ -6,7 +6,17 @@ from msgspec.structs import replace
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchAbsent, TorchImport
 from envdoctor.findings import Severity
-from tests.repair.facts import OWN, REQUIRED, TORCH, WORKS, distribution, findings, roots
+from tests.repair.facts import (
+    OWN,
+    PREFIX,
+    REQUIRED,
+    TORCH,
+    WORKS,
+    distribution,
+    findings,
+    interpreter,
+    roots,
+)
 
 
 def failed(message: str) -> TorchImport:
@@ -73,7 +83,48 @@ def test_a_torch_for_another_python_is_told_with_all_that_came_with_it() -> None
     assert not [one for one in findings(items).values() if one.code == "ED107"]
 
 
-@pytest.mark.parametrize("tag", ["cp311-cp311-linux_x86_64", "cp39-abi3-linux_x86_64"])
+def test_a_torch_for_another_machine() -> None:
+    """As where a folder was copied from an image for linux/arm64."""
+    torch = replace(TORCH, tags=("cp311-cp311-manylinux_2_28_aarch64",))
+    lost = "libtorch_global_deps.so: cannot open shared object file: No such file or directory"
+    (first,) = roots(Distributions(items=(torch, *REQUIRED)), failed(lost))
+    assert first.code == "ED107"
+    assert "compiled for aarch64, and this is x86_64" in first.message
+
+
+def test_packages_that_a_newer_python_left_behind() -> None:
+    """ED112: the base of an environment went from 3.10 to 3.11."""
+    left = f"{PREFIX}/lib/python3.10/site-packages"
+    absent = TorchAbsent(absent=True, searched=(OWN,), elsewhere=(left,))
+    facts = (Distributions(items=REQUIRED), absent, failed("No module named 'torch'"))
+    (first,) = roots(*facts)
+    assert (first.code, first.fixes[0].commands[-1]) == (
+        "ED112",
+        f"python3.10 -m venv --upgrade --without-pip {PREFIX}",
+    )
+    assert "its packages stay" in first.fixes[0].summary
+    not_found = replace(absent, elsewhere=())
+    (first,) = roots(Distributions(items=REQUIRED), not_found, failed("No module named 'torch'"))
+    assert first.code == "ED400"
+
+
+def test_packages_of_the_user_that_a_newer_system_left_behind() -> None:
+    left = "/home/me/.local/lib/python3.10/site-packages"
+    absent = TorchAbsent(absent=True, searched=(OWN,), elsewhere=(left,))
+    system = replace(interpreter(), base_prefix=PREFIX)
+    (first,) = roots(Distributions(items=REQUIRED), absent, system, failed("No module named"))
+    assert first.fixes[0].commands == ("python3.10 -X faulthandler -c 'import torch'",)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp311-cp311-linux_x86_64",
+        "cp39-abi3-linux_x86_64",
+        "cp311-none-any",
+        "cp311-cp311-macosx_11_0_universal2",
+    ],
+)
 def test_a_wheel_that_serves_this_python_is_not_foreign(tag: str) -> None:
     items = Distributions(items=(replace(TORCH, tags=(tag,)), *REQUIRED))
     assert "ED107" not in {one.code for one in findings(items, failed("anything")).values()}
