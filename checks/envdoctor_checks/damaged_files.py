@@ -79,11 +79,14 @@ class _Seen(Record):
     failures: tuple[ImportFailure, ...] = ()
 
     def failed_for(self, file: DamagedFile) -> tuple[str, ...]:
-        """The imports that failed and name that file, as the loader names a library."""
+        """The imports that failed and name that file: the loader a library, Python a module."""
         name = file.path.rpartition("/")[2]
-        if ".so" not in name:
-            return ()
-        return tuple(one.outcome for one in self.failures if name in one.text)
+        return tuple(
+            one.outcome
+            for one in self.failures
+            if (".so" in name and name in one.text)
+            or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
+        )
 
     @property
     def imports(self) -> bool:
@@ -145,6 +148,12 @@ def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Itera
 
 
 # --- one file ---
+
+
+def _is_of_module(path: str, module: str) -> bool:
+    """Whether a file is that module, or lies in that package."""
+    start = module.replace(".", "/")
+    return bool(module) and path.startswith((f"{start}/", f"{start}."))
 
 
 def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:

@@ -1,8 +1,11 @@
 """The imports that were seen to fail, of torch and of what is built on it, and what they say."""
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.api import CompanionImports, Record, TorchImport
+
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
 class ImportFailure(Record):
@@ -12,6 +15,12 @@ class ImportFailure(Record):
     outcome: str
     text: str
     files: tuple[str, ...] = ()
+
+    @property
+    def missing_module(self) -> str:
+        """The module that Python did not find; empty where it was another failure."""
+        found = _NO_MODULE.search(self.text)
+        return found[1] if found else ""
 
 
 def failures_of(

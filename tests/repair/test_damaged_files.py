@@ -277,3 +277,20 @@ def test_a_library_that_a_failed_import_names_is_its_cause() -> None:
     assert the_damage(*facts, name="pillow").severity is Severity.INFO
     found = the_damage(*facts, CompanionImports(items=(failing,)), name="pillow")
     assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("torch/testing/_internal/common_utils.py", "torch.testing._internal"),
+        ("torch/_C.cpython-311-x86_64-linux-gnu.so", "torch._C"),
+    ],
+)
+def test_a_module_that_a_failed_import_names_is_its_cause(path: str, named: str) -> None:
+    failing = CompanionImport(
+        name="torchvision", outcome="exception", message=f"No module named '{named}'"
+    )
+    found = the_damage(
+        install(), damaged("torch", missing(path)), CompanionImports(items=(failing,))
+    )
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))

@@ -1,5 +1,7 @@
 """What one folder of the module path brings: one finding about it, with what was tried."""
 
+from msgspec.structs import replace
+
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
 from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Distributions
@@ -12,6 +14,7 @@ from envdoctor.facts.torch import (
     LoadedLibraries,
     TorchBuild,
     TorchImport,
+    TorchRuntime,
 )
 from tests.repair.facts import (
     CWD,
@@ -122,6 +125,24 @@ def test_of_two_lists_the_one_that_the_files_are_not_of_is_left_over() -> None:
     items = (TORCH, *REQUIRED, distribution("torch", "2.4.1"))
     fix = findings(Distributions(items=items))["ED101:torch"].fixes[0]
     assert fix.commands == (f"rm -r -- {OWN}/torch-2.4.1.dist-info",)
+
+
+def test_what_numpy_says_of_itself_and_a_list_that_is_gone_tell_it_too() -> None:
+    both = (distribution("numpy", "1.26.4"), distribution("numpy", "2.1.0"))
+    runtime = TorchRuntime(
+        version="2.6.0+cpu",
+        cuda=None,
+        hip=None,
+        cuda_available=False,
+        device_count=0,
+        numpy_version="2.1.0",
+    )
+    fix = findings(Distributions(items=(TORCH, *REQUIRED, *both)), runtime)["ED101:numpy"].fixes[0]
+    assert fix.commands == (f"rm -r -- {OWN}/numpy-1.26.4.dist-info",)
+    assert "those of numpy 2.1.0" in fix.summary
+    cut = (replace(both[0], has_record=False), both[1])
+    fix = findings(Distributions(items=(TORCH, *REQUIRED, *cut)))["ED101:numpy"].fixes[0]
+    assert fix.commands == (f"rm -r -- {OWN}/numpy-1.26.4.dist-info",)
 
 
 # --- a torch of another environment ---
