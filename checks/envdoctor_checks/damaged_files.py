@@ -79,12 +79,14 @@ class _Seen(Record):
     failures: tuple[ImportFailure, ...] = ()
 
     def failed_for(self, file: DamagedFile) -> tuple[str, ...]:
-        """The imports that failed and name that file: the loader a library, Python a module."""
+        """The imports that failed and name that file: by its path, the loader a library, Python a
+        module."""
         name = file.path.rpartition("/")[2]
         return tuple(
             one.outcome
             for one in self.failures
-            if (".so" in name and name in one.text)
+            if file.path in one.text
+            or (".so" in name and name in one.text)
             or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
         )
 

@@ -11,6 +11,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     Layer,
+    Limits,
     Place,
     Record,
     Safety,
@@ -46,6 +47,17 @@ NOEXEC_MOUNT = Code(
     breaks="import:torch",
     message="a library cannot be mapped: its file system is mounted noexec",
     detailed="`{thing}` cannot be mapped, as where its file system is mounted noexec",
+)
+ADDRESS_SPACE_LIMIT = Code(
+    id="ED327",
+    name="address-space-limit",
+    family="address-space-limit",
+    severity=Severity.ERROR,
+    topic="libraries",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="a limit of the address space leaves no room for torch's libraries",
+    detailed="a limit of the address space, {limit}, leaves no room for torch's libraries",
 )
 PYTHON_LACKS_MODULE = Code(
     id="ED106",
@@ -211,12 +223,19 @@ READINGS = (
 
 @check(*(reading.code for reading in READINGS))
 def import_error_that_names_its_cause(
-    imported: TorchImport, companions: CompanionImports | None, build: TorchBuild | None, site: Site
+    imported: TorchImport,
+    companions: CompanionImports | None,
+    build: TorchBuild | None,
+    limits: Limits | None,
+    site: Site,
 ) -> Findings:
     """The exception of an import says what is wrong outside of the package: `import torch`, or
     else that of a library that is built on it."""
     failures = tuple(failures_of(imported, companions))
+    limited = limits is not None and limits.address_space_bytes is not None
     for reading in READINGS:
+        if limited and reading.code is NOEXEC_MOUNT:
+            continue
         named = {one: m for one in failures if (m := reading.text.search(one.text))}
         if not named:
             continue
@@ -235,3 +254,49 @@ def import_error_that_names_its_cause(
             notes=(reading.note,),
         )
         return
+
+
+_NO_ROOM = re.compile(
+    r"failed to map segment|[Cc]annot allocate memory|MemoryError|bad_alloc"
+    r"|[Mm]emory allocation|can't start new thread"
+)
+
+
+@check(ADDRESS_SPACE_LIMIT)
+def address_space_is_limited(
+    imported: TorchImport, companions: CompanionImports | None, limits: Limits
+) -> Findings:
+    """An import finds no room, and a limit of the address space holds for it.
+
+    A build for CUDA maps some 10 GB, most of which it never touches.
+    """
+    limit = limits.address_space_bytes
+    failures = [
+        one
+        for one in failures_of(imported, companions)
+        if _NO_ROOM.search(f"{one.exception} {one.text}")
+    ]
+    if limit is None or not failures:
+        return
+    yield ADDRESS_SPACE_LIMIT.finding(
+        breaks=tuple(one.outcome for one in failures),
+        limit=f"{limit / 1e9:.1f} GB",
+        confidence=Confidence.LIKELY,
+        evidence=(
+            Evidence(label="RLIMIT_AS", value=f"{limit} bytes", source="getrlimit"),
+            Evidence(
+                label=failures[0].outcome.replace(":", " "),
+                value=failures[0].text,
+                source="the exception",
+            ),
+        ),
+        fixes=(
+            Fix(
+                summary="raise the limit, where the job scheduler or the shell's start files set "
+                "it; without root it can only be lowered",
+                commands=("ulimit -v unlimited",),
+                safety=Safety.SAFE,
+            ),
+        ),
+        notes=("`ulimit -v` shows it; it counts what is mapped, used or not",),
+    )

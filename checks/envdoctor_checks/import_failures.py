@@ -14,6 +14,7 @@ class ImportFailure(Record):
 
     outcome: str
     text: str
+    exception: str = ""
     files: tuple[str, ...] = ()
 
     @property
@@ -31,6 +32,7 @@ def failures_of(
         yield ImportFailure(
             outcome="import:torch",
             text="\n".join(filter(None, (imported.message, imported.cause))),
+            exception=imported.exception or "",
             files=tuple(frame.file for frame in imported.frames),
         )
     for one in companions.items if companions else ():
@@ -38,5 +40,6 @@ def failures_of(
             yield ImportFailure(
                 outcome=f"import:{one.name}",
                 text=one.message,
+                exception=one.exception or "",
                 files=tuple(frame.file for frame in one.frames),
             )

@@ -280,16 +280,15 @@ def test_a_library_that_a_failed_import_names_is_its_cause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "named"),
+    ("path", "message"),
     [
-        ("torch/testing/_internal/common_utils.py", "torch.testing._internal"),
-        ("torch/_C.cpython-311-x86_64-linux-gnu.so", "torch._C"),
+        ("torch/testing/_internal/common_utils.py", "No module named 'torch.testing._internal'"),
+        ("torch/_C.cpython-311-x86_64-linux-gnu.so", "No module named 'torch._C'"),
+        ("torch/bin/torch_shm_manager", f"Unable to find it at {OWN}/torch/bin/torch_shm_manager"),
     ],
 )
-def test_a_module_that_a_failed_import_names_is_its_cause(path: str, named: str) -> None:
-    failing = CompanionImport(
-        name="torchvision", outcome="exception", message=f"No module named '{named}'"
-    )
+def test_what_a_failed_import_names_is_its_cause(path: str, message: str) -> None:
+    failing = CompanionImport(name="torchvision", outcome="exception", message=message)
     found = the_damage(
         install(), damaged("torch", missing(path)), CompanionImports(items=(failing,))
     )

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from envdoctor.facts.machine import Limits
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchAbsent, TorchImport
 from envdoctor.findings import Severity
@@ -56,6 +57,25 @@ def test_the_cause_of_the_exception_is_read_as_well() -> None:
     wrapped = replace(failed("torch is not usable"), cause="No module named '_lzma'")
     (first,) = roots(wrapped)
     assert "`_lzma`" in first.message
+
+
+def test_a_limit_of_the_address_space_is_told_from_a_noexec_mount() -> None:
+    """ED327; the loader says the same of both."""
+    limits = Limits(
+        usable_cpus=2,
+        affinity_cpus=2,
+        cgroup_cpu_quota=None,
+        cgroup_memory_bytes=None,
+        shm_bytes=None,
+        shm_free_bytes=None,
+        address_space_bytes=3_000_000_000,
+    )
+    said = failed("libnccl.so.2: failed to map segment from shared object")
+    (first,) = roots(said, limits)
+    assert (first.code, first.fixes[0].commands) == ("ED327", ("ulimit -v unlimited",))
+    assert "3.0 GB" in first.message
+    assert [one.code for one in roots(said)] == ["ED324"]
+    assert "ED327" not in {one.code for one in findings(failed("anything"), limits).values()}
 
 
 def test_the_error_of_a_companion_is_read_too() -> None:
