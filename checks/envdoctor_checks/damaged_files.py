@@ -25,6 +25,7 @@ from envdoctor.api import (
     Site,
     TorchImport,
     check,
+    library_of,
     packages,
     parse_number,
 )
@@ -78,15 +79,18 @@ class _Seen(Record):
     mapped: tuple[str, ...] = ()
     failures: tuple[ImportFailure, ...] = ()
 
-    def failed_for(self, file: DamagedFile) -> tuple[str, ...]:
+    def failed_for(self, file: DamagedFile, owner: str) -> tuple[str, ...]:
         """The imports that failed and name that file: by its path, the loader a library, Python a
-        module."""
+        module. An import that was killed names nothing: there it is a cut library of its own."""
         name = file.path.rpartition("/")[2]
+        own = f"import:{library_of(owner)}"
+        cut = ".so" in name and file.kind == "size" and _is_shorter(file)
         return tuple(
             one.outcome
             for one in self.failures
             if file.path in one.text
             or (".so" in name and name in one.text)
+            or (cut and one.killed and one.outcome == own)
             or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
         )
 
@@ -160,7 +164,7 @@ def _is_of_module(path: str, module: str) -> bool:
 
 def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:
     name = file.path.rpartition("/")[2]
-    if failed := seen.failed_for(file):
+    if failed := seen.failed_for(file, item.name):
         return _Judged(file=file, severity=Severity.ERROR, breaks=failed)
     if _FOR_BUILDING.match(file.path):
         return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))

@@ -40,6 +40,10 @@ _CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
 _TRITON = ("triton", "pytorch-triton")
 _MODULES = {"pillow": "PIL"}
 """What is imported under another name than it is installed."""
+_NO_NUMPY = (
+    "where something imports as `numpy` all the same, it is a folder that was left over: torch "
+    "works without numpy, and not with an empty one",
+)
 _SHOWN = 8
 
 
@@ -135,6 +139,12 @@ def _unmet(
                 known.add(name)
                 yield _Unmet(asker=by, name=name, wanted=_text_of(wanted), found=found)
     yield from _missing_in_turn(known, distributions, markers, seen)
+    torch = distributions.first("torch")
+    if torch and "numpy" not in known and not distributions.named("numpy"):
+        # Torch asks for no numpy, and fails for an empty folder of that name.
+        yield from (
+            _Unmet(asker=torch, name="numpy", wanted="") for _ in seen.failed_for("numpy")[:1]
+        )
 
 
 def _missing_in_turn(
@@ -178,6 +188,7 @@ def _missing(one: _Unmet, seen: _Seen, site: Site) -> Finding:
         breaks=_broken_by(one, seen),
         evidence=(_source(one),),
         fixes=(fix,),
+        notes=_NO_NUMPY if one.name == "numpy" else (),
         **_said(one),
     )
 

@@ -10,12 +10,13 @@ _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 class ImportFailure(Record):
     """An import that failed: the outcome that it breaks, what it said, and the files in which it
-    did, the innermost last."""
+    did, the innermost last. `killed` by a signal, it said nothing."""
 
     outcome: str
     text: str
     exception: str = ""
     files: tuple[str, ...] = ()
+    killed: bool = False
 
     @property
     def missing_module(self) -> str:
@@ -34,6 +35,7 @@ def failures_of(
             text="\n".join(filter(None, (imported.message, imported.cause))),
             exception=imported.exception or "",
             files=tuple(frame.file for frame in imported.frames),
+            killed=imported.outcome == "signal",
         )
     for one in companions.items if companions else ():
         if one.outcome != "ok":
@@ -42,4 +44,5 @@ def failures_of(
                 text=one.message,
                 exception=one.exception or "",
                 files=tuple(frame.file for frame in one.frames),
+                killed=one.outcome == "signal",
             )

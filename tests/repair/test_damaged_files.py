@@ -293,3 +293,17 @@ def test_what_a_failed_import_names_is_its_cause(path: str, message: str) -> Non
         install(), damaged("torch", missing(path)), CompanionImports(items=(failing,))
     )
     assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))
+
+
+def test_a_cut_library_of_a_companion_that_was_killed() -> None:
+    """The loader maps what is listed and is killed at the first page that is not there."""
+    killed = CompanionImport(name="onnxruntime", outcome="signal", signal="SIGBUS")
+    path = "onnxruntime/capi/onnxruntime_pybind11_state.so"
+    for file, severity in ((resized(path), Severity.WARNING), (resized(path, 200), Severity.INFO)):
+        found = the_damage(
+            install(distribution("onnxruntime", "1.23.2")),
+            damaged("onnxruntime", file, version="1.23.2"),
+            CompanionImports(items=(killed,)),
+            name="onnxruntime",
+        )
+        assert found.severity is severity

@@ -137,3 +137,12 @@ def test_what_others_require_in_turn_matters_where_an_import_names_it() -> None:
     )
     found = findings(items, CompanionImports(items=(failing,)))
     assert found["ED361:starlette"].breaks == ("import:vllm",)
+
+
+def test_an_empty_folder_in_place_of_numpy() -> None:
+    """Torch does not ask for numpy, and takes what is called so."""
+    items = Distributions(items=(TORCH, *REQUIRED))
+    found = findings(items, failed("module 'numpy' has no attribute 'ndarray'"))["ED361:numpy"]
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torch",))
+    assert found.fixes[0].commands[0].endswith("install numpy")
+    assert "ED361:numpy" not in findings(items)

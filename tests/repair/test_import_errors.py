@@ -128,6 +128,16 @@ def test_packages_that_a_newer_python_left_behind() -> None:
     assert first.code == "ED400"
 
 
+def test_an_editable_torch_whose_checkout_is_gone() -> None:
+    """ED418"""
+    torch = replace(TORCH, editable=True)
+    items = Distributions(items=(torch, *REQUIRED))
+    (first,) = roots(items, failed("No module named 'torch'"))
+    assert first.code == "ED418"
+    assert first.fixes[0].commands == (f"cat {TORCH.metadata_path}/direct_url.json",)
+    assert [one.code for one in roots(items, failed("No module named 'torch._C'"))] == ["ED401"]
+
+
 def test_packages_of_the_user_that_a_newer_system_left_behind() -> None:
     left = "/home/me/.local/lib/python3.10/site-packages"
     absent = TorchAbsent(absent=True, searched=(OWN,), elsewhere=(left,))
