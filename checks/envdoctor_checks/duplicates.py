@@ -24,7 +24,7 @@ from envdoctor.api import (
     packages,
 )
 from envdoctor_checks.against_torch import base_of
-from envdoctor_checks.module_path import IN_WORDS, Entry, entries_of
+from envdoctor_checks.module_path import Entry, entries_of
 from envdoctor_checks.path_fixes import without_folder
 from envdoctor_checks.requirements import needed_by_torch
 
@@ -165,7 +165,7 @@ def _brought_again(
     return DUPLICATE_DISTRIBUTION.finding(
         subjects=(entry.path,),
         severity=Severity.WARNING if relevant else Severity.INFO,
-        what=f"{IN_WORDS[entry.origin]} brings {_counted(len(pairs))} again",
+        what=f"{entry.in_words} brings {_counted(len(pairs))} again",
         versions=f"{first.name} {first.version} in `{entry.path}`, in place of {other.version} in "
         f"`{other.location}`",
         evidence=tuple(_evidence(pairs)),
