@@ -55,6 +55,8 @@ _NOT_CODE = (".h", ".hpp", ".cuh", ".cmake", ".pyi", ".txt", ".md", ".rst", ".ty
 _NOT_RUN = re.compile(r"(^|/)(tests?|examples?|include|share|docs?)/")
 """Folders of a package that no program imports. `torch/testing` is none of them."""
 _FOR_BUILDING = re.compile(r"^torch/(include|share)/")
+_BUILD_TOOLS = ("setuptools",)
+"""What torch requires for those who build extensions with it (torch.utils.cpp_extension)."""
 _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
 _TRITON = ("triton", "pytorch-triton")
@@ -166,7 +168,7 @@ def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judge
     name = file.path.rpartition("/")[2]
     if failed := seen.failed_for(file, item.name):
         return _Judged(file=file, severity=Severity.ERROR, breaks=failed)
-    if _FOR_BUILDING.match(file.path):
+    if _FOR_BUILDING.match(file.path) or item.name in _BUILD_TOOLS:
         return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))
     if item.name not in seen.needed or _NOT_RUN.search(file.path) or name.endswith(_NOT_CODE):
         return _Judged(file=file, severity=Severity.INFO)

@@ -307,3 +307,11 @@ def test_a_cut_library_of_a_companion_that_was_killed() -> None:
             name="onnxruntime",
         )
         assert found.severity is severity
+
+
+def test_what_torch_requires_for_builds_alone_is_worth_a_word() -> None:
+    torch = distribution("torch", "2.6.0+cpu", OWN, "setuptools")
+    items = Distributions(items=(torch, distribution("setuptools", "84.2.1")))
+    lost = damaged("setuptools", missing("_distutils_hack/__init__.py"), version="84.2.1")
+    found = the_damage(items, lost, name="setuptools")
+    assert (found.severity, found.breaks) == (Severity.INFO, ())

@@ -199,7 +199,9 @@ def test_a_path_file_that_brings_another_environments_torch() -> None:
     build, imported, installed = _of_another(f"{OTHER}/torch/__init__.py")
     (first,) = roots(build, imported, installed, interpreter(OTHER))
     assert "(a .pth file or a sitecustomize.py)" in first.message
-    assert first.fixes[0].commands == (f"grep -lF -- {OTHER} {OWN}/*.pth",)
+    (find,) = first.fixes[0].commands
+    assert find.startswith(f"find {OWN} ")
+    assert find.endswith(f"grep -lF -- {OTHER} {{}} +")
 
 
 def test_a_torch_of_the_user_alone_is_fine() -> None:
