@@ -41,7 +41,7 @@ TORCH_NOT_INSTALLED = Code(
     detailed="`{python}` has no torch",
 )
 EDITABLE_SOURCE_GONE = Code(
-    id="ED418",
+    id="ED421",
     name="editable-source-gone",
     family="editable-source-gone",
     severity=Severity.ERROR,

@@ -174,7 +174,7 @@ FIRED_BY = {
     "ED378": f"{IMPORTS}::test_a_torchcodec_that_finds_no_ffmpeg",
     "ED379": f"{COMPANIONS}::test_a_torch_newer_than_the_data_is_named_and_not_judged",
     "ED416": "tests/machines/test_numpy.py::test_what_nothing_explains_is_looked_at_further",
-    "ED418": f"{IMPORTS}::test_an_editable_torch_whose_checkout_is_gone",
+    "ED421": f"{IMPORTS}::test_an_editable_torch_whose_checkout_is_gone",
     "ED600": f"{SPEED}::test_slower_than_expected",
     "ED601": f"{SPEED}::test_throttling_is_the_cause_of_a_slow_gpu",
     "ED602": f"{SPEED}::test_a_lowered_power_limit_matters_once_the_gpu_runs_into_it",

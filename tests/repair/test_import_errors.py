@@ -129,11 +129,11 @@ def test_packages_that_a_newer_python_left_behind() -> None:
 
 
 def test_an_editable_torch_whose_checkout_is_gone() -> None:
-    """ED418"""
+    """ED421"""
     torch = replace(TORCH, editable=True)
     items = Distributions(items=(torch, *REQUIRED))
     (first,) = roots(items, failed("No module named 'torch'"))
-    assert first.code == "ED418"
+    assert first.code == "ED421"
     assert first.fixes[0].commands == (f"cat {TORCH.metadata_path}/direct_url.json",)
     assert [one.code for one in roots(items, failed("No module named 'torch._C'"))] == ["ED401"]
 
