@@ -7,6 +7,7 @@ from typing import Any
 
 from envdoctor.api import (
     Code,
+    CompanionImports,
     DamagedDistribution,
     DamagedFile,
     Distribution,
@@ -24,9 +25,11 @@ from envdoctor.api import (
     Site,
     TorchImport,
     check,
+    library_of,
     packages,
     parse_number,
 )
+from envdoctor_checks.import_failures import ImportFailure, failures_of
 from envdoctor_checks.loader_codes import outcomes_of
 from envdoctor_checks.requirements import needed_by_torch
 
@@ -52,6 +55,8 @@ _NOT_CODE = (".h", ".hpp", ".cuh", ".cmake", ".pyi", ".txt", ".md", ".rst", ".ty
 _NOT_RUN = re.compile(r"(^|/)(tests?|examples?|include|share|docs?)/")
 """Folders of a package that no program imports. `torch/testing` is none of them."""
 _FOR_BUILDING = re.compile(r"^torch/(include|share)/")
+_BUILD_TOOLS = ("setuptools",)
+"""What torch requires for those who build extensions with it (torch.utils.cpp_extension)."""
 _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
 _TRITON = ("triton", "pytorch-triton")
@@ -74,6 +79,22 @@ class _Seen(Record):
     imported: TorchImport | None = None
     resolution: LibraryResolution | None = None
     mapped: tuple[str, ...] = ()
+    failures: tuple[ImportFailure, ...] = ()
+
+    def failed_for(self, file: DamagedFile, owner: str) -> tuple[str, ...]:
+        """The imports that failed and name that file: by its path, the loader a library, Python a
+        module. An import that was killed names nothing: there it is a cut library of its own."""
+        name = file.path.rpartition("/")[2]
+        own = f"import:{library_of(owner)}"
+        cut = ".so" in name and file.kind == "size" and _is_shorter(file)
+        return tuple(
+            one.outcome
+            for one in self.failures
+            if file.path in one.text
+            or (".so" in name and name in one.text)
+            or (cut and one.killed and one.outcome == own)
+            or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
+        )
 
     @property
     def imports(self) -> bool:
@@ -93,6 +114,7 @@ def damaged_install(
     imported: TorchImport | None,
     resolution: LibraryResolution | None,
     loaded: LoadedLibraries | None,
+    companions: CompanionImports | None,
     site: Site,
 ) -> Findings:
     """Files of a distribution are missing, truncated or changed.
@@ -104,6 +126,7 @@ def damaged_install(
         imported=imported,
         resolution=resolution,
         mapped=loaded.paths if loaded else (),
+        failures=tuple(failures_of(imported, companions)),
     )
     owners = {one.metadata_path: one for one in distributions.items}
     lists = Counter((one.name, one.location) for one in distributions.items)
@@ -135,9 +158,17 @@ def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Itera
 # --- one file ---
 
 
+def _is_of_module(path: str, module: str) -> bool:
+    """Whether a file is that module, or lies in that package."""
+    start = module.replace(".", "/")
+    return bool(module) and path.startswith((f"{start}/", f"{start}."))
+
+
 def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:
     name = file.path.rpartition("/")[2]
-    if _FOR_BUILDING.match(file.path):
+    if failed := seen.failed_for(file, item.name):
+        return _Judged(file=file, severity=Severity.ERROR, breaks=failed)
+    if _FOR_BUILDING.match(file.path) or item.name in _BUILD_TOOLS:
         return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))
     if item.name not in seen.needed or _NOT_RUN.search(file.path) or name.endswith(_NOT_CODE):
         return _Judged(file=file, severity=Severity.INFO)

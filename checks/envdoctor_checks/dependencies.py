@@ -27,13 +27,23 @@ from envdoctor.api import (
     packages,
 )
 from envdoctor_checks.against_torch import installed
+from envdoctor_checks.import_failures import failures_of
 from envdoctor_checks.loader_codes import DEPENDENCY_MISSING, DEPENDENCY_PIN_VIOLATED
-from envdoctor_checks.requirements import markers_of, requirements_of, satisfies
+from envdoctor_checks.requirements import (
+    markers_of,
+    required_in_turn,
+    requirements_of,
+    satisfies,
+)
 
 _CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
 _TRITON = ("triton", "pytorch-triton")
 _MODULES = {"pillow": "PIL"}
 """What is imported under another name than it is installed."""
+_NO_NUMPY = (
+    "where something imports as `numpy` all the same, it is a folder that was left over: torch "
+    "works without numpy, and not with an empty one",
+)
 _SHOWN = 8
 
 
@@ -69,9 +79,9 @@ class _Seen(Record):
         """The imports that failed and say that it was for that package."""
         module = _MODULES.get(name, name.replace("-", "_"))
         return tuple(
-            outcome
-            for outcome, text in self._failures()
-            if f"'{module}'" in text or f"'{module}." in text or module in text.split()
+            failed.outcome
+            for failed in failures_of(self.imported, self.companions)
+            if _names(failed.text, module)
         )
 
     def works(self, asker: str) -> bool:
@@ -80,14 +90,6 @@ class _Seen(Record):
             return self.imported is not None and not self.imported.fails
         found = self.companions.named(library_of(asker)) if self.companions else None
         return found is not None and found.outcome == "ok"
-
-    def _failures(self) -> Iterator[tuple[str, str]]:
-        torch = self.imported
-        if torch is not None and torch.fails:
-            yield "import:torch", f"{torch.message} {torch.cause}"
-        for one in self.companions.items if self.companions else ():
-            if one.outcome != "ok":
-                yield f"import:{one.name}", one.message
 
 
 @check(DEPENDENCY_PIN_VIOLATED, DEPENDENCY_MISSING)
@@ -136,6 +138,32 @@ def _unmet(
             if found is None or asker.name == "torch" or seen.failed_for(name):
                 known.add(name)
                 yield _Unmet(asker=by, name=name, wanted=_text_of(wanted), found=found)
+    yield from _missing_in_turn(known, distributions, markers, seen)
+    torch = distributions.first("torch")
+    if torch and "numpy" not in known and not distributions.named("numpy"):
+        # Torch asks for no numpy, and fails for an empty folder of that name.
+        yield from (
+            _Unmet(asker=torch, name="numpy", wanted="") for _ in seen.failed_for("numpy")[:1]
+        )
+
+
+def _missing_in_turn(
+    known: set[str], distributions: Distributions, markers: Mapping[str, str], seen: _Seen
+) -> Iterator[_Unmet]:
+    """What those require in turn that torch requires; of others, what an import fails for."""
+    failed = any(failures_of(seen.imported, seen.companions))
+    for asker in ("torch", *(DISTRIBUTIONS if failed else ())):
+        for by, wanted in required_in_turn(asker, distributions, markers):
+            name = canonicalize_name(wanted.name)
+            if name in known or distributions.first(name) is not None:
+                continue
+            if asker == "torch" or seen.failed_for(name):
+                known.add(name)
+                yield _Unmet(asker=by, name=name, wanted=_text_of(wanted))
+
+
+def _names(text: str, module: str) -> bool:
+    return f"'{module}'" in text or f"'{module}." in text or module in text.split()
 
 
 def _at_first(name: str, distributions: Distributions) -> list[Distribution]:
@@ -160,6 +188,7 @@ def _missing(one: _Unmet, seen: _Seen, site: Site) -> Finding:
         breaks=_broken_by(one, seen),
         evidence=(_source(one),),
         fixes=(fix,),
+        notes=_NO_NUMPY if one.name == "numpy" else (),
         **_said(one),
     )
 

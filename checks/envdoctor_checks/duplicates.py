@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from envdoctor.api import (
     Code,
+    CompanionImports,
     Distribution,
     Distributions,
     Environment,
@@ -17,11 +18,13 @@ from envdoctor.api import (
     Site,
     TorchBuild,
     TorchImport,
+    TorchRuntime,
     check,
+    library_of,
     packages,
 )
 from envdoctor_checks.against_torch import base_of
-from envdoctor_checks.module_path import IN_WORDS, Entry, entries_of
+from envdoctor_checks.module_path import Entry, entries_of
 from envdoctor_checks.path_fixes import without_folder
 from envdoctor_checks.requirements import needed_by_torch
 
@@ -47,6 +50,8 @@ def duplicate_distribution(
     imported: TorchImport | None,
     trials: ImportTrials | None,
     build: TorchBuild | None,
+    runtime: TorchRuntime | None,
+    companions: CompanionImports | None,
     site: Site,
 ) -> Findings:
     """Two versions of one distribution are visible; an import takes the first.
@@ -66,7 +71,8 @@ def duplicate_distribution(
             continue
         entry = by_folder.get(first.location)
         if other.location == first.location or entry is None:
-            yield _twice(name, distributions, build, site)
+            actual = _actual_version(name, build, runtime, companions)
+            yield _twice(name, distributions, actual, site)
         elif entry.is_foreign:
             hidden.setdefault(entry.path, []).append((first, other))
     for folder, pairs in hidden.items():
@@ -75,11 +81,24 @@ def duplicate_distribution(
             yield _brought_again(entry, pairs, distributions, entries, imported, trials)
 
 
-def _twice(
-    name: str, distributions: Distributions, build: TorchBuild | None, site: Site
-) -> Finding:
+def _actual_version(
+    name: str,
+    build: TorchBuild | None,
+    runtime: TorchRuntime | None,
+    companions: CompanionImports | None,
+) -> str | None:
+    """The version that a package says of itself, if it was asked."""
+    if name == "torch":
+        return build.version if build else None
+    if name == "numpy":
+        return runtime.numpy_version if runtime else None
+    found = companions.named(library_of(name)) if companions else None
+    return found.version if found else None
+
+
+def _twice(name: str, distributions: Distributions, actual: str | None, site: Site) -> Finding:
     found = distributions.named(name)
-    outdated = _outdated(found, build) if name == "torch" else ()
+    outdated = _outdated(found, actual)
     relevant = name in needed_by_torch(distributions)
     return DUPLICATE_DISTRIBUTION.finding(
         subjects=(name,),
@@ -90,11 +109,7 @@ def _twice(
             Evidence(label=name, value=item.version, source=item.metadata_path) for item in found
         ),
         fixes=(
-            packages.forget(
-                outdated,
-                summary=f"the files are those of torch {build.version if build else ''}: remove "
-                "the metadata that the other left behind",
-            )
+            packages.forget(outdated, summary=_forgetting(found, outdated))
             if outdated
             else packages.uninstall(
                 site,
@@ -105,15 +120,23 @@ def _twice(
     )
 
 
-def _outdated(
-    found: tuple[Distribution, ...], build: TorchBuild | None
-) -> tuple[Distribution, ...]:
-    """Those of which only the metadata is left, where one folder holds several and torch itself
-    says which of them it is."""
-    if build is None or build.version is None or len({one.location for one in found}) > 1:
+def _forgetting(found: tuple[Distribution, ...], outdated: tuple[Distribution, ...]) -> str:
+    (kept,) = (one for one in found if one not in outdated)
+    return (
+        f"the files are those of {kept.name} {kept.version}: remove the metadata that the other "
+        "left behind"
+    )
+
+
+def _outdated(found: tuple[Distribution, ...], actual: str | None) -> tuple[Distribution, ...]:
+    """Those of which only the metadata is left, where one folder holds several: the package itself
+    says which of them it is, or one alone has a list of its files."""
+    if len({one.location for one in found}) > 1:
         return ()
-    base = base_of(build.version)
-    stale = tuple(one for one in found if base_of(one.version) != base)
+    if actual is None:
+        stale = tuple(one for one in found if not one.has_record)
+    else:
+        stale = tuple(one for one in found if base_of(one.version) != base_of(actual))
     return stale if len(stale) == len(found) - 1 else ()
 
 
@@ -142,7 +165,7 @@ def _brought_again(
     return DUPLICATE_DISTRIBUTION.finding(
         subjects=(entry.path,),
         severity=Severity.WARNING if relevant else Severity.INFO,
-        what=f"{IN_WORDS[entry.origin]} brings {_counted(len(pairs))} again",
+        what=f"{entry.in_words} brings {_counted(len(pairs))} again",
         versions=f"{first.name} {first.version} in `{entry.path}`, in place of {other.version} in "
         f"`{other.location}`",
         evidence=tuple(_evidence(pairs)),

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 
 from envdoctor.api import (
     Code,
+    CompanionImports,
     Confidence,
     Evidence,
     Findings,
     Fix,
     Host,
     Layer,
+    Limits,
     Place,
     Record,
     Safety,
@@ -23,6 +25,7 @@ from envdoctor.api import (
     interpreters,
     surroundings,
 )
+from envdoctor_checks.import_failures import failures_of
 
 EXECUTABLE_STACK = Code(
     id="ED323",
@@ -46,6 +49,17 @@ NOEXEC_MOUNT = Code(
     message="a library cannot be mapped: its file system is mounted noexec",
     detailed="`{thing}` cannot be mapped, as where its file system is mounted noexec",
 )
+ADDRESS_SPACE_LIMIT = Code(
+    id="ED327",
+    name="address-space-limit",
+    family="address-space-limit",
+    severity=Severity.ERROR,
+    topic="libraries",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="a limit of the address space leaves no room for torch's libraries",
+    detailed="a limit of the address space, {limit}, leaves no room for torch's libraries",
+)
 PYTHON_LACKS_MODULE = Code(
     id="ED106",
     name="python-lacks-module",
@@ -56,6 +70,28 @@ PYTHON_LACKS_MODULE = Code(
     breaks="import:torch",
     message="a module of the standard library was not built into this Python",
     detailed="`{thing}`, a module of the standard library, was not built into this Python",
+)
+CUT_BYTECODE = Code(
+    id="ED110",
+    name="cut-bytecode",
+    family="damaged-install",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="a compiled file that Python keeps in `__pycache__` is cut or damaged",
+    detailed="a compiled file that Python keeps in `__pycache__` is cut or damaged: {thing}",
+)
+DEVICE_BACKEND_FAILS = Code(
+    id="ED111",
+    name="device-backend-fails",
+    family="device-backend-fails",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="a device backend that torch loads by itself does not load",
+    detailed="the device backend `{thing}`, which torch loads by itself, does not load",
 )
 
 CPU_LACKS_INSTRUCTIONS = Code(
@@ -138,6 +174,30 @@ def _of_module(case: Case) -> Iterator[Fix]:
     )
 
 
+def _of_bytecode(case: Case) -> Iterator[Fix]:
+    folders = (case.torch_path or "").rpartition("/")[0] or case.site.prefix or "."
+    yield Fix(
+        summary="delete the compiled files: Python makes them again from the sources",
+        commands=(command("find", folders, "-name", "*.pyc", "-delete"),),
+        safety=Safety.CHANGES_ENV,
+    )
+
+
+def _of_backend(case: Case) -> Iterator[Fix]:
+    yield surroundings.set_variable(
+        "TORCH_DEVICE_BACKEND_AUTOLOAD",
+        "0",
+        summary=f"do without `{case.thing}`: torch then loads no backend by itself",
+    )
+    code = f"import {case.thing}" if case.thing.isidentifier() else "import torch"
+    yield interpreters.try_in_target(
+        case.site.target,
+        code,
+        summary=f"or repair the package that brings `{case.thing}`, or uninstall it; with that "
+        "variable set, this shows what it lacks",
+    )
+
+
 READINGS = (
     Reading(
         text=re.compile(r"(?<![^\s:])([^\s:]+): cannot enable executable stack"),
@@ -158,26 +218,51 @@ READINGS = (
         fixes=_of_module,
         note="a Python that is built where a library's headers are missing leaves the module out",
     ),
+    Reading(
+        text=re.compile(r"(marshal data too short|bad marshal data|EOF read where \w+ expected)"),
+        code=CUT_BYTECODE,
+        fixes=_of_bytecode,
+        note="Python looks at the first 16 bytes of a compiled file, and takes the rest as it is; "
+        "a full disk or a copy that was broken off leaves such files",
+    ),
+    Reading(
+        text=re.compile(r"Failed to load the backend extension: (\w[\w.-]*\w)"),
+        code=DEVICE_BACKEND_FAILS,
+        fixes=_of_backend,
+        note="torch 2.5 and later load what names itself in the entry points `torch.backends`",
+    ),
 )
 
 
 @check(*(reading.code for reading in READINGS))
 def import_error_that_names_its_cause(
-    imported: TorchImport, build: TorchBuild | None, site: Site
+    imported: TorchImport,
+    companions: CompanionImports | None,
+    build: TorchBuild | None,
+    limits: Limits | None,
+    site: Site,
 ) -> Findings:
-    """The exception of `import torch` says what is wrong outside of torch."""
-    if imported.outcome != "exception":
-        return
+    """The exception of an import says what is wrong outside of the package: `import torch`, or
+    else that of a library that is built on it."""
+    failures = tuple(failures_of(imported, companions))
+    limited = limits is not None and limits.address_space_bytes is not None
     for reading in READINGS:
-        said = next((m for m in map(reading.text.search, _texts(imported)) if m), None)
-        if said is None:
+        if limited and reading.code is NOEXEC_MOUNT:
             continue
-        thing = said[1]
-        case = Case(thing=thing, site=site, torch_path=build.path if build else None)
+        named = {one: m for one in failures if (m := reading.text.search(one.text))}
+        if not named:
+            continue
+        first, said = next(iter(named.items()))
+        case = Case(thing=said[1], site=site, torch_path=build.path if build else None)
         yield reading.code.finding(
+            breaks=tuple(one.outcome for one in named),
             confidence=reading.confidence,
-            thing=thing,
-            evidence=(Evidence(label="import torch", value=said.string, source="the exception"),),
+            thing=said[1],
+            evidence=(
+                Evidence(
+                    label=first.outcome.replace(":", " "), value=first.text, source="the exception"
+                ),
+            ),
             fixes=tuple(reading.fixes(case)),
             notes=(reading.note,),
         )
@@ -212,5 +297,47 @@ def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Fin
     )
 
 
-def _texts(imported: TorchImport) -> tuple[str, ...]:
-    return imported.message, imported.cause
+_NO_ROOM = re.compile(
+    r"failed to map segment|[Cc]annot allocate memory|MemoryError|bad_alloc"
+    r"|[Mm]emory allocation|can't start new thread"
+)
+
+
+@check(ADDRESS_SPACE_LIMIT)
+def address_space_is_limited(
+    imported: TorchImport, companions: CompanionImports | None, limits: Limits
+) -> Findings:
+    """An import finds no room, and a limit of the address space holds for it.
+
+    A build for CUDA maps some 10 GB, most of which it never touches.
+    """
+    limit = limits.address_space_bytes
+    failures = [
+        one
+        for one in failures_of(imported, companions)
+        if _NO_ROOM.search(f"{one.exception} {one.text}")
+    ]
+    if limit is None or not failures:
+        return
+    yield ADDRESS_SPACE_LIMIT.finding(
+        breaks=tuple(one.outcome for one in failures),
+        limit=f"{limit / 1e9:.1f} GB",
+        confidence=Confidence.LIKELY,
+        evidence=(
+            Evidence(label="RLIMIT_AS", value=f"{limit} bytes", source="getrlimit"),
+            Evidence(
+                label=failures[0].outcome.replace(":", " "),
+                value=failures[0].text,
+                source="the exception",
+            ),
+        ),
+        fixes=(
+            Fix(
+                summary="raise the limit, where the job scheduler or the shell's start files set "
+                "it; without root it can only be lowered",
+                commands=("ulimit -v unlimited",),
+                safety=Safety.SAFE,
+            ),
+        ),
+        notes=("`ulimit -v` shows it; it counts what is mapped, used or not",),
+    )

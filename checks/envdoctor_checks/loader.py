@@ -187,7 +187,8 @@ def ld_library_path_shadow(
     cuda = [one for one in shadowed if _belongs_to_torch(one, known.libraries)]
     first = (cuda or shadowed)[0]
     breaks = bool(resolution.import_error and not resolution.clean_import_error)
-    severity = Severity.ERROR if breaks else Severity.WARNING if cuda else Severity.INFO
+    differs = not all(_is_the_same(one) for one in cuda)
+    severity = Severity.ERROR if breaks else Severity.WARNING if differs else Severity.INFO
     rule = "LD_PRELOAD" if first.rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
     shown = cuda or shadowed
     yield LD_LIBRARY_PATH_SHADOW.finding(
@@ -207,6 +208,15 @@ def _is_shadowed(library: ResolvedLibrary) -> bool:
     """Whether another file wins than without the variables, and one that no wheel here brings."""
     own = library.owner is not None and library.owner.kind == "wheel" and library.owner.intact
     return bool(library.clean_path and library.path and not own)
+
+
+def _is_the_same(library: ResolvedLibrary) -> bool:
+    """Whether it is the release that would be loaded without the variable; a file's name may tell
+    less of it than a package (`libnvrtc-builtins.so.12.4`)."""
+    return library.version is not None and any(
+        offer.path == library.clean_path and f"{offer.version}.".startswith(f"{library.version}.")
+        for offer in library.alternatives
+    )
 
 
 def _belongs_to_torch(library: ResolvedLibrary, libraries: LibraryCatalogue) -> bool:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from envdoctor.api import Environment, Interpreter, Record
+from envdoctor.api import Environment, Interpreter, PathLine, Record
 
 Origin = Literal[
     "environment", "base", "user", "standard library", "PYTHONPATH", "folder", "path file"
@@ -23,15 +23,23 @@ _ENVIRONMENT = re.compile(r"(?P<prefix>.*)/lib(?:64)?/python\d\.\d+/(?:site|dist
 
 
 class Entry(Record):
-    """A folder of the module path, and what put it there."""
+    """A folder of the module path, and what put it there: of a path file the lines that name it."""
 
     path: str
     origin: Origin
+    lines: tuple[PathLine, ...] = ()
 
     @property
     def is_foreign(self) -> bool:
         """Whether it is none of the target's own."""
         return self.origin in IN_WORDS
+
+    @property
+    def in_words(self) -> str:
+        """What put it there."""
+        if self.origin == "path file" and not self.lines:
+            return "a .pth file or a sitecustomize.py"
+        return IN_WORDS[self.origin]
 
     def holds(self, file: str) -> bool:
         """Whether a file or folder lies below it."""
@@ -43,9 +51,21 @@ def entries_of(interpreter: Interpreter, environment: Environment | None) -> tup
     python_path = list(python_path_of(interpreter, environment))
     folders = (entry or interpreter.cwd for entry in interpreter.sys_path)
     return tuple(
-        Entry(path=folder, origin=_origin(folder, interpreter, python_path))
+        Entry(
+            path=folder,
+            origin=_origin(folder, interpreter, python_path),
+            lines=tuple(one for one in interpreter.path_lines if _names(one, folder)),
+        )
         for folder in dict.fromkeys(folders)
     )
+
+
+def _names(line: PathLine, folder: str) -> bool:
+    """Whether a line of a .pth file adds that folder, or has code that writes it out."""
+    if line.text.startswith(("import ", "import\t")):
+        return folder in line.text
+    added = os.path.join(os.path.dirname(line.file), line.text)
+    return os.path.normpath(added) == os.path.normpath(folder)
 
 
 def python_path_of(interpreter: Interpreter, environment: Environment | None) -> Iterator[str]:

@@ -1,4 +1,8 @@
-"""Compiled packages of another Python than the one whose environment they lie in."""
+"""Packages of another Python, or of another machine, than the one that is to import them."""
+
+import re
+
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Code,
@@ -9,6 +13,8 @@ from envdoctor.api import (
     Interpreter,
     Layer,
     Severity,
+    Site,
+    TorchAbsent,
     TorchImport,
     check,
     interpreters,
@@ -23,7 +29,19 @@ WHEELS_OF_ANOTHER_PYTHON = Code(
     layer=Layer.INTERPRETER,
     breaks="import:torch",
     message="torch was compiled for another Python than the one that imports it",
-    detailed="torch {version} was compiled for Python {theirs}, and this is Python {ours}",
+    detailed="torch {version} was compiled for {theirs}, and this is {ours}",
+)
+PACKAGES_OF_ANOTHER_PYTHON = Code(
+    id="ED112",
+    name="packages-of-another-python",
+    family="packages-of-another-python",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="torch lies with the packages of another Python, which this one does not read",
+    detailed="torch lies in `{folder}`, with the packages of Python {theirs}, and this is Python "
+    "{ours}, which does not read them",
 )
 
 _SHOWN = 8
@@ -43,35 +61,101 @@ def wheels_of_another_python(
         return
     if interpreter.implementation != "CPython" or (imported and imported.outcome == "ok"):
         return
-    theirs = _python_of(torch, interpreter)
+    theirs = _meant_for(torch, interpreter)
     if theirs is None:
         return
     others = [
         one
         for one in distributions.items
-        if one.location == torch.location and one is not torch and _python_of(one, interpreter)
+        if one.location == torch.location and one is not torch and _meant_for(one, interpreter)
     ]
-    ours = "{}.{}".format(*interpreter.version_info[:2])
+    ours = _minor(interpreter)
+    here = f"Python {ours}" if theirs.startswith("Python") else interpreter.machine
+    again = f"make a new environment for {here} and install everything into it again"
     rest = len(others) - _SHOWN
     yield WHEELS_OF_ANOTHER_PYTHON.finding(
         version=torch.version,
         theirs=theirs,
-        ours=ours,
+        ours=here,
         evidence=tuple(
             Evidence(label=one.name, value=" ".join(one.tags[:2]), source=one.metadata_path)
             for one in (torch, *others[:_SHOWN])
         ),
         fixes=(
             interpreters.new_environment(
-                f"make a new environment for Python {ours} and install everything into it again, "
-                f"or use Python {theirs}"
+                f"{again}, or use {theirs}" if theirs.startswith("Python") else again
             ),
         ),
         notes=(
-            *((f"{len(others)} more compiled packages are for another Python",) if others else ()),
+            *((f"{len(others)} more compiled packages are for {theirs}",) if others else ()),
             *((f"and {rest} more are not shown",) if rest > 0 else ()),
         ),
     )
+
+
+@check(PACKAGES_OF_ANOTHER_PYTHON)
+def packages_of_another_python(
+    absent: TorchAbsent, interpreter: Interpreter, site: Site
+) -> Findings:
+    """This Python has no torch, and the folder of another beside its own has one.
+
+    So it is where the system went on to a newer Python, below a virtual environment or below the
+    user's own packages.
+    """
+    found = absent.elsewhere[0] if absent.elsewhere else ""
+    theirs = _OF_MINOR.search(found)
+    if not absent.absent or theirs is None:
+        return
+    python = f"python{theirs[1]}"
+    if interpreter.prefix != interpreter.base_prefix:
+        fixes = interpreters.with_base_again(replace(site, python=theirs[1]))
+    else:
+        fixes = (
+            interpreters.try_in_target(
+                python, "import torch", summary=f"use Python {theirs[1]}, if it is still there"
+            ),
+            interpreters.new_environment(
+                f"or make an environment for Python {_minor(interpreter)} and install everything "
+                "into it again"
+            ),
+        )
+    yield PACKAGES_OF_ANOTHER_PYTHON.finding(
+        folder=found,
+        theirs=theirs[1],
+        ours=_minor(interpreter),
+        evidence=(
+            Evidence(label="torch", value=found, source="the folders beside this Python's own"),
+        ),
+        fixes=fixes,
+    )
+
+
+_OF_MINOR = re.compile(r"/python(3\.\d+)/")
+
+
+def _minor(interpreter: Interpreter) -> str:
+    return "{}.{}".format(*interpreter.version_info[:2])
+
+
+def _meant_for(item: Distribution, interpreter: Interpreter) -> str | None:
+    """The Python, `Python 3.11`, or the machine that a wheel is compiled for, where it is not this
+    one."""
+    python = _python_of(item, interpreter)
+    return f"Python {python}" if python else _machine_of(item, interpreter)
+
+
+def _machine_of(item: Distribution, interpreter: Interpreter) -> str | None:
+    """The machine of a Linux wheel, `aarch64` (PEP 600); null where it is this one, or not told."""
+    platforms = [tag.split("-", 2)[-1] for tag in item.tags]
+    machines = [match[1] for one in platforms if (match := _LINUX.fullmatch(one))]
+    if len(machines) < len(platforms) or interpreter.machine in machines:
+        return None
+    return next(iter(machines), None)
+
+
+_LINUX = re.compile(
+    r"(?:many|musl)?linux(?:\d+|_\d+_\d+)?_(x86_64|i686|aarch64|armv7l|ppc64le|s390x|riscv64)"
+)
 
 
 def _python_of(item: Distribution, interpreter: Interpreter) -> str | None:

@@ -43,7 +43,12 @@ def _fixes(
         yield from _in_current_folder(entry, imported, trials, file, single)
     else:
         folders = [one.path for one in entries if one.origin in ("environment", "base", "user")]
-        yield surroundings.without_path_line(entry.path, folders)
+        if entry.lines:
+            yield surroundings.without_path_lines(
+                entry.path, [(one.file, one.number) for one in entry.lines]
+            )
+        else:
+            yield surroundings.without_path_line(entry.path, folders)
 
 
 def _in_current_folder(

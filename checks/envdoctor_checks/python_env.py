@@ -13,6 +13,7 @@ from envdoctor.api import (
     Severity,
     Site,
     Target,
+    TorchImport,
     check,
     interpreters,
     surroundings,
@@ -52,6 +53,48 @@ PYTHON_HOME = Code(
     message="PYTHONHOME gives the Python the standard library of another",
     detailed="PYTHONHOME is `{value}`, and gives the target the standard library of another Python",
 )
+
+VARIABLE_BREAKS_IMPORT = Code(
+    id="ED113",
+    name="variable-breaks-import",
+    family="variable-breaks-import",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="a variable has a value with which torch does not import",
+    detailed="torch does not import with the value that {variable} has, and does without it",
+)
+
+
+@check(VARIABLE_BREAKS_IMPORT)
+def variable_breaks_import(
+    trials: ImportTrials, environment: Environment, imported: TorchImport
+) -> Findings:
+    """A setting of Python or of torch, which was seen to be what the import fails for.
+
+    What brings other files (PYTHONPATH, LD_LIBRARY_PATH ...) has diseases of its own.
+    """
+    for one in trials.items:
+        if (one.change, one.outcome) != ("unset", "ok") or one.variable in _BRING_FILES:
+            continue
+        value = environment.variables.get(one.variable, "set")
+        yield VARIABLE_BREAKS_IMPORT.finding(
+            subjects=(one.variable,),
+            variable=one.variable,
+            evidence=(
+                Evidence(label=one.variable, value=value, source="environment"),
+                Evidence(label="import torch", value=imported.message, source="the exception"),
+            ),
+            fixes=(
+                surroundings.unset(
+                    one.variable, proof=f"`import torch` works without {one.variable}"
+                ),
+            ),
+        )
+
+
+_BRING_FILES = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD")
 
 
 @check(PYTHON_HOME)

@@ -13,6 +13,7 @@ from envdoctor.api import (
     Knowledge,
     Layer,
     Prescription,
+    Safety,
     Severity,
     Site,
     Target,
@@ -21,6 +22,7 @@ from envdoctor.api import (
     TorchImport,
     TorchRuntime,
     check,
+    command,
     interpreters,
     packages,
     parse_version,
@@ -37,6 +39,17 @@ TORCH_NOT_INSTALLED = Code(
     breaks="import:torch",
     message="torch is not installed",
     detailed="`{python}` has no torch",
+)
+EDITABLE_SOURCE_GONE = Code(
+    id="ED421",
+    name="editable-source-gone",
+    family="editable-source-gone",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FILES,
+    breaks="import:torch",
+    message="torch is an editable install, and its checkout is not where it was",
+    detailed="torch {version} is an editable install, and its checkout is not where it was",
 )
 NUMPY_ABI_MISMATCH = Code(
     id="ED413",
@@ -99,6 +112,30 @@ def torch_not_installed(
             if folder.endswith("-packages")
         ),
         fixes=(prescribed(prescription, "install the build that fits this machine"),),
+    )
+
+
+@check(EDITABLE_SOURCE_GONE)
+def editable_source_gone(
+    distributions: Distributions, imported: TorchImport, prescription: Prescription | None
+) -> Findings:
+    """The metadata of torch leads to a source folder that was moved or deleted."""
+    torch = distributions.first("torch")
+    if torch is None or not torch.editable or "No module named 'torch'" not in imported.message:
+        return
+    url = f"{torch.metadata_path}/direct_url.json"
+    yield EDITABLE_SOURCE_GONE.finding(
+        version=torch.version,
+        evidence=(Evidence(label="torch", value=torch.version, source=url),),
+        fixes=(
+            Fix(
+                summary="bring the checkout back to where it was, which this file says, or run "
+                "`pip install -e` where it is now",
+                commands=(command("cat", url),),
+                safety=Safety.SAFE,
+            ),
+            prescribed(prescription, "or install a release of torch in its place"),
+        ),
     )
 
 

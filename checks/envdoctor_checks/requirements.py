@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 from envdoctor.api import Distribution, Distributions, Interpreter, parse_version
 
 _MAX_DEPTH = 3
+_EXTRA = "extra =="
 
 
 def markers_of(interpreter: Interpreter) -> dict[str, str]:
@@ -33,7 +34,11 @@ def requirements_of(
     depth: int = 0,
 ) -> Iterator[tuple[Distribution, Requirement]]:
     """What a distribution requires in this environment, and what its extras bring."""
+    extras = tuple(extras)
     for text in asker.requires:
+        if extras == ("",) and _EXTRA in text:
+            # Most lines of some distributions; to parse each takes a tenth of a millisecond.
+            continue
         try:
             wanted = Requirement(text)
             applies = wanted.marker is None or any(
@@ -47,6 +52,25 @@ def requirements_of(
         nested = distributions.first(canonicalize_name(wanted.name))
         if wanted.extras and nested is not None and depth < _MAX_DEPTH:
             yield from requirements_of(nested, distributions, markers, wanted.extras, depth + 1)
+
+
+def required_in_turn(
+    name: str, distributions: Distributions, markers: Mapping[str, str]
+) -> Iterator[tuple[Distribution, Requirement]]:
+    """What the requirements of a distribution require in turn, and those: mpmath, by way of sympy.
+    What it requires itself is not among them."""
+    first = distributions.first(name)
+    named = [name_in(line) for line in first.requires if _EXTRA not in line] if first else []
+    waiting = [one for one in map(distributions.first, dict.fromkeys(named)) if one is not None]
+    asked = {name, *named}
+    while waiting:
+        for by, wanted in requirements_of(waiting.pop(), distributions, markers):
+            yield by, wanted
+            wanted_name = canonicalize_name(wanted.name)
+            found = distributions.first(wanted_name)
+            if found is not None and wanted_name not in asked:
+                asked.add(wanted_name)
+                waiting.append(found)
 
 
 def satisfies(found: Distribution, wanted: Requirement) -> bool:
@@ -66,9 +90,7 @@ def name_in(requirement: str) -> str:
 def needed_by_torch(distributions: Distributions) -> frozenset[str]:
     """Torch, what it requires, and what has to fit it."""
     torch = distributions.first("torch")
-    required = (
-        {name_in(line) for line in torch.requires if "extra ==" not in line} if torch else set()
-    )
+    required = {name_in(line) for line in torch.requires if _EXTRA not in line} if torch else set()
     companions = {"torch", "torchvision", "torchaudio", "torchtext", "torchcodec", "numpy"}
     nvidia = {one.name for one in distributions.items if one.name.startswith("nvidia-")}
     return frozenset(required | companions | nvidia | {"triton", "pytorch-triton"})

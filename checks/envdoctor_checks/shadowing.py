@@ -23,7 +23,6 @@ from envdoctor.api import (
     check,
 )
 from envdoctor_checks.module_path import (
-    IN_WORDS,
     Entry,
     entries_of,
     entry_of,
@@ -217,7 +216,7 @@ def _shadowed(
         confidence=Confidence.CERTAIN if sure else Confidence.LIKELY,
         modules=_in_words(named),
         file=first.file,
-        origin=IN_WORDS[entry.origin],
+        origin=entry.in_words,
         instead=first.instead,
         evidence=tuple(_evidence(entry, strays, imported)),
         fixes=fixes,

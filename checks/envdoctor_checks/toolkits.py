@@ -77,6 +77,9 @@ def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
     first = next(iter(toolkits.items), None)
     if first is None or first.version is None or build.cuda is None or toolkits.nvcc is None:
         return
+    if toolkits.cuda_home and first.source not in ("CUDA_HOME", "CUDA_PATH"):
+        # What the variable names is no toolkit, and builds use no other.
+        return
     if major_of(first.version) == major_of(build.cuda):
         return
     yield NVCC_TORCH_MISMATCH.finding(

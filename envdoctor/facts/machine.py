@@ -75,6 +75,7 @@ class Limits(Fact):
     shm_free_bytes: int | None
     open_files: int | None = None
     numa_nodes: tuple[int, ...] = ()
+    address_space_bytes: int | None = None
 
 
 class WorkingFolder(Fact):

@@ -14,6 +14,7 @@ __all__ = [
     "InstalledFiles",
     "Installer",
     "Interpreter",
+    "PathLine",
     "Target",
 ]
 
@@ -46,6 +47,15 @@ class Target(Fact):
     site_packages: tuple[str, ...] = ()
 
 
+class PathLine(Record):
+    """A line of a .pth file: a folder that is added to the path, or code that starts by `import`.
+    `number` is that of the line in its file, from 1."""
+
+    file: str
+    number: int
+    text: str
+
+
 class Interpreter(Fact):
     """The target interpreter as it describes itself. Paths are as the interpreter gives them."""
 
@@ -67,6 +77,7 @@ class Interpreter(Fact):
     conda_prefix: str | None = None
     externally_managed: bool = False
     glibc: str | None = None
+    path_lines: tuple[PathLine, ...] = ()
 
 
 class Distribution(Record):

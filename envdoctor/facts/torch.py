@@ -49,10 +49,15 @@ class TorchBuild(Fact):
 
 
 class TorchAbsent(Fact):
-    """Whether torch is on the target's path at all. `searched` are the folders looked into."""
+    """Whether torch is on the target's path at all. `searched` are the folders looked into.
+
+    `elsewhere` are folders beside them that hold a torch for another minor release of Python; they
+    are looked for where there is none.
+    """
 
     absent: bool
     searched: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
 
 
 class Frame(Record):

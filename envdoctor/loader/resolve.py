@@ -161,7 +161,7 @@ class _Records:
 
     def _alternatives(self, name: str, loaded: MappedObject) -> Iterator[Offer]:
         """The other files of that name that a search from the same place, or a wheel, offers."""
-        seen = {loaded.elf.identity}
+        seen: set[tuple[int, int]] = set()
         requester = loaded.loader or self.run.process.main
         met = offers(name, requester, self.run.process.main, self.system, self.files)
         candidates = [(path, place.rule) for path, place in met]
@@ -171,9 +171,17 @@ class _Records:
                 status = os.stat(path)
             except OSError:
                 continue
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                yield Offer(path=os.path.realpath(path), rule=rule)
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen or (identity == loaded.elf.identity and _is_same(path, loaded)):
+                continue
+            seen.add(identity)
+            yield Offer(path=os.path.realpath(path), rule=rule)
+
+
+def _is_same(path: str, loaded: MappedObject) -> bool:
+    """Whether a path leads to the file that is loaded; a hard link elsewhere, as installers make of
+    what they have in store, is another one."""
+    return path == loaded.path or os.path.realpath(path) == os.path.realpath(loaded.path)
 
 
 def _soname(entry: Entry) -> str:

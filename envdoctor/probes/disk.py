@@ -51,7 +51,10 @@ def observe_torch_build(
     folders = _folders(target, interpreter, context)
     package = find_torch(folders, knowledge.libraries)
     build = read_torch_build(package, distributions, knowledge.libraries)
-    absent = read_torch_absent(folders, package, distributions)
+    own = (*interpreter.site_packages, interpreter.user_site) if interpreter else ()
+    absent = read_torch_absent(
+        folders, package, distributions, [context.path(one) for one in own if one]
+    )
     known: Known = Unknown(reason=Reason.NOT_APPLICABLE, detail="no torch on disk")
     if build is not None:
         known = Observed(value=build, source=build.version_source or build.path)

@@ -28,8 +28,9 @@ def read_limits(context: Context) -> Limits:
         cgroup_memory_bytes=memory_limit_bytes(context.root),
         shm_bytes=shm[0] if shm else None,
         shm_free_bytes=shm[1] if shm else None,
-        open_files=_open_files(),
+        open_files=_soft_limit("RLIMIT_NOFILE"),
         numa_nodes=numa_nodes(context.root, cpus),
+        address_space_bytes=_soft_limit("RLIMIT_AS"),
     )
 
 
@@ -68,10 +69,10 @@ def _space(folder: Path) -> tuple[int, int] | None:
     return space.f_frsize * space.f_blocks, space.f_frsize * space.f_bavail
 
 
-def _open_files() -> int | None:
+def _soft_limit(name: str) -> int | None:
     import resource
 
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, _ = resource.getrlimit(getattr(resource, name))
     return None if soft == resource.RLIM_INFINITY else soft
 
 

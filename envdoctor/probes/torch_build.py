@@ -13,6 +13,7 @@ from envdoctor.probes.fatbin import common_targets
 from envdoctor.probes.files import read_text
 
 _PYTHON_FILES = ("__init__.py", "version.py")
+_MINOR = re.compile(r"python3\.(\d{1,3})t?$")
 _TARGET = re.compile(r"code=\[?([\w,]+)")
 
 
@@ -35,11 +36,33 @@ def _libraries(libraries: LibraryCatalogue, *, cuda: bool) -> tuple[str, ...]:
 
 
 def read_torch_absent(
-    folders: Sequence[Path], package: Path | None, distributions: Distributions
+    folders: Sequence[Path],
+    package: Path | None,
+    distributions: Distributions,
+    own: Sequence[Path] = (),
 ) -> TorchAbsent:
-    """Whether torch is nowhere on the path: neither its package nor its metadata."""
+    """Whether torch is nowhere on the path: neither its package nor its metadata. `own` are the
+    folders of packages that the interpreter would read if they were there."""
     absent = package is None and distributions.first("torch") is None
-    return TorchAbsent(absent=absent, searched=tuple(str(folder) for folder in folders))
+    return TorchAbsent(
+        absent=absent,
+        searched=tuple(str(folder) for folder in folders),
+        elsewhere=tuple(_of_other_pythons((*folders, *own))) if absent else (),
+    )
+
+
+def _of_other_pythons(folders: Sequence[Path]) -> Iterable[str]:
+    """The packages of other minor releases, beside those of this one, that have a torch."""
+    for folder in dict.fromkeys(folders):
+        if folder.name in ("site-packages", "dist-packages") and _MINOR.match(folder.parent.name):
+            beside = folder.parent.parent.glob(f"python3.*/{folder.name}/torch/version.py")
+            found = {str(file.parents[1]) for file in beside} - {str(one) for one in folders}
+            yield from sorted(found, key=_by_minor, reverse=True)
+
+
+def _by_minor(folder: str) -> int:
+    match = _MINOR.match(Path(folder).parent.name)
+    return int(match[1]) if match else 0
 
 
 def read_torch_build(

@@ -20,6 +20,14 @@ from envdoctor.record import Record
 VARIABLES = ("PYTHONHOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH")
 """They put other files in place of those that torch would load."""
 
+_SETTINGS = ("TORCH", "PYTORCH")
+"""How the names of what torch reads as it is imported begin; it raises at a value that it does not
+know, as that of TORCH_LOGS."""
+
+_OF_PYTHON = "PYTHON"
+_NO_SETTINGS = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUSERBASE", "PYTHONHASHSEED")
+_MOST_SETTINGS = 5
+
 _TRIAL_LIMIT_S = 30.0
 _ALL_LIMIT_S = 90.0
 _ELSEWHERE = "/"
@@ -52,6 +60,7 @@ Attempt = Callable[[Try], ChildResult]
 def trials(imported: TorchImport, interpreter: Interpreter, env: Mapping[str, str]) -> list[Try]:
     """What can be tried for a failed import: what works with `-I` is not the loader's fault."""
     set_here = [name for name in VARIABLES if env.get(name)]
+    set_here += _settings(env, _OF_PYTHON if imported.works_isolated else _SETTINGS)
     found = [Try(change="unset", variable=name) for name in set_here]
     if not imported.works_isolated:
         return found
@@ -59,6 +68,12 @@ def trials(imported: TorchImport, interpreter: Interpreter, env: Mapping[str, st
     if interpreter.user_site_enabled and os.path.isdir(user_site):
         found.append(Try(change="set", variable=_NO_USER_SITE, value="1"))
     return [*found, Try(change="folder")]
+
+
+def _settings(env: Mapping[str, str], start: str | tuple[str, ...]) -> list[str]:
+    """The settings that might break the import: `-I` ignores those of Python."""
+    names = sorted(name for name in env if name.startswith(start) and env[name])
+    return [name for name in names if name not in (*VARIABLES, *_NO_SETTINGS)][:_MOST_SETTINGS]
 
 
 def run_trials(todo: list[Try], attempt: Attempt, deadline: float) -> Iterator[ImportTrial]:

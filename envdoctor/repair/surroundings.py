@@ -79,11 +79,31 @@ def rename(file: str, *, proof: str = "") -> Fix:
     )
 
 
-def without_path_line(entry: str, folders: Iterable[str], *, proof: str = "") -> Fix:
-    """Take a folder out of the `.pth` file that puts it on the path."""
-    asked = [f"{command('grep', '-lF', '--', entry)} {command(one)}/*.pth" for one in folders]
+def without_path_lines(entry: str, lines: Iterable[tuple[str, int]], *, proof: str = "") -> Fix:
+    """Take the lines, of these files and numbers, that put a folder on the path out of them."""
+    by_file: dict[str, list[int]] = {}
+    for file, number in lines:
+        by_file.setdefault(file, []).append(number)
+    named = " and ".join(f"`{file}`" for file in by_file)
     return Fix(
-        summary=f"take the line of `{entry}` out of the .pth file that has it; this finds it",
+        summary=f"take the line of `{entry}` out of {named}",
+        commands=tuple(
+            command("sed", "-i", ";".join(f"{number}d" for number in numbers), file)
+            for file, numbers in by_file.items()
+        ),
+        safety=Safety.CHANGES_ENV,
+        proof=proof,
+    )
+
+
+def without_path_line(entry: str, folders: Iterable[str], *, proof: str = "") -> Fix:
+    """Find what puts a folder on the path, where no line of a `.pth` file spells it out."""
+    grep = command("grep", "-lF", "--", entry)
+    kinds = r"\( -name '*.pth' -o -name '*customize.py' \)"
+    asked = [f"{command('find', one)} -maxdepth 1 {kinds} -exec {grep} {{}} +" for one in folders]
+    return Fix(
+        summary=f"take `{entry}` out of the .pth file or the sitecustomize.py that adds it to the "
+        "path; this finds it",
         commands=tuple(asked),
         safety=Safety.SAFE,
         proof=proof,

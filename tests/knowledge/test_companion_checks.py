@@ -184,13 +184,22 @@ def test_where_no_gpu_is_to_be_used_bitsandbytes_works_without_code_for_one() ->
 def test_a_toolkit_matters_to_those_who_build(
     toolkit: str | None, home: str | None, severity: str | None
 ) -> None:
-    items = (Toolkit(path="/usr/local/cuda-11.8", version=toolkit, source="version.json"),)
+    source = "CUDA_HOME" if home else "nvcc on PATH"
+    items = (Toolkit(path="/usr/local/cuda-11.8", version=toolkit, source=source),)
     fact = Toolkits(items=items, cuda_home=home, nvcc="/usr/local/cuda-11.8/bin/nvcc")
     snapshot = HEALTHY.snapshot(KNOWLEDGE).with_facts({Toolkits: Observed(value=fact, source="t")})
     found = _findings(snapshot)
     assert {one.code: one.severity.value for one in found.values()} == (
         {"ED375": severity} if severity else {}
     )
+
+
+def test_a_toolkit_that_builds_do_not_use_says_nothing() -> None:
+    """CUDA_HOME names a folder in which there is none; builds look nowhere else."""
+    items = (Toolkit(path="/usr/local/cuda-11.8", version="11.8", source="nvcc on PATH"),)
+    fact = Toolkits(items=items, cuda_home="/gone", nvcc="/usr/local/cuda-11.8/bin/nvcc")
+    snapshot = HEALTHY.snapshot(KNOWLEDGE).with_facts({Toolkits: Observed(value=fact, source="t")})
+    assert not _findings(snapshot)
 
 
 def test_without_nvcc_a_toolkit_says_nothing() -> None:

@@ -198,6 +198,16 @@ def test_metadata_alone_is_a_damaged_torch_not_an_absent_one(tmp_path: Path) -> 
     assert build.variant == "unknown"
 
 
+def test_a_torch_of_another_minor_release_is_found_beside(tmp_path: Path) -> None:
+    """Where there is none of this one's; its own folder of packages need not be there."""
+    own, theirs = (tmp_path / f"lib/python3.{minor}/site-packages" for minor in (12, 11))
+    torch_on_disk(theirs)
+    nothing = Distributions(items=())
+    assert read_torch_absent([], None, nothing, [own]).elsewhere == (str(theirs),)
+    assert read_torch_absent([theirs], None, nothing).elsewhere == ()
+    assert not read_torch_absent([own], theirs / "torch", nothing).elsewhere
+
+
 def test_a_folder_called_torch_is_no_torch(tmp_path: Path) -> None:
     (tmp_path / "torch" / "data").mkdir(parents=True)
     assert find_torch([tmp_path], LIBRARIES) is None

@@ -10,7 +10,7 @@ from envdoctor.facts.python import (
     Distributions,
     InstalledFiles,
 )
-from envdoctor.facts.torch import LoadedLibraries, TorchImport
+from envdoctor.facts.torch import CompanionImport, CompanionImports, LoadedLibraries, TorchImport
 from envdoctor.findings import Finding, Severity
 from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings
 
@@ -260,3 +260,58 @@ def test_a_link_in_place_of_a_shared_folder_is_named_and_removed_first() -> None
     assert "`nvidia` is a link that leads to `/srl`" in finding.message
     assert finding.fixes[0].commands[0] == f"rm {OWN}/nvidia"
     assert "--force-reinstall" in finding.fixes[0].commands[1]
+
+
+def test_a_library_that_a_failed_import_names_is_its_cause() -> None:
+    """Whoever brought it: pillow is none of torch's, and torchvision imports it."""
+    name = "libtiff-20b7e810.so.6.3.0"
+    failing = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        message=f"{name}: cannot open shared object file: No such file or directory",
+    )
+    facts = (
+        install(distribution("pillow", "13.0.0")),
+        damaged("pillow", missing(f"pillow.libs/{name}"), version="13.0.0"),
+    )
+    assert the_damage(*facts, name="pillow").severity is Severity.INFO
+    found = the_damage(*facts, CompanionImports(items=(failing,)), name="pillow")
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("torch/testing/_internal/common_utils.py", "No module named 'torch.testing._internal'"),
+        ("torch/_C.cpython-311-x86_64-linux-gnu.so", "No module named 'torch._C'"),
+        ("torch/bin/torch_shm_manager", f"Unable to find it at {OWN}/torch/bin/torch_shm_manager"),
+    ],
+)
+def test_what_a_failed_import_names_is_its_cause(path: str, message: str) -> None:
+    failing = CompanionImport(name="torchvision", outcome="exception", message=message)
+    found = the_damage(
+        install(), damaged("torch", missing(path)), CompanionImports(items=(failing,))
+    )
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))
+
+
+def test_a_cut_library_of_a_companion_that_was_killed() -> None:
+    """The loader maps what is listed and is killed at the first page that is not there."""
+    killed = CompanionImport(name="onnxruntime", outcome="signal", signal="SIGBUS")
+    path = "onnxruntime/capi/onnxruntime_pybind11_state.so"
+    for file, severity in ((resized(path), Severity.WARNING), (resized(path, 200), Severity.INFO)):
+        found = the_damage(
+            install(distribution("onnxruntime", "1.23.2")),
+            damaged("onnxruntime", file, version="1.23.2"),
+            CompanionImports(items=(killed,)),
+            name="onnxruntime",
+        )
+        assert found.severity is severity
+
+
+def test_what_torch_requires_for_builds_alone_is_worth_a_word() -> None:
+    torch = distribution("torch", "2.6.0+cpu", OWN, "setuptools")
+    items = Distributions(items=(torch, distribution("setuptools", "84.2.1")))
+    lost = damaged("setuptools", missing("_distutils_hack/__init__.py"), version="84.2.1")
+    found = the_damage(items, lost, name="setuptools")
+    assert (found.severity, found.breaks) == (Severity.INFO, ())

@@ -9,6 +9,7 @@ from envdoctor.findings import Severity
 from tests.repair.facts import (
     OWN,
     PREFIX,
+    REQUIRED,
     TORCH,
     distribution,
     findings,
@@ -110,3 +111,38 @@ def test_what_a_domain_library_requires_breaks_that_library() -> None:
         Distributions(items=(torch, vision)), CompanionImports(items=(without_pillow,))
     )
     assert found["ED361:pillow"].severity is Severity.ERROR
+
+
+def test_what_a_requirement_of_torch_requires_in_turn() -> None:
+    """SymPy says itself that it lacks mpmath; jinja2 is imported late and says nothing."""
+    torch = distribution("torch", "2.6.0", OWN, "sympy==1.13.1", "jinja2")
+    sympy = distribution("sympy", "1.13.1", OWN, "mpmath<1.4,>=1.1.0", "pytest; extra == 'dev'")
+    jinja2 = distribution("jinja2", "3.1.6", OWN, "MarkupSafe>=2.0")
+    items = Distributions(items=(torch, sympy, jinja2))
+    found = findings(items, failed("SymPy now depends on mpmath as an external library."))
+    mpmath, markupsafe = found["ED361:mpmath"], found["ED361:markupsafe"]
+    assert (mpmath.severity, mpmath.breaks) == (Severity.ERROR, ("import:torch",))
+    assert "sympy 1.13.1 requires" in mpmath.message
+    assert markupsafe.severity is Severity.WARNING
+    assert "ED361:pytest" not in found
+
+
+def test_what_others_require_in_turn_matters_where_an_import_names_it() -> None:
+    vllm = distribution("vllm", "0.8.5", OWN, "fastapi")
+    fastapi = distribution("fastapi", "0.115", OWN, "starlette")
+    items = Distributions(items=(TORCH, *REQUIRED, vllm, fastapi))
+    assert "ED361:starlette" not in findings(items)
+    failing = CompanionImport(
+        name="vllm", outcome="exception", message="No module named 'starlette'"
+    )
+    found = findings(items, CompanionImports(items=(failing,)))
+    assert found["ED361:starlette"].breaks == ("import:vllm",)
+
+
+def test_an_empty_folder_in_place_of_numpy() -> None:
+    """Torch does not ask for numpy, and takes what is called so."""
+    items = Distributions(items=(TORCH, *REQUIRED))
+    found = findings(items, failed("module 'numpy' has no attribute 'ndarray'"))["ED361:numpy"]
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torch",))
+    assert found.fixes[0].commands[0].endswith("install numpy")
+    assert "ED361:numpy" not in findings(items)

@@ -3,10 +3,21 @@
 import pytest
 from msgspec.structs import replace
 
+from envdoctor.facts.machine import Limits
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchAbsent, TorchImport
 from envdoctor.findings import Severity
-from tests.repair.facts import OWN, REQUIRED, TORCH, WORKS, distribution, findings, roots
+from tests.repair.facts import (
+    OWN,
+    PREFIX,
+    REQUIRED,
+    TORCH,
+    WORKS,
+    distribution,
+    findings,
+    interpreter,
+    roots,
+)
 
 
 def failed(message: str) -> TorchImport:
@@ -27,6 +38,13 @@ def failed(message: str) -> TorchImport:
             f"findmnt --target {OWN}/torch/lib/libtorch_global_deps.so",
         ),
         ("No module named '_ctypes'", "ED106", None),
+        ("marshal data too short", "ED110", f"find {OWN} -name '*.pyc' -delete"),
+        (
+            "Failed to load the backend extension: torch_npu. You can disable extension "
+            "auto-loading with TORCH_DEVICE_BACKEND_AUTOLOAD=0.",
+            "ED111",
+            "export TORCH_DEVICE_BACKEND_AUTOLOAD=0",
+        ),
     ],
 )
 def test_an_error_that_names_its_cause(message: str, code: str, command: str | None) -> None:
@@ -39,6 +57,36 @@ def test_the_cause_of_the_exception_is_read_as_well() -> None:
     wrapped = replace(failed("torch is not usable"), cause="No module named '_lzma'")
     (first,) = roots(wrapped)
     assert "`_lzma`" in first.message
+
+
+def test_a_limit_of_the_address_space_is_told_from_a_noexec_mount() -> None:
+    """ED327; the loader says the same of both."""
+    limits = Limits(
+        usable_cpus=2,
+        affinity_cpus=2,
+        cgroup_cpu_quota=None,
+        cgroup_memory_bytes=None,
+        shm_bytes=None,
+        shm_free_bytes=None,
+        address_space_bytes=3_000_000_000,
+    )
+    said = failed("libnccl.so.2: failed to map segment from shared object")
+    (first,) = roots(said, limits)
+    assert (first.code, first.fixes[0].commands) == ("ED327", ("ulimit -v unlimited",))
+    assert "3.0 GB" in first.message
+    assert [one.code for one in roots(said)] == ["ED324"]
+    assert "ED327" not in {one.code for one in findings(failed("anything"), limits).values()}
+
+
+def test_the_error_of_a_companion_is_read_too() -> None:
+    """Torch imports no `_lzma`, and torchvision does."""
+    found = CompanionImport(
+        name="torchvision", outcome="exception", message="No module named '_lzma'"
+    )
+    vision = distribution("torchvision", "0.21.0+cpu")
+    items = Distributions(items=(TORCH, *REQUIRED, vision))
+    (first,) = roots(items, CompanionImports(items=(found,)))
+    assert (first.code, first.breaks) == ("ED106", ("import:torchvision",))
 
 
 def test_a_torch_for_another_python_is_told_with_all_that_came_with_it() -> None:
@@ -55,7 +103,58 @@ def test_a_torch_for_another_python_is_told_with_all_that_came_with_it() -> None
     assert not [one for one in findings(items).values() if one.code == "ED107"]
 
 
-@pytest.mark.parametrize("tag", ["cp311-cp311-linux_x86_64", "cp39-abi3-linux_x86_64"])
+def test_a_torch_for_another_machine() -> None:
+    """As where a folder was copied from an image for linux/arm64."""
+    torch = replace(TORCH, tags=("cp311-cp311-manylinux_2_28_aarch64",))
+    lost = "libtorch_global_deps.so: cannot open shared object file: No such file or directory"
+    (first,) = roots(Distributions(items=(torch, *REQUIRED)), failed(lost))
+    assert first.code == "ED107"
+    assert "compiled for aarch64, and this is x86_64" in first.message
+
+
+def test_packages_that_a_newer_python_left_behind() -> None:
+    """ED112: the base of an environment went from 3.10 to 3.11."""
+    left = f"{PREFIX}/lib/python3.10/site-packages"
+    absent = TorchAbsent(absent=True, searched=(OWN,), elsewhere=(left,))
+    facts = (Distributions(items=REQUIRED), absent, failed("No module named 'torch'"))
+    (first,) = roots(*facts)
+    assert (first.code, first.fixes[0].commands[-1]) == (
+        "ED112",
+        f"python3.10 -m venv --upgrade --without-pip {PREFIX}",
+    )
+    assert "its packages stay" in first.fixes[0].summary
+    not_found = replace(absent, elsewhere=())
+    (first,) = roots(Distributions(items=REQUIRED), not_found, failed("No module named 'torch'"))
+    assert first.code == "ED400"
+
+
+def test_an_editable_torch_whose_checkout_is_gone() -> None:
+    """ED421"""
+    torch = replace(TORCH, editable=True)
+    items = Distributions(items=(torch, *REQUIRED))
+    (first,) = roots(items, failed("No module named 'torch'"))
+    assert first.code == "ED421"
+    assert first.fixes[0].commands == (f"cat {TORCH.metadata_path}/direct_url.json",)
+    assert [one.code for one in roots(items, failed("No module named 'torch._C'"))] == ["ED401"]
+
+
+def test_packages_of_the_user_that_a_newer_system_left_behind() -> None:
+    left = "/home/me/.local/lib/python3.10/site-packages"
+    absent = TorchAbsent(absent=True, searched=(OWN,), elsewhere=(left,))
+    system = replace(interpreter(), base_prefix=PREFIX)
+    (first,) = roots(Distributions(items=REQUIRED), absent, system, failed("No module named"))
+    assert first.fixes[0].commands == ("python3.10 -X faulthandler -c 'import torch'",)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp311-cp311-linux_x86_64",
+        "cp39-abi3-linux_x86_64",
+        "cp311-none-any",
+        "cp311-cp311-macosx_11_0_universal2",
+    ],
+)
 def test_a_wheel_that_serves_this_python_is_not_foreign(tag: str) -> None:
     items = Distributions(items=(replace(TORCH, tags=(tag,)), *REQUIRED))
     assert "ED107" not in {one.code for one in findings(items, failed("anything")).values()}

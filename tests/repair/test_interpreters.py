@@ -110,6 +110,19 @@ def test_a_pythonhome_of_another_python() -> None:
     assert root.fixes[0].proof
 
 
+def test_a_setting_that_was_seen_to_break_the_import() -> None:
+    """ED113"""
+    failed = TorchImport(
+        outcome="exception", seconds=1.0, exception="ValueError", message="Invalid log settings"
+    )
+    trial = ImportTrial(change="unset", variable="TORCH_LOGS", outcome="ok")
+    (root,) = roots(failed, ImportTrials(items=(trial,)))
+    assert (root.code, root.fixes[0].commands) == ("ED113", ("unset TORCH_LOGS",))
+    assert root.fixes[0].proof
+    still = ImportTrial(change="unset", variable="TORCH_LOGS", outcome="exception")
+    assert [one.code for one in roots(failed, ImportTrials(items=(still,)))] == ["ED401"]
+
+
 def test_a_pythonhome_that_names_the_targets_own_is_nothing() -> None:
     assert not findings(Environment(variables={"PYTHONHOME": sys.base_prefix}))
 

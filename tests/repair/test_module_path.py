@@ -1,8 +1,11 @@
 """What one folder of the module path brings: one finding about it, with what was tried."""
 
+import pytest
+from msgspec.structs import replace
+
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
 from envdoctor.facts.machine import Environment
-from envdoctor.facts.python import Distributions
+from envdoctor.facts.python import Distributions, PathLine
 from envdoctor.facts.torch import (
     CompanionImport,
     CompanionImports,
@@ -12,10 +15,12 @@ from envdoctor.facts.torch import (
     LoadedLibraries,
     TorchBuild,
     TorchImport,
+    TorchRuntime,
 )
 from tests.repair.facts import (
     CWD,
     OWN,
+    PREFIX,
     REQUIRED,
     TORCH,
     USER_SITE,
@@ -124,6 +129,38 @@ def test_of_two_lists_the_one_that_the_files_are_not_of_is_left_over() -> None:
     assert fix.commands == (f"rm -r -- {OWN}/torch-2.4.1.dist-info",)
 
 
+def test_what_numpy_says_of_itself_and_a_list_that_is_gone_tell_it_too() -> None:
+    both = (distribution("numpy", "1.26.4"), distribution("numpy", "2.1.0"))
+    runtime = TorchRuntime(
+        version="2.6.0+cpu",
+        cuda=None,
+        hip=None,
+        cuda_available=False,
+        device_count=0,
+        numpy_version="2.1.0",
+    )
+    fix = findings(Distributions(items=(TORCH, *REQUIRED, *both)), runtime)["ED101:numpy"].fixes[0]
+    assert fix.commands == (f"rm -r -- {OWN}/numpy-1.26.4.dist-info",)
+    assert "those of numpy 2.1.0" in fix.summary
+    cut = (replace(both[0], has_record=False), both[1])
+    fix = findings(Distributions(items=(TORCH, *REQUIRED, *cut)))["ED101:numpy"].fixes[0]
+    assert fix.commands == (f"rm -r -- {OWN}/numpy-1.26.4.dist-info",)
+
+
+@pytest.mark.parametrize("text", ["../../../old", "import sys; sys.path.insert(0, '{old}')"])
+def test_the_line_of_a_path_file_that_brings_a_module_is_named(text: str) -> None:
+    old = f"{PREFIX}/old"
+    line = PathLine(file=f"{OWN}/x.pth", number=2, text=text.format(old=old))
+    other = PathLine(file=f"{OWN}/y.pth", number=1, text="import y")
+    facts = (
+        replace(interpreter(old), path_lines=(line, other)),
+        TorchImport(outcome="ok", seconds=1.0, file=f"{old}/torch/__init__.py", version="2.4.1"),
+    )
+    finding = findings(*facts)[f"ED105:{old}"]
+    assert "(a .pth file)" in finding.message
+    assert finding.fixes[0].commands == (f"sed -i 2d {OWN}/x.pth",)
+
+
 # --- a torch of another environment ---
 
 
@@ -161,8 +198,10 @@ def test_a_pythonpath_that_brings_another_environments_torch_is_the_root_cause()
 def test_a_path_file_that_brings_another_environments_torch() -> None:
     build, imported, installed = _of_another(f"{OTHER}/torch/__init__.py")
     (first,) = roots(build, imported, installed, interpreter(OTHER))
-    assert "(a .pth file)" in first.message
-    assert first.fixes[0].commands == (f"grep -lF -- {OTHER} {OWN}/*.pth",)
+    assert "(a .pth file or a sitecustomize.py)" in first.message
+    (find,) = first.fixes[0].commands
+    assert find.startswith(f"find {OWN} ")
+    assert find.endswith(f"grep -lF -- {OTHER} {{}} +")
 
 
 def test_a_torch_of_the_user_alone_is_fine() -> None:

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.findings import Fix, Safety
 from envdoctor.repair import surroundings
@@ -81,6 +82,15 @@ def test_the_path_file_that_names_a_folder_is_found(tmp_path: Path) -> None:
     (site / "mine.pth").write_text(f"{HOSTILE}\n")
     fix = surroundings.without_path_line(HOSTILE, [str(site)])
     assert run(fix, "true", cwd=tmp_path) == f"{site}/mine.pth\n"
+
+
+def test_the_lines_that_name_a_folder_are_taken_out(tmp_path: Path) -> None:
+    file = tmp_path / f"{HOSTILE}.pth"
+    file.write_text("/keep\n/other\nimport mine\n/keep too\n")
+    fix = surroundings.without_path_lines("/other", [(str(file), 2), (str(file), 3)])
+    assert fix.safety is Safety.CHANGES_ENV
+    run(replace(fix, safety=Safety.SAFE), "true", cwd=tmp_path)
+    assert file.read_text() == "/keep\n/keep too\n"
 
 
 def test_the_loaders_own_file_needs_root() -> None:

@@ -34,6 +34,13 @@ def test_only_variables_that_are_set_are_taken_away() -> None:
     assert todo[0].environment(env) == {"PYTHONPATH": "", "PATH": "/bin"}
 
 
+def test_settings_of_torch_are_taken_away_and_those_of_python_where_isolation_helps() -> None:
+    env = {"TORCH_LOGS": "foo", "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1", "TORCH_X": ""}
+    assert [one.variable for one in trials(FAILED, interpreter(), env)] == ["TORCH_LOGS"]
+    todo = trials(CURED, interpreter(), env)
+    assert [one.variable for one in todo] == ["PYTHONWARNINGS", ""]
+
+
 def test_the_folder_and_the_users_packages_are_tried_where_isolation_helps(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,8 @@ def interpreter(child):
 
 
 def describe(child, site):
+    packages = child.attempt(site.getsitepackages)[0] or []
+    user_site = child.attempt(site.getusersitepackages)[0]
     names = {"cpython": "CPython", "pypy": "PyPy", "graalpy": "GraalVM"}
     return {
         "executable": sys.executable,
@@ -21,8 +23,8 @@ def describe(child, site):
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "sys_path": list(sys.path),
-        "site_packages": child.attempt(site.getsitepackages)[0] or [],
-        "user_site": child.attempt(site.getusersitepackages)[0],
+        "site_packages": packages,
+        "user_site": user_site,
         "user_site_enabled": bool(site.ENABLE_USER_SITE),
         "safe_path": bool(getattr(sys.flags, "safe_path", False)),
         "stdlib": child.stdlib,
@@ -31,8 +33,32 @@ def describe(child, site):
         if os.path.isdir(os.path.join(sys.prefix, "conda-meta"))
         else None,
         "externally_managed": os.path.exists(os.path.join(child.stdlib, "EXTERNALLY-MANAGED")),
+        "path_lines": list(path_lines([*packages, user_site or ""])),
         "glibc": child.attempt(os.confstr, "CS_GNU_LIBC_VERSION")[0],
     }
+
+
+MOST_LINES, LONGEST_LINE = 100, 300
+"""Of a .pth file: one that lists more names no folder that anybody looks for."""
+
+
+def path_lines(folders):
+    """What the .pth files say, a line each: they add folders to the path, or execute code."""
+    for folder in folders:
+        try:
+            names = sorted(name for name in os.listdir(folder) if name.endswith(".pth"))
+        except OSError:
+            continue
+        for name in names:
+            file = os.path.join(folder, name)
+            try:
+                with open(file, encoding="utf-8", errors="replace") as lines:
+                    text = lines.read(MOST_LINES * LONGEST_LINE).splitlines()[:MOST_LINES]
+            except OSError:
+                continue
+            for number, line in enumerate(text, 1):
+                if line.strip() and not line.startswith("#"):
+                    yield {"file": file, "number": number, "text": line[:LONGEST_LINE].strip()}
 
 
 def soabi():
