@@ -145,8 +145,11 @@ def _run(
 def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
     where = f" during {heard.last.message or heard.last.phase}" if heard.last else ""
     if child.timed_out and heard.plan_is_over():
-        reason = f"the time that was planned is over{where}{heard.others()}"
-        return _Ended(reason=reason, kind=Reason.TIMED_OUT)
+        reason = f"the time that was planned is over{heard.others()}"
+        if not heard.take_first_bounds():
+            return _Ended(reason=reason + where, kind=Reason.TIMED_OUT)
+        heard.leave_out_the_rest(reason)
+        return _Ended()
     if child.timed_out:
         reason = f"no sign of life within {heard.patience_s:.0f} s{where}"
         return _Ended(reason=reason, kind=Reason.TIMED_OUT)
@@ -177,6 +180,7 @@ class _Heard(Mutable):
     conditions: dict[str, Any] = msgspec.field(default_factory=dict)
     runs: dict[tuple[object, ...], CalibrationRun] = msgspec.field(default_factory=dict)
     windows: dict[tuple[object, ...], "_Window"] = msgspec.field(default_factory=dict)
+    first: list[CalibrationRun] = msgspec.field(default_factory=list)
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
     batches: list[BatchAdvice] = msgspec.field(default_factory=list)
     ceilings: list[Ceiling] = msgspec.field(default_factory=list)
@@ -197,6 +201,26 @@ class _Heard(Mutable):
     def plan_is_over(self) -> bool:
         """Whether all should have been measured by now."""
         return time.monotonic() > self.over_at
+
+    def take_first_bounds(self) -> bool:
+        """Take the bounds of first steps for what was not measured; whether anything was."""
+        measured = {(run.device, run.precision) for run in self.runs.values()}
+        for run in self.first:
+            if (run.device, run.precision) not in measured:
+                self._add(run, _Window(window=(0.0, 0.0)))
+        return bool(self.runs)
+
+    def _add(self, run: CalibrationRun, window: "_Window") -> None:
+        key = run.device, run.precision, run.memory_format, run.compiled, run.batch_size
+        self.runs[key], self.windows[key] = run, window
+
+    def leave_out_the_rest(self, reason: str) -> None:
+        """Say that what was at work, and what would have followed, was not measured."""
+        device = (self.last.device if self.last else "") or "cpu"
+        what = self.last.message or self.last.phase if self.last else "everything"
+        self.left_out.append(
+            LeftOut(device=device, what=f"from {what} on", reason=reason, failed=False)
+        )
 
     def others(self) -> str:
         """That others had the CPUs, for the end of a sentence; empty where that is not known."""
@@ -222,9 +246,9 @@ class _Heard(Mutable):
             plan = self.plan.message
             self._tell(CalibrationProgress(phase="starting", message=f"plan: {plan}", plan=plan))
         elif event == "run":
-            run, window = _convert(data, CalibrationRun), _convert(data, _Window)
-            key = run.device, run.precision, run.memory_format, run.compiled, run.batch_size
-            self.runs[key], self.windows[key] = run, window
+            self._add(_convert(data, CalibrationRun), _convert(data, _Window))
+        elif event == "first":
+            self.first.append(_convert(data, CalibrationRun))
         elif event == "left_out":
             self.left_out.append(_convert(data, LeftOut))
         elif event == "batch":

@@ -7,21 +7,24 @@ import sys
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import torch
 
 from envdoctor.calibration.assess import assess
 from envdoctor.calibration.busy import busiest, cpu_seconds
-from envdoctor.calibration.runner import _Ended, _Heard
+from envdoctor.calibration.runner import _Ended, _Heard, _how_it_ended
 from envdoctor.calibration.target import measure as measuring
 from envdoctor.calibration.target import others
 from envdoctor.calibration.target.devices import FP32, Device
 from envdoctor.calibration.target.measure import Variant, measure
 from envdoctor.calibration.target.others import Moment
 from envdoctor.calibration.target.plan import cpu_budget
+from envdoctor.facts import Reason
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import BusyProcess, Conditions, Settings
 from envdoctor.knowledge import load
+from envdoctor.probes.run import ChildResult
 from envdoctor.render.calibration import render_calibration
 from tests.calibration.conftest import Told
 from tests.calibration.synthetic import make_calibration, make_run
@@ -194,6 +197,10 @@ def test_others_on_cpus_that_were_left_over_are_none() -> None:
 
 # --- the plan ---
 
+CUT = ChildResult(
+    exit_code=None, signal="SIGKILL", timed_out=True, stdout="", stderr="", seconds=6.0
+)
+
 
 def test_the_parts_of_the_budget_are_the_whole(told: Told) -> None:
     whole = cpu_budget(told.channel, {"budget_s": 10.0, "ceilings": True, "pipeline": True})
@@ -207,6 +214,51 @@ def test_a_slow_import_shortens_the_rest(told: Told) -> None:
     assert cpu_budget(told.channel, {"budget_s": 10.0}).total == pytest.approx(7.5, abs=0.1)
     told.channel.began -= 100.0
     assert cpu_budget(told.channel, {"budget_s": 10.0}).total == pytest.approx(6.0)
+
+
+def test_what_a_plan_had_no_time_for_is_left_out_and_nothing_is_a_failure() -> None:
+    heard = _Heard(on_progress=lambda progress: None)
+    plan = {"seconds": 1.0, "limit_s": -1.0, "message": "cpu fp32 1 s; 1 s in all"}
+    progress = {"phase": "pipeline", "message": "writing a checkpoint"}
+    run = {**msgspec.to_builtins(make_run(5.0, device="cpu")), "window": [0.0, 1.0]}
+    for event, data in (("plan", plan), ("run", run), ("progress", progress)):
+        heard.take_line(json.dumps({"event": event, "data": data}).encode())
+    ended = _how_it_ended(CUT, heard)
+    assert ended.reason == ""
+    calibration = heard.calibration(Settings(), ended, 1.0, ())
+    assert calibration.complete
+    (left,) = calibration.left_out
+    assert (left.device, left.what) == ("cpu", "from writing a checkpoint on")
+    assert left.reason == "the time that was planned is over"
+
+
+def test_of_a_precision_that_was_only_begun_the_first_steps_are_the_bound() -> None:
+    heard = _Heard(on_progress=lambda progress: None)
+    plan = {"seconds": 1.0, "limit_s": -1.0, "message": "cpu fp32 1 s; 1 s in all"}
+    rates = (
+        ("first", 1.0, "fp32", True),
+        ("run", 5.0, "fp32", False),
+        ("first", 0.5, "bf16", True),
+    )
+    heard.take_line(json.dumps({"event": "plan", "data": plan}).encode())
+    for event, rate, precision, bound in rates:
+        run = make_run(rate, device="cpu", precision=precision, at_least=bound)
+        data = {**msgspec.to_builtins(run), "window": [0.0, 1.0]}
+        heard.take_line(json.dumps({"event": event, "data": data}).encode())
+    runs = heard.calibration(Settings(), _how_it_ended(CUT, heard), 1.0, ()).runs
+    assert [(one.precision, one.images_per_s.median, one.at_least) for one in runs] == [
+        ("fp32", 5.0, False),
+        ("bf16", 0.5, True),
+    ]
+
+
+def test_where_no_step_ended_within_the_plan_nothing_was_measured() -> None:
+    heard = _Heard(on_progress=lambda progress: None)
+    plan = {"seconds": 1.0, "limit_s": -1.0, "message": "cpu fp32 1 s; 1 s in all"}
+    heard.take_line(json.dumps({"event": "plan", "data": plan}).encode())
+    ended = _how_it_ended(CUT, heard)
+    assert (ended.kind, ended.interrupted) == (Reason.TIMED_OUT, False)
+    assert ended.reason.startswith("the time that was planned is over")
 
 
 def test_a_worker_beyond_its_plan_is_ended() -> None:

@@ -12,7 +12,7 @@ from .batch import CPU_SMALL, cpu_batch
 from .channel import Channel
 from .devices import Device, Precision
 from .machine import status_bytes
-from .measure import Variant, measure
+from .measure import Variant, first_bound, measure
 from .plan import precision_shares
 from .training import CONTIGUOUS, training_step
 
@@ -75,6 +75,7 @@ def _choose_and_time(channel: Channel, small: Variant, budget_s: float) -> Any:
     )
     step = training_step(device, small.precision, small.batch_size)
     warm = [device.time(step, 1), device.time(step, 1)]
+    channel.send("first", **first_bound(small, warm))
     size = cpu_batch(min(warm), budget_s)
     if size != small.batch_size:
         step, warm = training_step(device, small.precision, size), []

@@ -92,6 +92,16 @@ def measure(
             return run
 
 
+def first_bound(variant: Variant, warm: Sequence[float]) -> dict[str, Any]:
+    """The run that the first steps of a process stand for, where no other is made: the machine does
+    at least that."""
+    samples = _Samples(variant.device, 1)
+    samples.seconds = list(warm)
+    now = time.monotonic()
+    bound = {"at_least": True, "stable": False, "host_share": None, "window": [now, now]}
+    return {**_run(variant, samples, 0), **bound}
+
+
 class _Samples:
     """The seconds of timed steps; on a CPU with what its threads waited for others meanwhile."""
 

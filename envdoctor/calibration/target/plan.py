@@ -24,8 +24,9 @@ IMPORT_S = 1.5
 """What the import of torch may take without costing the budget; a slower one shortens it."""
 
 LEAST_SHARE = 0.6
-OVERRUN_S = 0.7
-"""What the last step may take too long before the worker is ended from outside."""
+OVERRUN_S, LEAST_S = 0.7, 4.9
+"""What the last step may take too long before the worker is ended from outside, and what a
+measurement may take at least, whatever its budget: some samples of everything."""
 
 _GPU_MEMORY_S = 3.0
 _GPU_COMPARISONS = 3
@@ -78,7 +79,7 @@ def tell_plan(
     total = sum(seconds for _, seconds in parts)
     open_ended = any(settings.get(one) for one in ("compile", "all_reduce", "data", "batch_size"))
     is_bounded = not open_ended and all(device.kind == "cpu" for device in devices)
-    limit = budget.total + OVERRUN_S if is_bounded else None
+    limit = max(budget.total, LEAST_S) + OVERRUN_S if is_bounded else None
     message = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in parts)
     channel.send("plan", seconds=total, limit_s=limit, message=f"{message}; {total:.0f} s in all")
 
