@@ -22,6 +22,7 @@ from envdoctor.plugins import Loaded, Probe, Provided, Where
 from envdoctor.probes.built_in_stages import as_wanted
 from envdoctor.probes.choose import Choice
 from envdoctor.probes.context import Context, context_of
+from envdoctor.probes.file_check import FileCheck
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import StageRun, run_stages
@@ -79,7 +80,7 @@ def collect(
         loaded=loaded,
         children=children,
         context=context,
-        services={**services, Context: context, Options: options},
+        services={**services, Context: context, Options: options, FileCheck: target.files},
         on_event=on_event,
         on_snapshot=on_snapshot,
         snapshot=Snapshot(target.facts).with_facts({Expectation: _expectation(options)}),

@@ -7,6 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.options import Options, Scope
@@ -17,6 +20,9 @@ from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import Stage
 from envdoctor.probes.staging import NO_LIMIT
+
+if TYPE_CHECKING:
+    from envdoctor.probes.file_check import FileCheck
 
 _START_S = 0.1
 """How long the start of a first child is waited for."""
@@ -63,7 +69,22 @@ def find_target(
         on_stage=on_stage,
     )
     on_event(ProbeEvent(probe="target", state="finished"))
-    return choice
+    return replace(choice, files=_file_check(choice, options, context))
+
+
+def _file_check(choice: Choice, options: Options, context: Context) -> "FileCheck | None":
+    """Begin to compare the target's files: it takes as long as all that is imported meanwhile."""
+    from envdoctor.facts import Observed
+    from envdoctor.facts.python import Interpreter, Target
+    from envdoctor.probes.file_check import FileCheck
+    from envdoctor.probes.module_path import folders_of
+
+    target, interpreter = choice.facts[Target], choice.facts[Interpreter]
+    if not isinstance(target, Observed):
+        return None
+    known = interpreter.value if isinstance(interpreter, Observed) else None
+    folders = folders_of(target.value, known, context)
+    return FileCheck(folders, context, deep=options.deep, gives_way=not options.static)
 
 
 def choose(python: str | None, context: Context, deadline: float) -> Choice:

@@ -44,6 +44,9 @@ both say nothing until they are done."""
 
 TOTAL_LIMIT_S = 3600.0
 
+FIRST_STEPS_S = 30.0
+"""Beyond the plan, for the first two steps on a machine that others use."""
+
 _OUTPUT_TAIL = 2000
 
 
@@ -199,8 +202,10 @@ class _Heard(Mutable):
         return time.monotonic() - self.spoke_at <= self.patience_s
 
     def plan_is_over(self) -> bool:
-        """Whether all should have been measured by now."""
-        return time.monotonic() > self.over_at
+        """Whether all should have been measured by now; while not one step has ended the worker is
+        left some more time, as a bound is worth more than none."""
+        has_something = bool(self.runs or self.first)
+        return time.monotonic() > self.over_at + (0.0 if has_something else FIRST_STEPS_S)
 
     def take_first_bounds(self) -> bool:
         """Take the bounds of first steps for what was not measured; whether anything was."""

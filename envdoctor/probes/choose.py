@@ -31,6 +31,7 @@ from envdoctor.record import Record
 if TYPE_CHECKING:
     from envdoctor.facts import Fact, Known
     from envdoctor.facts.python import Candidate, TargetProblem
+    from envdoctor.probes.file_check import FileCheck
 
 OLDEST_PYTHON = (3, 8)
 """The oldest Python that the stages run on."""
@@ -46,12 +47,14 @@ class UnusableTarget(BadInput):
 class Choice(Record):
     """The facts Target and Interpreter, and the child of the target that goes on with stages.
 
-    `stages` is None where the target is not run: it cannot be, or is not to be. `deadline` is the
-    moment of the monotonic clock at which the time of the examination runs out.
+    `stages` is None where the target is not run: it cannot be, or is not to be. `files` is the
+    comparison of its files, where it was begun. `deadline` is the moment of the monotonic clock at
+    which the time of the examination runs out.
     """
 
     facts: "Mapping[type[Fact], Known]"
     stages: StageRun | None = None
+    files: "FileCheck | None" = None
     deadline: float = NO_LIMIT
 
 

@@ -9,9 +9,11 @@ from envdoctor.knowledge import Knowledge
 from envdoctor.plugins import Probe, Where
 from envdoctor.probes.components import read_components
 from envdoctor.probes.context import Context
-from envdoctor.probes.distributions import TooMany, read_distributions, search_path
-from envdoctor.probes.installed_files import LIMIT_S, observe_installed_files
+from envdoctor.probes.distributions import TooMany, read_distributions
+from envdoctor.probes.file_check import LIMIT_S
+from envdoctor.probes.installed_files import observe_installed_files
 from envdoctor.probes.installer import read_installer
+from envdoctor.probes.module_path import folders_of
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
 
 _METADATA = "*.dist-info"
@@ -22,7 +24,7 @@ def observe_distributions(
 ) -> dict[type[Fact], Known]:
     """The distributions. Those of a target that does not run are read as well."""
     try:
-        found = read_distributions(_folders(target, interpreter, context))
+        found = read_distributions(folders_of(target, interpreter, context))
     except TooMany as error:
         return {Distributions: Unknown(reason=Reason.UNDECODABLE, detail=str(error))}
     return {Distributions: Observed(value=found, source=_METADATA)}
@@ -48,7 +50,7 @@ def observe_torch_build(
     context: Context,
 ) -> dict[type[Fact], Known]:
     """The torch on disk, or that there is none."""
-    folders = _folders(target, interpreter, context)
+    folders = folders_of(target, interpreter, context)
     package = find_torch(folders, knowledge.libraries)
     build = read_torch_build(package, distributions, knowledge.libraries)
     own = (*interpreter.site_packages, interpreter.user_site) if interpreter else ()
@@ -70,15 +72,9 @@ def observe_components(
     context: Context,
 ) -> dict[type[Fact], Known]:
     """The versions of cuDNN, NCCL, nvJitLink, cudart and cuBLAS on disk."""
-    folders = _folders(target, interpreter, context)
+    folders = folders_of(target, interpreter, context)
     found = read_components(folders, distributions, installed, knowledge.libraries)
     return {CudaComponents: Observed(value=found, source="site-packages/nvidia")}
-
-
-def _folders(target: Target, interpreter: Interpreter | None, context: Context) -> tuple[Path, ...]:
-    if interpreter is None:
-        return search_path(target.site_packages, "", context)
-    return search_path(interpreter.sys_path, interpreter.cwd, context)
 
 
 DISK_PROBES = (

@@ -1,6 +1,5 @@
 """The installed distributions, read from their metadata folders; pip is not asked."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from envdoctor.facts.python import Distribution, Distributions
-from envdoctor.probes.context import Context
+from envdoctor.probes.file_check import MOST_DISTRIBUTIONS
 from envdoctor.probes.files import read_text
 from envdoctor.record import from_json
 
@@ -20,15 +19,6 @@ _FIELD = re.compile(
 )
 """The fields of the core metadata that are used; each is one line."""
 
-
-def search_path(sys_path: Sequence[str], cwd: str, context: Context) -> tuple[Path, ...]:
-    """The folders of a module path, each once; an empty entry is the current directory."""
-    folders = (context.path(os.path.join(cwd, entry)) for entry in sys_path)
-    return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
-
-
-MOST_DISTRIBUTIONS = 10_000
-"""On one path; a large environment has a thousand."""
 
 MOST_REQUIREMENTS = 8_000_000
 """Characters in all; those of a large environment have a twentieth."""

@@ -13,35 +13,27 @@ from envdoctor.facts.python import (
     Distributions,
     InstalledFiles,
 )
-from envdoctor.options import Options
-from envdoctor.probes.context import Context
-from envdoctor.probes.own_child import ask
+from envdoctor.probes.file_check import FileCheck
 
 MOST_NAMED = 200
 """Damaged distributions; all are counted."""
 
 _BESIDE_TORCH = ("torch", "pytorch", "nvidia-", "triton", "numpy")
 
-LIMIT_S = 120.0
-"""A first look reads some ten thousand inodes from a disk; `--deep` reads a few GB."""
-
 
 def read_installed_files(
-    distributions: Distributions, context: Context, *, deep: bool = False, gives_way: bool = True
+    distributions: Distributions, check: FileCheck
 ) -> InstalledFiles | Unknown:
-    """Compare presence and size, with `deep` also the hash, of every recorded file; `gives_way` to
-    the target's child, where there is one."""
+    """What the comparison says of these distributions."""
     recorded = {
         one.metadata_path: one
         for one in distributions.items
         if one.has_record and one.metadata_path.endswith(".dist-info")
     }
-    places = [(path, one.location) for path, one in recorded.items()]
-    job = {"deep": deep, "gives_way": gives_way, "distributions": places}
-    answer = ask("record_child.py", context, limit_s=LIMIT_S, job=job)
+    answer = check.answer()
     if isinstance(answer, Unknown):
         return answer
-    found = answer["damaged"]
+    found = {path: one for path, one in answer["damaged"].items() if path in recorded}
     torch = distributions.first("torch")
     required = " ".join(torch.requires) if torch else ""
     # What torch needs is never among those that are left out.
@@ -49,7 +41,7 @@ def read_installed_files(
     return InstalledFiles(
         damaged=tuple(_damaged(recorded[path], found[path]) for path in named[:MOST_NAMED]),
         checked_files=answer["checked"],
-        hashed=deep,
+        hashed=check.deep,
         more_damaged=max(0, len(found) - MOST_NAMED),
     )
 
@@ -84,12 +76,10 @@ def _through_link(location: str, file: dict[str, Any]) -> dict[str, str]:
 
 
 def observe_installed_files(
-    distributions: Distributions, options: Options, context: Context
+    distributions: Distributions, check: FileCheck
 ) -> dict[type[Fact], Known]:
     """Which installed files differ from their RECORD."""
-    found = read_installed_files(
-        distributions, context, deep=options.deep, gives_way=not options.static
-    )
+    found = read_installed_files(distributions, check)
     if isinstance(found, Unknown):
         return {InstalledFiles: found}
     return {InstalledFiles: Observed(value=found, source="RECORD of every distribution")}

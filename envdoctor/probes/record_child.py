@@ -2,9 +2,9 @@
 
 Some ten thousand files are looked up, in a process of its own, so that neither the rest of the
 doctor nor a user's keys wait for them. Imports nothing but the standard library. JOB is a
-descriptor with one JSON object: `deep`, `gives_way`, and the metadata folders with the locations
-that their RECORD is relative to. ANSWER takes how many files were checked and, by the metadata
-folders that differ, how many files and which do, with the fields of facts.python.DamagedFile.
+descriptor with one JSON object: `deep`, `gives_way`, the `folders` of the module path, and the
+`most` distributions that are looked at. ANSWER takes how many files were checked and, by the
+metadata folders that differ, how many files and which do, with the fields of DamagedFile.
 """
 
 import csv
@@ -42,7 +42,8 @@ def main(job: int, answer: int) -> None:
     if wanted["gives_way"]:
         give_way()
     checked, damaged = 0, {}
-    for metadata, location in wanted["distributions"]:
+    for metadata in list(metadata_folders(wanted["folders"]))[: wanted["most"]]:
+        location = os.path.dirname(metadata)
         rows = list(recorded(os.path.join(metadata, "RECORD")))
         checked += len(rows)
         files = sorted(differences(location, rows, deep=wanted["deep"]), key=_by_importance)
@@ -50,6 +51,18 @@ def main(job: int, answer: int) -> None:
             damaged[metadata] = {"count": len(files), "files": files[:MAX_NAMED]}
     with open(answer, "w", encoding="utf-8") as file:
         json.dump({"checked": checked, "damaged": damaged}, file)
+
+
+def metadata_folders(folders: Iterable[str]) -> Iterator[str]:
+    """The folders with the metadata of distributions; pip renames to `~` what it removes."""
+    for folder in folders:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in sorted(names):
+            if name.endswith(".dist-info") and not name.startswith("~"):
+                yield os.path.join(folder, name)
 
 
 def give_way() -> None:
@@ -67,6 +80,9 @@ def recorded(record: str) -> Iterator[Row]:
     """The rows path, hash, size of a RECORD that can be checked; paths are relative to its root."""
     own = os.path.basename(os.path.dirname(record))
     try:
+        if not os.path.isfile(record):
+            # A pipe in its place would be waited for without end.
+            return
         with open(record, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
         for row in csv.reader(text.split("\n")) if '"' in text else _plain_rows(text):

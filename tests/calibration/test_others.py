@@ -13,7 +13,7 @@ import torch
 
 from envdoctor.calibration.assess import assess
 from envdoctor.calibration.busy import busiest, cpu_seconds
-from envdoctor.calibration.runner import _Ended, _Heard, _how_it_ended
+from envdoctor.calibration.runner import FIRST_STEPS_S, _Ended, _Heard, _how_it_ended
 from envdoctor.calibration.target import measure as measuring
 from envdoctor.calibration.target import others
 from envdoctor.calibration.target.devices import FP32, Device
@@ -254,7 +254,7 @@ def test_of_a_precision_that_was_only_begun_the_first_steps_are_the_bound() -> N
 
 def test_where_no_step_ended_within_the_plan_nothing_was_measured() -> None:
     heard = _Heard(on_progress=lambda progress: None)
-    plan = {"seconds": 1.0, "limit_s": -1.0, "message": "cpu fp32 1 s; 1 s in all"}
+    plan = {"seconds": 1.0, "limit_s": -FIRST_STEPS_S - 1, "message": "cpu fp32 1 s; 1 s in all"}
     heard.take_line(json.dumps({"event": "plan", "data": plan}).encode())
     ended = _how_it_ended(CUT, heard)
     assert (ended.kind, ended.interrupted) == (Reason.TIMED_OUT, False)
@@ -269,6 +269,9 @@ def test_a_worker_beyond_its_plan_is_ended() -> None:
     assert heard.last is not None
     assert heard.last.message == "plan: cpu fp32 1 s; 1 s in all"
     time.sleep(0.1)
+    assert not heard.plan_is_over(), "before the first steps"
+    run = {**msgspec.to_builtins(make_run(5.0, device="cpu")), "window": [0.0, 1.0]}
+    heard.take_line(json.dumps({"event": "first", "data": run}).encode())
     assert heard.plan_is_over()
     heard.take_line(b'{"event": "conditions", "data": {"others_cpus": 1.8}}')
     assert heard.others() == ", as other programs used 1.8 CPUs"

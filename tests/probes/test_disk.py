@@ -15,6 +15,7 @@ from envdoctor.probes.components import read_components
 from envdoctor.probes.context import context_of
 from envdoctor.probes.distributions import read_distributions
 from envdoctor.probes.fatbin import common_targets
+from envdoctor.probes.file_check import FileCheck
 from envdoctor.probes.installed_files import read_installed_files
 from envdoctor.probes.installer import read_installer
 from envdoctor.probes.run import Children
@@ -80,7 +81,8 @@ def here(children: Children) -> Context:
 def compared(
     distributions: Distributions, context: Context, *, deep: bool = False
 ) -> InstalledFiles:
-    found = read_installed_files(distributions, context, deep=deep)
+    folders = dict.fromkeys(Path(one.location) for one in distributions.items)
+    found = read_installed_files(distributions, FileCheck(tuple(folders), context, deep=deep))
     assert isinstance(found, InstalledFiles), found
     return found
 
