@@ -171,6 +171,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("render", "find_target", "collect", "writing", "printed"),
     ("output",),
     ("session",),
+    ("program",),
+    ("pytest_plugin",),
     ("tui",),
     ("commands",),
     ("cli", "__main__"),
