@@ -1,0 +1,112 @@
+"""Repairs of WSL and of Jetson boards.
+
+Sources: NVIDIA's CUDA on WSL User Guide; NVIDIA Jetson Linux release notes.
+"""
+
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import Site
+
+
+def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
+    """Let Windows show its GPU to WSL."""
+    if version == 1:
+        return (
+            Fix(
+                summary="turn this distribution into one of WSL 2, in a terminal of Windows",
+                commands=("wsl.exe --list --verbose", "wsl.exe --set-version DISTRIBUTION 2"),
+                where=Place.HOST,
+            ),
+        )
+    return (
+        Fix(
+            summary="install NVIDIA's driver on Windows, none inside WSL, and update WSL; "
+            "`nvidia-smi` in a terminal of Windows has to list the GPU",
+            commands=("wsl.exe --update", "wsl.exe --shutdown"),
+            where=Place.HOST,
+        ),
+    )
+
+
+def update_wsl(site: Site) -> Fix:
+    """Update the kernel of WSL, from Windows."""
+    return Fix(
+        summary="update WSL's kernel, in a terminal of Windows",
+        commands=("wsl.exe --update", "wsl.exe --shutdown"),
+        where=Place.HOST,
+    )
+
+
+def remove_driver_inside_wsl(site: Site) -> Fix:
+    """Take a Linux driver out of WSL."""
+    if site.contained:
+        return Fix(
+            summary="take the Linux driver's libraries out of the image: Windows brings its own, "
+            "which `--gpus all` mounts",
+            commands=("dpkg -S libcuda.so.1",),
+            where=Place.IMAGE,
+        )
+    packages = {
+        "ubuntu": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*'",
+        "debian": "sudo apt-get purge '^nvidia-.*' '^libnvidia-.*' libcuda1",
+    }.get(site.os_family)
+    return Fix(
+        summary="remove the Linux driver's libraries from WSL: Windows brings its own in "
+        "/usr/lib/wsl/lib",
+        commands=(*((packages,) if packages else ()), "sudo ldconfig"),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+def show_wsl_libraries(site: Site) -> Fix:
+    """Let the loader find WSL's own libraries."""
+    return Fix(
+        summary="show WSL's libraries to the loader",
+        commands=(
+            "echo /usr/lib/wsl/lib | sudo tee /etc/ld.so.conf.d/ld.wsl.conf",
+            "sudo ldconfig",
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+def torch_of_jetpack(site: Site) -> Fix:
+    """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code.
+
+    JetPack 4 has Linux 4.9, 5 has 5.10, 6 has 5.15 and 7 has 6.8 (NVIDIA Jetson Linux release
+    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform".
+    """
+    kernel = site.kernel or ""
+    if kernel.startswith("4."):
+        return Fix(
+            summary="install NVIDIA's torch for JetPack 4 (torch 1.10 for Python 3.6, from the "
+            'page "PyTorch for Jetson"), or write a newer JetPack onto the board',
+            safety=Safety.MANUAL,
+        )
+    if kernel.startswith("5.10."):
+        return Fix(
+            summary="install NVIDIA's torch for JetPack 5 (CUDA 11.4), whose wheels are for "
+            "Python 3.8, or use an l4t-pytorch container",
+            commands=(
+                "python3.8 -m pip install https://developer.download.nvidia.com/compute/redist/jp/"
+                "v512/pytorch/torch-2.1.0a0+41361538.nv23.06-cp38-cp38-linux_aarch64.whl",
+            ),
+            safety=Safety.CHANGES_ENV,
+        )
+    if kernel.startswith("6."):
+        return Fix(
+            summary="install PyTorch's own build for CUDA 13, which serves JetPack 7",
+            commands=(
+                f"{site.target} -m pip install torch "
+                "--index-url https://download.pytorch.org/whl/cu130",
+            ),
+            safety=Safety.CHANGES_ENV,
+        )
+    return Fix(
+        summary="install the torch that is built for this Jetson's JetPack, from NVIDIA's index of "
+        "JetPack wheels (below: JetPack 6 with CUDA 12.6), or use an l4t-pytorch container",
+        commands=(
+            f"{site.target} -m pip install torch "
+            "--index-url https://pypi.jetson-ai-lab.io/jp6/cu126",
+        ),
+        safety=Safety.CHANGES_ENV,
+    )

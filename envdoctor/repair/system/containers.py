@@ -1,0 +1,210 @@
+"""Repairs of what a container or a scheduler gives: GPUs, device nodes, shared memory.
+
+Sources: NVIDIA Container Toolkit documentation; Docker, Podman, Kubernetes, Slurm and LXC manuals.
+"""
+
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import Site
+
+_GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
+    "docker": (
+        "start the container with the GPUs; the host needs the NVIDIA Container Toolkit",
+        ("docker run --gpus all IMAGE",),
+        Place.HOST,
+    ),
+    "podman": (
+        "start the container with the GPUs by CDI; on the host the NVIDIA Container Toolkit writes "
+        "the specification",
+        (
+            "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+            "podman run --device nvidia.com/gpu=all IMAGE",
+        ),
+        Place.HOST,
+    ),
+    "kubernetes": (
+        "ask for a GPU in the pod: resources.limits `nvidia.com/gpu: 1` and, where the cluster has "
+        "one, `runtimeClassName: nvidia`; the node needs NVIDIA's device plugin",
+        (),
+        Place.SCHEDULER,
+    ),
+    "apptainer": (
+        "start it with --nv, which brings the driver's libraries and nodes in",
+        ("apptainer exec --nv IMAGE.sif python train.py",),
+        Place.HOST,
+    ),
+    "lxc": (
+        "give the container the nodes /dev/nvidia* (lxc.mount.entry and the device cgroup) on the "
+        "host, and install in it the driver's libraries of the host's release",
+        (),
+        Place.HOST,
+    ),
+}
+_GIVE["singularity"] = _GIVE["apptainer"]
+_GIVE["enroot"] = (
+    "start it in a job that has GPUs, with NVIDIA_VISIBLE_DEVICES=all; enroot's hook needs "
+    "libnvidia-container on the node",
+    ("srun --gres=gpu:1 --container-image=IMAGE ...",),
+    Place.SCHEDULER,
+)
+
+
+def give_gpus(site: Site) -> Fix:
+    """Start this container, pod or job with GPUs, in the words of what started it."""
+    if site.jetson and site.container == "docker":
+        return Fix(
+            summary="start the container with NVIDIA's runtime, which mounts the libraries of "
+            "JetPack; the board needs the package nvidia-container",
+            commands=("docker run --runtime nvidia IMAGE",),
+            where=Place.HOST,
+        )
+    summary, commands, where = _GIVE.get(
+        site.container,
+        ("start this container with access to the host's GPUs", (), Place.HOST),
+    )
+    return Fix(summary=summary, commands=commands, where=where)
+
+
+def give_amd_gpus(site: Site) -> Fix:
+    """Start this container, pod or job with AMD's GPUs."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="ask for a GPU in the pod: resources.limits `amd.com/gpu: 1`; the node needs "
+            "AMD's device plugin",
+            where=Place.SCHEDULER,
+        )
+    if site.container in ("apptainer", "singularity"):
+        return Fix(
+            summary="start it with --rocm, which brings AMD's nodes and libraries in",
+            commands=("apptainer exec --rocm IMAGE.sif python train.py",),
+            where=Place.HOST,
+        )
+    engine = "podman" if site.container == "podman" else "docker"
+    return Fix(
+        summary="start the container with AMD's device nodes, and in the groups that own them",
+        commands=(
+            f"{engine} run --device=/dev/kfd --device=/dev/dri --group-add video "
+            "--security-opt seccomp=unconfined IMAGE",
+        ),
+        where=Place.HOST,
+    )
+
+
+def allow_compute(site: Site) -> Fix:
+    """Let the container runtime bring in libcuda."""
+    engine = {"podman": "podman", "docker": "docker"}.get(site.container)
+    commands = (
+        (f"{engine} run -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ...",) if engine else ()
+    )
+    return Fix(
+        summary="start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility, or set it so "
+        "in the image",
+        commands=commands,
+        where=Place.HOST,
+    )
+
+
+def more_shared_memory(site: Site) -> Fix:
+    """Start the container with more shared memory."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="mount a volume `emptyDir: {medium: Memory}` at /dev/shm of the pod",
+            where=Place.SCHEDULER,
+        )
+    engine = "podman" if site.container == "podman" else "docker"
+    return Fix(
+        summary="start the container with more",
+        commands=(f"{engine} run --shm-size=8g IMAGE", f"{engine} run --ipc=host IMAGE"),
+        where=Place.HOST,
+    )
+
+
+def start_anew(site: Site) -> Fix:
+    """Make the container anew, so that it gets its devices again."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="delete the pod, so that it is created anew; on the node, the driver of the "
+            "cgroups `cgroupfs` or CDI keeps it from happening again",
+            commands=("kubectl delete pod POD",),
+            where=Place.SCHEDULER,
+        )
+    commands = {
+        "docker": ("docker restart CONTAINER",),
+        "podman": ("podman restart CONTAINER",),
+    }.get(site.container, ())
+    return Fix(
+        summary="start the container anew from outside; CDI or the cgroup driver `cgroupfs` keeps "
+        "it from happening again",
+        commands=commands,
+        where=Place.HOST,
+    )
+
+
+def ask_slurm(condition: str = "") -> Fix:
+    """Let the scheduler give the job a GPU."""
+    return Fix(
+        summary=f"{condition}ask for a GPU, the device cgroup hides those of others",
+        commands=("srun --gres=gpu:1 ...",),
+        where=Place.SCHEDULER,
+    )
+
+
+_OF_LXC = Fix(
+    summary="on the host, allow the nodes in the container's configuration and start it anew: one "
+    "line `lxc.cgroup2.devices.allow = c MAJOR:* rwm` for each major number that `ls -l "
+    "/dev/nvidia*` shows there; that of nvidia-uvm may change at a restart of the host",
+    commands=("ls -l /dev/nvidia*",),
+    where=Place.HOST,
+)
+
+
+def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
+    """Let this user open the device nodes."""
+    if in_slurm:
+        return (ask_slurm(),)
+    if site.container == "lxc":
+        return (_OF_LXC,)
+    if site.container == "podman":
+        label = Fix(
+            summary="if SELinux refuses them: start the container without its label, or allow "
+            "containers to use devices on the host",
+            commands=(
+                "podman run --security-opt=label=disable --device nvidia.com/gpu=all IMAGE",
+                "sudo setsebool -P container_use_devices on",
+            ),
+            where=Place.HOST,
+        )
+        group = Fix(
+            summary="if a group owns them: keep your groups in the user namespace of the container",
+            commands=("podman run --group-add keep-groups --device nvidia.com/gpu=all IMAGE",),
+            where=Place.HOST,
+        )
+        return (
+            (label, group)
+            if site.os_family in ("fedora", "fedora-atomic", "rhel")
+            else (group, label)
+        )
+    if site.container == "kubernetes":
+        group = Fix(
+            summary="if a group owns them: let the pod be in it, securityContext: "
+            "`supplementalGroups: [GID]` with the number that `ls -ln` shows",
+            commands=("ls -ln /dev/nvidia0",),
+            where=Place.SCHEDULER,
+        )
+        return group, give_gpus(site)
+    if site.container == "docker":
+        group = Fix(
+            summary="if a group owns them and the container has a user of its own: be in that "
+            "group, by the number that `ls -ln` shows",
+            commands=("ls -ln /dev/nvidia0", "docker run --gpus all --group-add GID IMAGE"),
+            where=Place.HOST,
+        )
+        return group, give_gpus(site)
+    if site.contained:
+        return (give_gpus(site),)
+    return (
+        Fix(
+            summary="join the group that owns the nodes, and log in again",
+            commands=("ls -l /dev/nvidia*", 'sudo usermod -aG video,render "$USER"'),
+            safety=Safety.NEEDS_ROOT,
+        ),
+    )

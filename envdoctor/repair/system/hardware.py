@@ -1,0 +1,125 @@
+"""Repairs of GPUs and of what connects them: firmware, fabric, power, licences."""
+
+from envdoctor.findings import Fix, Place
+from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
+
+
+def restart(site: Site, because: str) -> Fix:
+    """Restart the machine."""
+    return on_host(site, f"restart the machine: {because}", "sudo reboot")
+
+
+def reset_gpu(site: Site, index: int) -> Fix:
+    """Reset one GPU, as NVML numbers it; a virtual machine or a GPU of a display cannot."""
+    return on_host(
+        site,
+        "end the processes on the GPU and reset it; where that is refused (a display uses it, or "
+        "it is passed through), restart the machine",
+        f"nvidia-smi -i {index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
+        f"sudo nvidia-smi -i {index} --gpu-reset",
+    )
+
+
+def share_gpu(site: Site, index: int) -> Fix:
+    """Let every process compute on a GPU."""
+    return on_host(site, "let processes share the GPU", f"sudo nvidia-smi -i {index} -c DEFAULT")
+
+
+def replace_gpu() -> Fix:
+    """What is left where an error comes back."""
+    return Fix(
+        summary="if it comes back: check power and cooling, reseat the card, have it replaced "
+        "(RMA)",
+        where=Place.FIRMWARE,
+    )
+
+
+def connect_power() -> Fix:
+    """Connect the power cables of a card."""
+    return Fix(
+        summary="switch the machine off and connect all power cables of the card, each to a "
+        "connector of its own",
+        where=Place.FIRMWARE,
+    )
+
+
+def more_address_space() -> Fix:
+    """Let the firmware map all of a GPU's memory."""
+    return Fix(
+        summary="switch `Above 4G decoding` and `Resizable BAR` on in the firmware; in a virtual "
+        "machine give it more MMIO space",
+        where=Place.FIRMWARE,
+    )
+
+
+def install_gsp_firmware(site: Site) -> Fix:
+    """Install the firmware that the driver loads into the GPU."""
+    package = {
+        "debian": "sudo apt-get install firmware-nvidia-gsp",
+        "ubuntu": "ls /lib/firmware/nvidia; apt-cache search '^nvidia-firmware-'",
+        "fedora": "sudo dnf reinstall nvidia-gpu-firmware xorg-x11-drv-nvidia",
+        "arch": "sudo pacman -S linux-firmware-nvidia nvidia-utils",
+    }.get(site.os_family)
+    return on_host(
+        site,
+        "install the GSP firmware of the driver's own release (/lib/firmware/nvidia/RELEASE), and "
+        "load the module anew",
+        *((package,) if package else ()),
+    )
+
+
+def fabric_of_rack() -> Fix:
+    """Have the fabric started that links the GPUs of a whole rack."""
+    return Fix(
+        summary="in a rack of GB200 or GB300 the fabric manager runs on the NVLink switch trays, "
+        "and not on this machine: have it looked at there",
+        commands=("nvidia-smi -q | grep -A 6 Fabric",),
+        where=Place.HOST,
+    )
+
+
+def fabric_manager(site: Site, release: str | None, *, fifth_nvlink: bool = False) -> Fix:
+    """Install and start the fabric manager of the driver's own release; from NVLink 5 on (B200) it
+    works with a subnet manager, NVLSM (NVIDIA Fabric Manager User Guide)."""
+    branch = (release or "").partition(".")[0]
+    install = {
+        "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
+        "debian": "sudo apt-get install nvidia-fabricmanager",
+        "rhel": "sudo dnf install nvidia-fabricmanager",
+        "fedora": "sudo dnf install nvidia-fabricmanager",
+        "suse": "sudo zypper install nvidia-fabricmanager",
+    }.get(site.os_family)
+    of_release = f" of the driver's release {release}" if release else " of the driver's release"
+    beside = ", and the subnet manager NVLSM that B200 and later need," if fifth_nvlink else ""
+    if install and fifth_nvlink:
+        install += " nvlsm"
+    return on_host(
+        site,
+        f"install the fabric manager{of_release}{beside} where it is missing, and start its "
+        "service",
+        *((install,) if install else ()),
+        "sudo systemctl enable --now nvidia-fabricmanager",
+    )
+
+
+def fabric_manager_of_hypervisor() -> Fix:
+    """Have the fabric of a GPU that is passed through started where it is managed."""
+    return Fix(
+        summary="in a virtual machine with one GPU of an NVSwitch server the fabric manager runs "
+        "on the host or in its service machine: have the provider start it there",
+        commands=("nvidia-smi -q | grep -A 2 Fabric",),
+        where=Place.HOST,
+    )
+
+
+def license_vgpu(site: Site) -> Fix:
+    """Give a virtual GPU its licence, or a profile with CUDA."""
+    return on_host(
+        site,
+        "see whether this virtual GPU has its licence, and the guest driver of the host's vGPU "
+        "release; CUDA needs a profile of type C or Q, and unified memory has to be allowed for it "
+        "on the hypervisor",
+        "nvidia-smi -q | grep -i -A 2 license",
+        "sudo systemctl restart nvidia-gridd",
+    )

@@ -1,0 +1,115 @@
+"""Repairs of the driver's user-space libraries."""
+
+from collections.abc import Iterable
+
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
+from envdoctor.shell import quote
+
+
+def remove_empty_libraries() -> Fix:
+    """Take empty files of the driver out of an image."""
+    return Fix(
+        summary="build the image without the driver's empty files: an image that was made by "
+        "`docker commit`, or while a runtime had mounted the driver, keeps the places of its files",
+        commands=(
+            "find /usr/lib /usr/lib64 -size 0 \\( -name 'libcuda*' -o -name 'libnvidia*' \\) "
+            "-delete",
+        ),
+        where=Place.IMAGE,
+    )
+
+
+def libraries_of_release(
+    site: Site, release: str | None, libraries: str | None, *, of_image: bool = False
+) -> tuple[Fix, ...]:
+    """Bring the driver's user-space libraries to the release of the kernel module. `of_image` says
+    that others that the container toolkit brings in are of that release."""
+    if site.container not in ("docker", "podman", "kubernetes"):
+        return (_libraries_of_release(site, release),)
+    out = Fix(
+        summary="where the image brings driver libraries of its own: take them out of the image, "
+        "the container toolkit brings those of the host's release",
+        commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
+        where=Place.IMAGE,
+    )
+    if of_image:
+        return (out,)
+    anew = on_host(
+        site,
+        "where they are the host's own, which the container toolkit brings in: its packages were "
+        "updated under the loaded module, so restart the host, and then this container",
+        "cat /proc/driver/nvidia/version",
+        "sudo reboot",
+    )
+    branch = (release or "").partition(".")[0]
+    updated = bool(branch) and (libraries or "").partition(".")[0] == branch
+    return (anew, out) if updated else (out, anew)
+
+
+def _libraries_of_release(site: Site, release: str | None) -> Fix:
+    if site.contained:
+        machine = site.machine or "x86_64"
+        installer = f"NVIDIA-Linux-{machine}-{release}.run" if release else "the driver's installer"
+        return Fix(
+            summary=f"install in this container the driver's libraries of the host's release"
+            f"{f' {release}' if release else ''}, without a kernel module",
+            commands=(f"sudo sh {installer} --no-kernel-modules",) if release else (),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return Fix(
+        summary="restart the machine, or load the module of the installed release",
+        commands=(
+            "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia",
+            "sudo modprobe nvidia",
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+def show_libcuda(site: Site, release: str | None, files: Iterable[str]) -> Fix:
+    """Let the loader find the driver's user-space library: where it is, or by installing it."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary="NixOS keeps it in /run/opengl-driver/lib, where programs that are not of its "
+            "store do not look: show them that folder, in the shell or by nix-ld",
+            commands=("export LD_LIBRARY_PATH=/run/opengl-driver/lib",),
+            safety=Safety.SAFE,
+        )
+    own = [one for one in files if not any(part in one for part in _NOT_THE_DRIVERS)]
+    if own:
+        folder = own[0].rpartition("/")[0]
+        return Fix(
+            summary=f"it lies in `{folder}`, where the loader does not look: show it that folder",
+            commands=(
+                f"echo {quote(folder)} | sudo tee /etc/ld.so.conf.d/nvidia.conf",
+                "sudo ldconfig",
+            ),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return _install_libcuda(site, release)
+
+
+_NOT_THE_DRIVERS = ("/compat/", "/stubs/", "i386-linux-gnu", "/lib32/")
+"""In the path of a libcuda that is not the one which this system's driver brings for torch."""
+
+
+def _install_libcuda(site: Site, release: str | None) -> Fix:
+    """Install the driver's user-space library, of the release of the loaded module."""
+    branch = (release or "").partition(".")[0]
+    package = {
+        "ubuntu": f"sudo apt-get install libnvidia-compute-{branch}",
+        "debian": "sudo apt-get install libcuda1",
+        "fedora": "sudo dnf install xorg-x11-drv-nvidia-cuda-libs",
+        "fedora-atomic": "sudo rpm-ostree install xorg-x11-drv-nvidia-cuda-libs",
+        "rhel": "sudo dnf install nvidia-driver-cuda-libs",
+        "suse": "sudo zypper install nvidia-compute-G06",
+        "arch": "sudo pacman -S nvidia-utils",
+    }.get(site.os_family)
+    return Fix(
+        summary="install the library of the same release as the driver"
+        f"{f', {release}' if release else ''}, and refresh the loader's cache",
+        commands=(*((package,) if package else ()), "sudo ldconfig"),
+        safety=Safety.NEEDS_ROOT,
+    )
