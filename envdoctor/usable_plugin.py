@@ -82,7 +82,7 @@ def _of_check(check: Check) -> Iterator[str]:
 
 
 def _redefined_codes(plugin: Plugin, before: tuple[Plugin, ...]) -> Iterator[str]:
-    """A code that another plugin defines may be given too, but not made anew."""
+    """A code that another plugin defines may be given too, but not made again."""
     owners = {label: (code, "the doctor") for code in CORE_CODES for label in (code.id, code.name)}
     for other in before:
         for code in _codes(other):

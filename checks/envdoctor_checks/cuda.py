@@ -287,7 +287,7 @@ def _hmm_or_not(case: Case) -> Told:
         return _not_told(case)
     off = system.on_host(
         case.site,
-        "switch HMM of nvidia_uvm off, and load the module anew",
+        "switch HMM of nvidia_uvm off, and reload the module",
         "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm.conf",
         "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
     )

@@ -290,7 +290,7 @@ def mig_no_instances(
 
 @check(MIG_UUID_STALE)
 def mig_uuid_stale(environment: Environment, init: CudaInit, trace: GpuTrace) -> Findings:
-    """Instances get a new UUID whenever they are made anew."""
+    """Instances get a new UUID whenever they are made again."""
     value = environment.variables.get("CUDA_VISIBLE_DEVICES", "").strip()
     if not value.startswith("MIG-") or (init.code != 100 and init.device_count != 0):
         return

@@ -135,13 +135,13 @@ _SLOWING_VARIABLES = (
     SlowingVariable(
         name="PYTORCH_NO_CUDA_MEMORY_CACHING",
         values=(),
-        effect="asks the driver for every tensor's memory anew",
+        effect="asks the driver for every tensor's memory again",
         concerns=with_a_gpu,
     ),
     SlowingVariable(
         name="CUDA_CACHE_DISABLE",
         values=("1",),
-        effect="compiles PTX anew in every process that needs it",
+        effect="compiles PTX again in every process that needs it",
         concerns=with_an_nvidia_gpu,
         severity=Severity.INFO,
     ),

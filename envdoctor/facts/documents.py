@@ -97,7 +97,7 @@ def read_json(path: str) -> Any:
         return as_it_was(document) if b"\\\\" in data else document
     except msgspec.DecodeError as error:
         raise BadFacts(
-            f"`{path}` is not valid JSON ({error}); make it anew with `envdoctor collect`"
+            f"`{path}` is not valid JSON ({error}); write it again with `envdoctor collect`"
         ) from error
     except UnicodeDecodeError as error:
         raise BadFacts(f"`{path}` is not UTF-8 text; is it a facts file?") from error
@@ -119,7 +119,7 @@ def _read(path: str) -> bytes:
     if len(data) > MAX_FACTS_BYTES:
         raise _too_large(path, len(data))
     if not data.strip():
-        raise BadFacts(f"`{path}` is empty; make it anew with `envdoctor collect`")
+        raise BadFacts(f"`{path}` is empty; write it again with `envdoctor collect`")
     return data
 
 

@@ -54,7 +54,7 @@ class ChipDevices(Record):
 
 
 class ChipsFile(Record):
-    """pci_chips.json. `families` are kept by hand, `devices` is made anew from pci.ids."""
+    """pci_chips.json. `families` are kept by hand, `devices` is made again from pci.ids."""
 
     as_of: str
     families: tuple[ChipFamily, ...]

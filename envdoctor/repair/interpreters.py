@@ -58,7 +58,7 @@ def with_base_again(site: Site) -> tuple[Fix, ...]:
         safety=Safety.CHANGES_ENV,
     )
     anew = Fix(
-        summary="or make the environment anew: this deletes every package in it, which have to be "
+        summary="or recreate the environment: this deletes every package in it, which have to be "
         "installed again",
         commands=(command(python, "-m", "venv", "--clear", folder),),
         safety=Safety.CHANGES_ENV,

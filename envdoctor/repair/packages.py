@@ -282,7 +282,7 @@ def _made_again(site: Site, distribution: Distribution) -> Fix:
         maker, again = "it was built or downloaded by itself", "install it again from where it came"
     where = Place.HERE if "built" in maker else Place.NONE
     if site.contained:
-        again, where = f"start again from the image, or make it anew ({again})", Place.IMAGE
+        again, where = f"start again from the image, or rebuild it ({again})", Place.IMAGE
     return Fix(summary=f"no index holds {what}: {maker}; {again}", where=where)
 
 

@@ -1,6 +1,6 @@
 """What envdoctor 0.1.0 wrote is read for ever: facts files, reports and calibrations of schema 1.
 
-The files of v1/ were written by the program at 07553ab and are never made anew.
+The files of v1/ were written by the program at 07553ab and are never made again.
 """
 
 import json

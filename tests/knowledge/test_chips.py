@@ -1,4 +1,4 @@
-"""GPUs by their PCI device id: the shipped data, and how it is made anew."""
+"""GPUs by their PCI device id: the shipped data, and how it is made again."""
 
 import json
 from itertools import pairwise

@@ -122,7 +122,7 @@ def start_anew(site: Site) -> Fix:
     """Make the container anew, so that it gets its devices again."""
     if site.container == "kubernetes":
         return Fix(
-            summary="delete the pod, so that it is created anew; on the node, the driver of the "
+            summary="delete the pod, so that it is created again; on the node, the driver of the "
             "cgroups `cgroupfs` or CDI keeps it from happening again",
             commands=("kubectl delete pod POD",),
             where=Place.SCHEDULER,
@@ -132,7 +132,7 @@ def start_anew(site: Site) -> Fix:
         "podman": ("podman restart CONTAINER",),
     }.get(site.container, ())
     return Fix(
-        summary="start the container anew from outside; CDI or the cgroup driver `cgroupfs` keeps "
+        summary="restart the container from outside; CDI or the cgroup driver `cgroupfs` keeps "
         "it from happening again",
         commands=commands,
         where=Place.HOST,
@@ -149,7 +149,7 @@ def ask_slurm(condition: str = "") -> Fix:
 
 
 _OF_LXC = Fix(
-    summary="on the host, allow the nodes in the container's configuration and start it anew: one "
+    summary="on the host, allow the nodes in the container's configuration and restart it: one "
     "line `lxc.cgroup2.devices.allow = c MAJOR:* rwm` for each major number that `ls -l "
     "/dev/nvidia*` shows there; that of nvidia-uvm may change at a restart of the host",
     commands=("ls -l /dev/nvidia*",),

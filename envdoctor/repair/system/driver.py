@@ -96,7 +96,7 @@ def build_module(site: Site, *, headers: bool | None = None) -> Fix:
     """Build the module of an installed driver for the running kernel, whose headers are installed,
     or not, or nobody knows."""
     if site.os_family == "nixos":
-        return Fix(summary=f"make the system anew with the driver {_NIXOS_CONFIGURATION}")
+        return Fix(summary=f"rebuild the system with the driver {_NIXOS_CONFIGURATION}")
     if site.os_family == "fedora-atomic":
         return on_host(
             site,
@@ -150,7 +150,7 @@ def allow_module(site: Site, file: str) -> Fix:
     rebuild = _INITRAMFS.get(site.os_family)
     return on_host(
         site,
-        f"take the lines that name `nvidia` out of `{file}`, build the initramfs anew, restart",
+        f"take the lines that name `nvidia` out of `{file}`, rebuild the initramfs, restart",
         f"grep -n nvidia {quote(file)}",
         *((rebuild,) if rebuild else ()),
     )
@@ -194,7 +194,7 @@ def release_from_nouveau(site: Site) -> Fix:
     rebuild = _INITRAMFS.get(site.os_family)
     return on_host(
         site,
-        "nouveau holds the GPU: blacklist it, build the initramfs anew, restart",
+        "nouveau holds the GPU: blacklist it, rebuild the initramfs, restart",
         "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | "
         "sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
         *((rebuild,) if rebuild else ()),

@@ -64,7 +64,7 @@ def install_gsp_firmware(site: Site) -> Fix:
     return on_host(
         site,
         "install the GSP firmware of the driver's own release (/lib/firmware/nvidia/RELEASE), and "
-        "load the module anew",
+        "reload the module",
         *((package,) if package else ()),
     )
 

@@ -146,7 +146,7 @@ def pipeline_table(
     """What the workers feed, against what each device eats."""
     table = _grid(4)
     fed = [(_feed(rate.workers), rate.images_per_s) for rate in pipeline.rates]
-    eaten = [(f"{run.device} {run.precision} eats", run.images_per_s) for run in runs]
+    eaten = [(f"{run.device} {run.precision} uses", run.images_per_s) for run in runs]
     highest = max((rate.high for _, rate in (*fed, *eaten)), default=1.0)
     for name, rate in (*fed, *eaten) if fed else ():
         table.add_row(

@@ -1,0 +1,59 @@
+"""One term for one thing: what the glossary retired is in no text that a user reads."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GLOSSARY = ROOT / "docs" / "glossary.md"
+SOURCES = ("checks/envdoctor_checks", "envdoctor")
+PAGES = ("checks/envdoctor_checks/pages/*.md", "docs/*.md", "docs/man/*.1", "README.md")
+NEVER_READ = ("envdoctor/knowledge/", "envdoctor/probes/target/", "envdoctor/secrets.py")
+
+
+def retired() -> list[str]:
+    """The words of the first column of the table of retired ones."""
+    _, _, table = GLOSSARY.read_text(encoding="utf-8").partition("## Retired")
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    words = [word.strip() for row in rows[1:] for word in row.split(",")]
+    return [re.sub(r" \(.*\)", "", word) for word in words]
+
+
+def texts_of(file: Path) -> Iterator[tuple[int, str]]:
+    """The strings of a module that are no docstrings, with their lines."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    docstrings = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and node not in docstrings
+            and isinstance(node.value, str)
+        ):
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("word", retired())
+def test_a_retired_word_is_in_no_text(word: str) -> None:
+    found = []
+    wanted = re.compile(rf"\b{re.escape(word)}\b")
+    for folder in SOURCES:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            name = file.relative_to(ROOT).as_posix()
+            if not name.startswith(NEVER_READ):
+                found += [f"{name}:{line}" for line, text in texts_of(file) if wanted.search(text)]
+    for pattern in PAGES:
+        for page in sorted(ROOT.glob(pattern)):
+            if page != GLOSSARY and wanted.search(page.read_text(encoding="utf-8")):
+                found.append(page.relative_to(ROOT).as_posix())
+    assert found == []
+
+
+def test_the_glossary_has_words_to_retire() -> None:
+    assert {"anew", "eats", "knowledge base"} <= set(retired())
