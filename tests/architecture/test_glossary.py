@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,20 +40,26 @@ def texts_of(file: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-@pytest.mark.parametrize("word", retired())
-def test_a_retired_word_is_in_no_text(word: str) -> None:
-    found = []
-    wanted = re.compile(rf"\b{re.escape(word)}\b")
+@cache
+def texts() -> tuple[tuple[str, str], ...]:
+    """All that a user may read, with the place where it stands."""
+    found: list[tuple[str, str]] = []
     for folder in SOURCES:
         for file in sorted((ROOT / folder).rglob("*.py")):
             name = file.relative_to(ROOT).as_posix()
             if not name.startswith(NEVER_READ):
-                found += [f"{name}:{line}" for line, text in texts_of(file) if wanted.search(text)]
+                found += [(f"{name}:{line}", text) for line, text in texts_of(file)]
     for pattern in PAGES:
         for page in sorted(ROOT.glob(pattern)):
-            if page != GLOSSARY and wanted.search(page.read_text(encoding="utf-8")):
-                found.append(page.relative_to(ROOT).as_posix())
-    assert found == []
+            if page != GLOSSARY:
+                found.append((page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("word", retired())
+def test_a_retired_word_is_in_no_text(word: str) -> None:
+    wanted = re.compile(rf"\b{re.escape(word)}\b")
+    assert [place for place, text in texts() if wanted.search(text)] == []
 
 
 def test_the_glossary_has_words_to_retire() -> None:
