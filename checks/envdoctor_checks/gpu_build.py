@@ -171,10 +171,13 @@ def build_for_another_vendor(
     """A ROCm or XPU build beside an NVIDIA GPU, or a CUDA build where the only GPU is AMD's."""
     if wanted.gpu != "yes":
         return
-    nvidia = next(iter(trace.visible), None)
+    of_another = build.cuda is None and build.variant.startswith(("rocm", "xpu"))
+    # What such a build lists is what it is made for.
+    unlisted = (one for one in trace.visible if not of_another or one.torch_index is None)
+    nvidia = next(unlisted, None)
     amd = next((one for one in (pci.devices if pci else ()) if one.vendor_id == _AMD), None)
     version = Evidence(label="torch", value=build.version or "", source=build.version_source)
-    if nvidia is not None and build.cuda is None and build.variant.startswith(("rocm", "xpu")):
+    if nvidia is not None and of_another:
         xpu = build.variant.startswith("xpu")
         fixes = (
             _cuda_build(prescription, site, "install a CUDA build in its place"),
