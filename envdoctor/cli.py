@@ -38,6 +38,7 @@ COMMANDS = {
     "collect": "record the facts of this machine in a file",
     "calibrate": "measure a ResNet-50 training step",
     "tui": "browse a diagnosis full-screen",
+    "diff": "say how two machines or environments differ, and what of it matters",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
     "gpus": "list the GPUs that are known, by name",
@@ -54,7 +55,7 @@ COMMANDS = {
 _WIDEST_HELP, _NARROWEST_HELP = 80, 50
 """Columns of the help, as click has them."""
 
-_EXAMINE = (None, "check", "collect", "calibrate", "tui", "libs", "prescribe")
+_EXAMINE = (None, "check", "collect", "calibrate", "tui", "diff", "libs", "prescribe")
 """Those that start children; none is the main job."""
 
 

@@ -7,7 +7,6 @@ says `No CUDA`. Source: torch/utils/collect_env.py (1.8 to 2.9) and vllm/collect
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from envdoctor.facts import Fact, Known, Observed, Snapshot
 from envdoctor.facts.machine import (
@@ -162,13 +161,12 @@ def _torch(said: _Said) -> Iterator[Fact]:
         yield from _no_torch(said)
         return
     local = version.partition("+")[2]
-    built = {
-        "version": version,
-        "cuda": _number(said.value("CUDA used to build PyTorch")),
-        "hip": said.value("ROCM used to build PyTorch"),
-    }
+    cuda = _number(said.value("CUDA used to build PyTorch"))
+    hip = said.value("ROCM used to build PyTorch")
     yield TorchBuild(
-        **built,
+        version=version,
+        cuda=cuda,
+        hip=hip,
         path="",
         variant=local,
         version_source=SOURCE,
@@ -177,7 +175,7 @@ def _torch(said: _Said) -> Iterator[Fact]:
     yield TorchImport(outcome="ok", seconds=0.0, version=version)
     available = said.value("Is CUDA available")
     if available in ("True", "False"):
-        yield _runtime(said, built, available=available == "True")
+        yield _runtime(said, version, cuda, hip, available=available == "True")
 
 
 def _number(text: str | None) -> str | None:
@@ -202,10 +200,12 @@ def _is_of_pip(line: str) -> bool:
     return line.startswith("[pip") and "Could not collect" not in line
 
 
-def _runtime(said: _Said, built: Mapping[str, Any], *, available: bool) -> TorchRuntime:
+def _runtime(
+    said: _Said, version: str, cuda: str | None, hip: str | None, *, available: bool
+) -> TorchRuntime:
     """What torch said of the GPUs. How many it could use is not told: those that nvidia-smi lists,
     as far as CUDA_VISIBLE_DEVICES shows them, and one at least where CUDA is available."""
-    of_rocm = said.value("GPU models and configuration") if built["hip"] else None
+    of_rocm = said.value("GPU models and configuration") if hip else None
     name, _, arch = (of_rocm or "").partition(" (")
     devices = (
         TorchDevice(
@@ -216,7 +216,9 @@ def _runtime(said: _Said, built: Mapping[str, Any], *, available: bool) -> Torch
         ),
     )
     return TorchRuntime(
-        **built,
+        version=version,
+        cuda=cuda,
+        hip=hip,
         cuda_available=available,
         device_count=max(1, len(_visible(said))) if available else 0,
         devices=devices if of_rocm and available else (),
@@ -288,8 +290,10 @@ def _variables(said: _Said) -> dict[str, str]:
     given = {name: value for name, value in pairs if name not in _SET_BY_TORCH}
     path = given.get("LD_LIBRARY_PATH", "")
     if _OF_OPENCV in path:
-        rest = (one for one in path.split(":") if one and _OF_OPENCV not in one)
-        given["LD_LIBRARY_PATH"] = ":".join(rest)
+        rest = [one for one in path.split(":") if one and _OF_OPENCV not in one]
+        given = {**given, "LD_LIBRARY_PATH": ":".join(rest)}
+        if not rest:
+            del given["LD_LIBRARY_PATH"]
     return shown_variables(given)
 
 

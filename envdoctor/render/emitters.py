@@ -7,6 +7,7 @@ types of documents that have it.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from envdoctor.compare.records import Comparison
 from envdoctor.fits import Fit
 from envdoctor.fits.text import render_fit
 from envdoctor.formats import Look
@@ -17,6 +18,7 @@ from envdoctor.loader.tree import render_libraries
 from envdoctor.prescribe import Prescription
 from envdoctor.prescribe.text import render_prescription, render_script
 from envdoctor.render.calibration import render_expected
+from envdoctor.render.comparison import render_comparison, render_comparison_markdown
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.render.text import render_calibration_report, render_text, render_texts
@@ -38,6 +40,7 @@ def _prediction(prediction: Prediction) -> str:
 _TEXTS: Mapping[type, Callable[..., str]] = {
     Report: render_text,
     ReportSet: render_texts,
+    Comparison: render_comparison,
     Libraries: lambda document, look: render_libraries(document, colour=look.colour),
     CalibrationReport: lambda document, look: render_calibration_report(document),
     Prediction: lambda document, look: _prediction(document),
@@ -61,6 +64,8 @@ def emit_json(document: Any, look: Look) -> str:
 
 def emit_markdown(document: Any, look: Look) -> str:
     """For an issue or a chat; several reports follow one another."""
+    if isinstance(document, Comparison):
+        return render_comparison_markdown(document, look)
     several = document.reports if isinstance(document, ReportSet) else (document,)
     return "\n".join(map(render_markdown, several))
 
