@@ -19,9 +19,14 @@ from envdoctor.compare.records import SourceKind
 from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import judge
 from envdoctor.errors import BadInput
-from envdoctor.facts import Snapshot
-from envdoctor.facts.documents import read_bytes, snapshot_in
-from envdoctor.facts.python import Interpreter
+from envdoctor.facts import Fact, Snapshot
+from envdoctor.facts.documents import (
+    as_it_was,
+    facts_from_builtins,
+    facts_to_builtins,
+    read_bytes,
+    snapshot_in,
+)
 from envdoctor.findings import Finding, Severity
 from envdoctor.importers.collect_env import is_collect_env, snapshot_of
 from envdoctor.options import Options
@@ -29,6 +34,7 @@ from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.environment import NOT_SHOWN
 from envdoctor.probes.run import Children
 from envdoctor.probes.trials import Effect, Try, effect
+from envdoctor.redact import user_filter
 from envdoctor.session import SILENT, Listener, Session
 from envdoctor.watchdog import NEVER
 
@@ -46,7 +52,10 @@ def examined(
     if named is None or is_interpreter(named):
         asked = msgspec.structs.replace(options, python=named or options.python)
         snapshot = session.observe(asked, listener=listener)
-        return _side(session, named, "live", snapshot, asked)
+        report = session.diagnose(snapshot, asked)
+        label = report.target.path if report.target else THIS_MACHINE
+        as_written = _as_written(snapshot, observed_types_of(session.loaded))
+        return Examined(label=label, kind="live", snapshot=as_written, report=report)
     data = read_bytes(named)
     text = data.decode("utf-8", "replace")
     if is_collect_env(text):
@@ -61,12 +70,18 @@ def examined(
 
 
 def _side(
-    session: Session, named: str | None, kind: SourceKind, snapshot: Snapshot, options: Options
+    session: Session, named: str, kind: SourceKind, snapshot: Snapshot, options: Options
 ) -> Examined:
     report = session.diagnose(snapshot, options)
-    live = report.target.path if report.target else THIS_MACHINE
-    label = live if kind == "live" else "standard input" if named == "-" else named or ""
+    label = "standard input" if named == "-" else named
     return Examined(label=label, kind=kind, snapshot=snapshot, report=report)
+
+
+def _as_written(snapshot: Snapshot, kinds: tuple[type[Fact], ...]) -> Snapshot:
+    """The snapshot as a facts file of it would be read: homes, names and secrets are in it as they
+    are in the other side's."""
+    written = user_filter(for_programs=True).values(facts_to_builtins(snapshot))
+    return facts_from_builtins(as_it_was(written), kinds)
 
 
 _ELF = b"\x7fELF"
@@ -118,12 +133,12 @@ def proved(
     """The comparison with what came of trying variables and folders of the other side here, each
     in a child. Nothing is changed by it. One side is this machine."""
     here, there = (first, second) if first.kind == "live" else (second, first)
-    interpreter = here.value(Interpreter)
-    if interpreter is None:
+    target = here.report.target
+    if target is None or target.problem is not None:
         return comparison
     children = Children()
     try:
-        trial = _Trial(interpreter.executable, context_of(children), deadline, here, there)
+        trial = _Trial(target.path, context_of(children), deadline, here, there)
         differences = tuple(
             msgspec.structs.replace(one, proof=trial.proof(one, is_first=here is first))
             for one in comparison.differences
@@ -136,7 +151,7 @@ def proved(
 _ALL_LIMIT_S = 120.0
 """For all trials together."""
 
-_PATHS = re.compile(r"(?<![\w.])/[^:\s]+")
+_PATHS = re.compile(r"(?<![\w.])[~/][^:\s]*")
 
 
 class _Trial:
@@ -161,6 +176,8 @@ class _Trial:
 
     def proof(self, one: Difference, *, is_first: bool) -> str:
         """What comes of it, in words; empty for what no child can have otherwise."""
+        if one.follows:
+            return ""
         theirs = one.second if is_first else one.first
         if one.part == "variables" and any(breaks.startswith(_SHOWN) for breaks in one.can_break):
             return self._of_variable(one.name, theirs)
@@ -176,6 +193,7 @@ class _Trial:
             return "not tried: its value is not known"
         # What lies in the other's environment lies in that of this side too.
         value = self._here.own(self._there.mapped(theirs)) if _PATHS.search(theirs) else theirs
+        value = ":".join(map(os.path.expanduser, value.split(":")))
         paths = _PATHS.findall(value)
         if paths and not any(map(os.path.exists, paths)):
             return f"not tried: `{paths[0]}` is not here"

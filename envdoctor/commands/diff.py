@@ -7,7 +7,7 @@ import click
 from envdoctor.commands.options import TIMEOUT_S, output_options, timeout_option
 from envdoctor.commands.progress import Progress
 from envdoctor.compare.records import Comparison
-from envdoctor.comparing import compared, examined, proved
+from envdoctor.comparing import compared, examined, is_interpreter, proved
 from envdoctor.errors import BadInput
 from envdoctor.formats import DIAGNOSIS
 from envdoctor.options import Options
@@ -59,6 +59,8 @@ def _refuse_contradictions(given: dict[str, Any]) -> None:
         raise BadInput("--python names what A is compared with, and B is given too; give one")
     if given["prove"] and given["static"]:
         raise BadInput("--prove executes torch and --static nothing; give one")
+    if given["prove"] and is_interpreter(one) == (other is None or is_interpreter(other)):
+        raise BadInput("--prove tries here what the other side has: give one recorded side")
 
 
 def _comparison(output: Output, given: dict[str, Any]) -> Comparison:
@@ -70,8 +72,6 @@ def _comparison(output: Output, given: dict[str, Any]) -> Comparison:
         sides.append(examined(session, given["other"], options, progress.listener))
         first, second = sides if given["other"] is not None else sides[::-1]
         comparison = compared(session, first, second)
-        if not given["prove"]:
-            return comparison
-        if (first.kind == "live") == (second.kind == "live"):
-            raise BadInput("--prove tries here what the other side has: give one recorded side")
-        return proved(comparison, first, second, given["deadline"])
+        if given["prove"]:
+            return proved(comparison, first, second, given["deadline"])
+        return comparison

@@ -120,7 +120,8 @@ def _breadth(difference: Difference) -> int:
 def _group(found: Found) -> int:
     difference = found.difference
     if is_consequence(found):
-        return 2 if difference.explains or difference.weight == "stops" else 3
+        is_outcome = difference.name in difference.can_break
+        return 2 if difference.explains or is_outcome else 3
     if not difference.explains:
         return 3
     return 0 if any(one.how == "removes" for one in difference.explains) else 1

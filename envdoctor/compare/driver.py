@@ -50,7 +50,6 @@ def _release(pair: Pair) -> Iterator[Found]:
             swap_fields(Nvml, "driver_release", "driver_cuda"),
             swap_fields(CudaInit, "driver_cuda", "library"),
         ),
-        words=("driver",),
     )
 
 

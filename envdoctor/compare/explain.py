@@ -141,7 +141,8 @@ def _how(one: Found, finding: Finding, gone: set[str], removed: set[str]) -> How
     if finding.code in gone:
         return "removes"
     # What the counter-proof shows needs no hint.
-    hinted = finding.code not in removed and speaks_of(finding, one)
+    follows = bool(one.difference.follows)
+    hinted = finding.code not in removed and not follows and speaks_of(finding, one)
     return "about" if hinted else None
 
 

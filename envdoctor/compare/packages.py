@@ -4,11 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from packaging.markers import UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from envdoctor.companions import LIBRARIES
 from envdoctor.compare.pair import Examined, Found, Pair, Swap
 from envdoctor.compare.records import Difference, Weight
 from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts.machine import Host
 from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.findings import Layer
 from envdoctor.knowledge import Companions
@@ -26,15 +31,20 @@ def differences(pair: Pair) -> Iterator[Found]:
     if both is None:
         return
     first, second = (_versions(one) for one in both)
-    needed = {name for one in both for name in _requirements(one)}
+    asked = _requirements(pair.first), _requirements(pair.second)
     another_torch = first.get("torch") != second.get("torch") or _cudas_differ(pair)
     for name in sorted({*first, *second} - {"torch"}):
         versions = first.get(name), second.get(name)
         if versions[0] == versions[1] or _may_be_unlisted(pair, name, first, second):
             continue
-        beside = name in needed or name in _COMPANIONS or bool(_OF_CUDA.match(name))
-        follows = another_torch and _follows(pair, name, versions)
-        yield _package(pair, name, versions, beside=beside, follows=follows, needed=name in needed)
+        sides = zip((pair.first, pair.second), asked, versions, strict=True)
+        follows = another_torch and all(_goes_with(pair, name, *side) for side in sides)
+        missing = any(
+            version is None and name in requires
+            for version, requires in zip(versions, asked, strict=True)
+        )
+        beside = name in {*asked[0], *asked[1], *_COMPANIONS} or bool(_OF_CUDA.match(name))
+        yield _package(pair, name, versions, beside=beside, follows=follows, missing=missing)
     yield from _damaged(pair)
 
 
@@ -47,13 +57,35 @@ def _versions(distributions: Distributions) -> dict[str, str]:
     return {name: " and ".join(dict.fromkeys(versions)) for name, versions in found.items()}
 
 
-def _requirements(distributions: Distributions) -> Iterator[str]:
-    """What torch requires, by name."""
-    torch = distributions.first("torch")
-    for requirement in torch.requires if torch else ():
-        match = re.match(r"[A-Za-z0-9][\w.-]*", requirement)
-        if match and "extra ==" not in requirement:
-            yield re.sub(r"[-_.]+", "-", match[0]).lower()
+def _requirements(side: Examined) -> dict[str, SpecifierSet]:
+    """What torch requires on that machine, by name."""
+    distributions = side.value(Distributions)
+    torch = distributions.first("torch") if distributions else None
+    environment = _environment(side)
+    found: dict[str, SpecifierSet] = {}
+    for text in torch.requires if torch else ():
+        try:
+            requirement = Requirement(text)
+            applies = requirement.marker is None or requirement.marker.evaluate(environment)
+        except (InvalidRequirement, UndefinedEnvironmentName, ValueError):
+            continue
+        if applies:
+            found[canonicalize_name(requirement.name)] = requirement.specifier
+    return found
+
+
+def _environment(side: Examined) -> dict[str, str]:
+    """What the markers of requirements ask for (PEP 508), on that side and not here."""
+    host, python = side.value(Host), side.report.stack.python or "3.11.0"
+    return {
+        "extra": "",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": (host.machine if host else None) or "x86_64",
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+    }
 
 
 def _cudas_differ(pair: Pair) -> bool:
@@ -74,41 +106,40 @@ def _may_be_unlisted(
     return False
 
 
-def _follows(pair: Pair, name: str, versions: tuple[str | None, str | None]) -> bool:
-    """Whether each side has what its own torch asks for: CUDA's wheels, triton, and the companions
-    that were published with it."""
-    sides = (pair.first, pair.second)
-    asked = [_asked(pair, side, name) for side in sides]
-    return any(asked) and all(
-        version is None or wanted is None or version.partition("+")[0] in wanted
-        for version, wanted in zip(versions, asked, strict=True)
-    )
+def _goes_with(
+    pair: Pair,
+    name: str,
+    side: Examined,
+    asked: Mapping[str, SpecifierSet],
+    version: str | None,
+) -> bool:
+    """Whether that version of a package, or its absence, is what the torch of that side asks for,
+    or what was published with it."""
+    if name in asked:
+        return version is not None and asked[name].contains(version, prereleases=True)
+    if version is None:
+        return True
+    if _OF_CUDA.match(name) and _is_brought(name, asked):
+        return True
+    torch = side.report.stack.torch_version
+    known = pair.knowledge.companions(torch) if torch else None
+    return version.partition("+")[0] in (_published_with(known, name) if known else ())
 
 
-def _asked(pair: Pair, side: Examined, name: str) -> tuple[str, ...] | None:
-    """The versions that go with the torch of a side; null where none does, or nobody knows."""
-    distributions = side.value(Distributions)
-    torch = distributions.first("torch") if distributions else None
-    for requirement in torch.requires if torch else ():
-        match = re.match(rf"{re.escape(name)}\s*==\s*([\w.]+)", requirement)
-        if match:
-            return (match[1],)
-    own = distributions.first(name) if distributions else None
-    if _OF_CUDA.match(name) and own is not None and not (torch and torch.requires):
-        # A text does not tell what torch requires.
-        return (own.version.partition("+")[0],)
-    known = pair.knowledge.companions(torch.version) if torch else None
-    return _published_with(known, name) if known else None
+def _is_brought(name: str, asked: Mapping[str, SpecifierSet]) -> bool:
+    """Whether that wheel of CUDA comes with a torch that does not name it: a text does not tell
+    what torch requires, and a build with CUDA 13 requires `cuda-toolkit`, which brings them."""
+    return not asked or ("cuda-toolkit" in asked and not re.search(r"-cu\d+$", name))
 
 
-def _published_with(known: Companions, name: str) -> tuple[str, ...] | None:
+def _published_with(known: Companions, name: str) -> tuple[str, ...]:
     pairs = {
         "torchvision": known.torchvision,
         "torchaudio": known.torchaudio,
         "torchtext": known.torchtext,
         "triton": known.triton,
     }
-    return pairs.get(name) or None
+    return pairs.get(name, ())
 
 
 def _package(
@@ -118,15 +149,14 @@ def _package(
     *,
     beside: bool,
     follows: bool,
-    needed: bool,
+    missing: bool,
 ) -> Found:
     first, second = versions
     if first is None or second is None:
         sentence = f"{name} {first or second} {pair.only(first is not None, 'is installed')}"
     else:
         sentence = f"{name} {pair.each(first, second)}"
-    missing = needed and None in versions
-    weight: Weight = "stops" if missing and not follows else "matters" if beside else "little"
+    weight: Weight = "stops" if missing else "matters" if beside else "little"
     return Found(
         difference=Difference(
             part="packages",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from envdoctor.compare.pair import Found, Pair, Swap, swap_fields
 from envdoctor.compare.records import Difference, Weight
+from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Installer, Interpreter
 from envdoctor.facts.torch import TorchImport
 from envdoctor.findings import Layer
@@ -120,10 +121,21 @@ def _module_path(pair: Pair) -> Iterator[Found]:
                     weight="matters",
                     layer=Layer.INTERPRETER,
                     can_break=_IMPORT,
+                    follows=_PYTHONPATH if _is_of_variable(pair, number, entry) else "",
                 ),
                 swap=swap_fields(Interpreter, "sys_path"),
                 words=(entry,) if len(entry) > 1 else (),
             )
+
+
+_PYTHONPATH = "PYTHONPATH"
+
+
+def _is_of_variable(pair: Pair, number: int, entry: str) -> bool:
+    """Whether the variable puts it there, which is a difference by itself."""
+    environment = (pair.first, pair.second)[number].value(Environment)
+    value = environment.variables.get(_PYTHONPATH, "") if environment else ""
+    return entry in value.split(":") and pair.both(Environment) is not None
 
 
 _OF_ITSELF = ("<stdlib>", "<site>", "<user site>", "<env>", "<base>")

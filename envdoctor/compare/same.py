@@ -117,9 +117,14 @@ def uncompared(pair: Pair) -> Iterator[Uncompared]:
     if silent:
         yield Uncompared(part="python", reason=f"not told {' and '.join(silent)}")
     for part, kind in _LOOKED_AT:
-        unknown = [(side.snapshot.get(kind), at) for side, at in sides if not _tells(part, side)]
-        whys = [(one, at) for one, at in unknown if isinstance(one, Unknown)]
-        whys = [one for one in whys if one[0].reason is not Reason.NOT_APPLICABLE]
+        facts = [(side.snapshot.get(kind), side, at) for side, at in sides]
+        whys = [
+            (fact, at)
+            for fact, side, at in facts
+            if isinstance(fact, Unknown)
+            and fact.reason is not Reason.NOT_APPLICABLE
+            and (fact.reason.is_failure or not _tells(part, side))
+        ]
         if whys:
             reason = ", ".join(f"{_WORDS[fact.reason]} {at}" for fact, at in whys)
             if len(whys) == len(sides) and len({fact.reason for fact, _ in whys}) == 1:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from envdoctor.compare.pair import Found, Pair, Swap
+from envdoctor.compare.pair import Found, Pair, Swap, swap_fields
 from envdoctor.compare.records import Difference, Weight
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import Container, Environment
+from envdoctor.facts.python import Interpreter
 from envdoctor.findings import Layer
 
 _OF_A_PROCESS = frozenset(
@@ -116,6 +117,8 @@ def swap_variable(name: str) -> Swap:
         theirs = {name: other.variables[name]} if name in other.variables else {}
         value = msgspec.structs.replace(own.value, variables={**rest, **theirs})
         patient = patient.with_facts({Environment: msgspec.structs.replace(own, value=value)})
+        if name == "PYTHONPATH":
+            return swap_fields(Interpreter, "sys_path")(patient, donor)
         if name == "NVIDIA_VISIBLE_DEVICES":
             return _in_container(patient, theirs.get(name))
         return _unpreloaded(patient) if name.startswith("LD_") and not theirs else patient

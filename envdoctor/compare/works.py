@@ -114,7 +114,11 @@ def _endings(pair: Pair) -> Iterator[Found]:
         first, second = (getattr(one, field) for one in runtimes)
         if bool(first) != bool(second):
             error = (first or second).strip().splitlines()[0]
+            failing = pair.first if first else pair.second
             if any(error in outcome.detail for outcome in _outcomes(pair)):
+                continue
+            if field == "cuda_error" and not failing.report.stack.gpus:
+                # Without a GPU it is no fault.
                 continue
             at = pair.names.at_first if first else pair.names.at_second
             yield Found(
@@ -127,7 +131,6 @@ def _endings(pair: Pair) -> Iterator[Found]:
                     weight="stops",
                     layer=Layer.FIRST_USE,
                     can_break=(breaks,),
-                    follows=GPUS if field == "cuda_error" and lacks_gpus(pair) else "",
                 ),
                 swap=swap_fields(TorchRuntime, field),
             )
