@@ -225,14 +225,14 @@ def _damaged(pair: Pair) -> Iterator[Found]:
                 second=str(second),
                 weight="stops",
                 layer=Layer.FILES,
-                can_break=("import:torch", f"import:{name}"),
+                can_break=tuple(dict.fromkeys(("import:torch", f"import:{name}"))),
             ),
-            swap=swap_fields_of(name),
-            words=(f"files of {name}", *files[:3]),
+            swap=swap_damage(name),
+            words=(*files[:3], *(file.rpartition("/")[2] for file in files[:3])),
         )
 
 
-def swap_fields_of(name: str) -> Swap:
+def swap_damage(name: str) -> Swap:
     """Takes the damage of one distribution from the other side."""
 
     def swap(patient: Snapshot, donor: Snapshot) -> Snapshot:
