@@ -91,6 +91,7 @@ def _key(found: Found) -> tuple[object, ...]:
     return (
         _group(found),
         -severity,
+        -min(1, found.roots),
         -min(1, found.named),
         -len(proven),
         bool(difference.follows),

@@ -148,10 +148,15 @@ def _how(one: Found, finding: Finding, gone: set[str], removed: set[str]) -> How
 
 def _with(one: Found, told: Iterable[Explained], theirs: Iterable[Finding]) -> Found:
     told = tuple(told)
-    explained_ids = {each.finding for each in told}
-    named = sum(finding.id in explained_ids and speaks_of(finding, one) for finding in theirs)
-    difference = msgspec.structs.replace(one.difference, explains=(*one.difference.explains, *told))
-    return msgspec.structs.replace(one, difference=difference, named=one.named + named)
+    ids = {each.finding for each in told}
+    own = [finding for finding in theirs if finding.id in ids]
+    explains = (*one.difference.explains, *told)
+    return msgspec.structs.replace(
+        one,
+        difference=msgspec.structs.replace(one.difference, explains=explains),
+        named=one.named + sum(speaks_of(finding, one) for finding in own),
+        roots=one.roots + sum(finding.because is None for finding in own),
+    )
 
 
 def unexplained(pair: Pair, found: Iterable[Found], own: Iterable[OwnFinding]) -> Iterator[Found]:

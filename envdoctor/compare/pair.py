@@ -38,6 +38,8 @@ class Found(Record):
     words: tuple[str, ...] = ()
     named: int = 0
     """How many of the findings that it explains speak of it."""
+    roots: int = 0
+    """How many of them are root causes on their side."""
 
 
 class Names(Record):
