@@ -6,10 +6,10 @@ from typing import Any
 
 from envdoctor.compare.pair import Examined, Found, Pair, swap_all, swap_fields
 from envdoctor.compare.records import Difference, Weight
-from envdoctor.facts.machine import CudaInit, Driver, Gpu, Gpus, Nvml, PciGpus
+from envdoctor.facts.machine import Container, CudaInit, Driver, Gpu, Gpus, Host, Nvml, PciGpus
 from envdoctor.facts.torch import TorchBuild, TorchRuntime
 from envdoctor.findings import Layer
-from envdoctor.gpus import gpu_nodes
+from envdoctor.gpus import gpu_nodes, library_release
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.arch import covers
 from envdoctor.knowledge.drivers import driver_runs
@@ -20,6 +20,7 @@ _GPU = ("compute:gpu",)
 def differences(pair: Pair) -> Iterator[Found]:
     """What the driver is and shows, and which GPUs there are."""
     yield from _release(pair)
+    yield from _user_space(pair)
     yield from _parts(pair)
     yield from _models(pair)
     yield from _settings(pair)
@@ -56,27 +57,49 @@ def _release(pair: Pair) -> Iterator[Found]:
 def _what_they_run(pair: Pair, first: str, second: str) -> tuple[Weight, str]:
     """By the floors that NVIDIA publishes for each CUDA (drivers.json, minor-version
     compatibility)."""
+    releases = (pair.first, first), (pair.second, second)
     cudas = _cuda(pair.first), _cuda(pair.second)
     wanted = [one for one in dict.fromkeys(cudas) if one]
     if not wanted:
         return "little", ""
-    runs = {
-        cuda: [driver_runs(one, cuda, pair.knowledge) for one in (first, second)] for cuda in wanted
-    }
+    runs = {cuda: [_runs_cuda(pair, *one, cuda) for one in releases] for cuda in wanted}
     for cuda, answers in runs.items():
         if answers[0] is not answers[1] and None not in answers:
-            able = pair.names.at_first if answers[0] else pair.names.at_second
-            floor = _floor(cuda, pair.knowledge)
-            return "stops", f": {_tag(cuda)} needs {floor}, which only the driver {able} reaches"
+            able, unable = (pair.names.at_first, pair.names.at_second)[:: 1 if answers[0] else -1]
+            lacking = pair.second if answers[0] else pair.first
+            floor = _floor(cuda, pair.knowledge, _os(lacking))
+            needs = f": {_tag(cuda)} needs {floor}, which only the driver {able} reaches"
+            if cuda == _cuda(lacking) and _computes(lacking):
+                return "matters", f"{needs}; it works {unable} all the same"
+            return "stops", needs
     if all(all(answers) for answers in runs.values()):
         tags = " and ".join(
-            f"{_tag(cuda)} (from {_floor(cuda, pair.knowledge)})" for cuda in wanted
+            f"{_tag(cuda)} (from {_floor(cuda, pair.knowledge, _os(pair.first))})"
+            for cuda in wanted
         )
         return "little", f": both run {tags}"
     if all(False in answers for answers in runs.values()):
-        floor = _floor(wanted[0], pair.knowledge)
+        floor = _floor(wanted[0], pair.knowledge, _os(pair.first))
         return "stops", f": {_tag(wanted[0])} needs {floor}, which neither reaches"
     return "matters", ""
+
+
+def _runs_cuda(pair: Pair, side: Examined, release: str, cuda: str) -> bool | None:
+    return driver_runs(release, cuda, pair.knowledge, os=_os(side))
+
+
+def _os(side: Examined) -> str:
+    """WSL has the drivers of Windows, which are numbered otherwise."""
+    container, host = side.value(Container), side.value(Host)
+    in_wsl = container is not None and container.wsl is not None
+    return "windows" if in_wsl or (host and "windows" in host.os.lower()) else "linux"
+
+
+def _computes(side: Examined) -> bool:
+    """Whether a GPU was seen to compute, as it can with a driver that is too old by itself
+    (forward compatibility)."""
+    seen = [one for one in side.report.outcomes if one.id.startswith("compute:gpu")]
+    return any(one.state == "works" for one in seen)
 
 
 def _cuda(side: Examined) -> str | None:
@@ -87,9 +110,45 @@ def _tag(cuda: str) -> str:
     return "cu" + "".join(cuda.split(".")[:2])
 
 
-def _floor(cuda: str, knowledge: Knowledge) -> str:
+def _floor(cuda: str, knowledge: Knowledge, os: str) -> str:
     floor = knowledge.driver_floor(cuda)
-    return floor.min_release_linux if floor else "a newer driver"
+    if floor is None:
+        return "a newer driver"
+    return floor.min_release_windows if os == "windows" else floor.min_release_linux
+
+
+def _user_space(pair: Pair) -> Iterator[Found]:
+    """Libraries of another release than the kernel's module, on one side alone."""
+    sides = pair.first, pair.second
+    apart = [_apart(side) for side in sides]
+    if bool(apart[0]) == bool(apart[1]):
+        return
+    at = pair.names.at_first if apart[0] else pair.names.at_second
+    yield Found(
+        difference=Difference(
+            part="driver",
+            name="driver libraries",
+            sentence=f"the driver's libraries are {apart[0] or apart[1]}, {at} alone",
+            first=apart[0],
+            second=apart[1],
+            weight="stops",
+            layer=Layer.NVML,
+            can_break=_GPU,
+        ),
+        swap=swap_all(
+            swap_fields(Nvml), swap_fields(CudaInit), swap_fields(Driver, "release", "cuda")
+        ),
+    )
+
+
+def _apart(side: Examined) -> str | None:
+    """`550.54.14 beside a kernel module 570.195.03`; null where they are of one release."""
+    libraries = library_release(side.value(Nvml), side.value(CudaInit))
+    driver = side.value(Driver)
+    release = driver.release if driver else None
+    if libraries is None or release is None or libraries == release:
+        return None
+    return f"{libraries} beside a kernel module {release}"
 
 
 def _parts(pair: Pair) -> Iterator[Found]:
@@ -145,7 +204,7 @@ def _members(pair: Pair, first: Driver, second: Driver) -> Iterator[Found]:
                     f"{what}{several} {told} {pair.only(on_first, verbs)}",
                     told if on_first else None,
                     None if on_first else told,
-                    *names,
+                    *(name for name in names if name != "nvidia"),
                 )
 
 
@@ -199,6 +258,10 @@ def _models(pair: Pair) -> Iterator[Found]:
         return
     first, second = _counters(pair)
     values = _counted(first), _counted(second)
+    unshown = [_is_unshown(side) for side in (pair.first, pair.second)]
+    if True in unshown:
+        yield _not_shown(pair, values, unshown)
+        return
     weight, note = _served(pair)
     yield Found(
         difference=Difference(
@@ -217,6 +280,33 @@ def _models(pair: Pair) -> Iterator[Found]:
             swap_fields(TorchRuntime, "devices", "device_count"),
         ),
         words=tuple({*first} ^ {*second}),
+    )
+
+
+def _is_unshown(side: Examined) -> bool:
+    """Whether the bus has a GPU that neither the driver nor torch shows."""
+    pci = side.value(PciGpus)
+    return not side.report.stack.gpus and pci is not None and bool(pci.nvidia)
+
+
+def _not_shown(pair: Pair, values: tuple[str, str], unshown: list[bool]) -> Found:
+    """That is no other hardware, but what comes of something else."""
+    shown = [
+        "none of those on the PCI bus" if hidden else value
+        for hidden, value in zip(unshown, values, strict=True)
+    ]
+    return Found(
+        difference=Difference(
+            part="outcome",
+            name=GPUS,
+            sentence=f"GPUs that the driver shows: {pair.each(*shown)}",
+            first=values[0],
+            second=values[1],
+            weight="matters",
+            layer=Layer.NVML,
+            can_break=_GPU,
+        ),
+        swap=swap_fields(Gpus),
     )
 
 

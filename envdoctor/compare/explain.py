@@ -125,8 +125,10 @@ def _is_aside(found: Found) -> bool:
 def _told(
     name: str, one: Found, theirs: Iterable[Finding], gone: set[str], removed: set[str]
 ) -> Iterator[Explained]:
-    for finding in theirs:
-        how = _how(one, finding, gone, removed)
+    several = tuple(theirs)
+    codes = {finding.id: finding.code for finding in several}
+    for finding in several:
+        how = _how(one, finding, codes.get(finding.because or ""), gone, removed)
         if how is not None:
             yield Explained(
                 side=name,
@@ -137,8 +139,11 @@ def _told(
             )
 
 
-def _how(one: Found, finding: Finding, gone: set[str], removed: set[str]) -> How | None:
-    if finding.code in gone:
+def _how(
+    one: Found, finding: Finding, root: str | None, gone: set[str], removed: set[str]
+) -> How | None:
+    """`root` is the code of its cause: a consequence goes with that, or for no reason."""
+    if finding.code in gone and root in (None, *gone):
         return "removes"
     # What the counter-proof shows needs no hint.
     follows = bool(one.difference.follows)

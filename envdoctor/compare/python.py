@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from envdoctor.compare.pair import Found, Pair, Swap, swap_fields
 from envdoctor.compare.records import Difference, Weight
-from envdoctor.facts.machine import Environment
+from envdoctor.facts.machine import Environment, Host
 from envdoctor.facts.python import Installer, Interpreter
 from envdoctor.facts.torch import TorchImport
 from envdoctor.findings import Layer
@@ -53,7 +53,7 @@ def _kind(pair: Pair) -> Iterator[Found]:
         return
     for field, what, weight in _SETTINGS:
         first, second = (getattr(one, field) for one in both)
-        if first == second:
+        if first == second or (field == "machine" and _machines_differ(pair)):
             continue
         words = f"{what} {pair.each(str(first), str(second))}"
         if isinstance(first, bool):
@@ -70,6 +70,11 @@ def _kind(pair: Pair) -> Iterator[Found]:
             "stops",
             swap_fields(Interpreter, "soabi"),
         )
+
+
+def _machines_differ(pair: Pair) -> bool:
+    both = pair.both(Host)
+    return both is not None and both[0].machine != both[1].machine
 
 
 def _is_free_threaded(interpreter: Interpreter) -> bool:

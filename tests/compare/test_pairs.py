@@ -189,6 +189,7 @@ CHANGES = {
         fields(
             Driver={"release": "550.54.14"},
             Nvml={"driver_release": "550.54.14", "driver_cuda": "12.4"},
+            CudaInit={"driver_cuda": "12.4", "library": "/usr/lib/libcuda.so.550.54.14"},
         ),
         "driver",
         "driver release",

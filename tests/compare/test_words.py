@@ -19,30 +19,37 @@ def sentences(found: Comparison) -> list[str]:
 
 
 def with_driver(release: str, cuda: str = "12.4") -> Snapshot:
+    library = f"/usr/lib/libcuda.so.{release}"
     return changed(
         machine(),
         Driver={"release": release},
         Nvml={"driver_release": release, "driver_cuda": cuda},
-        CudaInit={"driver_cuda": cuda},
+        CudaInit={"driver_cuda": cuda, "library": library},
     )
 
 
+NEEDS = "cu124 needs 525.60.13, which only the driver in A reaches"
+
+
 @pytest.mark.parametrize(
-    ("release", "says"),
+    ("other", "says"),
     [
-        (
-            "550.54.14",
-            "driver 535.183.01 in A, 550.54.14 in B: both run cu124 (from 525.60.13)",
-        ),
-        (
-            "470.82.01",
-            "driver 535.183.01 in A, 470.82.01 in B: cu124 needs 525.60.13, which only the driver "
-            "in A reaches",
-        ),
+        (with_driver("550.54.14"), "550.54.14 in B: both run cu124 (from 525.60.13)"),
+        (CASES["driver-470-cuda-12"].snapshot, f"470.82.01 in B: {NEEDS}"),
+        # By forward compatibility, as nobody who only compares numbers would expect.
+        (with_driver("470.82.01"), f"470.82.01 in B: {NEEDS}; it works in B all the same"),
     ],
 )
-def test_two_drivers_with_the_published_floor(release: str, says: str) -> None:
-    assert says in sentences(comparison(machine(), with_driver(release)))
+def test_two_drivers_with_the_published_floor(other: Snapshot, says: str) -> None:
+    assert f"driver 535.183.01 in A, {says}" in sentences(comparison(machine(), other))
+
+
+def test_libraries_beside_another_module() -> None:
+    old = {"library": "/usr/lib/x86_64-linux-gnu/libcuda.so.535.161.07"}
+    other = changed(machine(), CudaInit=old)
+    assert sentences(comparison(machine(), other)) == [
+        "the driver's libraries are 535.161.07 beside a kernel module 535.183.01, in B alone"
+    ]
 
 
 def test_a_library_of_the_system_and_one_of_a_wheel() -> None:
