@@ -71,6 +71,8 @@ def _comparison(output: Output, given: dict[str, Any]) -> Comparison:
         sides = [examined(session, given["one"], options, progress.listener)]
         sides.append(examined(session, given["other"], options, progress.listener))
         first, second = sides if given["other"] is not None else sides[::-1]
+        if any(side.kind == "live" and session.ran_out(side.snapshot) for side in sides):
+            output.say("time ran out before all was looked at; give `--timeout` more seconds")
         comparison = compared(session, first, second)
         if given["prove"]:
             return proved(comparison, first, second, given["deadline"])

@@ -67,7 +67,7 @@ def compare(
     missing = tuple(uncompared(pair))
     return Comparison(
         created_at=created_at or now_utc(),
-        exit_code=_exit_code(missing, differs=bool(ranked or own)),
+        exit_code=_exit_code(missing, differs=bool(ranked) or any(one.looked_for for one in own)),
         first=_side(first, pair.names.first),
         second=_side(second, pair.names.second),
         differences=ranked,

@@ -92,7 +92,8 @@ def _os(side: Examined) -> str:
     """WSL has the drivers of Windows, which are numbered otherwise."""
     container, host = side.value(Container), side.value(Host)
     in_wsl = container is not None and container.wsl is not None
-    return "windows" if in_wsl or (host and "windows" in host.os.lower()) else "linux"
+    words = f"{host.os} {host.kernel}".lower() if host else ""
+    return "windows" if in_wsl or "windows" in words or "microsoft" in words else "linux"
 
 
 def _computes(side: Examined) -> bool:

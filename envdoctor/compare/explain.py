@@ -13,7 +13,7 @@ import msgspec
 from envdoctor.compare.pair import Examined, Found, Pair
 from envdoctor.compare.records import Difference, Explained, How, OneSided
 from envdoctor.compare.works import is_consequence
-from envdoctor.facts import Snapshot
+from envdoctor.facts import Reason, Snapshot
 from envdoctor.findings import Finding, Severity
 from envdoctor.record import Record
 from envdoctor.symptoms import CORE_CODES
@@ -26,22 +26,37 @@ MOST_SWAPS = 80
 
 
 class OwnFinding(Record):
-    """A finding, and the number of the one side that has it."""
+    """A finding, the number of the one side that has it, and whether the other could have it."""
 
     side: int
     finding: Finding
+    looked_for: bool = True
 
 
 def one_sided(pair: Pair) -> tuple[OwnFinding, ...]:
     """The warnings and errors whose code one side alone has, in the order of their side."""
     sides = [_telling(side) for side in (pair.first, pair.second)]
     codes = [{one.code for one in side} for side in sides]
+    others = pair.second, pair.first
     return tuple(
-        OwnFinding(side=number, finding=one)
+        OwnFinding(side=number, finding=one, looked_for=_could_have(others[number], one))
         for number, side in enumerate(sides)
         for one in side
         if one.code not in codes[1 - number]
     )
+
+
+def _could_have(side: Examined, finding: Finding) -> bool:
+    """Whether somebody looked for it there: the check ran, or what it needs has no meaning there;
+    of what torch itself ran into, whether that was tried."""
+    if finding.code in _SYMPTOMS:
+        broken = [one for one in side.report.outcomes if one.broken_by(finding)]
+        return any(one.state != "unseen" or one.reason in _NOTHING_TO_SEE for one in broken)
+    checks = [one for one in side.report.checks if finding.code in one.codes]
+    return any(one.status == "ran" or one.unknown in _NOTHING_TO_SEE for one in checks)
+
+
+_NOTHING_TO_SEE = (Reason.NOT_APPLICABLE,)
 
 
 def shared(pair: Pair) -> tuple[str, ...]:
@@ -66,6 +81,7 @@ def as_record(pair: Pair, one: OwnFinding) -> OneSided:
         severity=found.severity,
         message=found.message,
         because=found.because,
+        looked_for=one.looked_for,
         page=found.page,
     )
 
@@ -171,7 +187,7 @@ def unexplained(pair: Pair, found: Iterable[Found], own: Iterable[OwnFinding]) -
     seen = {each.difference.name for each in found if is_consequence(each)}
     for one in own:
         finding, side = one.finding, _name(pair, one.side)
-        if finding.because is not None or (side, finding.id) in told:
+        if finding.because is not None or (side, finding.id) in told or not one.looked_for:
             continue
         if finding.code in _SYMPTOMS and seen & {_outcome(id_) for id_ in finding.breaks}:
             continue

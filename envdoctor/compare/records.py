@@ -49,7 +49,10 @@ class ComparedSide(Record):
 
 
 class OneSided(Record):
-    """A finding that only one side has; `because` is the id of its root cause on that side."""
+    """A finding that only one side has; `because` is the id of its root cause on that side.
+
+    `looked_for` is false where nobody could look for it on the other side, which may have it too.
+    """
 
     side: str
     id: str
@@ -58,6 +61,7 @@ class OneSided(Record):
     severity: Severity
     message: str
     because: str | None = None
+    looked_for: bool = True
     page: str = ""
 
 

@@ -32,6 +32,14 @@ SOURCE = "torch.utils.collect_env"
 
 _FIRST = re.compile(r"^(?P<before>.{0,120}?)PyTorch version:", re.MULTILINE)
 _SECOND = re.compile(r"^(?P<before>.{0,120}?)Is debug build:", re.MULTILINE)
+_MOST = 1 << 20
+"""Characters of a report; the longest known, with its topology of 16 GPUs, has some 20,000."""
+
+_LONGEST = 4000
+"""Characters of a line of it: an LD_LIBRARY_PATH, the flags of a CPU."""
+
+_LONGEST_NAME = 200
+
 _NOTHING = frozenset(("", "N/A", "None", "No CUDA", "Could not collect"))
 """What stands in place of a value that is not there or was not found."""
 
@@ -82,10 +90,10 @@ class _Said(Record):
 
 def _lines(text: str) -> list[str]:
     """The lines of the report, without what a log or a quotation puts before each of them."""
-    text = text.lstrip("\ufeff")
     first, second = _FIRST.search(text), _SECOND.search(text)
     befores = {found["before"] for found in (first, second) if found} - {""}
-    lines = text[first.start() if first else 0 :].splitlines()
+    begin = first.start() if first else 0
+    lines = [line[:_LONGEST] for line in text[begin : begin + _MOST].splitlines()]
     for before in befores:
         lines = [line.removeprefix(before) for line in lines]
     return [line.rstrip() for line in lines]
@@ -245,7 +253,7 @@ def _driver(said: _Said) -> Iterator[Fact]:
 
 
 def _machine(said: _Said) -> Iterator[Fact]:
-    name = _OS.match(said.value("OS") or "")
+    name = _OS.match((said.value("OS") or "")[:_LONGEST_NAME])
     platform = _PLATFORM.match(said.value("Python platform") or "")
     if name is None or not name[1]:
         return

@@ -108,7 +108,9 @@ def details(one: Difference, comparison: Comparison) -> Iterator[str]:
     for told, finding in roots:
         code = f" ({finding.code})" if finding else ""
         verb = "is told as" if one.part == "outcome" else _VERBS[told.how]
-        yield f"{verb} {told.name}{code}, which only {told.side} has"
+        alone = finding is None or finding.looked_for
+        whose = f"found {_at(told.side)}{' alone' if alone else ''}"
+        yield f"{verb} {told.name}{code}, {whose}"
     if one.proof:
         yield one.proof
 
@@ -129,10 +131,15 @@ def closing(comparison: Comparison, parts: Parted) -> Iterator[tuple[str, str]]:
         noun = "package" if len(several) == 1 else "packages"
         more = f"; and {len(several) - _FEW} more" if len(several) > _FEW else ""
         yield f"{len(several)} other {noun}", shown + more
-    for side in (comparison.first.name, comparison.second.name):
-        own = [one for one in comparison.findings if one.side == side]
-        if own:
-            yield f"found only {_at(side)}", "; ".join(_finding(one) for one in own)
+    for label, looked_for in (
+        ("found only", True),
+        ("found, and not looked for elsewhere,", False),
+    ):
+        for side in (comparison.first.name, comparison.second.name):
+            own = [one for one in comparison.findings if one.side == side]
+            told = [_finding(one) for one in own if one.looked_for is looked_for]
+            if told:
+                yield f"{label} {_at(side)}", "; ".join(told)
     if comparison.shared:
         yield "found on both", ", ".join(comparison.shared)
     if comparison.same:

@@ -1,5 +1,6 @@
 """The text of collect_env as facts: what it tells, what it does not, and what it is not called."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from envdoctor.api import (
 from envdoctor.importers.collect_env import SOURCE, is_collect_env, snapshot_of
 from envdoctor.report import stack_of
 from tests.support.diagnosis import report_on
+from tests.support.doctor import slack_s
 
 DUMPS = Path(__file__).parent / "dumps"
 
@@ -170,6 +172,16 @@ def test_a_text_that_is_cut_or_mixed_up_is_read_as_far_as_it_goes(name: str) -> 
     texts.append("\n".join(line.replace(".", "٣").replace(":", ": :") for line in lines))
     for text in texts:
         report_on(snapshot_of(text))
+
+
+def test_a_line_without_end_is_read_at_once() -> None:
+    text = text_of("torch-2.6-two-gpus")
+    for field in ("OS: ", "Python version: ", "GCC version: ", "[pip3] torch==", "[conda] "):
+        text += f"{field}{'a' + ' ' * 1_000_000 + 'b'}\n"
+        odd = text.replace(f"\n{field}", f"\n{field}{' (' * 500_000}")
+        began = time.monotonic()
+        snapshot_of(odd)
+        assert time.monotonic() - began < 2.0 + slack_s(), field
 
 
 def test_a_version_in_other_digits_is_no_surprise() -> None:
