@@ -52,6 +52,9 @@ def _could_have(side: Examined, finding: Finding) -> bool:
     if finding.code in _SYMPTOMS:
         broken = [one for one in side.report.outcomes if one.broken_by(finding)]
         return any(one.state != "unseen" or one.reason in _NOTHING_TO_SEE for one in broken)
+    would_break = [one.state for one in side.report.outcomes if one.broken_by(finding)]
+    if would_break and set(would_break) == {"works"}:
+        return True
     checks = [one for one in side.report.checks if finding.code in one.codes]
     return any(one.status == "ran" or one.unknown in _NOTHING_TO_SEE for one in checks)
 
@@ -114,7 +117,7 @@ def _of_side(
     before = {one.code for one in judge(side.snapshot, codes)}
     gone: dict[int, set[str]] = {}
     for place, one in enumerate(found[:MOST_SWAPS]):
-        if one.swap is not None and not _is_aside(one):
+        if one.swap is not None and (not _is_aside(one) or _named_by(theirs, one)):
             after = judge(one.swap(side.snapshot, donor.snapshot), codes)
             gone[place] = before - {finding.code for finding in after}
     causes = {place for place, one in enumerate(found) if not is_consequence(one)}
@@ -130,6 +133,10 @@ def _of_side(
             told_of = {told.finding for one in several for told in one.difference.explains}
             theirs = [one for one in theirs if one.id not in told_of]
     return tuple(several)
+
+
+def _named_by(findings: Iterable[Finding], one: Found) -> bool:
+    return any(speaks_of(finding, one) for finding in findings)
 
 
 def _is_aside(found: Found) -> bool:

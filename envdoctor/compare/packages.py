@@ -20,8 +20,8 @@ from envdoctor.knowledge import Companions
 
 _COMPANIONS = {name for one in LIBRARIES for name in one.distributions} | {"numpy"}
 _OF_CUDA = re.compile(r"nvidia-(?!ml-py)|cuda-|pytorch-triton|triton|rocm")
-_LISTED_EVER = {"torch", "numpy", "torchvision", "torchaudio", "triton"}
-"""What every collect_env lists where it is installed."""
+_LISTED_EVER = re.compile(r"torch|numpy|triton")
+"""What every collect_env lists where it is installed: names that hold one of these words."""
 
 
 def differences(pair: Pair) -> Iterator[Found]:
@@ -98,7 +98,7 @@ def _may_be_unlisted(
 ) -> bool:
     """Whether the side that lacks it is a text that would perhaps not list it."""
     for partial, listed in zip(pair.is_partial, (first, second), strict=True):
-        if not partial or name in listed or name in _LISTED_EVER:
+        if not partial or name in listed or _LISTED_EVER.search(name):
             continue
         # From torch 2.6 on NVIDIA's wheels are listed.
         if not (name.startswith("nvidia-") and any(one.startswith("nvidia-c") for one in listed)):

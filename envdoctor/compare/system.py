@@ -45,7 +45,7 @@ _FIELDS = (
         words="the CPU has",
         weight="matters",
         layer=Layer.SPEED,
-        can_break=("compute:cpu", "speed"),
+        can_break=("speed",),
     ),
     _Field(
         kind=Host,

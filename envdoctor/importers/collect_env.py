@@ -181,6 +181,7 @@ def _torch(said: _Said) -> Iterator[Fact]:
         debug=said.value("Is debug build") == "True",
     )
     yield TorchImport(outcome="ok", seconds=0.0, version=version)
+    yield TorchAbsent(absent=False, searched=())
     available = said.value("Is CUDA available")
     if available in ("True", "False"):
         yield _runtime(said, version, cuda, hip, available=available == "True")

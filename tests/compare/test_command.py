@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envdoctor.compare import Comparison
-from envdoctor.comparing import compared, examined
+from envdoctor.comparing import compared, examined, proved
 from envdoctor.errors import BadInput
 from envdoctor.facts.documents import facts_document
 from envdoctor.options import Options
@@ -20,7 +20,7 @@ from tests.importers.test_collect_env import DUMPS
 from tests.support.cases import CASES
 from tests.support.diagnosis import report_on
 from tests.support.doctor import envdoctor, validator
-from tests.support.pairs import changed, session
+from tests.support.pairs import changed, session, side
 from tests.support.patients import Patient, empty_patient, fake_torch
 
 CAPTURED = Path(__file__).parents[1] / "captured"
@@ -70,11 +70,9 @@ def in_process(first: Path, second: Path) -> Comparison:
 
 
 def test_facts_and_a_report_of_one_machine_are_the_same(files: Path) -> None:
-    run = envdoctor("diff", files / "healthy-gpu.json", files / "report-healthy-gpu.json")
-    assert (run.exit_code, run.stdout.splitlines()[0]) == (
-        0,
-        "the same: in A healthy, in B healthy",
-    )
+    found = in_process(files / "healthy-gpu.json", files / "report-healthy-gpu.json")
+    assert found.exit_code == 0
+    assert render_comparison(found).startswith("the same: in A healthy, in B healthy\n")
 
 
 def test_the_document_is_valid_and_holds_what_the_text_says(files: Path) -> None:
@@ -88,29 +86,23 @@ def test_the_document_is_valid_and_holds_what_the_text_says(files: Path) -> None
     assert first["explains"][0]["name"] == "driver-too-old"
 
 
-def test_markdown_to_a_file(files: Path, tmp_path: Path) -> None:
-    pair = files / "healthy-gpu.json", files / "driver-470-cuda-12.json"
-    run = envdoctor("diff", *pair, "-o", tmp_path / "diff.md")
-    assert (run.exit_code, run.stdout) == (1, "")
-    assert run.stderr == f"envdoctor: different, written to {tmp_path / 'diff.md'}\n"
-    assert (tmp_path / "diff.md").read_text().startswith("# envdoctor: different:")
-
-
 def test_files_of_schema_1_are_compared() -> None:
-    run = envdoctor("diff", V1 / "facts.json", V1 / "facts-library-removed.json")
-    assert run.exit_code == 1
-    assert "  1  damaged or missing files of torch: none in A, 1 in B" in run.stdout
+    found = in_process(V1 / "facts.json", V1 / "facts-library-removed.json")
+    assert found.differences[0].sentence == ("damaged or missing files of torch: none in A, 1 in B")
     assert in_process(V1 / "facts.json", V1 / "facts.json").exit_code == 0
 
 
-def test_a_text_of_collect_env_beside_facts(files: Path) -> None:
-    run = envdoctor("diff", TEXT, files / "healthy-gpu.json")
-    assert run.exit_code == 1
-    assert "(text of collect_env)" in run.stdout
-    assert "GPUs: 2 x NVIDIA A100-SXM4-40GB in A, NVIDIA A100-SXM4-80GB in B" in run.stdout
-    assert "torchvision 0.21.0 is installed in A and not in B" in run.stdout
+def test_a_text_of_collect_env_beside_facts(files: Path, tmp_path: Path) -> None:
+    run = envdoctor("diff", TEXT, files / "healthy-gpu.json", "-o", tmp_path / "diff.md")
+    assert (run.exit_code, run.stdout) == (1, "")
+    assert run.stderr == f"envdoctor: different, written to {tmp_path / 'diff.md'}\n"
+    text = (tmp_path / "diff.md").read_text()
+    assert text.startswith("# envdoctor: different:")
+    assert "(text of collect_env)" in text
+    assert "GPUs: 2 x NVIDIA A100-SXM4-40GB in A, NVIDIA A100-SXM4-80GB in B" in text
+    assert "torchvision 0.21.0 is installed in A and not in B" in text
     # What the text would not list is not told as missing.
-    assert "filelock" not in run.stdout
+    assert "filelock" not in text
     assert in_process(TEXT, TEXT).exit_code == 0
 
 
@@ -173,7 +165,7 @@ def test_a_variable_of_the_other_side_is_tried_here(
     with_shadow = {"PYTHONPATH": str(tmp_path / "shadow")}
     target = ("--python", new.root)
     envdoctor("collect", *target, "-o", tmp_path / "broken.json", env=with_shadow)
-    envdoctor("collect", *target, "-o", tmp_path / "healthy.json")
+    envdoctor("collect", "--static", *target, "-o", tmp_path / "healthy.json")
 
     run = envdoctor("diff", "--json", "--prove", tmp_path / "broken.json", *target)
     first = run.json["differences"][0]
@@ -191,13 +183,14 @@ def test_a_variable_of_the_other_side_is_tried_here(
     )
 
 
-def test_what_is_not_here_is_not_tried(patients: tuple[Patient, Patient], tmp_path: Path) -> None:
+def test_what_is_not_here_is_not_tried(tmp_path: Path) -> None:
     other = changed(cpu_machine(), Environment={"variables": {"LD_LIBRARY_PATH": "/nowhere/lib"}})
     (tmp_path / "other.json").write_text(render_json(facts_document(other)))
-    target = ("--python", patients[0].root, "--prove")
-    found = envdoctor("diff", "--json", tmp_path / "other.json", *target).json["differences"]
-    (variable,) = (one for one in found if one["name"] == "LD_LIBRARY_PATH")
-    assert variable["proof"] == "not tried: `/nowhere/lib` is not here"
+    here = side(cpu_machine(), "/venv/bin/python", "live")
+    there = examined(session(), str(tmp_path / "other.json"), Options())
+    found = proved(compared(session(), here, there), here, there)
+    (variable,) = (one for one in found.differences if one.name == "LD_LIBRARY_PATH")
+    assert variable.proof == "not tried: `/nowhere/lib` is not here"
 
 
 # --- what cannot be used ---
