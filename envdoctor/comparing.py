@@ -12,10 +12,11 @@ from functools import cached_property
 
 import msgspec
 
-from envdoctor.compare import Comparison, Difference, Examined, compare
+from envdoctor.compare.pair import Examined
 from envdoctor.compare.places import Places
 from envdoctor.compare.python import ON_SYS_PATH
-from envdoctor.compare.records import SourceKind
+from envdoctor.compare.records import Comparison, Difference, SourceKind
+from envdoctor.compare.sides import compare
 from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import judge
 from envdoctor.errors import BadInput

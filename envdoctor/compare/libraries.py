@@ -131,7 +131,7 @@ def _problems(pair: Pair, first: LibraryResolution, second: LibraryResolution) -
         if bool(problems[0]) == bool(problems[1]):
             continue
         bad = problems[0] or problems[1]
-        words = describe(bad[0])
+        words = describe(bad[0]).removeprefix("cannot be loaded: ")
         yield Found(
             difference=Difference(
                 part="libraries",

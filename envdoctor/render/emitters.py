@@ -7,7 +7,6 @@ types of documents that have it.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from envdoctor.compare.records import Comparison
 from envdoctor.fits import Fit
 from envdoctor.fits.text import render_fit
 from envdoctor.formats import Look
@@ -18,7 +17,6 @@ from envdoctor.loader.tree import render_libraries
 from envdoctor.prescribe import Prescription
 from envdoctor.prescribe.text import render_prescription, render_script
 from envdoctor.render.calibration import render_expected
-from envdoctor.render.comparison import render_comparison, render_comparison_markdown
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.render.text import render_calibration_report, render_text, render_texts
@@ -40,7 +38,6 @@ def _prediction(prediction: Prediction) -> str:
 _TEXTS: Mapping[type, Callable[..., str]] = {
     Report: render_text,
     ReportSet: render_texts,
-    Comparison: render_comparison,
     Libraries: lambda document, look: render_libraries(document, colour=look.colour),
     CalibrationReport: lambda document, look: render_calibration_report(document),
     Prediction: lambda document, look: _prediction(document),
@@ -54,7 +51,15 @@ _TEXTS: Mapping[type, Callable[..., str]] = {
 
 def emit_text(document: Any, look: Look) -> str:
     """For people."""
-    return _TEXTS[type(document)](document, look)
+    render = _TEXTS.get(type(document)) or _rarely().render_comparison
+    return render(document, look)
+
+
+def _rarely() -> Any:
+    """What `diff` alone writes is loaded with it: the report of `check` is waited for."""
+    from envdoctor.render import comparison
+
+    return comparison
 
 
 def emit_json(document: Any, look: Look) -> str:
@@ -64,8 +69,9 @@ def emit_json(document: Any, look: Look) -> str:
 
 def emit_markdown(document: Any, look: Look) -> str:
     """For an issue or a chat; several reports follow one another."""
-    if isinstance(document, Comparison):
-        return render_comparison_markdown(document, look)
+    if not isinstance(document, Report | ReportSet):
+        text: str = _rarely().render_comparison_markdown(document, look)
+        return text
     several = document.reports if isinstance(document, ReportSet) else (document,)
     return "\n".join(map(render_markdown, several))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.compare import Comparison
+from envdoctor.compare.records import Comparison
 from envdoctor.comparing import compared, examined, proved
 from envdoctor.errors import BadInput
 from envdoctor.facts.documents import facts_document

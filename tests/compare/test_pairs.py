@@ -29,7 +29,7 @@ from envdoctor.api import (
     TorchImport,
     Unknown,
 )
-from envdoctor.compare import Comparison, Difference
+from envdoctor.compare.records import Comparison, Difference
 from envdoctor.facts.libraries import LibraryResolution, Owner, Problem, ResolvedLibrary
 from tests.support.diagnosis import recorded
 from tests.support.machines import SITE, distribution, machine

@@ -14,7 +14,7 @@ from envdoctor.api import (
     TorchRuntime,
     Unknown,
 )
-from envdoctor.compare import Comparison
+from envdoctor.compare.records import Comparison
 from tests.captured import CAPTURED
 from tests.compare.test_pairs import OTHER_PLACES, cpu_machine, gpu_machine
 from tests.support.cases import CASES

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from envdoctor.api import Snapshot
-from envdoctor.compare import Comparison
+from envdoctor.compare.records import Comparison
 from envdoctor.comparing import compared, examined
 from envdoctor.options import Options
 from envdoctor.render.comparison import render_comparison, render_comparison_markdown

@@ -3,7 +3,7 @@
 import pytest
 
 from envdoctor.api import Distributions, Snapshot, Toolkit, Toolkits
-from envdoctor.compare import Comparison
+from envdoctor.compare.records import Comparison
 from envdoctor.comparing import compared
 from envdoctor.facts.libraries import Owner
 from envdoctor.formats import Look

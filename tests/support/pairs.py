@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from envdoctor.api import Fact, Observed, Snapshot, Unknown
-from envdoctor.compare import Comparison, Examined
-from envdoctor.compare.records import SourceKind
+from envdoctor.compare.pair import Examined
+from envdoctor.compare.records import Comparison, SourceKind
 from envdoctor.comparing import compared
 from envdoctor.derived import observed_types_of
 from envdoctor.facts.documents import facts_from_builtins, facts_to_builtins
