@@ -38,7 +38,7 @@ COMMANDS = {
     "collect": "record the facts of this machine in a file",
     "calibrate": "measure a ResNet-50 training step",
     "tui": "browse a diagnosis full-screen",
-    "diff": "say how two machines or environments differ, and what of it matters",
+    "diff": "tell how two machines or environments differ",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
     "gpus": "list the GPUs that are known, by name",

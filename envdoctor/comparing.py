@@ -3,6 +3,7 @@
 Prints nothing. What cannot be used is raised as BadInput.
 """
 
+import codecs
 import os
 import re
 import shutil
@@ -58,7 +59,7 @@ def examined(
         as_written = _as_written(snapshot, observed_types_of(session.loaded))
         return Examined(label=label, kind="live", snapshot=as_written, report=report)
     data = read_bytes(named)
-    text = data.decode("utf-8", "replace")
+    text = _decoded(data)
     if is_collect_env(text):
         return _side(session, named, "collect_env", snapshot_of(text), options)
     if not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
@@ -68,6 +69,12 @@ def examined(
         )
     snapshot = snapshot_in(named, data, observed_types_of(session.loaded))
     return _side(session, named, "document", snapshot, options)
+
+
+def _decoded(data: bytes) -> str:
+    """A text as it was redirected into a file: PowerShell writes UTF-16, with its mark first."""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if marked else "utf-8", "replace")
 
 
 def _side(

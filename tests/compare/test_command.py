@@ -106,6 +106,14 @@ def test_a_text_of_collect_env_beside_facts(files: Path, tmp_path: Path) -> None
     assert in_process(TEXT, TEXT).exit_code == 0
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_a_text_in_the_encoding_of_its_shell(tmp_path: Path, encoding: str) -> None:
+    text = TEXT.read_text() + "[pip3] caf\u00e9==1.0\r\n"
+    (tmp_path / "env.txt").write_bytes(text.encode(encoding))
+    found = in_process(tmp_path / "env.txt", TEXT)
+    assert (found.exit_code, found.first.kind) == (0, "collect_env")
+
+
 # --- this machine ---
 
 
