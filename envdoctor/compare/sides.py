@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from envdoctor.clock import now_utc
 from envdoctor.compare import (
     driver,
+    gpus,
     libraries,
     packages,
     python,
@@ -34,6 +35,7 @@ from envdoctor.knowledge import Knowledge
 
 PARTS: tuple[Callable[[Pair], Iterator[Found]], ...] = (
     driver.differences,
+    gpus.differences,
     torch.differences,
     python.differences,
     libraries.differences,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from envdoctor.compare.driver import GPUS, lacks_gpus
+from envdoctor.compare.gpus import GPUS, lacks_gpus
 from envdoctor.compare.pair import Examined, Found, Pair, swap_fields
 from envdoctor.compare.records import Difference
 from envdoctor.facts import Fact
