@@ -39,6 +39,7 @@ COMMANDS = {
     "calibrate": "measure a ResNet-50 training step",
     "collective": "try an all-reduce between ranks, and explain what fails",
     "tui": "browse a diagnosis full-screen",
+    "diff": "tell how two machines or environments differ",
     "libs": "show which libraries torch loads, from where and why",
     "predict": "predict the training speed of a GPU, without measuring",
     "gpus": "list the GPUs that are known, by name",
@@ -59,7 +60,17 @@ COMPLETE = "_ENVDOCTOR_COMPLETE"
 _WIDEST_HELP, _NARROWEST_HELP = 80, 50
 """Columns of the help, as click has them."""
 
-_EXAMINE = (None, "check", "collect", "calibrate", "collective", "tui", "libs", "prescribe")
+_EXAMINE = (
+    None,
+    "check",
+    "collect",
+    "calibrate",
+    "collective",
+    "tui",
+    "diff",
+    "libs",
+    "prescribe",
+)
 """Those that start children; none is the main job."""
 
 

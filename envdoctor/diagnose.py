@@ -19,9 +19,17 @@ from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.collective import Collective
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
-from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, exit_code_of
-from envdoctor.outcomes import outcomes_of
+from envdoctor.findings import (
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    Finding,
+    exit_code_of,
+)
+from envdoctor.options import Scope
+from envdoctor.outcomes import Outcome, outcomes_of
 from envdoctor.plugins import Check, Loaded
+from envdoctor.record import Record
 from envdoctor.report import (
     AS_USUAL,
     CalibrationReport,
@@ -53,21 +61,13 @@ def diagnose(
     What has not run by the moment `until` of the monotonic clock is skipped, and the verdict
     incomplete; so it is where a measurement was cut by the time.
     """
-    snapshot = derive_facts(
-        derivations_of(loaded),
-        snapshot,
-        services,
-        foreign=loaded.foreign_derivations,
-        until=until,
+    judged = judge(snapshot, loaded, services, scope=selection.scope, wanted=wanted, until=until)
+    snapshot, runs, outcomes, findings = (
+        judged.snapshot,
+        judged.runs,
+        judged.outcomes,
+        judged.findings,
     )
-    runs = run_checks(
-        loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
-    )
-    outcomes = outcomes_of(snapshot, selection.scope)
-    found = [finding for run in runs for finding in run.findings]
-    found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
-    found += fact_failures(loaded, snapshot)
-    findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
     narrowed = not all(wanted(check) for check in loaded.checks)
     in_time = time.monotonic() < until and measured_whole(snapshot)
     verdict = verdict_of(findings, outcomes, narrowed=narrowed, in_time=in_time)
@@ -86,6 +86,43 @@ def diagnose(
         assessment=snapshot.value(Assessment),
         facts=facts_to_builtins(snapshot),
     )
+
+
+class Judged(Record):
+    """A snapshot with what follows from it, what the checks said, and what that means."""
+
+    snapshot: Snapshot
+    runs: tuple[CheckRun, ...]
+    outcomes: tuple[Outcome, ...]
+    findings: tuple[Finding, ...]
+
+
+def judge(
+    snapshot: Snapshot,
+    loaded: Loaded,
+    services: Mapping[type, object],
+    *,
+    scope: Scope | None = None,
+    wanted: Callable[[Check], bool] = lambda check: True,
+    until: float = NEVER,
+) -> Judged:
+    """Derive, check and rank, without a document."""
+    snapshot = derive_facts(
+        derivations_of(loaded),
+        snapshot,
+        services,
+        foreign=loaded.foreign_derivations,
+        until=until,
+    )
+    runs = run_checks(
+        loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
+    )
+    outcomes = outcomes_of(snapshot, scope)
+    found = [finding for run in runs for finding in run.findings]
+    found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
+    found += fact_failures(loaded, snapshot)
+    findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
+    return Judged(snapshot=snapshot, runs=tuple(runs), outcomes=outcomes, findings=findings)
 
 
 def measured_whole(snapshot: Snapshot) -> bool:

@@ -48,7 +48,7 @@ def driver_release(
     return DriverRelease(
         release=by_kernel or by_nvml,
         source=source,
-        libraries=_library_release(nvml, init),
+        libraries=library_release(nvml, init),
         windows=container is not None and container.wsl is not None,
         cuda=(nvml.driver_cuda if nvml else None) or _own_cuda(init),
     )
@@ -60,7 +60,8 @@ def _own_cuda(init: CudaInit | None) -> str | None:
     return init.driver_cuda
 
 
-def _library_release(nvml: Nvml | None, init: CudaInit | None) -> str | None:
+def library_release(nvml: Nvml | None, init: CudaInit | None) -> str | None:
+    """The release of the driver's libraries, by the names of the files that were loaded."""
     paths = (nvml.library if nvml else None, init.library if init else None)
     found = (_LIBRARY_RELEASE.search(path) for path in paths if path and "/compat/" not in path)
     return next((match[1] for match in found if match), None)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.compare.records import Comparison
 from envdoctor.facts import Fact, Observed, Unknown
 from envdoctor.report import CalibrationReport, CollectiveReport, Prediction, Report, ReportSet
 
@@ -12,13 +13,20 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def report_schema(kinds: Iterable[type[Fact]]) -> dict[str, Any]:
-    """The schema of a report, a set of them, a calibration, a collective, a prediction or an error,
-    with these facts.
+    """The schema of a report, a set of them, a calibration, a collective, a prediction, a
+    comparison or an error, with these facts.
 
     Facts of other types, those of plugins, are allowed; their values must be tagged objects.
     """
     kinds = sorted(kinds, key=lambda kind: kind.__name__)
-    documents: list[Any] = [Report, ReportSet, CalibrationReport, CollectiveReport, Prediction]
+    documents: list[Any] = [
+        Report,
+        ReportSet,
+        CalibrationReport,
+        CollectiveReport,
+        Prediction,
+        Comparison,
+    ]
     observed: list[Any] = [Observed[kind] for kind in kinds]  # type: ignore[valid-type]
     refs, definitions = msgspec.json.schema_components(
         [Unknown, *documents, *observed], ref_template="#/$defs/{name}"

@@ -179,12 +179,18 @@ def build_for_another_vendor(
     """A ROCm or XPU build beside an NVIDIA GPU, or a CUDA build where the only GPU is AMD's."""
     if wanted.gpu != "yes":
         return
-    # Torch itself calls the GPUs of AMD `cuda:0` as well.
-    of_nvidia = (gpu for gpu in trace.visible if gpu.nvml_index is not None or gpu.device_id)
+    of_another = build.cuda is None and build.variant.startswith(("rocm", "xpu"))
+    # Torch itself calls the GPUs of AMD `cuda:0` as well; what such a build lists is its own.
+    of_nvidia = (
+        gpu
+        for gpu in trace.visible
+        if (gpu.nvml_index is not None or gpu.device_id)
+        and not (of_another and gpu.torch_index is not None)
+    )
     nvidia = next(of_nvidia, None)
     amd = next((one for one in (pci.devices if pci else ()) if one.vendor_id == AMD), None)
     version = Evidence(label="torch", value=build.version or "", source=build.version_source)
-    if nvidia is not None and build.cuda is None and build.variant.startswith(("rocm", "xpu")):
+    if nvidia is not None and of_another:
         xpu = build.variant.startswith("xpu")
         fixes = (
             _cuda_build(prescription, site, "install a CUDA build in its place"),

@@ -81,7 +81,12 @@ def read_snapshot(path: str, kinds: Iterable[type[Fact]]) -> Snapshot:
 
     Raises BadFacts, whose message names the file, the place and the remedy.
     """
-    facts = _facts_of(path, read_json(path))
+    return snapshot_in(path, read_bytes(path), kinds)
+
+
+def snapshot_in(path: str, data: bytes, kinds: Iterable[type[Fact]]) -> Snapshot:
+    """The same for what was read of that file. Raises BadFacts."""
+    facts = _facts_of(path, _json_in(path, data))
     try:
         return facts_from_builtins(facts, kinds)
     except BadFacts as error:
@@ -91,8 +96,11 @@ def read_snapshot(path: str, kinds: Iterable[type[Fact]]) -> Snapshot:
 def read_json(path: str) -> Any:
     """The JSON document in a file, its texts as they were before they were made fit to be written;
     `-` is standard input. Raises BadFacts."""
+    return _json_in(path, read_bytes(path))
+
+
+def _json_in(path: str, data: bytes) -> Any:
     try:
-        data = _read(path)
         document = msgspec.json.decode(data)
         return as_it_was(document) if b"\\\\" in data else document
     except msgspec.DecodeError as error:
@@ -114,7 +122,9 @@ def as_it_was(value: Any) -> Any:
     return [as_it_was(item) for item in value] if isinstance(value, list) else value
 
 
-def _read(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
+    """What is in a file; `-` is standard input. Raises BadFacts for one that is too large or holds
+    nothing, and for what is no file."""
     data = _read_stdin() if path == "-" else _read_file(path)
     if len(data) > MAX_FACTS_BYTES:
         raise _too_large(path, len(data))

@@ -5,7 +5,7 @@ the wrong variable, and whatever stands there ends in a report.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.machine import Environment
@@ -162,22 +162,36 @@ stands between its parts, if it has several."""
 
 def read_environment(context: Context) -> Environment:
     """The watched variables that are set."""
-    env = context.env
-    return Environment(
-        variables={
-            name: _in_shape(name, env[name], context) for name in WATCHED_VARIABLES if name in env
-        }
-    )
+
+    def is_here(part: str, name: str) -> bool:
+        return _is_folder(part, WATCHED_VARIABLES[name][1], context) or _is_interface(
+            part, name, context
+        )
+
+    return Environment(variables=shown_variables(context.env, is_here))
 
 
-def _in_shape(name: str, value: str, context: Context) -> str:
+def shown_variables(
+    variables: Mapping[str, str], is_here: Callable[[str, str], bool] = lambda part, name: False
+) -> dict[str, str]:
+    """The watched ones of these variables, each as far as it has its own shape.
+
+    `is_here` says whether a part of the variable of that name is the name of something here.
+    """
+    return {
+        name: _in_shape(name, variables[name], is_here)
+        for name in WATCHED_VARIABLES
+        if name in variables
+    }
+
+
+def _in_shape(name: str, value: str, is_here: Callable[[str, str], bool]) -> str:
     """The value of a watched variable; in place of parts that cannot be its own, NOT_SHOWN."""
     shape, between = WATCHED_VARIABLES[name]
 
     def shown(part: str) -> str:
         fits = re.fullmatch(shape, part.strip(), re.IGNORECASE | re.DOTALL)
-        known = fits or _is_folder(part, between, context) or _is_interface(part, name, context)
-        return part if known else NOT_SHOWN
+        return part if fits or is_here(part, name) else NOT_SHOWN
 
     if between is None:
         return shown(value)

@@ -11,7 +11,7 @@ from envdoctor.facts.machine import Host, HostIdentity
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 
-_TRAINING_FLAGS = frozenset(
+TRAINING_FLAGS = frozenset(
     [
         "avx2",
         "avx512f",
@@ -94,7 +94,7 @@ def cpu(root: Path) -> tuple[str, tuple[str, ...]]:
     fields = {key.strip(): value.strip() for key, _, value in pairs}
     name = fields.get("model name") or fields.get("Hardware")
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    return name or "unknown", tuple(sorted(flags & _TRAINING_FLAGS))
+    return name or "unknown", tuple(sorted(flags & TRAINING_FLAGS))
 
 
 def logical_cpus(root: Path) -> int | None:

@@ -110,6 +110,37 @@ def _outcome(child: ChildResult) -> Literal["ok", "exception", "signal", "exit",
     return "exception" if child.exit_code == 1 and "Traceback" in child.stderr else "exit"
 
 
+_USED = """import torch
+there = torch.cuda.is_available()
+one = torch.ones(2, 2, device="cuda" if there else "cpu")
+(one @ one).sum().item()
+print("torch computes on", f"{torch.cuda.device_count()} GPUs" if there else "the CPU alone")
+"""
+"""What a child does to show whether torch works, and on what; the last line is the answer."""
+
+
+class Effect(Record):
+    """What torch does in a child: how that ended, and the last line that it wrote."""
+
+    outcome: Literal["ok", "exception", "signal", "exit", "hang"]
+    message: str
+
+
+def effect(one: Try | None, executable: str, context: Context, deadline: float) -> Effect | None:
+    """Use torch in a child, with one thing done otherwise or with none; null where there is no
+    time left. `deadline` is of the monotonic clock."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return None
+    child = context.run(
+        [executable, "-B", "-c", _USED],
+        timeout_s=min(_TRIAL_LIMIT_S, left),
+        env=one.environment(context.env) if one else dict(context.env),
+    )
+    said = child.stdout if child.ok else child.stderr.strip() or child.stdout
+    return Effect(outcome=_outcome(child), message=(said.strip().splitlines() or [""])[-1])
+
+
 def observe_trials(
     imported: TorchImport, interpreter: Interpreter, context: Context
 ) -> dict[type[Fact], Known]:

@@ -58,7 +58,15 @@ _TEXTS: Mapping[type, Callable[..., str]] = {
 
 def emit_text(document: Any, look: Look) -> str:
     """For people."""
-    return _TEXTS[type(document)](document, look)
+    render = _TEXTS.get(type(document)) or _rarely().render_comparison
+    return render(document, look)
+
+
+def _rarely() -> Any:
+    """What `diff` alone writes is loaded with it: the report of `check` is waited for."""
+    from envdoctor.render import comparison
+
+    return comparison
 
 
 def emit_json(document: Any, look: Look) -> str:
@@ -68,6 +76,9 @@ def emit_json(document: Any, look: Look) -> str:
 
 def emit_markdown(document: Any, look: Look) -> str:
     """For an issue or a chat; several reports follow one another."""
+    if not isinstance(document, Report | ReportSet):
+        text: str = _rarely().render_comparison_markdown(document, look)
+        return text
     several = document.reports if isinstance(document, ReportSet) else (document,)
     return "\n".join(map(render_markdown, several))
 

@@ -26,32 +26,32 @@ def _findings(findings: Iterable[Finding]) -> Iterator[str]:
         if finding.because is not None:
             continue
         yield f"## {finding.severity.value} {finding.code} {finding.name}"
-        yield _prose(finding.message)
+        yield prose(finding.message)
         yield from _details(finding)
         consequences = [other for other in findings if other.because == finding.id]
         if consequences:
-            lines = (f"- {one.code} {one.name}: {_prose(one.message)}" for one in consequences)
+            lines = (f"- {one.code} {one.name}: {prose(one.message)}" for one in consequences)
             yield "And so:\n\n" + "\n".join(lines)
 
 
 def _details(finding: Finding) -> Iterator[str]:
     if finding.evidence:
         lines = (
-            f"- {_prose(one.label)}: {_code(one.value)} ({_prose(one.source)})"
+            f"- {prose(one.label)}: {_code(one.value)} ({prose(one.source)})"
             for one in finding.evidence
         )
         yield "Evidence:\n\n" + "\n".join(lines)
     for fix in finding.fixes:
         commands = "\n".join(fix.commands)
-        yield f"Help: {_prose(fix.summary)}" + (f"\n\n{_block(commands)}" if commands else "")
+        yield f"Help: {prose(fix.summary)}" + (f"\n\n{_block(commands)}" if commands else "")
         if fix.proof:
-            yield f"Proved: {_prose(fix.proof)}"
+            yield f"Proved: {prose(fix.proof)}"
     for note in finding.notes:
-        yield f"Note: {_prose(note)}"
+        yield f"Note: {prose(note)}"
     yield f"Page: `envdoctor {finding.page}`"
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """A text in which nothing but `code` is markup: placeholders as <token> would not be shown."""
     parts = re.split(r"(`[^`\n]*`)", text)
     return "".join(
@@ -86,7 +86,7 @@ def _stack(report: Report) -> Iterator[str]:
 
 
 def _row(label: str, value: str) -> str:
-    cell = _prose(value).replace("|", "\\|").replace("\n", " ")
+    cell = prose(value).replace("|", "\\|").replace("\n", " ")
     return f"| {label} | {cell} |"
 
 
@@ -95,4 +95,4 @@ def _checks(report: Report) -> Iterator[str]:
     yield f"{ran} of {len(report.checks)} ran"
     for check in report.checks:
         if check.status != "ran":
-            yield f"- {check.name} {check.status}: {_prose(check.reason)}"
+            yield f"- {check.name} {check.status}: {prose(check.reason)}"

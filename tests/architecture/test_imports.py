@@ -164,15 +164,19 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("loader", "fits"),
     ("plugins", "core_plugin", "probes", "calibration", "collective", "scope"),
     ("gpus", "prescribe", "repair", "apart"),
+    ("importers",),
     ("outcomes", "engine", "symptoms", "conclusion"),
     ("derived",),
     ("plugin_loading", "usable_plugin"),
-    ("report", "diagnose", "pages", "rules", "schema"),
+    ("report", "diagnose", "pages", "rules"),
+    ("compare",),
+    ("schema",),
     ("render", "find_target", "collect", "writing", "printed"),
     ("output",),
     ("session",),
     ("program",),
     ("pytest_plugin",),
+    ("comparing",),
     ("tui",),
     ("commands",),
     ("cli", "__main__"),
@@ -203,6 +207,18 @@ def test_arrows_point_down() -> None:
     known = {(part, other) for part, other in arrows() if part not in ("api", "__init__")}
     upwards = {(part, other) for part, other in known if level[part] < level[other]}
     assert not upwards
+
+
+def test_comparing_two_snapshots_looks_at_nothing_else() -> None:
+    """It is pure: no probe, no command, and no question to the machine that it runs on."""
+    of_the_machine = ("subprocess", "pathlib", "shutil")
+    forbidden = ("envdoctor.probes", "envdoctor.commands", "envdoctor.session", *of_the_machine)
+    for file in files(PACKAGE / "compare"):
+        found = [name for name in imports_of(file) if name.startswith(forbidden)]
+        assert not found, f"{file} imports {found}"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            name = getattr(node, "attr", None) or getattr(node, "id", None)
+            assert name not in TOUCHES_THE_MACHINE, f"{file} uses {name}"
 
 
 def test_nothing_of_the_program_is_written_against_the_api() -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import require
 from tests.support.doctor import envdoctor, names, report_of, validator
 
+RECORDED = Path(__file__).parents[1] / "captured" / "healthy-cpu.json"
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 
 
@@ -50,6 +51,7 @@ def test_a_target_that_is_no_python(
     refused(envdoctor("check", *options, **named), str(path), words)
     for command in ("collect", "libs", "prescribe", "calibrate"):
         refused(envdoctor(command, *options, **named), str(path))
+    refused(envdoctor("diff", RECORDED, *options, **named), str(path))
     run = envdoctor("check", "--json", *options, **named)
     assert (run.exit_code, run.json["type"]) == (2, "error")
 

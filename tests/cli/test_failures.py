@@ -149,6 +149,7 @@ def test_what_a_plugin_prints_is_in_no_document(tmp_path: Path) -> None:
         ("collect", "--no-such-option"),
         ("collect", "--python", "a", "--python", "b"),
         ("libs", "--json", "--facts", "/none"),
+        ("diff", "--json", "/none"),
         ("fits", "--json", "nothing"),
         ("predict", "--json", "no such GPU"),
         ("prescribe", "--json", "--torch", "9.9"),

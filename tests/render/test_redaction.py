@@ -376,6 +376,9 @@ def full_of_secrets(tmp_path: Path) -> Patient:
     return patient
 
 
+RECORDED = str(Path(__file__).parents[1] / "captured" / "healthy-cpu.json")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -385,6 +388,7 @@ def full_of_secrets(tmp_path: Path) -> Patient:
         ("collect",),
         ("libs", "--json"),
         ("prescribe", "--json"),
+        ("diff", "--json", RECORDED),
         ("check", "--json", "-o", f"report-{SECRET}.json"),
         ("check", "--json", "--facts", f"{SECRET}-{KEY}.json"),
         ("check", "--only", f"{SECRET}"),

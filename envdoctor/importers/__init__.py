@@ -1,0 +1,1 @@
+"""Texts that a user has at hand, as facts: what a text does not tell is not observed."""
