@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from envdoctor.facts import Reason
-from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict
+from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, SharedFault, Verdict
 from envdoctor.outcomes import IMPORT_TORCH, Outcome, in_words
 
 
@@ -136,6 +136,18 @@ def verdict_of(
 
 
 _MUST_BE_SEEN = ("yes", "unknown")
+
+
+def fault_of(findings: tuple[Finding, ...]) -> SharedFault | None:
+    """Where the cause of the verdict lies: in what the gravest root causes belong to. Null where
+    there is neither an error nor a warning, or none but the doctor's own."""
+    roots = [one for one in findings if one.because is None and one.fault != "doctor"]
+    gravest = max((one.severity for one in roots), key=lambda one: one.rank, default=Severity.INFO)
+    if gravest is Severity.INFO:
+        return None
+    machine = any(one.severity is gravest and one.fault == "machine" for one in roots)
+    environment = any(one.severity is gravest and one.fault == "environment" for one in roots)
+    return "both" if machine and environment else "machine" if machine else "environment"
 
 
 def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, ...]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from envdoctor.clock import now_utc
-from envdoctor.conclusion import conclude, verdict_of
+from envdoctor.conclusion import conclude, fault_of, verdict_of
 from envdoctor.derived import derivations_of
 from envdoctor.engine import (
     CheckRun,
@@ -78,6 +78,7 @@ def diagnose(
         target=_target(snapshot),
         stack=stack_of(snapshot),
         verdict=verdict,
+        fault=fault_of(findings),
         exit_code=exit_code_of(findings, verdict, fail_on=selection.fail_on),
         outcomes=outcomes,
         findings=findings,

@@ -16,6 +16,7 @@ from envdoctor.findings import (
     EXIT_OK,
     Finding,
     Severity,
+    SharedFault,
     Topic,
     Verdict,
 )
@@ -116,7 +117,8 @@ class Report(Record, tag="report"):
     explains that: `findings[0]` is the root cause. `calibration` and `assessment` are views of
     those facts: what was measured, and what follows from it.
 
-    `exit_code` follows from the findings, the verdict and `selection.fail_on`.
+    `exit_code` follows from the findings, the verdict and `selection.fail_on`. `fault` says where
+    the cause lies: in the machine or in the environment; null where there is none.
     """
 
     formats: ClassVar[tuple[str, ...]] = DIAGNOSIS
@@ -129,6 +131,7 @@ class Report(Record, tag="report"):
     target: ExaminedTarget | None
     stack: Stack
     verdict: Verdict
+    fault: SharedFault | None = None
     exit_code: int
     outcomes: tuple[Outcome, ...]
     findings: tuple[Finding, ...]

@@ -55,6 +55,41 @@ def test_every_code_says_where_it_sits_and_what_it_breaks(code: Code) -> None:
 
 
 @every_code
+def test_every_code_says_whose_fault_it_is(code: Code) -> None:
+    """The machine's or the environment's; a gate tells a runner's fault from a pull request's."""
+    assert code.finding().fault == code.fault
+    assert (code.fault == "doctor") is (code.name in OF_THE_DOCTOR)
+    assert code.fault in ("machine", "environment", "doctor")
+
+
+FAULTS = {
+    "driver-not-loaded": "machine",
+    "container-lost-gpu": "machine",
+    "ranks-not-reached": "machine",
+    "shm-too-small": "machine",
+    "glibc-too-old": "machine",
+    "noexec-mount": "machine",
+    "address-space-limit": "machine",
+    "slow-pcie": "machine",
+    "cpu-only-torch": "environment",
+    "torchvision-mismatch": "environment",
+    "dependency-missing": "environment",
+    "nvcc-torch-mismatch": "environment",
+    "cuda-visible-devices": "environment",
+    "nccl-socket-ifname": "environment",
+    "driver-stub": "environment",
+    "debug-environment": "environment",
+}
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS.items())
+def test_packages_and_variables_are_the_environments_all_else_the_machines(
+    name: str, fault: str
+) -> None:
+    assert next(code for code in CODES if code.name == name).fault == fault
+
+
+@every_code
 def test_the_message_needs_no_argument(code: Code) -> None:
     message = code.finding().message
     assert message == code.message
