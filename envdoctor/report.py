@@ -209,6 +209,11 @@ def as_one(reports: tuple[Report, ...]) -> Report | ReportSet:
     return ReportSet(exit_code=worst, reports=reports)
 
 
+def reports_in(document: Report | ReportSet) -> tuple[Report, ...]:
+    """All reports of a document."""
+    return document.reports if isinstance(document, ReportSet) else (document,)
+
+
 def host_of(snapshot: Snapshot) -> ReportHost | None:
     """The machine that the facts are about; null where they do not tell."""
     host, identity = snapshot.value(Host), snapshot.value(HostIdentity)

@@ -155,7 +155,16 @@ def test_versions_are_read_in_one_place() -> None:
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("record", "clock", "companions", "regular", "versions", "shell", "wheel_index", "errors"),
-        *("formats", "controls", "tokens", "secrets", "identity", "redact", "watchdog"),
+        *(
+            "error_documents",
+            "formats",
+            "controls",
+            "tokens",
+            "secrets",
+            "identity",
+            "redact",
+            "watchdog",
+        ),
     ),
     ("bounded", "sound"),
     ("facts",),
@@ -168,7 +177,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("derived",),
     ("plugin_loading", "usable_plugin"),
     ("report", "diagnose", "pages", "rules", "schema"),
-    ("render", "find_target", "collect", "writing", "printed"),
+    ("render", "find_target", "collect", "writing", "printed", "project_lines"),
     ("output",),
     ("session",),
     ("tui",),
