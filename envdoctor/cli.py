@@ -36,6 +36,7 @@ from envdoctor.watchdog import Terminated
 COMMANDS = {
     "check": "diagnose, without measuring",
     "collect": "record the facts of this machine in a file",
+    "lock": "record this machine as a policy that others are held to",
     "calibrate": "measure a ResNet-50 training step",
     "collective": "try an all-reduce between ranks, and explain what fails",
     "tui": "browse a diagnosis full-screen",
@@ -59,7 +60,7 @@ COMPLETE = "_ENVDOCTOR_COMPLETE"
 _WIDEST_HELP, _NARROWEST_HELP = 80, 50
 """Columns of the help, as click has them."""
 
-_EXAMINE = (None, "check", "collect", "calibrate", "collective", "tui", "libs", "prescribe")
+_EXAMINE = (None, "check", "collect", "lock", "calibrate", "collective", "tui", "libs", "prescribe")
 """Those that start children; none is the main job."""
 
 

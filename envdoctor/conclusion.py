@@ -1,7 +1,7 @@
 """From findings and outcomes to the answer: what weighs how much, and what is the cause. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,11 +12,15 @@ from envdoctor.outcomes import IMPORT_TORCH, Outcome, in_words
 
 
 def conclude(
-    found: Iterable[Finding], outcomes: tuple[Outcome, ...], codes: Iterable[Code]
+    found: Iterable[Finding],
+    outcomes: tuple[Outcome, ...],
+    codes: Iterable[Code],
+    overrule: Callable[[Finding], Finding] = lambda finding: finding,
 ) -> tuple[tuple[Finding, ...], tuple[Outcome, ...]]:
-    """The findings as they weigh, ranked, and the outcomes with what is certain to fail."""
+    """The findings as they weigh, ranked, and the outcomes with what is certain to fail. The user
+    can `overrule` what a finding weighs."""
     by_id = {code.id: code for code in codes}
-    weighed = tuple(weigh(finding, outcomes) for finding in merge(found, by_id))
+    weighed = tuple(overrule(weigh(finding, outcomes)) for finding in merge(found, by_id))
     predicted = tuple(_predicted(outcome, weighed) for outcome in outcomes)
     return rank(weighed, by_id.values()), predicted
 
@@ -204,6 +208,9 @@ def _is_cause(cause: Finding, effect: Finding, explains: Mapping[str, frozenset[
     if effect.code in explains.get(cause.code, frozenset()):
         return _about_the_same(cause, effect)
     if cause.code in explains.get(effect.code, frozenset()):
+        return False
+    if effect.layer is Layer.POLICY:
+        # What is asked for is not so, whatever else fails.
         return False
     lower = cause.layer.height < effect.layer.height
     return lower and bool(effect.breaks) and all(_breaks(cause, one) for one in effect.breaks)

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING
 
 from envdoctor.clock import now_utc
 from envdoctor.conclusion import conclude, fault_of, verdict_of
@@ -30,11 +32,16 @@ from envdoctor.report import (
     ExaminedTarget,
     Report,
     Selection,
+    Stack,
     host_of,
     stack_of,
 )
 from envdoctor.symptoms import CORE_CODES, symptoms_of
 from envdoctor.watchdog import NEVER
+
+if TYPE_CHECKING:
+    from envdoctor.policy.judge import Holding
+    from envdoctor.policy.records import PolicyFile
 
 
 def diagnose(
@@ -46,9 +53,11 @@ def diagnose(
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
     until: float = NEVER,
+    policy: "PolicyFile | None" = None,
 ) -> Report:
     """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
-    report what the user asked for, and its `fail_on` changes only the exit code.
+    report what the user asked for, and its `fail_on` changes only the exit code. `policy` is what
+    the machine is held to.
 
     What has not run by the moment `until` of the monotonic clock is skipped, and the verdict
     incomplete; so it is where a measurement was cut by the time.
@@ -64,19 +73,30 @@ def diagnose(
         loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
     )
     outcomes = outcomes_of(snapshot, selection.scope)
+    if policy is not None:
+        from envdoctor.policy.wanted import wanted_by
+
+        outcomes = wanted_by(policy, outcomes)
     found = [finding for run in runs for finding in run.findings]
     found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
     found += fact_failures(loaded, snapshot)
-    findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
+    stack, created_at = stack_of(snapshot), created_at or now_utc()
+    codes = (*loaded.codes, *CORE_CODES)
+    if policy is None:
+        findings, outcomes = conclude(found, outcomes, codes)
+    else:
+        held = _held_to(policy, snapshot, stack, created_at)
+        found += held.findings
+        findings, outcomes = conclude(found, (*outcomes, held.outcome), codes, held.overrule)
     narrowed = not all(wanted(check) for check in loaded.checks)
     in_time = time.monotonic() < until and measured_whole(snapshot)
     verdict = verdict_of(findings, outcomes, narrowed=narrowed, in_time=in_time)
     return Report(
-        created_at=created_at or now_utc(),
+        created_at=created_at,
         host=host_of(snapshot),
         selection=selection,
         target=_target(snapshot),
-        stack=stack_of(snapshot),
+        stack=stack,
         verdict=verdict,
         fault=fault_of(findings),
         exit_code=exit_code_of(findings, verdict, fail_on=selection.fail_on),
@@ -87,6 +107,14 @@ def diagnose(
         assessment=snapshot.value(Assessment),
         facts=facts_to_builtins(snapshot),
     )
+
+
+def _held_to(policy: "PolicyFile", snapshot: Snapshot, stack: Stack, created_at: str) -> "Holding":
+    """What becomes of the policy on the day of the report."""
+    # Only those who have a policy wait for what reads ranges of versions.
+    from envdoctor.policy.judge import holding
+
+    return holding(policy, snapshot, stack.versions, date.fromisoformat(created_at[:10]))
 
 
 def measured_whole(snapshot: Snapshot) -> bool:

@@ -44,6 +44,7 @@ class Layer(enum.Enum):
     IMPORT = "import"
     FIRST_USE = "first-use"
     SPEED = "speed"
+    POLICY = "policy"
     DOCTOR = "doctor"
 
     @property
@@ -62,6 +63,7 @@ Topic = Literal[
     "toolkit",
     "network",
     "speed",
+    "policy",
     "doctor",
 ]
 """What findings are grouped and selected by."""
@@ -76,6 +78,7 @@ TOPICS: Mapping[Topic, str] = {
     "toolkit": "CUDA toolkit and compilers",
     "network": "network between processes",
     "speed": "training speed",
+    "policy": "what the policy asks for",
     "doctor": "envdoctor itself",
 }
 """The topics in words."""
@@ -98,6 +101,7 @@ _FAULT_OF: Mapping[Topic, Fault] = {
     "torch": "environment",
     "companions": "environment",
     "toolkit": "environment",
+    "policy": "environment",
     "doctor": "doctor",
 }
 """Whose the diseases of a topic are, unless their code says something else."""

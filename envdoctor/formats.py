@@ -12,7 +12,7 @@ DIAGNOSIS = (
 )
 """Those of a report; the first is the default."""
 
-OTHERS = ("script",)
+OTHERS = ("script", "toml")
 """Those of other documents."""
 
 ENDINGS = {
@@ -23,6 +23,7 @@ ENDINGS = {
     ".md": "markdown",
     ".prom": "openmetrics",
     ".sh": "script",
+    ".toml": "toml",
     ".xml": "junit",
 }
 """The format that a file's ending asks for."""

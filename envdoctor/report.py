@@ -55,6 +55,11 @@ class Stack(Record):
     glibc: str | None = None
     installer: str | None = None
 
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """All but the GPUs, by name."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "gpus"}
+
 
 class CheckRecord(Record):
     """What became of one check; `reason` says why it did not run, `unknown` what kept the fact that
@@ -96,8 +101,8 @@ class ReportHost(Record):
 class Selection(Record):
     """What the user asked this diagnosis for: `only` these checks, or all but those to `skip`;
     nothing executed (`static`); the device that torch is expected to use; the machine alone or the
-    target alone (`scope`); the file system below `root`; and the least severity that makes the exit
-    code 1."""
+    target alone (`scope`); the file system below `root`; what the machine is held to, by the file
+    of the `policy`; and the least severity that makes the exit code 1."""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -105,6 +110,7 @@ class Selection(Record):
     expect: str | None = None
     scope: Scope | None = None
     root: str | None = None
+    policy: str | None = None
     fail_on: Severity = Severity.ERROR
 
 

@@ -134,6 +134,13 @@ selection_options = _all_of(
         metavar=_LABELS,
         help="Not these.",
     ),
+    click.option(
+        "--policy",
+        type=PathName(),
+        metavar="FILE",
+        help="Hold the machine to a policy: envdoctor.toml, a lock of `envdoctor lock`, or "
+        "[tool.envdoctor] of a pyproject.toml.",
+    ),
 )
 """What is diagnosed, and how it is judged."""
 
@@ -276,6 +283,7 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         only=given.get("only", ()),
         skip=given.get("skip", ()),
         fail_on=given.get("fail_on", "error"),
+        policy=given.get("policy"),
         calibrate=calibrate,
         budget_s=given.get("budget_s"),
     )

@@ -102,6 +102,6 @@ EMITTERS: Mapping[str, Emitter] = {
     "script": emit_script,
     **{
         name: _in_its_file(name)
-        for name in ("github", "gitlab", "jsonl", "junit", "openmetrics", "sarif")
+        for name in ("github", "gitlab", "jsonl", "junit", "openmetrics", "sarif", "toml")
     },
 }

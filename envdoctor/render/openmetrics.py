@@ -143,8 +143,7 @@ def _seconds(moment: str) -> float:
 
 
 def _versions(stack: Stack) -> Labels:
-    values = {name: getattr(stack, name) for name in stack.__struct_fields__ if name != "gpus"}
-    return {name: value or "" for name, value in values.items()}
+    return {name: value or "" for name, value in stack.versions.items()}
 
 
 def _of_the_machine(report: Report) -> Iterator[Metric]:

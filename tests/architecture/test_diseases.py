@@ -161,6 +161,7 @@ COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
 NETWORK = "tests/machines/test_network.py"
+POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 
@@ -251,6 +252,8 @@ FIRED_BY = {
     "ED717": f"{JOB}::test_nodes_that_differ",
     "ED718": f"{JOB}::test_nccl_says_why",
     "ED719": f"{JOB}::test_a_wrong_sum",
+    **{f"ED80{number}": f"{POLICY}::test_what_does_not_hold_is_a_finding" for number in range(7)},
+    "ED807": f"{POLICY}::test_an_exception_that_has_expired_says_so",
     "ED720": f"{JOB}::test_packets_of_full_size_are_lost",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that

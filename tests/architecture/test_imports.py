@@ -173,7 +173,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("loader", "fits"),
     ("plugins", "core_plugin", "probes", "calibration", "collective", "scope"),
     ("gpus", "prescribe", "repair", "apart"),
-    ("outcomes", "engine", "symptoms", "conclusion"),
+    ("outcomes", "engine", "symptoms", "conclusion", "policy"),
     ("derived",),
     ("plugin_loading", "usable_plugin"),
     ("report", "diagnose", "pages", "rules", "schema"),

@@ -217,6 +217,7 @@ def test_the_report_says_what_was_asked_for() -> None:
         "expect": "gpu",
         "scope": None,
         "root": None,
+        "policy": None,
         "fail_on": "warning",
     }
 
