@@ -1,6 +1,7 @@
 """A policy that cannot be used is refused with file, place and remedy."""
 
 import datetime
+import re
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,12 @@ def test_the_program_ends_with_2_and_one_line(tmp_path: Path, form: tuple[str, .
     (line,) = run.stderr.splitlines()
     assert line.startswith("envdoctor: `envdoctor.toml`, line 1: verions: there is no such key")
     assert run.stdout == "" or "executionSuccessful" in run.stdout
+
+
+def test_the_policy_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    held = policy(example, tmp_path).policy
+    for table in ("versions", "packages", "gpus", "machine"):
+        record = getattr(held, table)
+        assert all(getattr(record, name) for name in record.__struct_fields__), table
