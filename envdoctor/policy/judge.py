@@ -7,10 +7,9 @@ import msgspec
 
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration
-from envdoctor.facts.derived import DriverRelease
-from envdoctor.facts.machine import Gpu, Gpus, Host, Limits, WorkingFolder
-from envdoctor.facts.python import Distributions, Interpreter
-from envdoctor.facts.torch import CudaComponents, TorchBuild, TorchDevice, TorchRuntime
+from envdoctor.facts.machine import Driver, Gpu, Gpus, Host, Limits, WorkingFolder
+from envdoctor.facts.python import Distributions, Interpreter, Target
+from envdoctor.facts.torch import TorchBuild, TorchDevice, TorchRuntime
 from envdoctor.findings import Code, Evidence, Finding, Fix, Severity
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import (
@@ -85,17 +84,55 @@ def _outcome(held: PolicyFile, findings: list[Finding], unseen: list[Unseen]) ->
 # --- what is asked for ---
 
 
-_OF_VERSION: Mapping[str, tuple[str, str, Code, type[Fact]]] = {
-    "torch": ("torch_version", "torch", POLICY_VERSION, TorchBuild),
-    "cuda": ("torch_cuda", "the CUDA of torch", POLICY_VERSION, TorchBuild),
-    "cudnn": ("cudnn", "cuDNN", POLICY_VERSION, CudaComponents),
-    "nccl": ("nccl", "NCCL", POLICY_VERSION, CudaComponents),
-    "python": ("python", "Python", POLICY_VERSION, Interpreter),
-    "glibc": ("glibc", "glibc", POLICY_VERSION, Host),
-    "driver": ("driver_release", "the NVIDIA driver", POLICY_DRIVER, DriverRelease),
-    "driver-cuda": ("driver_cuda", "the CUDA of the driver", POLICY_DRIVER, DriverRelease),
+def _unknown_driver(snapshot: Snapshot) -> Unknown | None:
+    fact = snapshot.get(Driver)
+    if isinstance(fact, Unknown):
+        return fact
+    return _UNTOLD if fact.value.loaded else None
+
+
+def _unknown_torch(snapshot: Snapshot) -> Unknown | None:
+    fact, target = snapshot.get(TorchBuild), snapshot.value(Target)
+    usable = target is None or target.problem is None
+    if isinstance(fact, Unknown) and _is_none(fact) and usable:
+        return None
+    return fact if isinstance(fact, Unknown) else _UNTOLD
+
+
+def _unknown_cuda(snapshot: Snapshot) -> Unknown | None:
+    """A build without CUDA has none of its libraries; where one has, they were not found."""
+    build, runtime = snapshot.value(TorchBuild), snapshot.get(TorchRuntime)
+    if build is None:
+        return _unknown_torch(snapshot)
+    if build.cuda is None:
+        return None
+    return runtime if isinstance(runtime, Unknown) else _UNTOLD
+
+
+def _unknown_python(snapshot: Snapshot) -> Unknown | None:
+    fact = snapshot.get(Interpreter)
+    return fact if isinstance(fact, Unknown) else _UNTOLD
+
+
+def _unknown_glibc(snapshot: Snapshot) -> Unknown | None:
+    fact = snapshot.get(Host)
+    return fact if isinstance(fact, Unknown) else None
+
+
+_WhyUnknown = Callable[[Snapshot], Unknown | None]
+
+_OF_VERSION: Mapping[str, tuple[str, str, Code, _WhyUnknown]] = {
+    "torch": ("torch_version", "torch", POLICY_VERSION, _unknown_torch),
+    "cuda": ("torch_cuda", "the CUDA of torch", POLICY_VERSION, _unknown_cuda),
+    "cudnn": ("cudnn", "cuDNN", POLICY_VERSION, _unknown_cuda),
+    "nccl": ("nccl", "NCCL", POLICY_VERSION, _unknown_cuda),
+    "python": ("python", "Python", POLICY_VERSION, _unknown_python),
+    "glibc": ("glibc", "glibc", POLICY_VERSION, _unknown_glibc),
+    "driver": ("driver_release", "the NVIDIA driver", POLICY_DRIVER, _unknown_driver),
+    "driver-cuda": ("driver_cuda", "the CUDA of the driver", POLICY_DRIVER, _unknown_driver),
 }
-"""By the key: the field of the stack, its name, the disease, and the fact that would know it."""
+"""By the key: the field of the stack, its name, the disease, and why there is no version: null
+where there is nothing that could have one."""
 
 
 def _versions(
@@ -105,10 +142,11 @@ def _versions(
         wanted = getattr(held.policy.versions, field.name)
         if wanted is None:
             continue
-        name, what, code, kind = _OF_VERSION[field.encode_name]
-        found, fact = versions.get(name), snapshot.get(kind)
-        if found is None and isinstance(fact, Unknown) and not _is_none(fact):
-            yield Unseen(what=what, why=fact)
+        name, what, code, why_unknown = _OF_VERSION[field.encode_name]
+        found = versions.get(name)
+        unknown = why_unknown(snapshot) if found is None else None
+        if unknown is not None:
+            yield Unseen(what=what, why=unknown)
         elif found is None or not holds(found, wanted):
             yield _violation(held, code, f"versions.{field.encode_name}", what, found, wanted)
 

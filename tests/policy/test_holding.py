@@ -1,6 +1,7 @@
 """A machine that is not what its policy asks for, and one that is."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,37 @@ def test_what_could_not_be_seen_is_no_violation(tmp_path: Path) -> None:
     speed = held("[speed]\nbf16 = 1000", tmp_path, "healthy-gpu")
     assert of_policy(speed) == []
     assert (speed.verdict, speed.exit_code) == (Verdict.UNPROVEN, 0)
+
+
+EVERYTHING = (
+    '[versions]\ntorch = "==9"\ncuda = "==9"\ncudnn = "==9"\nnccl = "==9"\npython = "==9"\n'
+    'driver = "==9"\ndriver-cuda = "==9"\n[gpus]\nmin-count = 9\n[packages]\nrequired = ["x"]\n'
+)
+
+
+def test_what_is_out_of_scope_is_not_judged(tmp_path: Path) -> None:
+    (tmp_path / "envdoctor.toml").write_text(EVERYTHING)
+    options = ("--static", "--python", sys.executable, "--policy", "envdoctor.toml", "--json")
+    user = envdoctor("check", "--scope", "user", *options, cwd=tmp_path).json
+    node_words = ("check", "--scope", "node", "--static", "--policy", "envdoctor.toml", "--json")
+    node = envdoctor(*node_words, cwd=tmp_path).json
+    of_user = {one["code"] for one in user["findings"] if one["family"] == "policy"}
+    of_node = {one["code"] for one in node["findings"] if one["family"] == "policy"}
+    assert of_user == {"ED800", "ED802"}
+    assert of_node <= {"ED801", "ED804"}
+    assert "ED804" in of_node
+
+
+def test_nothing_is_said_of_a_machine_of_which_nothing_is_known(tmp_path: Path) -> None:
+    report = held(EVERYTHING, tmp_path, "nothing-is-known")
+    assert of_policy(report) == []
+    assert report.verdict is Verdict.INCOMPLETE
+
+
+def test_no_torch_is_none_of_the_version_that_is_asked_for(tmp_path: Path) -> None:
+    report = held('[versions]\ntorch = ">=2"', tmp_path, "torch-not-installed")
+    assert report.findings[0].code == "ED400"
+    assert "torch is not there" in of_policy(report)[0].message
 
 
 def test_an_outcome_that_is_wanted_and_that_nobody_tried(tmp_path: Path) -> None:
