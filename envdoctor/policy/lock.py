@@ -9,7 +9,7 @@ from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.machine import Gpus
 from envdoctor.facts.python import Distributions
 from envdoctor.outcomes import Outcome
-from envdoctor.policy.judge import best_rates
+from envdoctor.policy.equipment import best_rates
 from envdoctor.policy.records import GpuRules, Packages, Policy, Speed, Versions
 from envdoctor.versions import parse_version
 
