@@ -134,7 +134,9 @@ def verdict_of(
     open_ones = [one for one in outcomes if one.state == "unseen" and one.wanted in _MUST_BE_SEEN]
     if not in_time or any(one.reason is not Reason.SWITCHED_OFF for one in open_ones):
         return Verdict.INCOMPLETE
-    if Severity.WARNING in severities:
+    # Where a policy ignores what breaks an outcome, it fails all the same.
+    failing = any(one.state == "fails" and one.wanted == "yes" for one in outcomes)
+    if Severity.WARNING in severities or failing:
         return Verdict.DEGRADED
     return Verdict.UNPROVEN if open_ones or narrowed else Verdict.HEALTHY
 

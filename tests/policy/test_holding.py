@@ -175,6 +175,17 @@ def test_what_is_ignored_says_who_ignores_it(tmp_path: Path) -> None:
     assert report.verdict is not Verdict.DEGRADED
 
 
+def test_what_fails_is_not_healthy_though_all_of_it_is_ignored(tmp_path: Path) -> None:
+    codes = {one.code for one in report_on(CASES["driver-not-loaded"].snapshot).findings}
+    text = "".join(
+        f'[[ignore]]\nrule = "{code}"\nreason = "known"\nexpires = 2099-01-01\n'
+        for code in sorted(codes)
+    )
+    report = held(text, tmp_path, "driver-not-loaded")
+    assert {one.severity for one in report.findings} == {Severity.INFO}
+    assert (report.verdict, report.exit_code) == (Verdict.DEGRADED, 0)
+
+
 def test_an_exception_that_has_expired_says_so(tmp_path: Path) -> None:
     report = held(IGNORED.format(day="2026-11-22"), tmp_path, "container-with-small-shm")
     by_code = {one.code: one for one in report.findings}
