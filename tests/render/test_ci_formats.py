@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from envdoctor.error_documents import error_document
+from envdoctor.facts.documents import facts_document
 from envdoctor.findings import Severity
 from envdoctor.formats import MACHINE, Line, Look
 from envdoctor.project_lines import lines_of_project
@@ -272,3 +273,20 @@ def test_a_summary_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
     run = envdoctor("check", "--facts", facts, "--format", "github", env=env)
     assert run.exit_code == 0
     assert "there is no folder" in run.stderr
+
+
+def test_no_format_tells_a_secret(tmp_path: Path) -> None:
+    token = "hf_" + "aB3dE5gH7jK9mN1pQ3sT5vX7zA9cE1gH3j"
+    facts = json.loads(msgspec.json.encode(facts_document(CASES["import-raises"].snapshot)))
+    facts["facts"]["TorchImport"]["value"]["message"] = f"cannot fetch with {token}\x1b[2J"
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps(facts))
+    names = sorted(MACHINE - {"github"})
+    words = [word for name in names for word in ("-o", f"{name}={tmp_path / name}")]
+    run = envdoctor("check", "--facts", file, "--format", "github", *words)
+    texts = {name: (tmp_path / name).read_text(encoding="utf-8") for name in names}
+    texts["github"] = run.stdout
+    for name, text in texts.items():
+        assert ("cannot fetch with" in text) is (name != "openmetrics")
+        assert token not in text
+        assert "\x1b" not in text
