@@ -36,6 +36,7 @@ from envdoctor.watchdog import Terminated
 COMMANDS = {
     "check": "diagnose, without measuring",
     "collect": "record the facts of this machine in a file",
+    "lock": "record this machine as a policy that others are held to",
     "calibrate": "measure a ResNet-50 training step",
     "collective": "try an all-reduce between ranks, and explain what fails",
     "tui": "browse a diagnosis full-screen",
@@ -64,6 +65,7 @@ _EXAMINE = (
     None,
     "check",
     "collect",
+    "lock",
     "calibrate",
     "collective",
     "tui",
@@ -171,7 +173,7 @@ def main(began: float | None = None) -> None:
 
     `began` is the moment of the monotonic clock at which the program began, where that was before.
     """
-    output = Output(machine=asks_for_a_machine(sys.argv[1:]), began=began)
+    output = Output(machine=machine_format_in(sys.argv[1:]), began=began)
     threading.excepthook = output.thread_failed
     try:
         code = _exit_code(output)
@@ -194,7 +196,7 @@ def _exit_code(output: Output) -> int:
     except (KeyboardInterrupt, Terminated) as end:
         return output.ended_by(getattr(end, "number", signal.SIGINT))
     except click.ClickException as error:
-        output.machine |= _always_for_machines(error)
+        output.machine = output.machine or _always_for_machines(error)
         return output.fail(_usage(error), EXIT_USAGE)
     except (BadInput, Unwritable) as error:
         return output.fail(str(error), EXIT_USAGE)
@@ -242,23 +244,22 @@ def _width_of_help(stdout: TextIO) -> int | None:
     return max(min(columns_of(stdout), _WIDEST_HELP) - 2, _NARROWEST_HELP)
 
 
-def asks_for_a_machine(words: Sequence[str]) -> bool:
-    """Whether errors are documents, before the options are understood; `to` is right later."""
-    pairs = zip_longest(words, words[1:], fillvalue="")
-    return any(
-        word == "--json"
-        or word.removeprefix("--format=") in MACHINE
-        or (word == "--format" and value in MACHINE)
-        for word, value in pairs
-    )
+def machine_format_in(words: Sequence[str]) -> str | None:
+    """The format in which errors are documents, before the options are understood; `to` is right
+    later."""
+    for word, value in zip_longest(words, words[1:], fillvalue=""):
+        name = value if word == "--format" else word.removeprefix("--format=")
+        if word == "--json" or name in MACHINE:
+            return "json" if word == "--json" else name
+    return None
 
 
-def _always_for_machines(error: click.ClickException) -> bool:
-    """Whether the command whose options are refused has no other format."""
+def _always_for_machines(error: click.ClickException) -> str | None:
+    """The format of the command whose options are refused, where that has none for people."""
     context = getattr(error, "ctx", None)
     parameters = context.command.params if context is not None else ()
     choices = [one.type.choices for one in parameters if one.name == FORMAT]
-    return any(MACHINE.issuperset(one) for one in choices)
+    return next((one[0] for one in choices if MACHINE.issuperset(one)), None)
 
 
 def _refuse_a_folder_that_is_gone() -> None:

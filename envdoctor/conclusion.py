@@ -1,22 +1,26 @@
 """From findings and outcomes to the answer: what weighs how much, and what is the cause. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from envdoctor.facts import Reason
-from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, Verdict
+from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, SharedFault, Verdict
 from envdoctor.outcomes import IMPORT_TORCH, Outcome, in_words
 
 
 def conclude(
-    found: Iterable[Finding], outcomes: tuple[Outcome, ...], codes: Iterable[Code]
+    found: Iterable[Finding],
+    outcomes: tuple[Outcome, ...],
+    codes: Iterable[Code],
+    overrule: Callable[[Finding], Finding] = lambda finding: finding,
 ) -> tuple[tuple[Finding, ...], tuple[Outcome, ...]]:
-    """The findings as they weigh, ranked, and the outcomes with what is certain to fail."""
+    """The findings as they weigh, ranked, and the outcomes with what is certain to fail. The user
+    can `overrule` what a finding weighs."""
     by_id = {code.id: code for code in codes}
-    weighed = tuple(weigh(finding, outcomes) for finding in merge(found, by_id))
+    weighed = tuple(overrule(weigh(finding, outcomes)) for finding in merge(found, by_id))
     predicted = tuple(_predicted(outcome, weighed) for outcome in outcomes)
     return rank(weighed, by_id.values()), predicted
 
@@ -130,12 +134,26 @@ def verdict_of(
     open_ones = [one for one in outcomes if one.state == "unseen" and one.wanted in _MUST_BE_SEEN]
     if not in_time or any(one.reason is not Reason.SWITCHED_OFF for one in open_ones):
         return Verdict.INCOMPLETE
-    if Severity.WARNING in severities:
+    # Where a policy ignores what breaks an outcome, it fails all the same.
+    failing = any(one.state == "fails" and one.wanted == "yes" for one in outcomes)
+    if Severity.WARNING in severities or failing:
         return Verdict.DEGRADED
     return Verdict.UNPROVEN if open_ones or narrowed else Verdict.HEALTHY
 
 
 _MUST_BE_SEEN = ("yes", "unknown")
+
+
+def fault_of(findings: tuple[Finding, ...]) -> SharedFault | None:
+    """Where the cause of the verdict lies: in what the gravest root causes belong to. Null where
+    there is neither an error nor a warning, or none but the doctor's own."""
+    roots = [one for one in findings if one.because is None and one.fault != "doctor"]
+    gravest = max((one.severity for one in roots), key=lambda one: one.rank, default=Severity.INFO)
+    if gravest is Severity.INFO:
+        return None
+    machine = any(one.severity is gravest and one.fault == "machine" for one in roots)
+    environment = any(one.severity is gravest and one.fault == "environment" for one in roots)
+    return "both" if machine and environment else "machine" if machine else "environment"
 
 
 def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, ...]:
@@ -192,6 +210,9 @@ def _is_cause(cause: Finding, effect: Finding, explains: Mapping[str, frozenset[
     if effect.code in explains.get(cause.code, frozenset()):
         return _about_the_same(cause, effect)
     if cause.code in explains.get(effect.code, frozenset()):
+        return False
+    if effect.layer is Layer.POLICY:
+        # What is asked for is not so, whatever else fails.
         return False
     lower = cause.layer.height < effect.layer.height
     return lower and bool(effect.breaks) and all(_breaks(cause, one) for one in effect.breaks)

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING
 
 from envdoctor.clock import now_utc
-from envdoctor.conclusion import conclude, verdict_of
+from envdoctor.conclusion import conclude, fault_of, verdict_of
 from envdoctor.derived import derivations_of
 from envdoctor.engine import (
     CheckRun,
@@ -44,6 +46,10 @@ from envdoctor.report import (
 from envdoctor.symptoms import CORE_CODES, symptoms_of
 from envdoctor.watchdog import NEVER
 
+if TYPE_CHECKING:
+    from envdoctor.policy.judge import Holding
+    from envdoctor.policy.records import PolicyFile
+
 
 def diagnose(
     snapshot: Snapshot,
@@ -54,14 +60,26 @@ def diagnose(
     wanted: Callable[[Check], bool] = lambda check: True,
     created_at: str | None = None,
     until: float = NEVER,
+    policy: "PolicyFile | None" = None,
 ) -> Report:
     """Run the wanted checks over a snapshot and judge by the outcomes; `selection` says in the
-    report what the user asked for, and its `fail_on` changes only the exit code.
+    report what the user asked for, and its `fail_on` changes only the exit code. `policy` is what
+    the machine is held to.
 
     What has not run by the moment `until` of the monotonic clock is skipped, and the verdict
     incomplete; so it is where a measurement was cut by the time.
     """
-    judged = judge(snapshot, loaded, services, scope=selection.scope, wanted=wanted, until=until)
+    created_at = created_at or now_utc()
+    judged = judge(
+        snapshot,
+        loaded,
+        services,
+        scope=selection.scope,
+        wanted=wanted,
+        until=until,
+        policy=policy,
+        day=created_at[:10],
+    )
     snapshot, runs, outcomes, findings = (
         judged.snapshot,
         judged.runs,
@@ -72,12 +90,13 @@ def diagnose(
     in_time = time.monotonic() < until and measured_whole(snapshot)
     verdict = verdict_of(findings, outcomes, narrowed=narrowed, in_time=in_time)
     return Report(
-        created_at=created_at or now_utc(),
+        created_at=created_at,
         host=host_of(snapshot),
         selection=selection,
         target=_target(snapshot),
         stack=stack_of(snapshot),
         verdict=verdict,
+        fault=fault_of(findings),
         exit_code=exit_code_of(findings, verdict, fail_on=selection.fail_on),
         outcomes=outcomes,
         findings=findings,
@@ -105,8 +124,11 @@ def judge(
     scope: Scope | None = None,
     wanted: Callable[[Check], bool] = lambda check: True,
     until: float = NEVER,
+    policy: "PolicyFile | None" = None,
+    day: str = "",
 ) -> Judged:
-    """Derive, check and rank, without a document."""
+    """Derive, check and rank, without a document; `policy` is what the machine is held to on that
+    `day`."""
     snapshot = derive_facts(
         derivations_of(loaded),
         snapshot,
@@ -118,11 +140,29 @@ def judge(
         loaded.checks, snapshot, services, wanted, owner_of=loaded.owner_of, until=until
     )
     outcomes = outcomes_of(snapshot, scope)
+    if policy is not None:
+        from envdoctor.policy.wanted import wanted_by
+
+        outcomes = wanted_by(policy, outcomes)
     found = [finding for run in runs for finding in run.findings]
     found += [*symptoms_of(outcomes, snapshot), *failure_findings(loaded.failures)]
     found += fact_failures(loaded, snapshot)
-    findings, outcomes = conclude(found, outcomes, (*loaded.codes, *CORE_CODES))
+    codes = (*loaded.codes, *CORE_CODES)
+    if policy is None:
+        findings, outcomes = conclude(found, outcomes, codes)
+    else:
+        held = _held_to(policy, snapshot, date.fromisoformat(day))
+        found += held.findings
+        findings, outcomes = conclude(found, (*outcomes, held.outcome), codes, held.overrule)
     return Judged(snapshot=snapshot, runs=tuple(runs), outcomes=outcomes, findings=findings)
+
+
+def _held_to(policy: "PolicyFile", snapshot: Snapshot, day: date) -> "Holding":
+    """What becomes of the policy on that day."""
+    # Only those who have a policy wait for what reads ranges of versions.
+    from envdoctor.policy.judge import holding
+
+    return holding(policy, snapshot, stack_of(snapshot).versions, day)
 
 
 def measured_whole(snapshot: Snapshot) -> bool:

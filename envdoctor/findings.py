@@ -44,6 +44,7 @@ class Layer(enum.Enum):
     IMPORT = "import"
     FIRST_USE = "first-use"
     SPEED = "speed"
+    POLICY = "policy"
     DOCTOR = "doctor"
 
     @property
@@ -62,6 +63,7 @@ Topic = Literal[
     "toolkit",
     "network",
     "speed",
+    "policy",
     "doctor",
 ]
 """What findings are grouped and selected by."""
@@ -76,9 +78,33 @@ TOPICS: Mapping[Topic, str] = {
     "toolkit": "CUDA toolkit and compilers",
     "network": "network between processes",
     "speed": "training speed",
+    "policy": "what the policy asks for",
     "doctor": "envdoctor itself",
 }
 """The topics in words."""
+
+
+Fault = Literal["machine", "environment", "doctor"]
+"""Whose a disease is. MACHINE: the driver, devices, the container, the network, the disk, limits of
+the host. ENVIRONMENT: packages, variables, files of the project. DOCTOR: this program's own."""
+
+SharedFault = Literal["machine", "environment", "both"]
+"""Where the cause of a verdict lies."""
+
+_FAULT_OF: Mapping[Topic, Fault] = {
+    "driver": "machine",
+    "container": "machine",
+    "network": "machine",
+    "speed": "machine",
+    "python": "environment",
+    "libraries": "environment",
+    "torch": "environment",
+    "companions": "environment",
+    "toolkit": "environment",
+    "policy": "environment",
+    "doctor": "doctor",
+}
+"""Whose the diseases of a topic are, unless their code says something else."""
 
 
 class Confidence(enum.Enum):
@@ -142,7 +168,8 @@ class Finding(Record):
     `id` is the code, followed by `:subject,...` where there are any; `subjects` are what it is
     about (`gpu:0`, a distribution, a library), `breaks` the outcomes that it keeps from working
     (`import:torch`, `compute:gpu:0`; `compute:gpu` is every GPU). `because` is the id of the
-    finding that is its root cause; `data` holds the arguments of the message.
+    finding that is its root cause; `data` holds the arguments of the message; `fault` says whose it
+    is: the machine's or the environment's.
     """
 
     id: str
@@ -154,6 +181,7 @@ class Finding(Record):
     message: str
     topic: Topic = "doctor"
     layer: Layer = Layer.DOCTOR
+    fault: Fault = "doctor"
     subjects: tuple[str, ...] = ()
     breaks: tuple[str, ...] = ()
     because: str | None = None
@@ -170,7 +198,8 @@ class Code(Record):
     `message` needs no argument; `detailed` is the same with the figures that a check knows.
     `breaks` is the outcome that the disease keeps from working, as in `Finding.breaks`; null for
     one that breaks none. `explains` are the ids of codes that are only a consequence of this one
-    where outcome, subject and layer cannot say it.
+    where outcome, subject and layer cannot say it. `fault` is given where it is not that of the
+    topic: a variable that hides a GPU from the driver is the environment's.
     """
 
     id: str
@@ -180,9 +209,14 @@ class Code(Record):
     message: str
     topic: Topic = "doctor"
     layer: Layer = Layer.DOCTOR
+    fault: Fault | None = None
     breaks: str | None = None
     detailed: str = ""
     explains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.fault is None:
+            msgspec.structs.force_setattr(self, "fault", _FAULT_OF.get(self.topic))
 
     def finding(
         self,
@@ -216,6 +250,7 @@ class Code(Record):
             message=self._message(subjects, data),
             topic=self.topic,
             layer=self.layer,
+            fault=self.fault or "doctor",
             subjects=subjects,
             breaks=self._broken(subjects) if breaks is None else breaks,
             data=data,

@@ -6,14 +6,33 @@ What makes a text of a document in one of them is in the table `envdoctor.render
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol
 
-DIAGNOSIS = ("text", "json", "markdown")
+DIAGNOSIS = (
+    *("text", "json", "markdown"),
+    *("jsonl", "junit", "sarif", "github", "gitlab", "openmetrics"),
+)
 """Those of a report; the first is the default."""
 
-ENDINGS = {".json": "json", ".md": "markdown", ".sh": "script"}
+OTHERS = ("script", "toml")
+"""Those of other documents."""
+
+ENDINGS = {
+    ".sarif": "sarif",
+    ".sarif.json": "sarif",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".md": "markdown",
+    ".prom": "openmetrics",
+    ".sh": "script",
+    ".toml": "toml",
+    ".xml": "junit",
+}
 """The format that a file's ending asks for."""
 
-MACHINE = frozenset({"json"})
-"""Read by programs: an error is a document in them too."""
+MACHINE = frozenset({"json", "jsonl", "junit", "sarif", "github", "gitlab", "openmetrics"})
+"""Read by programs: an error is a document in them too (see `envdoctor.error_documents`)."""
+
+LOCATED = frozenset({"sarif", "github", "gitlab"})
+"""Those in which each finding names the line of a file of the project."""
 
 
 Detail = Literal["brief", "normal", "full"]
@@ -35,13 +54,31 @@ class Text:
         self.body = body
 
 
-class Look:
-    """How a text looks: in colour or not, its width in columns, and how much it tells."""
+class Line:
+    """A line of a file of the project, from 1; the path is relative to the root of the project."""
 
-    def __init__(self, *, colour: bool = False, width: int = 80, detail: Detail = "normal") -> None:
+    def __init__(self, path: str, number: int, text: str) -> None:
+        self.path = path
+        self.number = number
+        self.text = text
+
+
+class Look:
+    """How a text looks: in colour or not, its width in columns, and how much it tells; and the
+    lines of the project's files that findings can be about."""
+
+    def __init__(
+        self,
+        *,
+        colour: bool = False,
+        width: int = 80,
+        detail: Detail = "normal",
+        lines: "Sequence[Line]" = (),
+    ) -> None:
         self.colour = colour
         self.width = width
         self.detail = detail
+        self.lines = lines
 
 
 def format_for(wanted: str | None, file: str | None, formats: Sequence[str]) -> str:

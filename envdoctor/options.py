@@ -16,8 +16,8 @@ class Options(Record):
     `timeout_s` bounds the whole.
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
-    makes the exit code 1. With `calibrate` a training step is measured, for `budget_s` where that
-    is not null.
+    makes the exit code 1; `policy` is the file that says what the machine is held to. With
+    `calibrate` a training step is measured, for `budget_s` where that is not null.
     """
 
     python: str | None = None
@@ -31,5 +31,6 @@ class Options(Record):
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     fail_on: str = "error"
+    policy: str | None = None
     calibrate: bool = False
     budget_s: float | None = None

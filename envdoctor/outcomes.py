@@ -42,7 +42,7 @@ from envdoctor.options import Scope
 from envdoctor.plugins import derive
 from envdoctor.record import Record
 
-Action = Literal["import", "compute", "start", "distributed", "compile", "extend"]
+Action = Literal["import", "compute", "start", "distributed", "compile", "extend", "hold"]
 Wish = Literal["yes", "optional", "elsewhere", "unknown"]
 State = Literal["works", "fails", "unseen"]
 
@@ -51,7 +51,8 @@ class Outcome(Record):
     """Something that the user wants to do with this torch, on one subject, and whether it works.
 
     `action` and `subject`: import torch or a companion; compute on `cpu` or `gpu:0`; start CUDA on
-    `gpu:0`, which is asked of a machine alone; distributed, compile and extend have no subject.
+    `gpu:0`, which is asked of a machine alone; distributed, compile and extend have no subject;
+    hold to a policy, by its file.
     `wanted`: `optional` only degrades the verdict where it fails, `elsewhere` is judged only by
     what would break it on any machine, `unknown` is where it could not be found out. `state` was
     `seen` or, where nobody could look, `predicted` (`basis`). `reason` and `detail` say why it is
@@ -98,7 +99,7 @@ def in_words(*outcomes: Outcome) -> str:
     return ", ".join(words)
 
 
-_VERBS = {"compute": "compute on", "start": "start CUDA on"}
+_VERBS = {"compute": "compute on", "start": "start CUDA on", "hold": "hold to"}
 
 
 # --- what is wanted ---

@@ -12,12 +12,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from envdoctor.error_documents import error_document
 from envdoctor.errors import Unwritable, described
-from envdoctor.formats import MACHINE, Detail, Document, Look, Text, format_for
+from envdoctor.formats import LOCATED, MACHINE, Detail, Document, Look, Text, format_for
 from envdoctor.printed import Printed
 from envdoctor.watchdog import NEVER, Watchdog
 
@@ -35,6 +36,10 @@ EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 EXIT_OWN_FAULT = 4
 
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The variable that names the file for GitHub's page of a run (GitHub Actions, "Workflow
+commands")."""
+
 OUT_OF_TIME = "time ran out before there was a report; give `--timeout` more seconds"
 
 DEBUG = "ENVDOCTOR_DEBUG"
@@ -48,7 +53,8 @@ _NARROWEST, _WIDEST = 40, 120
 
 
 class Destination:
-    """Where a document goes, and in which format; null is standard output, and the default."""
+    """Where a document goes, and in which format; null is standard output, and the default.
+    `copies` are files in other formats beside that."""
 
     def __init__(
         self,
@@ -58,24 +64,28 @@ class Destination:
         *,
         colour: str = "auto",
         detail: Detail = "normal",
+        copies: "Sequence[Destination]" = (),
     ) -> None:
         self.format = format
         self.file = file
         self.plain = plain
         self.colour = colour
         self.detail = detail
+        self.copies = copies
 
     @property
     def is_chosen(self) -> bool:
         """Whether the user asked for a document in any way, and so for no full-screen view."""
-        return self.plain or self.format is not None or self.file is not None
+        chosen = self.format is not None or self.file is not None
+        return self.plain or chosen or bool(self.copies)
 
 
 class Output:
-    """The streams of one run of the program, and its clock. `machine` says that an error is a
-    document too; `began` is the moment of the monotonic clock at which the program did."""
+    """The streams of one run of the program, and its clock. `machine` is the format in which an
+    error is a document too; `began` is the moment of the monotonic clock at which the program did.
+    """
 
-    def __init__(self, *, machine: bool = False, began: float | None = None) -> None:
+    def __init__(self, *, machine: str | None = None, began: float | None = None) -> None:
         self.machine = machine
         self._began = time.monotonic() if began is None else began
         self.stdout = sys.stdout
@@ -126,22 +136,47 @@ class Output:
         return deadline
 
     def publish(self, document: Document, to: Destination, summary: str = "") -> None:
-        """Write a document; where it goes to a file, say so and the summary. Raises Unwritable."""
+        """Write a document and its copies; where it goes to a file, say so and the summary.
+        Raises Unwritable."""
         self._published = True
+        for copy in to.copies:
+            name = format_for(copy.format, copy.file, document.formats)
+            self._write(copy.file or "", _emitted(document, name, self._look(copy, name)), "")
         name = format_for(to.format, to.file, document.formats)
-        text = _emitted(document, name, self._look(to))
-        if to.file is None or _is_standard_output(to.file):
+        text = _emitted(document, name, self._look(to, name))
+        if to.file is None or is_standard_output(to.file):
             self._print(text, machine=name in MACHINE)
-            return
+        else:
+            self._write(to.file, text, summary)
+            self._is_in_a_file = True
+        if any(one.format == "github" for one in (to, *to.copies)):
+            self._append_step_summary(document)
+
+    def _write(self, file: str, text: str, summary: str) -> None:
         from envdoctor.writing import write_text
 
         # The time is for looking: a slow disk is waited for, as who reads slowly is.
         self.watchdog.limit(NEVER)
-        write_text(to.file, text, self._unfinished)
-        self._is_in_a_file = True
-        self.say(f"{summary}, written to {to.file}" if summary else f"written to {to.file}")
+        write_text(file, text, self._unfinished)
+        self.say(f"{summary}, written to {file}" if summary else f"written to {file}")
 
-    def _look(self, to: Destination) -> Look:
+    def _append_step_summary(self, document: Document) -> None:
+        """GitHub shows that file on the page of a run. It is no reason to fail."""
+        file = os.environ.get(STEP_SUMMARY)
+        if not file:
+            return
+        from envdoctor.writing import append_text
+
+        try:
+            append_text(file, _emitted(document, "markdown", Look()))
+        except Unwritable as error:
+            self.say(str(error))
+
+    def _look(self, to: Destination, name: str) -> Look:
+        if name in LOCATED:
+            from envdoctor.project_lines import lines_of_project
+
+            return Look(detail=to.detail, lines=lines_of_project(os.getcwd(), os.environ))
         if to.file is not None or to.plain:
             return Look(detail=to.detail)
         colour = to.colour == "always" or (to.colour == "auto" and _takes_colour(self.stdout))
@@ -170,11 +205,8 @@ class Output:
         self.say(message)
         self._failed = True
         if self.machine and not self.has_begun:
-            import json
-
-            document = {"type": "error", "exit_code": code, "message": message}
             with contextlib.suppress(Unwritable):
-                self._print(json.dumps(document, indent=2, ensure_ascii=False) + "\n", machine=True)
+                self._print(error_document(self.machine, message, code), machine=True)
         return code
 
     def own_fault(self, error: BaseException) -> int:
@@ -191,11 +223,11 @@ class Output:
         return self._say_at_once(message, code, is_first=self._begin())
 
     def _say_at_once(self, message: str, code: int, *, is_first: bool) -> int:
-        document = f'{{"type": "error", "exit_code": {code}, "message": "{message}"}}\n'
         if not self._failed:
             _write_at_once(2, f"envdoctor: {message}\n")
         if self.machine and is_first:
             with contextlib.suppress(OSError, ValueError):
+                document = error_document(self.machine, message, code)
                 _write_at_once(self.stdout.fileno(), document)
         return code
 
@@ -306,7 +338,7 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     return EMITTERS[name](safe.document(document), look)
 
 
-def _is_standard_output(file: str) -> bool:
+def is_standard_output(file: str) -> bool:
     """Whether a file is what the first descriptor is called: in this process that is another."""
     return os.path.abspath(file) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 

@@ -35,7 +35,11 @@ def _head(code: Code) -> str:
     severity, topic = code.severity.value, code.topic
     family = f", family {code.family}" if code.family != code.name else ""
     breaks = f", breaks {code.breaks}" if code.breaks else ""
-    return f"# {code.id} {code.name}\n\n{severity}, topic {topic}{family}{breaks}: {code.message}"
+    fault = f", of the {code.fault}"
+    return (
+        f"# {code.id} {code.name}\n\n"
+        f"{severity}, topic {topic}{fault}{family}{breaks}: {code.message}"
+    )
 
 
 def _folders(loaded: Loaded) -> Iterable[Path]:

@@ -16,6 +16,7 @@ from envdoctor.findings import (
     EXIT_OK,
     Finding,
     Severity,
+    SharedFault,
     Topic,
     Verdict,
 )
@@ -53,6 +54,11 @@ class Stack(Record):
     os: str | None = None
     glibc: str | None = None
     installer: str | None = None
+
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """All but the GPUs, by name."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "gpus"}
 
 
 class CheckRecord(Record):
@@ -95,8 +101,8 @@ class ReportHost(Record):
 class Selection(Record):
     """What the user asked this diagnosis for: `only` these checks, or all but those to `skip`;
     nothing executed (`static`); the device that torch is expected to use; the machine alone or the
-    target alone (`scope`); the file system below `root`; and the least severity that makes the exit
-    code 1."""
+    target alone (`scope`); the file system below `root`; what the machine is held to, by the file
+    of the `policy`; and the least severity that makes the exit code 1."""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
@@ -104,6 +110,7 @@ class Selection(Record):
     expect: str | None = None
     scope: Scope | None = None
     root: str | None = None
+    policy: str | None = None
     fail_on: Severity = Severity.ERROR
 
 
@@ -116,7 +123,8 @@ class Report(Record, tag="report"):
     explains that: `findings[0]` is the root cause. `calibration` and `assessment` are views of
     those facts: what was measured, and what follows from it.
 
-    `exit_code` follows from the findings, the verdict and `selection.fail_on`.
+    `exit_code` follows from the findings, the verdict and `selection.fail_on`. `fault` says where
+    the cause lies: in the machine or in the environment; null where there is none.
     """
 
     formats: ClassVar[tuple[str, ...]] = DIAGNOSIS
@@ -129,6 +137,7 @@ class Report(Record, tag="report"):
     target: ExaminedTarget | None
     stack: Stack
     verdict: Verdict
+    fault: SharedFault | None = None
     exit_code: int
     outcomes: tuple[Outcome, ...]
     findings: tuple[Finding, ...]
@@ -204,6 +213,11 @@ def as_one(reports: tuple[Report, ...]) -> Report | ReportSet:
     codes = {report.exit_code for report in reports}
     worst = next(code for code in _WORST_FIRST if code in codes)
     return ReportSet(exit_code=worst, reports=reports)
+
+
+def reports_in(document: Report | ReportSet) -> tuple[Report, ...]:
+    """All reports of a document."""
+    return document.reports if isinstance(document, ReportSet) else (document,)
 
 
 def host_of(snapshot: Snapshot) -> ReportHost | None:

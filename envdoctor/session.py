@@ -17,7 +17,7 @@ from envdoctor.events import ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, Settings
 from envdoctor.facts.collective import Collective, CollectiveSettings
-from envdoctor.facts.documents import read_snapshot
+from envdoctor.facts.documents import facts_from_builtins, read_snapshot
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.machine import Expectation, Limits
 from envdoctor.facts.python import Interpreter, Target
@@ -26,6 +26,7 @@ from envdoctor.find_target import TargetSearch, choose
 from envdoctor.findings import Severity
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.options import Options
+from envdoctor.pages import codes_of
 from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Check, Loaded
 from envdoctor.probes.context import Context, context_of
@@ -38,6 +39,7 @@ from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:
     from envdoctor.calibration.progress import CalibrationProgress
+    from envdoctor.policy.records import Policy, PolicyFile
 
 
 _DIAGNOSING_S = 0.4
@@ -72,6 +74,7 @@ class Session:
 
     def __init__(self, deadline: float = NEVER) -> None:
         self._deadline = deadline
+        self._policies: dict[str, PolicyFile] = {}
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -101,6 +104,7 @@ class Session:
         do not exist and for a target that is no Python.
         """
         self.selected(options)
+        self.policy(options)
         # Without an import to wait for there is no time to be used.
         rehearse = _unheard if options.static else self._rehearsal(options)
         snapshot = self.observe(options, listener=listener, search=search, on_snapshot=rehearse)
@@ -171,8 +175,9 @@ class Session:
         `loaded` are the plugins to be used instead of all. What is expected now counts, not what
         was when the facts were recorded.
         """
-        if options.expect is not None:
-            wish = Expectation(device=options.expect, evidence="--expect")
+        policy = self.policy(options)
+        wish = _expectation(options, policy)
+        if wish is not None:
             snapshot = snapshot.with_facts({Expectation: Observed(value=wish, source="the user")})
         snapshot = within(snapshot, options.scope, self.loaded.probes)
         expected = snapshot.value(Expectation)
@@ -183,6 +188,7 @@ class Session:
             expect=expected.device if expected else None,
             scope=options.scope,
             root=options.root,
+            policy=policy.path if policy else None,
             fail_on=Severity(options.fail_on),
         )
         return diagnose(
@@ -192,7 +198,28 @@ class Session:
             selection=selection,
             wanted=self.selected(options),
             until=self._deadline + _DIAGNOSING_S,
+            policy=policy,
         )
+
+    def policy(self, options: Options) -> "PolicyFile | None":
+        """What the machine is held to, read once. Raises BadInput."""
+        path = options.policy
+        if path is None:
+            return None
+        if path not in self._policies:
+            from envdoctor.policy.read import read_policy
+
+            codes = codes_of(self.loaded)
+            rules = {word: code.id for code in codes for word in (code.id, code.name)}
+            self._policies[path] = read_policy(path, rules)
+        return self._policies[path]
+
+    def lock(self, report: Report) -> "Policy":
+        """The policy that the machine of a report keeps."""
+        from envdoctor.policy.lock import lock_of
+
+        snapshot = facts_from_builtins(report.facts, self.loaded.fact_types)
+        return lock_of(snapshot, report.stack.versions, report.outcomes)
 
     def selected(self, options: Options) -> Callable[[Check], bool]:
         """Which checks are wanted, by code, name or topic. Raises BadInput for an unknown one."""
@@ -318,6 +345,15 @@ class Session:
             on_progress=listener.measurement,
             until=self._deadline,
         )
+
+
+def _expectation(options: Options, policy: "PolicyFile | None") -> Expectation | None:
+    """Which device torch is expected to use, where this run says so."""
+    if options.expect is not None:
+        return Expectation(device=options.expect, evidence="--expect")
+    if policy is not None and "gpu" in policy.policy.outcomes:
+        return Expectation(device="gpu", evidence=policy.path)
+    return None
 
 
 def variables_of(settings: CollectiveSettings) -> dict[str, str]:

@@ -13,6 +13,7 @@ from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity
 from envdoctor.outcomes import Outcome
+from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import try_in_target
 
 TORCH_IMPORT_FAILED = Code(
@@ -140,6 +141,7 @@ CORE_CODES = (
     CUDA_UNAVAILABLE,
     CUDA_DOES_NOT_START,
     COLLECTIVE_FAILED,
+    *POLICY_CODES,
 )
 
 _OF_IMPORT = {

@@ -27,6 +27,16 @@ def write_text(path: str, text: str, unfinished: MutableSequence[str] | None = N
         raise Unwritable(f"cannot write `{path}`: {_reason(path, error)}") from error
 
 
+def append_text(path: str, text: str) -> None:
+    """Append to a file that others append to as well, in one piece; raises Unwritable."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        with open(descriptor, "wb", buffering=0) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
+    except (OSError, ValueError) as error:
+        raise Unwritable(f"cannot write `{path}`: {_reason(path, error)}") from error
+
+
 def _replace(target: str, mode: int | None, data: bytes, unfinished: MutableSequence[str]) -> None:
     """Put a new file in the place of the old one, if any, with its permissions (`mode`)."""
     temporary = os.path.join(os.path.dirname(target), f".envdoctor-{os.urandom(8).hex()}.tmp")

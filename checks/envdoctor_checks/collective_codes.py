@@ -83,6 +83,7 @@ NODES_DIFFER = Code(
     severity=Severity.WARNING,
     topic="network",
     layer=Layer.FIRST_USE,
+    fault="environment",
     breaks=_BREAKS,
     message="the nodes of the job have different versions of torch or NCCL",
     detailed="the nodes of the job differ in {what}: {versions}",

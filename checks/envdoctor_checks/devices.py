@@ -63,6 +63,7 @@ MIG_UUID_STALE = Code(
     severity=Severity.ERROR,
     topic="driver",
     layer=Layer.NVML,
+    fault="environment",
     breaks="compute:gpu",
     message="CUDA_VISIBLE_DEVICES names a MIG instance that is not there",
     detailed="CUDA_VISIBLE_DEVICES names the MIG instance `{value}`, and CUDA finds no device",

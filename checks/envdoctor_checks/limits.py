@@ -33,6 +33,7 @@ THREADS_LIMITED = Code(
     severity=Severity.WARNING,
     topic="speed",
     layer=Layer.SPEED,
+    fault="environment",
     message="a variable lets torch use fewer threads than there are CPUs",
     detailed="{variable}={value} lets torch use {value} of {cpus} usable CPUs",
 )
@@ -53,6 +54,7 @@ DEBUG_ENVIRONMENT = Code(
     severity=Severity.WARNING,
     topic="speed",
     layer=Layer.SPEED,
+    fault="environment",
     message="a variable for debugging is set, which slows training down",
     detailed="{variable}={value} is set, which {effect}",
     explains=("ED600",),

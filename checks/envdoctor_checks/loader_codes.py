@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from envdoctor.api import Code, Layer, Library, LibraryCatalogue, Problem, Severity, Topic
+from envdoctor.api import Code, Fault, Layer, Library, LibraryCatalogue, Problem, Severity, Topic
 
 _SHADOWS = ("ED310", "ED314", "ED349", "ED360")
 
@@ -17,6 +17,7 @@ def _code(
     family: str = "",
     topic: Topic = "libraries",
     layer: Layer = Layer.LIBRARIES,
+    fault: Fault | None = None,
     breaks: str = "import:torch",
     explains: tuple[str, ...] = ("ED349",),
 ) -> Code:
@@ -27,6 +28,7 @@ def _code(
         severity=Severity.ERROR,
         topic=topic,
         layer=layer,
+        fault=fault,
         breaks=breaks,
         message=message,
         detailed=detailed,
@@ -127,6 +129,7 @@ GLIBC_TOO_OLD = _code(
     "glibc-too-old",
     "glibc is older than torch needs",
     _LACKS,
+    fault="machine",
 )
 WHEELS_IN_OTHER_FOLDERS = _code(
     "ED326",

@@ -31,6 +31,7 @@ CPU_FALLBACK = Code(
     severity=Severity.WARNING,
     topic="speed",
     layer=Layer.SPEED,
+    fault="environment",
     message="your training runs at the rate of the CPU",
     detailed="your training runs at {rate} images/s, which the CPU alone reaches ({cpu}); {device} "
     "does {gpu}",
@@ -43,6 +44,7 @@ FP32_TRAINING = Code(
     severity=Severity.INFO,
     topic="speed",
     layer=Layer.SPEED,
+    fault="environment",
     message="your training runs in a slower precision than the GPU offers",
     detailed="your training runs at the rate of {slow} on {device}; {fast} is {ratio}x faster "
     "({saved:.0f} % less time, {gain:+.0f} % throughput)",

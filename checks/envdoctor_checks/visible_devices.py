@@ -26,6 +26,7 @@ CUDA_VISIBLE_DEVICES = Code(
     severity=Severity.WARNING,
     topic="driver",
     layer=Layer.CUDA_INIT,
+    fault="environment",
     breaks="compute:gpu",
     message="CUDA_VISIBLE_DEVICES hides GPUs or names one that is not there",
     detailed="CUDA_VISIBLE_DEVICES is `{value}`, {effect}",
@@ -37,6 +38,7 @@ CUDA_DEVICE_ORDER = Code(
     severity=Severity.WARNING,
     topic="driver",
     layer=Layer.CUDA_INIT,
+    fault="environment",
     message="CUDA and nvidia-smi count unlike GPUs in different orders",
     detailed="CUDA_VISIBLE_DEVICES={value} shows {shown} to torch, and nvidia-smi calls {other} so",
 )

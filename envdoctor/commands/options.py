@@ -10,8 +10,8 @@ import click
 
 from envdoctor.commands.kinds import CodeName, PathName
 from envdoctor.errors import BadInput
-from envdoctor.formats import DIAGNOSIS, ENDINGS, MACHINE, Detail
-from envdoctor.output import Destination, Output
+from envdoctor.formats import DIAGNOSIS, ENDINGS, MACHINE, OTHERS, Detail
+from envdoctor.output import Destination, Output, is_standard_output
 
 if TYPE_CHECKING:
     from envdoctor.options import Options
@@ -134,6 +134,13 @@ selection_options = _all_of(
         metavar=_LABELS,
         help="Not these.",
     ),
+    click.option(
+        "--policy",
+        type=PathName(),
+        metavar="FILE",
+        help="Hold the machine to a policy: envdoctor.toml, a lock of `envdoctor lock`, or "
+        "[tool.envdoctor] of a pyproject.toml.",
+    ),
 )
 """What is diagnosed, and how it is judged."""
 
@@ -173,10 +180,12 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
         click.option(
             "-o",
             "--output",
-            "output_file",
+            "output_files",
             type=PathName(),
-            metavar="FILE",
-            help=f"Write a file; its ending may name the format ({_endings(formats)}).",
+            multiple=True,
+            metavar="[FORMAT=]FILE",
+            help=f"Write a file; its ending may name the format ({_endings(formats)}). With a "
+            "format before it: beside what is written anyway; repeatable.",
         ),
     )
 
@@ -200,15 +209,45 @@ def output_options(formats: Sequence[str]) -> Callable[[F], F]:
 
 def _destination(take: Callable[[str], Any], output: Output, formats: Sequence[str]) -> Destination:
     name, as_json = take(FORMAT), take("as_json")
-    file, plain, colour = take("output_file"), take("plain"), take("colour")
+    words, plain, colour = take("output_files"), take("plain"), take("colour")
     detail = _detail(take)
     if as_json and name not in (None, "json"):
         raise BadInput(f"--json and --format {name} contradict each other; give one")
-    if file == "":
-        raise BadInput("-o takes the name of a file, not an empty one")
     wanted = "json" if as_json else name
-    output.machine |= wanted in MACHINE or (file is None and formats[0] in MACHINE)
-    return Destination(format=wanted, file=file, plain=plain, colour=colour, detail=detail)
+    files = [_file_of(word, formats) for word in words]
+    file = _main_file(files)
+    shown = wanted or (formats[0] if file is None else None)
+    output.machine = output.machine or (shown if shown in MACHINE else None)
+    copies = [Destination(format=one, file=path, detail=detail) for one, path in files if one]
+    return Destination(
+        format=wanted, file=file, plain=plain, colour=colour, detail=detail, copies=copies
+    )
+
+
+def _file_of(word: str, formats: Sequence[str]) -> tuple[str | None, str]:
+    """The format that is named before a file, if any, and the file. Raises BadInput."""
+    name, equals, path = word.partition("=")
+    named = name if equals and name in (*DIAGNOSIS, *OTHERS) else None
+    if named is not None and named not in formats:
+        raise BadInput(f"-o {word}: there is no {named} of this; it is {', '.join(formats)}")
+    file = word if named is None else path
+    if not file:
+        raise BadInput("-o takes the name of a file, not an empty one")
+    if named is not None and is_standard_output(file):
+        raise BadInput(f"-o {word} would be a second document; give --format {named} instead")
+    return named, file
+
+
+def _main_file(files: Sequence[tuple[str | None, str]]) -> str | None:
+    """The file that is written instead of standard output. Raises BadInput."""
+    paths = [os.path.realpath(path) for _, path in files if "\0" not in path]
+    again = next((path for path in paths if paths.count(path) > 1), None)
+    if again is not None:
+        raise BadInput(f"-o names `{again}` twice; give each format a file of its own")
+    unnamed = [path for name, path in files if name is None]
+    if len(unnamed) > 1:
+        raise BadInput(f"-o {unnamed[1]}: say in which format, as in -o json={unnamed[1]}")
+    return unnamed[0] if unnamed else None
 
 
 def _detail(take: Callable[[str], Any]) -> Detail:
@@ -244,6 +283,7 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         only=given.get("only", ()),
         skip=given.get("skip", ()),
         fail_on=given.get("fail_on", "error"),
+        policy=given.get("policy"),
         calibrate=calibrate,
         budget_s=given.get("budget_s"),
     )

@@ -4,6 +4,7 @@ A new format is a file beside this one, a line in the table, and its name in the
 types of documents that have it.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -20,7 +21,14 @@ from envdoctor.render.calibration import render_expected
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.render.text import render_calibration_report, render_text, render_texts
-from envdoctor.report import CalibrationReport, CollectiveReport, Prediction, Report, ReportSet
+from envdoctor.report import (
+    CalibrationReport,
+    CollectiveReport,
+    Prediction,
+    Report,
+    ReportSet,
+    reports_in,
+)
 from envdoctor.rules import Rules, render_rules
 
 
@@ -79,8 +87,7 @@ def emit_markdown(document: Any, look: Look) -> str:
     if not isinstance(document, Report | ReportSet):
         text: str = _rarely().render_comparison_markdown(document, look)
         return text
-    several = document.reports if isinstance(document, ReportSet) else (document,)
-    return "\n".join(map(render_markdown, several))
+    return "\n".join(map(render_markdown, reports_in(document)))
 
 
 def emit_script(document: Any, look: Look) -> str:
@@ -88,9 +95,24 @@ def emit_script(document: Any, look: Look) -> str:
     return render_script(document)
 
 
+def _in_its_file(name: str) -> Emitter:
+    """A format that is rarely wanted: its file is imported when it is."""
+
+    def emit(document: Any, look: Look) -> str:
+        module = importlib.import_module(f"envdoctor.render.{name}")
+        text: str = module.render(document, look)
+        return text
+
+    return emit
+
+
 EMITTERS: Mapping[str, Emitter] = {
     "text": emit_text,
     "json": emit_json,
     "markdown": emit_markdown,
     "script": emit_script,
+    **{
+        name: _in_its_file(name)
+        for name in ("github", "gitlab", "jsonl", "junit", "openmetrics", "sarif", "toml")
+    },
 }

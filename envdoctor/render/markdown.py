@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from envdoctor.findings import Finding
-from envdoctor.render.text import meaning_of
+from envdoctor.render.text import cause_of, meaning_of
 from envdoctor.report import Report, Stack
 
 
@@ -12,7 +12,7 @@ def render_markdown(report: Report) -> str:
     """The whole report, ending with a line break."""
     blocks = [
         f"# envdoctor: {report.verdict.value}",
-        f"{meaning_of(report)}, {report.created_at}",
+        f"{meaning_of(report)}{cause_of(report)}, {report.created_at}",
         *_findings(report.findings),
         "## Stack\n\n" + "\n".join(_stack(report)),
         "## Checks\n\n" + "\n".join(_checks(report)),

@@ -47,7 +47,7 @@ def render_text(report: Report, look: Look = PLAIN) -> str:
     whole = (
         "\n".join(
             [
-                render_verdict(report.verdict, meaning_of(report), look),
+                render_verdict(report.verdict, meaning_of(report) + cause_of(report), look),
                 *_outcomes(report.outcomes, page),
             ]
         ),
@@ -166,8 +166,24 @@ def meaning_of(report: Report) -> str:
     return (of_a_node or _meaning_for_torch(report)) + _OUT_OF_SCOPE[scope]
 
 
+_CAUSE = {
+    None: "",
+    "machine": "; the cause lies in the machine",
+    "environment": "; the cause lies in the environment",
+    "both": "; causes lie in the machine and in the environment",
+}
+
+
+def cause_of(report: Report) -> str:
+    """Whether the machine or the environment is to be repaired, as the end of the first line."""
+    return _CAUSE[report.fault]
+
+
 def _meaning_for_torch(report: Report) -> str:
     in_part = any(one.state == "works" for one in report.outcomes)
+    failing = {one.action for one in report.outcomes if one.state == "fails"}
+    if report.verdict is Verdict.BROKEN and failing == {"hold"}:
+        return "this is not what the policy asks for"
     if report.verdict is Verdict.BROKEN and in_part:
         return "PyTorch works here only in part"
     return VERDICTS[report.verdict]

@@ -55,6 +55,41 @@ def test_every_code_says_where_it_sits_and_what_it_breaks(code: Code) -> None:
 
 
 @every_code
+def test_every_code_says_whose_fault_it_is(code: Code) -> None:
+    """The machine's or the environment's; a gate tells a runner's fault from a pull request's."""
+    assert code.finding().fault == code.fault
+    assert (code.fault == "doctor") is (code.name in OF_THE_DOCTOR)
+    assert code.fault in ("machine", "environment", "doctor")
+
+
+FAULTS = {
+    "driver-not-loaded": "machine",
+    "container-lost-gpu": "machine",
+    "ranks-not-reached": "machine",
+    "shm-too-small": "machine",
+    "glibc-too-old": "machine",
+    "noexec-mount": "machine",
+    "address-space-limit": "machine",
+    "slow-pcie": "machine",
+    "cpu-only-torch": "environment",
+    "torchvision-mismatch": "environment",
+    "dependency-missing": "environment",
+    "nvcc-torch-mismatch": "environment",
+    "cuda-visible-devices": "environment",
+    "nccl-socket-ifname": "environment",
+    "driver-stub": "environment",
+    "debug-environment": "environment",
+}
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS.items())
+def test_packages_and_variables_are_the_environments_all_else_the_machines(
+    name: str, fault: str
+) -> None:
+    assert next(code for code in CODES if code.name == name).fault == fault
+
+
+@every_code
 def test_the_message_needs_no_argument(code: Code) -> None:
     message = code.finding().message
     assert message == code.message
@@ -126,6 +161,7 @@ COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
 NETWORK = "tests/machines/test_network.py"
+POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 
@@ -216,6 +252,8 @@ FIRED_BY = {
     "ED717": f"{JOB}::test_nodes_that_differ",
     "ED718": f"{JOB}::test_nccl_says_why",
     "ED719": f"{JOB}::test_a_wrong_sum",
+    **{f"ED80{number}": f"{POLICY}::test_what_does_not_hold_is_a_finding" for number in range(7)},
+    "ED807": f"{POLICY}::test_an_exception_that_has_expired_says_so",
     "ED720": f"{JOB}::test_packets_of_full_size_are_lost",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that

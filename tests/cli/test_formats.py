@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from envdoctor.cli import COMMANDS, asks_for_a_machine, cli
+from envdoctor.cli import COMMANDS, cli, machine_format_in
+from envdoctor.formats import DIAGNOSIS
 from envdoctor.render.emitters import EMITTERS
 from tests.support.doctor import envdoctor, report_of, validator
 from tests.support.patients import empty_patient
@@ -30,12 +31,10 @@ def test_every_format_that_a_command_offers_has_an_emitter() -> None:
     context = click.Context(cli)
     offered = {name: choices(cli.get_command(context, name)) for name in COMMANDS}  # type: ignore[arg-type]
     assert {name for name, formats in offered.items() if not formats} == {
-        "completion",
-        "rule",
-        "schema",
+        *("completion", "rule", "schema"),
     }
     assert {one for formats in offered.values() for one in formats} == set(EMITTERS)
-    assert choices(cli) == offered["check"] == ["text", "json", "markdown"]
+    assert choices(cli) == offered["check"] == [*DIAGNOSIS]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,12 @@ def test_a_script_is_a_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("check", "--format", "sarif", "--facts", FACTS), "sarif"),
+        (("check", "--format", "script", "--facts", FACTS), "script"),
+        (("collect", "-o", "sarif=facts.sarif"), "no sarif"),
+        (("check", "-o", "sarif=", "--facts", FACTS), "-o"),
+        (("check", "-o", "sarif=/dev/stdout", "--facts", FACTS), "--format sarif"),
+        (("check", "-o", "a.txt", "-o", "b.txt", "--facts", FACTS), "json=b.txt"),
+        (("check", "-o", "json=a", "-o", "sarif=./a", "--facts", FACTS), "twice"),
         (("check", "--json", "--format", "text", "--facts", FACTS), "give one"),
         (("collect", "--format", "markdown"), "markdown"),
         (("check", "-o", "", "--facts", FACTS), "-o"),
@@ -213,6 +217,7 @@ def test_the_report_says_what_was_asked_for() -> None:
         "expect": "gpu",
         "scope": None,
         "root": None,
+        "policy": None,
         "fail_on": "warning",
     }
 
@@ -245,14 +250,18 @@ def test_a_machine_has_one_identity_and_no_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "machine"),
+    ("words", "format_name"),
     [
-        ((), False),
-        (("check", "--json"), True),
-        (("check", "--format", "json"), True),
-        (("a",), False),
+        ((), None),
+        (("check", "--json"), "json"),
+        (("check", "--format", "json"), "json"),
+        (("check", "--format", "text"), None),
+        (("check", "--format=sarif"), "sarif"),
+        (("a",), None),
     ],
 )
-def test_whether_an_error_is_a_document(words: tuple[str, ...], machine: bool) -> None:
+def test_in_which_format_an_error_is_a_document(
+    words: tuple[str, ...], format_name: str | None
+) -> None:
     """Without any word, too: so the program is started first of all."""
-    assert asks_for_a_machine(words) is machine
+    assert machine_format_in(words) == format_name

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from envdoctor.api import Code, Confidence, Evidence, Finding, Layer, Reason, Severity
-from envdoctor.conclusion import conclude, merge, rank, verdict_of, weigh
+from envdoctor.conclusion import conclude, fault_of, merge, rank, verdict_of, weigh
 from envdoctor.findings import Verdict, exit_code_of
 from envdoctor.outcomes import Outcome
 
@@ -404,3 +405,39 @@ def test_the_ranking_does_not_depend_on_the_order_of_the_checks(
     merged = list(merge(found, codes))
     shuffled = random.sample(merged, len(merged))
     assert shown(rank(merged, codes.values())) == shown(rank(shuffled, codes.values()))
+
+
+# --- whose fault it is ---
+
+
+def of(number: int, topic: str, severity: Severity = ERROR, because: str | None = None) -> Finding:
+    disease = Code(
+        id=f"ED9{number:02}",
+        name=f"disease-{number}",
+        family=f"disease-{number}",
+        severity=severity,
+        topic=topic,  # type: ignore[arg-type]
+        message="something is wrong",
+    )
+    return msgspec.structs.replace(disease.finding(), because=because)
+
+
+@pytest.mark.parametrize(
+    ("findings", "fault"),
+    [
+        ((), None),
+        ((of(1, "driver", INFO),), None),
+        ((of(1, "doctor", WARNING),), None),
+        ((of(1, "driver"),), "machine"),
+        ((of(1, "torch"),), "environment"),
+        ((of(1, "torch"), of(2, "container")), "both"),
+        ((of(1, "torch"), of(2, "container", WARNING)), "environment"),
+        ((of(1, "driver"), of(2, "torch", because="ED901")), "machine"),
+        ((of(1, "speed", WARNING), of(2, "torch", INFO)), "machine"),
+        ((of(1, "torch", WARNING), of(2, "doctor", ERROR)), "environment"),
+    ],
+)
+def test_the_gravest_roots_say_where_the_cause_lies(
+    findings: tuple[Finding, ...], fault: str | None
+) -> None:
+    assert fault_of(findings) == fault

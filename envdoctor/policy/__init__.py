@@ -1,0 +1,1 @@
+"""What a machine is held to: a policy that somebody wrote, or that was recorded as a lock."""

@@ -1,0 +1,137 @@
+"""Whether GPUs, room and speed are those that a policy asks for. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from envdoctor.facts import Fact, Reason, Snapshot, Unknown
+from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.machine import Gpu, Gpus, Host, Limits, WorkingFolder
+from envdoctor.facts.torch import TorchDevice, TorchRuntime
+from envdoctor.findings import Code
+from envdoctor.policy.codes import POLICY_GPU, POLICY_SPACE, POLICY_SPEED
+from envdoctor.policy.installed import holds
+from envdoctor.policy.judged import UNTOLD, Judged, Unseen, is_none, violation
+from envdoctor.policy.records import PolicyFile
+
+GIB = 2**30
+
+
+def judge_gpus(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
+    """How many GPUs there are, and each of them."""
+    rules = held.policy.gpus
+    if rules == type(rules)():
+        return
+    devices = _devices(snapshot)
+    if isinstance(devices, Unknown):
+        yield Unseen(what="GPUs", why=devices)
+        return
+    if rules.min_count is not None and len(devices) < rules.min_count:
+        found, wanted = str(len(devices)), f"at least {rules.min_count}"
+        yield violation(held, POLICY_GPU, "gpus.min-count", "the number of GPUs", found, wanted)
+    for index, gpu in enumerate(devices):
+        yield from _gpu(held, index, gpu)
+
+
+def _devices(snapshot: Snapshot) -> tuple[Gpu | TorchDevice, ...] | Unknown:
+    gpus, runtime = snapshot.get(Gpus), snapshot.value(TorchRuntime)
+    if not isinstance(gpus, Unknown) and gpus.value.devices:
+        return gpus.value.devices
+    if runtime is not None and runtime.devices:
+        return runtime.devices
+    return gpus if isinstance(gpus, Unknown) and not is_none(gpus) else ()
+
+
+def _gpu(held: PolicyFile, index: int, gpu: Gpu | TorchDevice) -> Iterator[Judged]:
+    rules = held.policy.gpus
+    name = f"GPU {index}"
+    if rules.models and not any(one.lower() in gpu.name.lower() for one in rules.models):
+        wanted = " or ".join(rules.models)
+        yield violation(held, POLICY_GPU, "gpus.models", name, gpu.name, wanted)
+    if rules.min_memory_gib is not None:
+        yield from _size(
+            held,
+            POLICY_GPU,
+            "gpus.min-memory-gib",
+            f"the memory of {name}",
+            gpu.memory_bytes,
+            rules.min_memory_gib,
+        )
+    if rules.compute_capability is not None:
+        what, wanted = f"the compute capability of {name}", rules.compute_capability
+        if gpu.compute_capability is None:
+            yield Unseen(what=what, why=UNTOLD)
+        elif not holds(gpu.compute_capability, wanted):
+            yield violation(
+                held, POLICY_GPU, "gpus.compute-capability", what, gpu.compute_capability, wanted
+            )
+
+
+_ROOM: Mapping[str, tuple[type[Fact], str, str]] = {
+    "min_memory_gib": (Host, "memory_bytes", "the memory of the machine"),
+    "min_free_memory_gib": (Host, "memory_available_bytes", "free memory"),
+    "min_free_disk_gib": (WorkingFolder, "free_bytes", "free room on the disk of this folder"),
+    "min_shm_gib": (Limits, "shm_bytes", "the size of /dev/shm"),
+}
+"""By the field: the fact that knows it, its field there, and its name."""
+
+
+def judge_room(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
+    """Memory and disk."""
+    for field in msgspec.structs.fields(held.policy.machine):
+        wanted = getattr(held.policy.machine, field.name)
+        kind, name, what = _ROOM[field.name]
+        fact = snapshot.get(kind)
+        if wanted is None:
+            continue
+        if isinstance(fact, Unknown):
+            yield Unseen(what=what, why=fact)
+        else:
+            key, size = f"machine.{field.encode_name}", getattr(fact.value, name)
+            yield from _size(held, POLICY_SPACE, key, what, size, wanted)
+
+
+def _size(
+    held: PolicyFile, code: Code, key: str, what: str, size: int | None, wanted_gib: float
+) -> Iterator[Judged]:
+    if size is None:
+        yield Unseen(what=what, why=UNTOLD)
+    elif size < wanted_gib * GIB:
+        found, wanted = f"{size / GIB:.2f} GiB", f"at least {wanted_gib:g} GiB"
+        yield violation(held, code, key, what, found, wanted)
+
+
+def judge_speed(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
+    """Rates that were measured."""
+    fact = snapshot.get(Calibration)
+    for field in msgspec.structs.fields(held.policy.speed):
+        wanted = getattr(held.policy.speed, field.name)
+        if wanted is None:
+            continue
+        what = "the CPU" if field.name == "cpu" else f"a GPU in {field.name}"
+        if isinstance(fact, Unknown):
+            yield Unseen(what=f"images/s of {what}", why=_not_measured(fact))
+            continue
+        rates = best_rates(fact.value).get(field.name, {})
+        if not rates:
+            yield Unseen(what=f"images/s of {what}", why=UNTOLD)
+        for device, rate in rates.items():
+            if rate < wanted:
+                found, asked = f"{rate:.0f} images/s", f"at least {wanted:g} images/s"
+                what = f"training on {device} in {field.name}"
+                yield violation(held, POLICY_SPEED, f"speed.{field.name}", what, found, asked)
+
+
+def best_rates(calibration: Calibration) -> dict[str, dict[str, float]]:
+    """The best images/s of each device, by the keys that a policy has for them."""
+    rates: dict[str, dict[str, float]] = {}
+    for run in calibration.runs:
+        of_key = rates.setdefault("cpu" if run.device == "cpu" else run.precision, {})
+        of_key[run.device] = max(of_key.get(run.device, 0.0), run.images_per_s.median)
+    return rates
+
+
+def _not_measured(fact: Unknown) -> Unknown:
+    if fact.reason is not Reason.NOT_OBSERVED:
+        return fact
+    return Unknown(reason=Reason.SWITCHED_OFF, detail="`envdoctor --policy` measures, not `check`")

@@ -1,0 +1,43 @@
+"""What becomes of one thing that a policy asks for. Pure."""
+
+from envdoctor.facts import Reason, Unknown
+from envdoctor.findings import Code, Evidence, Finding, Fix
+from envdoctor.policy.records import PolicyFile
+from envdoctor.record import Record
+
+
+class Unseen(Record):
+    """Something that is asked for and could not be seen, and why."""
+
+    what: str
+    why: Unknown
+
+
+Judged = Finding | Unseen
+
+UNTOLD = Unknown(reason=Reason.NOT_OBSERVED, detail="nothing tells it")
+"""Where what was looked at does not say."""
+
+
+def is_none(fact: Unknown) -> bool:
+    """Whether it is not known because there is nothing to be known."""
+    return fact.reason is Reason.NOT_APPLICABLE
+
+
+def violation(
+    held: PolicyFile, code: Code, key: str, what: str, found: str | None, wanted: str
+) -> Finding:
+    """A key of the policy that does not hold: what is `found`, null where nothing is."""
+    line = held.line_of(key)
+    return code.finding(
+        subjects=(what,),
+        what=what,
+        found=found or "not there",
+        wanted=wanted,
+        file=held.path,
+        line=line,
+        evidence=(Evidence(label=key, value=wanted, source=f"{held.path}, line {line}"),),
+        fixes=(
+            Fix(summary=f"bring {what} to what is asked for, or change line {line} of {held.path}"),
+        ),
+    )
