@@ -106,6 +106,11 @@ class _Seen(Record):
         """Whether it was seen to fail, or to give an empty module."""
         return self.imported is not None and self.imported.fails
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self.imported is not None and self.imported.signal is not None
+
 
 @check(DAMAGED_INSTALL)
 def damaged_install(
@@ -232,7 +237,10 @@ def _broken_by_library(file: DamagedFile, distribution: str, seen: _Seen) -> tup
 def _judged_module(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
     breaks = _broken_by_module(distribution)
     of_torch = breaks == ("import:torch",)
-    if of_torch and (seen.fails or (not seen.imports and _is_first(file))):
+    # Of another package Python would have named what is missing, and hardly anything of it kills.
+    of_another = file.kind != "missing" and not seen.was_killed
+    blamed = seen.fails and (distribution == "torch" or of_another)
+    if of_torch and (blamed or (not seen.fails and not seen.imports and _is_first(file))):
         return _Judged(file=file, severity=Severity.ERROR, breaks=breaks)
     cut = file.kind == "missing" or (file.kind == "size" and _is_shorter(file))
     severity = Severity.WARNING if breaks and (cut or not seen.imports) else Severity.INFO

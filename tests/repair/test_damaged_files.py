@@ -315,3 +315,12 @@ def test_what_torch_requires_for_builds_alone_is_worth_a_word() -> None:
     lost = damaged("setuptools", missing("_distutils_hack/__init__.py"), version="84.2.1")
     found = the_damage(items, lost, name="setuptools")
     assert (found.severity, found.breaks) == (Severity.INFO, ())
+
+
+def test_a_missing_module_of_another_package_is_not_blamed_for_a_killed_import() -> None:
+    """`isympy.py`, a script that nothing imports, beside a libtorch that is cut."""
+    torch = distribution("torch", "2.6.0+cpu", OWN, "sympy")
+    items = Distributions(items=(torch, distribution("sympy", "1.14.0")))
+    lost = damaged("sympy", missing("isympy.py"), version="1.14.0")
+    killed = TorchImport(outcome="signal", signal="SIGBUS", seconds=1.0)
+    assert the_damage(items, lost, killed, name="sympy").severity is Severity.WARNING
