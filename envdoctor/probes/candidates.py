@@ -101,7 +101,7 @@ def has_torch(folders: Sequence[str], cwd: str, context: Context) -> bool:
 
 def _holds_torch(folder: Path) -> bool:
     package = folder / "torch"
-    if (package / "__init__.py").exists() or (package / "lib").is_dir():
+    if os.path.exists(package / "__init__.py") or os.path.isdir(package / "lib"):
         return True
     return next(folder.glob("torch-*.dist-info"), None) is not None
 

@@ -24,7 +24,7 @@ _FIELD = re.compile(
 def search_path(sys_path: Sequence[str], cwd: str, context: Context) -> tuple[Path, ...]:
     """The folders of a module path, each once; an empty entry is the current directory."""
     folders = (context.path(os.path.join(cwd, entry)) for entry in sys_path)
-    return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
+    return tuple(folder for folder in dict.fromkeys(folders) if os.path.isdir(folder))
 
 
 MOST_DISTRIBUTIONS = 10_000
@@ -97,7 +97,7 @@ def _read(metadata: Path) -> Distribution | None:
         requires=tuple(value for name, value in fields if name == "requires-dist"),
         requires_python=first.get("requires-python"),
         editable=_is_editable(metadata),
-        has_record=(metadata / "RECORD").is_file(),
+        has_record=os.path.isfile(metadata / "RECORD"),
     )
 
 
@@ -109,7 +109,7 @@ def _installer(metadata: Path) -> str | None:
 
 def _texts(metadata: Path) -> Iterator[str | None]:
     yield from (read_text(metadata / name) for name in ("METADATA", "PKG-INFO"))
-    if metadata.is_file():
+    if os.path.isfile(metadata):
         yield read_text(metadata)
 
 

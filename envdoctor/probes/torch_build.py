@@ -1,6 +1,7 @@
 """The torch on disk, read without importing it."""
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,10 +25,13 @@ def find_torch(folders: Sequence[Path], libraries: LibraryCatalogue) -> Path | N
 
 
 def _is_torch(package: Path, libraries: LibraryCatalogue) -> bool:
-    """A folder is torch if something of it is there: a local folder of that name is not."""
+    """A folder is torch if something of it is there: a local folder of that name is not.
+
+    One that is closed to this user is asked for by `os.path`, which raises for none.
+    """
     parts = ("version.py", "_C", *_libraries(libraries, cuda=False))
-    return any((package / part).exists() for part in parts) or (
-        (package / "__init__.py").is_file() and (package / "nn").is_dir()
+    return any(os.path.exists(package / part) for part in parts) or (
+        os.path.isfile(package / "__init__.py") and os.path.isdir(package / "nn")
     )
 
 
@@ -147,8 +151,8 @@ def _variant(
     local = (version or "").partition("+")[2]
     if re.match(r"(cpu|cu\d|rocm|xpu)", local):
         return local.split(".")[0] if local.startswith("cu") else local
-    if said or (package / "lib/libtorch_cpu.so").exists():
-        return "unknown" if (package / "lib/libtorch_cuda.so").exists() else "cpu"
+    if said or os.path.exists(package / "lib/libtorch_cpu.so"):
+        return "unknown" if os.path.exists(package / "lib/libtorch_cuda.so") else "cpu"
     return "unknown"
 
 
@@ -186,6 +190,6 @@ def _cxx11_abi(package: Path) -> bool | None:
 
 def _missing(package: Path, variant: str, libraries: LibraryCatalogue) -> Iterable[str]:
     parts = (*_PYTHON_FILES, *_libraries(libraries, cuda=variant.startswith("cu")))
-    yield from (part for part in parts if not (package / part).exists())
-    if not any(package.glob("_C.*.so")) and not (package / "_C.so").exists():
+    yield from (part for part in parts if not os.path.exists(package / part))
+    if not any(package.glob("_C.*.so")) and not os.path.exists(package / "_C.so"):
         yield "_C"
