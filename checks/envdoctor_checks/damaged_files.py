@@ -31,7 +31,7 @@ from envdoctor.api import (
 )
 from envdoctor_checks.import_failures import ImportFailure, failures_of
 from envdoctor_checks.loader_codes import outcomes_of
-from envdoctor_checks.requirements import needed_by_torch
+from envdoctor_checks.requirements import BUILD_TOOLS, needed_by_torch
 
 DAMAGED_INSTALL = Code(
     id="ED100",
@@ -55,8 +55,6 @@ _NOT_CODE = (".h", ".hpp", ".cuh", ".cmake", ".pyi", ".txt", ".md", ".rst", ".ty
 _NOT_RUN = re.compile(r"(^|/)(tests?|examples?|include|share|docs?)/")
 """Folders of a package that no program imports. `torch/testing` is none of them."""
 _FOR_BUILDING = re.compile(r"^torch/(include|share)/")
-_BUILD_TOOLS = ("setuptools",)
-"""What torch requires for those who build extensions with it (torch.utils.cpp_extension)."""
 _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
 _TRITON = ("triton", "pytorch-triton")
@@ -148,11 +146,13 @@ def damaged_install(
 
 
 def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Iterator[DamagedFile]:
-    """The files whose difference has no innocent reason: Debian strips what its wheels list."""
+    """The files whose difference has no innocent reason: Debian strips what its wheels list. What
+    is closed to this user is whole."""
     stripped = owner is not None and (
         owner.installer == "debian" or "/dist-packages" in owner.location
     )
-    yield from (file for file in item.files if not (stripped and file.kind != "missing"))
+    differing = [file for file in item.files if file.kind != "closed"]
+    yield from (file for file in differing if not (stripped and file.kind != "missing"))
 
 
 # --- one file ---
@@ -168,7 +168,7 @@ def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judge
     name = file.path.rpartition("/")[2]
     if failed := seen.failed_for(file, item.name):
         return _Judged(file=file, severity=Severity.ERROR, breaks=failed)
-    if _FOR_BUILDING.match(file.path) or item.name in _BUILD_TOOLS:
+    if _FOR_BUILDING.match(file.path) or item.name in BUILD_TOOLS:
         return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))
     if item.name not in seen.needed or _NOT_RUN.search(file.path) or name.endswith(_NOT_CODE):
         return _Judged(file=file, severity=Severity.INFO)

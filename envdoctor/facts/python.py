@@ -111,14 +111,14 @@ class Distributions(Fact):
 
 
 class DamagedFile(Record):
-    """A file that differs from the RECORD of its distribution.
+    """A file that differs from the RECORD of its distribution, or that is closed to this user.
 
     `actual` of a missing file is empty, or the link that is in place of its package's folder:
     `nvidia -> /mnt/other`.
     """
 
     path: str
-    kind: Literal["missing", "size", "hash"]
+    kind: Literal["missing", "size", "hash", "closed"]
     expected: str = ""
     actual: str = ""
 
