@@ -59,12 +59,14 @@ def files_closed_to_user(
     installed: InstalledFiles | None,
     distributions: Distributions | None,
 ) -> Findings:
-    """An import fails, and files that it reads are closed to the user who runs it.
+    """An import fails, or nobody tried it, and files that it reads are closed to its user.
 
     So it is where root installed under a strict umask, or a copy kept the rights of another user.
     The loader says of such a library that there is none.
     """
     failures = tuple(failures_of(imported, companions))
+    if imported is None:
+        failures = (ImportFailure(outcome="import:torch", text="nobody tried it"), *failures)
     listed = list(_listed(installed, distributions))
     found: dict[str, _Closed] = {}
     broken: list[str] = []
@@ -87,6 +89,16 @@ def files_closed_to_user(
         ),
         fixes=(surroundings.let_read(dict.fromkeys(one.package for one in found.values())),),
         notes=("the loader reports a library that it may not open as one that is not there",),
+    )
+
+
+def names_of_closed(installed: InstalledFiles | None) -> frozenset[str]:
+    """The names of the libraries that this user may not read."""
+    return frozenset(
+        file.path.rpartition("/")[2]
+        for item in (installed.damaged if installed else ())
+        for file in item.files
+        if file.kind == "closed" and ".so" in file.path
     )
 
 

@@ -92,6 +92,7 @@ class _Seen(Record):
             or (".so" in name and name in one.text)
             or (cut and one.killed and one.outcome == own)
             or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
+            or _is_file_of(file.path, one.incomplete_module)
         )
 
     @property
@@ -162,6 +163,12 @@ def _is_of_module(path: str, module: str) -> bool:
     """Whether a file is that module, or lies in that package."""
     start = module.replace(".", "/")
     return bool(module) and path.startswith((f"{start}/", f"{start}."))
+
+
+def _is_file_of(path: str, module: str) -> bool:
+    """Whether that is the file of the module itself."""
+    start = module.replace(".", "/")
+    return bool(module) and path in (f"{start}/__init__.py", f"{start}.py")
 
 
 def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:

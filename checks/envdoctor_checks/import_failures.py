@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 from envdoctor.api import CompanionImports, Record, TorchImport
 
-_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'|from '([\w.]+)' \(unknown location\)")
+"""The second: a folder of that name, without its file, is a namespace that holds nothing."""
+_INCOMPLETE = re.compile(r"module '([\w.]+)' has no attribute")
 
 
 class ImportFailure(Record):
@@ -22,6 +24,12 @@ class ImportFailure(Record):
     def missing_module(self) -> str:
         """The module that Python did not find; empty where it was another failure."""
         found = _NO_MODULE.search(self.text)
+        return next(filter(None, found.groups())) if found else ""
+
+    @property
+    def incomplete_module(self) -> str:
+        """The module that was imported and lacks what was asked of it; empty where there is none."""
+        found = _INCOMPLETE.search(self.text)
         return found[1] if found else ""
 
 
@@ -30,9 +38,10 @@ def failures_of(
 ) -> Iterator[ImportFailure]:
     """Those of torch first."""
     if imported is not None and imported.fails:
+        instead = imported.in_place_of_torch if imported.is_no_torch else ""
         yield ImportFailure(
             outcome="import:torch",
-            text="\n".join(filter(None, (imported.message, imported.cause))),
+            text="\n".join(filter(None, (imported.message, imported.cause, instead))),
             exception=imported.exception or "",
             files=tuple(frame.file for frame in imported.frames),
             killed=imported.outcome == "signal",
