@@ -106,16 +106,16 @@ def _named(failure: ImportFailure) -> Iterator[_Closed]:
     """What the exception names."""
     for match in _DENIED.finditer(failure.text):
         file = match["python"] or match["loader"]
-        yield _Closed(
-            file=file, owner="", package=os.path.dirname(file), source="the exception"
-        )
+        yield _Closed(file=file, owner="", package=os.path.dirname(file), source="the exception")
 
 
 def _listed(
     installed: InstalledFiles | None, distributions: Distributions | None
 ) -> Iterator[_Closed]:
     """What distributions list, and is code."""
-    places = {one.metadata_path: one.location for one in distributions.items} if distributions else {}
+    places = (
+        {one.metadata_path: one.location for one in distributions.items} if distributions else {}
+    )
     for item in installed.damaged if installed else ():
         for file in item.files:
             location = places.get(item.metadata_path)

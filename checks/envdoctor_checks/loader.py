@@ -41,7 +41,12 @@ from envdoctor_checks.loader_codes import (
     disease_of,
     outcomes_of,
 )
-from envdoctor_checks.loader_fixes import Repair, rule_from_outside, rule_of, without_path, without_rule
+from envdoctor_checks.loader_fixes import (
+    Repair,
+    rule_from_outside,
+    rule_of,
+    without_rule,
+)
 from envdoctor_checks.path_fixes import proof_of
 
 _MAX_NAMES = 3

@@ -102,7 +102,8 @@ def packages_of_another_python(
     So it is where the system went on to a newer Python, below a virtual environment or below the
     user's own packages.
     """
-    found = absent.elsewhere[0] if absent.elsewhere else ""
+    own = f"/python{_minor(interpreter)}/"
+    found = next((one for one in absent.elsewhere if own not in one), "")
     theirs = _OF_MINOR.search(found)
     if not absent.absent or theirs is None:
         return

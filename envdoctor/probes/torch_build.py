@@ -46,21 +46,23 @@ def read_torch_absent(
     own: Sequence[Path] = (),
 ) -> TorchAbsent:
     """Whether torch is nowhere on the path: neither its package nor its metadata. `own` are the
-    folders of packages that the interpreter would read if they were there."""
+    folders of packages that the interpreter would read if they were there, or if it took the
+    folder that it was started from for an environment."""
     absent = package is None and distributions.first("torch") is None
     return TorchAbsent(
         absent=absent,
         searched=tuple(str(folder) for folder in folders),
-        elsewhere=tuple(_of_other_pythons((*folders, *own))) if absent else (),
+        elsewhere=tuple(_beside((*folders, *own), searched=folders)) if absent else (),
     )
 
 
-def _of_other_pythons(folders: Sequence[Path]) -> Iterable[str]:
-    """The packages of other minor releases, beside those of this one, that have a torch."""
+def _beside(folders: Sequence[Path], searched: Sequence[Path]) -> Iterable[str]:
+    """The packages of minor releases, beside those of this one, that have a torch and were not
+    searched."""
     for folder in dict.fromkeys(folders):
         if folder.name in ("site-packages", "dist-packages") and _MINOR.match(folder.parent.name):
             beside = folder.parent.parent.glob(f"python3.*/{folder.name}/torch/version.py")
-            found = {str(file.parents[1]) for file in beside} - {str(one) for one in folders}
+            found = {str(file.parents[1]) for file in beside} - {str(one) for one in searched}
             yield from sorted(found, key=_by_minor, reverse=True)
 
 

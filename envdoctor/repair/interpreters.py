@@ -39,6 +39,19 @@ def new_environment(summary: str) -> Fix:
     return Fix(summary=summary, commands=("python3 -m venv .venv",), safety=Safety.CHANGES_ENV)
 
 
+def with_pyvenv_cfg_again(site: Site, base_python: str) -> tuple[Fix, ...]:
+    """Let a virtual environment have its configuration again; nothing else in it is touched."""
+    folder = os.path.dirname(os.path.dirname(site.target))
+    return (
+        Fix(
+            summary="write its pyvenv.cfg again: its packages stay; add `--system-site-packages` "
+            "if it used those of its base",
+            commands=(command(base_python, "-m", "venv", "--upgrade", "--without-pip", folder),),
+            safety=Safety.CHANGES_ENV,
+        ),
+    )
+
+
 def with_base_again(site: Site) -> tuple[Fix, ...]:
     """Repair a virtual environment whose base Python is gone, the gentlest way first.
 
