@@ -28,7 +28,7 @@ class ImportFailure(Record):
 
     @property
     def incomplete_module(self) -> str:
-        """The module that was imported and lacks what was asked of it; empty where there is none."""
+        """The module that was imported and lacks what was asked of it; empty if none is named."""
         found = _INCOMPLETE.search(self.text)
         return found[1] if found else ""
 

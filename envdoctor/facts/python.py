@@ -57,7 +57,11 @@ class PathLine(Record):
 
 
 class Interpreter(Fact):
-    """The target interpreter as it describes itself. Paths are as the interpreter gives them."""
+    """The target interpreter as it describes itself. Paths are as the interpreter gives them.
+
+    `read_only` says that its site-packages lie on a file system that is mounted read-only, `has_pip`
+    that a folder of the module path has pip; where nobody looked, it is taken for granted.
+    """
 
     executable: str
     version: str
@@ -78,6 +82,8 @@ class Interpreter(Fact):
     externally_managed: bool = False
     glibc: str | None = None
     path_lines: tuple[PathLine, ...] = ()
+    read_only: bool = False
+    has_pip: bool = True
 
 
 class Distribution(Record):
