@@ -7,17 +7,14 @@ from envdoctor.api import (
     Code,
     Evidence,
     Findings,
-    Fix,
     Interpreter,
     Layer,
-    Safety,
     Severity,
     Site,
     Target,
     TorchAbsent,
     TorchImport,
     check,
-    command,
     interpreters,
 )
 
@@ -42,8 +39,8 @@ SITE_FAILS = Code(
     topic="python",
     layer=Layer.INTERPRETER,
     breaks="import:torch",
-    message="Python does not come through its start: the module `site` fails",
-    detailed="Python does not come through its start, where it reads .pth files: {text}",
+    message="the start of Python ends in the module `site`",
+    detailed="the start of Python ends in the module `site`, which reads .pth files: {text}",
 )
 
 _OF_SITE = "init_import_site"
@@ -88,25 +85,13 @@ def python_fails_in_site(imported: TorchImport, target: Target) -> Findings:
     last = _LAST.findall(imported.output_tail)
     text = encoding[0] if encoding else last[-1] if last else "it does not say why"
     folders = target.site_packages or (os.path.dirname(os.path.dirname(target.path)),)
-    find = Fix(
-        summary="save the .pth file that is not UTF-8 as UTF-8, or move it away; this shows which "
-        "and its lines",
-        commands=tuple(
-            f"find {command(folder)} -maxdepth 1 -name '*.pth' -exec "
-            "env LC_ALL=C.UTF-8 grep -Hnaxv '.*' {} +"
-            for folder in folders
-        ),
-        safety=Safety.SAFE,
-    )
-    without = Fix(
-        summary="see whether it starts without them",
-        commands=(command(target.path, "-S", "-c", "print('it starts')"),),
-        safety=Safety.SAFE,
-    )
+    without = interpreters.try_without_site(target.path)
     yield SITE_FAILS.finding(
         text=text,
         evidence=(
             Evidence(label="it printed", value=imported.output_tail, source="the interpreter"),
         ),
-        fixes=(find, without) if encoding else (without,),
+        fixes=(interpreters.find_path_file_of_another_encoding(folders), without)
+        if encoding
+        else (without,),
     )

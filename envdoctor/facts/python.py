@@ -59,8 +59,8 @@ class PathLine(Record):
 class Interpreter(Fact):
     """The target interpreter as it describes itself. Paths are as the interpreter gives them.
 
-    `read_only` says that its site-packages lie on a file system that is mounted read-only, `has_pip`
-    that a folder of the module path has pip; where nobody looked, it is taken for granted.
+    `read_only` says that its site-packages lie on a file system that is mounted read-only,
+    `has_pip` that a folder of the module path has pip; where nobody looked, that is assumed.
     """
 
     executable: str

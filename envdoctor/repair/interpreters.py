@@ -1,6 +1,7 @@
 """Repairs of the interpreter itself: which one is meant, and an environment whose base is gone."""
 
 import os
+from collections.abc import Iterable
 
 from envdoctor.findings import Fix, Safety
 from envdoctor.repair.site import Site
@@ -32,6 +33,25 @@ def try_in_target(python: str, code: str, *, summary: str) -> Fix:
     """Run a line of Python in the target, and see where it ends if that is a signal."""
     line = command(python, "-X", "faulthandler", "-c", code)
     return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
+
+
+def try_without_site(python: str) -> Fix:
+    """Start an interpreter that reads no .pth file and no sitecustomize."""
+    line = command(python, "-S", "-c", "print('it starts')")
+    return Fix(summary="see whether it starts without them", commands=(line,), safety=Safety.SAFE)
+
+
+def find_path_file_of_another_encoding(folders: Iterable[str]) -> Fix:
+    """Find the .pth files with bytes that are not UTF-8."""
+    grep = "env LC_ALL=C.UTF-8 grep -Hnaxv '.*' {} +"
+    return Fix(
+        summary="save the .pth file that is not UTF-8 as UTF-8, or move it away; this shows which "
+        "and its lines",
+        commands=tuple(
+            f"{command('find', one)} -maxdepth 1 -name '*.pth' -exec {grep}" for one in folders
+        ),
+        safety=Safety.SAFE,
+    )
 
 
 def new_environment(summary: str) -> Fix:

@@ -315,3 +315,34 @@ def test_what_torch_requires_for_builds_alone_is_worth_a_word() -> None:
     lost = damaged("setuptools", missing("_distutils_hack/__init__.py"), version="84.2.1")
     found = the_damage(items, lost, name="setuptools")
     assert (found.severity, found.breaks) == (Severity.INFO, ())
+
+
+@pytest.mark.parametrize(
+    ("file", "distribution_name", "message"),
+    [
+        ("numpy/__init__.py", "numpy", "module 'numpy' has no attribute 'ndarray'"),
+        (
+            "torch/_C.cpython-311-x86_64-linux-gnu.so",
+            "torch",
+            "cannot import name '_initExtension' from 'torch._C' (unknown location)",
+        ),
+    ],
+)
+def test_an_import_fails_for_a_module_whose_file_is_empty_or_gone(
+    file: str, distribution_name: str, message: str
+) -> None:
+    failed = TorchImport(outcome="exception", seconds=1.0, exception="x", message=message)
+    items = Distributions(items=(TORCH, *REQUIRED, distribution("numpy", "2.2.6")))
+    change = missing(file) if file.endswith(".so") else resized(file, 0)
+    found = the_damage(items, damaged(distribution_name, change), failed, name=distribution_name)
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torch",))
+
+
+def test_an_empty_init_of_torch_is_the_cause_of_all_that_fails() -> None:
+    file = f"{OWN}/torch/__init__.py"
+    empty = TorchImport(outcome="ok", seconds=0.1, file=file)
+    text = f"cannot import name 'device' from 'torch' ({file})"
+    beside = CompanionImport(name="torchvision", outcome="exception", seconds=1.0, message=text)
+    files = damaged("torch", resized("torch/__init__.py", 0))
+    found = the_damage(files, empty, CompanionImports(items=(beside,)), name="torch")
+    assert found.breaks == ("import:torch", "import:torchvision")
