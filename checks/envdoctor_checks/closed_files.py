@@ -12,6 +12,7 @@ from envdoctor.api import (
     Evidence,
     Findings,
     InstalledFiles,
+    Interpreter,
     Layer,
     Record,
     Severity,
@@ -58,6 +59,7 @@ def files_closed_to_user(
     companions: CompanionImports | None,
     installed: InstalledFiles | None,
     distributions: Distributions | None,
+    interpreter: Interpreter | None,
 ) -> Findings:
     """An import fails, or nobody tried it, and files that it reads are closed to its user.
 
@@ -67,7 +69,7 @@ def files_closed_to_user(
     failures = tuple(failures_of(imported, companions))
     if imported is None:
         failures = (ImportFailure(outcome="import:torch", text="nobody tried it"), *failures)
-    listed = list(_listed(installed, distributions))
+    listed = [*_folders(interpreter), *_listed(installed, distributions)]
     found: dict[str, _Closed] = {}
     broken: list[str] = []
     for failure in failures:
@@ -107,6 +109,14 @@ def _named(failure: ImportFailure) -> Iterator[_Closed]:
     for match in _DENIED.finditer(failure.text):
         file = match["python"] or match["loader"]
         yield _Closed(file=file, owner="", package=os.path.dirname(file), source="the exception")
+
+
+def _folders(interpreter: Interpreter | None) -> Iterator[_Closed]:
+    """Folders of packages, or torch's own: what else was installed with it is closed as well."""
+    for folder in interpreter.closed if interpreter else ():
+        place = folder.removesuffix("/torch")
+        if interpreter and place in interpreter.site_packages:
+            yield _Closed(file=folder, owner="torch", package=place, source="os.access")
 
 
 def _listed(

@@ -61,6 +61,7 @@ class Interpreter(Fact):
 
     `read_only` says that its site-packages lie on a file system that is mounted read-only,
     `has_pip` that a folder of the module path has pip; where nobody looked, that is assumed.
+    `closed` are folders of the module path, and of torch in it, that this user may not look into.
     """
 
     executable: str
@@ -84,6 +85,7 @@ class Interpreter(Fact):
     path_lines: tuple[PathLine, ...] = ()
     read_only: bool = False
     has_pip: bool = True
+    closed: tuple[str, ...] = ()
 
 
 class Distribution(Record):

@@ -11,7 +11,7 @@ from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import TorchAbsent, TorchBuild
 from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.probes.fatbin import common_targets
-from envdoctor.probes.files import read_text
+from envdoctor.probes.files import matching, read_text
 
 _PYTHON_FILES = ("__init__.py", "version.py")
 _MINOR = re.compile(r"python3\.(\d{1,3})t?$")
@@ -61,7 +61,7 @@ def _beside(folders: Sequence[Path], searched: Sequence[Path]) -> Iterable[str]:
     searched."""
     for folder in dict.fromkeys(folders):
         if folder.name in ("site-packages", "dist-packages") and _MINOR.match(folder.parent.name):
-            beside = folder.parent.parent.glob(f"python3.*/{folder.name}/torch/version.py")
+            beside = matching(folder.parent.parent, f"python3.*/{folder.name}/torch/version.py")
             found = {str(file.parents[1]) for file in beside} - {str(one) for one in searched}
             yield from sorted(found, key=_by_minor, reverse=True)
 
@@ -193,5 +193,5 @@ def _cxx11_abi(package: Path) -> bool | None:
 def _missing(package: Path, variant: str, libraries: LibraryCatalogue) -> Iterable[str]:
     parts = (*_PYTHON_FILES, *_libraries(libraries, cuda=variant.startswith("cu")))
     yield from (part for part in parts if not os.path.exists(package / part))
-    if not any(package.glob("_C.*.so")) and not os.path.exists(package / "_C.so"):
+    if not any(matching(package, "_C.*.so")) and not os.path.exists(package / "_C.so"):
         yield "_C"

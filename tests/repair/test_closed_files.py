@@ -4,14 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.facts.libraries import Problem
 from envdoctor.facts.python import Distributions
-from envdoctor.facts.torch import TorchImport
+from envdoctor.facts.torch import TorchAbsent, TorchImport
 from envdoctor.knowledge import load
 from envdoctor.probes.record_child import differences
 from envdoctor.probes.torch_build import find_torch
-from tests.repair.facts import OWN, REQUIRED, TORCH, findings, roots
+from tests.repair.facts import OWN, REQUIRED, TORCH, findings, interpreter, roots
 from tests.repair.test_damaged_files import DamagedFile, damaged, library, resolution
 
 ITEMS = Distributions(items=(TORCH, *REQUIRED))
@@ -85,3 +86,17 @@ def test_what_is_closed_is_told_from_what_is_missing(tmp_path: Path) -> None:
         told = answer.read().splitlines()
     os.waitpid(child, 0)
     assert told == ["own.py closed", "shut/inner.py closed", "none.py missing", "None"]
+
+
+def test_packages_that_are_closed_as_a_whole() -> None:
+    """As root installs under `umask 077`: what lies there cannot be told, and torch is not gone."""
+    nothing = TorchImport(outcome="exception", seconds=1.0, message="No module named 'torch'")
+    absent = TorchAbsent(absent=True, searched=(OWN,))
+    seen = replace(interpreter(), closed=(OWN,))
+    found = findings(Distributions(items=()), absent, nothing, seen)
+    assert {one.code for one in found.values()} == {"ED114", "ED401"}
+    (first,) = roots(Distributions(items=()), absent, nothing, seen)
+    assert first.fixes[0].commands == (f"sudo chmod -R a+rX -- {OWN}",)
+    elsewhere = replace(interpreter(), closed=("/root/lib",))
+    (first,) = roots(Distributions(items=()), absent, nothing, elsewhere)
+    assert first.code == "ED400"
