@@ -91,7 +91,8 @@ class _Seen(Record):
             if file.path in one.text
             or (".so" in name and name in one.text)
             or (cut and one.killed and one.outcome == own)
-            or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
+            or (file.kind == "missing" and _is_of_any(file.path, one.missing_modules))
+            or (file.kind == "size" and _came_through(file.path, one))
             or _is_file_of(file.path, one.incomplete_module)
         )
 
@@ -163,6 +164,16 @@ def _is_of_module(path: str, module: str) -> bool:
     """Whether a file is that module, or lies in that package."""
     start = module.replace(".", "/")
     return bool(module) and path.startswith((f"{start}/", f"{start}."))
+
+
+def _is_of_any(path: str, modules: Iterable[str]) -> bool:
+    return any(_is_of_module(path, module) for module in modules)
+
+
+def _came_through(path: str, failure: ImportFailure) -> bool:
+    """Whether an error of names, as between files of two releases, came up below that file."""
+    of_names = failure.exception in ("AttributeError", "ImportError", "NameError", "TypeError")
+    return of_names and any(one.endswith(f"/{path}") for one in failure.files)
 
 
 def _is_file_of(path: str, module: str) -> bool:

@@ -7,6 +7,8 @@ from envdoctor.api import CompanionImports, Record, TorchImport
 
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'|from '([\w.]+)' \(unknown location\)")
 """The second: a folder of that name, without its file, is a namespace that holds nothing."""
+_NO_NAME = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
+"""The name may be that of a module in the package: `_imaging` of PIL."""
 _INCOMPLETE = re.compile(r"module '([\w.]+)' has no attribute")
 
 
@@ -21,10 +23,11 @@ class ImportFailure(Record):
     killed: bool = False
 
     @property
-    def missing_module(self) -> str:
-        """The module that Python did not find; empty where it was another failure."""
-        found = _NO_MODULE.search(self.text)
-        return next(filter(None, found.groups())) if found else ""
+    def missing_modules(self) -> tuple[str, ...]:
+        """The modules that Python did not find, and names that may be of modules."""
+        found = _NO_MODULE.findall(self.text)
+        named = (f"{package}.{name}" for name, package in _NO_NAME.findall(self.text))
+        return (*(one or other for one, other in found), *named)
 
     @property
     def incomplete_module(self) -> str:
