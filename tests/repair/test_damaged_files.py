@@ -10,7 +10,13 @@ from envdoctor.facts.python import (
     Distributions,
     InstalledFiles,
 )
-from envdoctor.facts.torch import CompanionImport, CompanionImports, LoadedLibraries, TorchImport
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    Frame,
+    LoadedLibraries,
+    TorchImport,
+)
 from envdoctor.findings import Finding, Severity
 from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings
 
@@ -326,6 +332,11 @@ def test_what_torch_requires_for_builds_alone_is_worth_a_word() -> None:
             "torch",
             "cannot import name '_initExtension' from 'torch._C' (unknown location)",
         ),
+        (
+            "numpy/_core/_multi.cpython-311-x86_64-linux-gnu.so",
+            "numpy",
+            "cannot import name '_multi' from 'numpy._core' (/x/numpy/_core/__init__.py)",
+        ),
     ],
 )
 def test_an_import_fails_for_a_module_whose_file_is_empty_or_gone(
@@ -346,3 +357,17 @@ def test_an_empty_init_of_torch_is_the_cause_of_all_that_fails() -> None:
     files = damaged("torch", resized("torch/__init__.py", 0))
     found = the_damage(files, empty, CompanionImports(items=(beside,)), name="torch")
     assert found.breaks == ("import:torch", "import:torchvision")
+
+
+def test_parts_of_another_release_that_torchvision_alone_comes_through() -> None:
+    """As an upgrade that was broken off leaves: torch imports, and a name is not there."""
+    beside = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        exception="AttributeError",
+        message="LOCAL_NN_MODULE",
+        frames=(Frame(file=f"{OWN}/torch/_dynamo/__init__.py", line=3, function="<module>"),),
+    )
+    files = damaged("torch", resized("torch/_dynamo/__init__.py"))
+    found = the_damage(files, CompanionImports(items=(beside,)), name="torch")
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))
