@@ -3,6 +3,7 @@
 Imports next to nothing: what it starts takes longer than all that the doctor does meanwhile.
 """
 
+import os
 import sys
 import threading
 import time
@@ -112,7 +113,7 @@ def scope_below(root: str, python: str | None) -> Scope | None:
     """What there is to judge below another root: an image has no kernel beside it, and the disk of
     a node perhaps no Python."""
     context = context_for(root, Children())
-    if not any(context.path(name).exists() for name in _OF_A_RUNNING_KERNEL):
+    if not any(os.path.exists(context.path(name)) for name in _OF_A_RUNNING_KERNEL):
         return "user"
     found = python or next(default_candidates(context, sys.executable), None)
     return None if found else "node"

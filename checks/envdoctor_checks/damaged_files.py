@@ -31,7 +31,7 @@ from envdoctor.api import (
 )
 from envdoctor_checks.import_failures import ImportFailure, failures_of
 from envdoctor_checks.loader_codes import outcomes_of
-from envdoctor_checks.requirements import needed_by_torch
+from envdoctor_checks.requirements import BUILD_TOOLS, needed_by_torch
 
 DAMAGED_INSTALL = Code(
     id="ED100",
@@ -55,8 +55,6 @@ _NOT_CODE = (".h", ".hpp", ".cuh", ".cmake", ".pyi", ".txt", ".md", ".rst", ".ty
 _NOT_RUN = re.compile(r"(^|/)(tests?|examples?|include|share|docs?)/")
 """Folders of a package that no program imports. `torch/testing` is none of them."""
 _FOR_BUILDING = re.compile(r"^torch/(include|share)/")
-_BUILD_TOOLS = ("setuptools",)
-"""What torch requires for those who build extensions with it (torch.utils.cpp_extension)."""
 _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
 _TRITON = ("triton", "pytorch-triton")
@@ -93,7 +91,9 @@ class _Seen(Record):
             if file.path in one.text
             or (".so" in name and name in one.text)
             or (cut and one.killed and one.outcome == own)
-            or (file.kind == "missing" and _is_of_module(file.path, one.missing_module))
+            or (file.kind == "missing" and _is_of_any(file.path, one.missing_modules))
+            or (file.kind == "size" and _came_through(file.path, one))
+            or _is_file_of(file.path, one.incomplete_module)
         )
 
     @property
@@ -153,11 +153,13 @@ def damaged_install(
 
 
 def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Iterator[DamagedFile]:
-    """The files whose difference has no innocent reason: Debian strips what its wheels list."""
+    """The files whose difference has no innocent reason: Debian strips what its wheels list. What
+    is closed to this user is whole."""
     stripped = owner is not None and (
         owner.installer == "debian" or "/dist-packages" in owner.location
     )
-    yield from (file for file in item.files if not (stripped and file.kind != "missing"))
+    differing = [file for file in item.files if file.kind != "closed"]
+    yield from (file for file in differing if not (stripped and file.kind != "missing"))
 
 
 # --- one file ---
@@ -169,11 +171,27 @@ def _is_of_module(path: str, module: str) -> bool:
     return bool(module) and path.startswith((f"{start}/", f"{start}."))
 
 
+def _is_of_any(path: str, modules: Iterable[str]) -> bool:
+    return any(_is_of_module(path, module) for module in modules)
+
+
+def _came_through(path: str, failure: ImportFailure) -> bool:
+    """Whether an error of names, as between files of two releases, came up below that file."""
+    of_names = failure.exception in ("AttributeError", "ImportError", "NameError", "TypeError")
+    return of_names and any(one.endswith(f"/{path}") for one in failure.files)
+
+
+def _is_file_of(path: str, module: str) -> bool:
+    """Whether that is the file of the module itself."""
+    start = module.replace(".", "/")
+    return bool(module) and path in (f"{start}/__init__.py", f"{start}.py")
+
+
 def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judged:
     name = file.path.rpartition("/")[2]
     if failed := seen.failed_for(file, item.name):
         return _Judged(file=file, severity=Severity.ERROR, breaks=failed)
-    if _FOR_BUILDING.match(file.path) or item.name in _BUILD_TOOLS:
+    if _FOR_BUILDING.match(file.path) or item.name in BUILD_TOOLS:
         return _Judged(file=file, severity=Severity.INFO, breaks=("compile", "extend"))
     if item.name not in seen.needed or _NOT_RUN.search(file.path) or name.endswith(_NOT_CODE):
         return _Judged(file=file, severity=Severity.INFO)

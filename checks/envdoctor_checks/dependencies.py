@@ -30,6 +30,7 @@ from envdoctor_checks.against_torch import installed
 from envdoctor_checks.import_failures import failures_of
 from envdoctor_checks.loader_codes import DEPENDENCY_MISSING, DEPENDENCY_PIN_VIOLATED
 from envdoctor_checks.requirements import (
+    BUILD_TOOLS,
     markers_of,
     required_in_turn,
     requirements_of,
@@ -198,6 +199,8 @@ def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
         return Severity.ERROR if seen.torch_fails else Severity.WARNING
     if seen.failed_for(one.name):
         return Severity.ERROR
+    if one.name in BUILD_TOOLS:
+        return Severity.INFO
     # What torch requires it imports late: jinja2 for torch.compile. Of another library that was
     # seen to work it is not known what for, and conda names some packages otherwise.
     asker = one.asker
@@ -208,6 +211,8 @@ def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
 def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
     if one.name in _TRITON:
         return ("compile",)
+    if one.name in BUILD_TOOLS:
+        return seen.failed_for(one.name)
     if one.of_cuda:
         return ("import:torch", "compute:gpu") if seen.torch_fails else ("compute:gpu",)
     return seen.failed_for(one.name) or (f"import:{library_of(one.asker.name)}",)

@@ -26,7 +26,7 @@ from envdoctor.api import (
 from envdoctor_checks.against_torch import base_of
 from envdoctor_checks.module_path import Entry, entries_of
 from envdoctor_checks.path_fixes import without_folder
-from envdoctor_checks.requirements import needed_by_torch
+from envdoctor_checks.requirements import BUILD_TOOLS, needed_by_torch
 
 DUPLICATE_DISTRIBUTION = Code(
     id="ED101",
@@ -99,7 +99,7 @@ def _actual_version(
 def _twice(name: str, distributions: Distributions, actual: str | None, site: Site) -> Finding:
     found = distributions.named(name)
     outdated = _outdated(found, actual)
-    relevant = name in needed_by_torch(distributions)
+    relevant = name in needed_by_torch(distributions) and name not in BUILD_TOOLS
     return DUPLICATE_DISTRIBUTION.finding(
         subjects=(name,),
         severity=Severity.WARNING if relevant else Severity.INFO,

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 
 from envdoctor.api import CompanionImports, Record, TorchImport
 
-_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'|from '([\w.]+)' \(unknown location\)")
+"""The second: a folder of that name, without its file, is a namespace that holds nothing."""
+_NO_NAME = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
+"""The name may be that of a module in the package: `_imaging` of PIL."""
+_INCOMPLETE = re.compile(r"module '([\w.]+)' has no attribute")
 
 
 class ImportFailure(Record):
@@ -19,9 +23,16 @@ class ImportFailure(Record):
     killed: bool = False
 
     @property
-    def missing_module(self) -> str:
-        """The module that Python did not find; empty where it was another failure."""
-        found = _NO_MODULE.search(self.text)
+    def missing_modules(self) -> tuple[str, ...]:
+        """The modules that Python did not find, and names that may be of modules."""
+        found = _NO_MODULE.findall(self.text)
+        named = (f"{package}.{name}" for name, package in _NO_NAME.findall(self.text))
+        return (*(one or other for one, other in found), *named)
+
+    @property
+    def incomplete_module(self) -> str:
+        """The module that was imported and lacks what was asked of it; empty if none is named."""
+        found = _INCOMPLETE.search(self.text)
         return found[1] if found else ""
 
 
@@ -30,9 +41,10 @@ def failures_of(
 ) -> Iterator[ImportFailure]:
     """Those of torch first."""
     if imported is not None and imported.fails:
+        instead = imported.in_place_of_torch if imported.is_no_torch else ""
         yield ImportFailure(
             outcome="import:torch",
-            text="\n".join(filter(None, (imported.message, imported.cause))),
+            text="\n".join(filter(None, (imported.message, imported.cause, instead))),
             exception=imported.exception or "",
             files=tuple(frame.file for frame in imported.frames),
             killed=imported.outcome == "signal",

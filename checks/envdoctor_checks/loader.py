@@ -13,6 +13,7 @@ from envdoctor.api import (
     Findings,
     Fix,
     ImportTrials,
+    InstalledFiles,
     Knowledge,
     LibraryCatalogue,
     LibraryResolution,
@@ -29,6 +30,7 @@ from envdoctor.api import (
     stem_of,
     surroundings,
 )
+from envdoctor_checks.closed_files import names_of_closed
 from envdoctor_checks.loader_codes import (
     LD_LIBRARY_PATH_SHADOW,
     OPENMP_DUPLICATE,
@@ -39,7 +41,12 @@ from envdoctor_checks.loader_codes import (
     disease_of,
     outcomes_of,
 )
-from envdoctor_checks.loader_fixes import Repair, rule_of, without_path
+from envdoctor_checks.loader_fixes import (
+    Repair,
+    rule_from_outside,
+    rule_of,
+    without_rule,
+)
 from envdoctor_checks.path_fixes import proof_of
 
 _MAX_NAMES = 3
@@ -50,10 +57,15 @@ def library_problem(
     resolution: LibraryResolution,
     distributions: Distributions | None,
     trials: ImportTrials | None,
+    installed: InstalledFiles | None,
     site: Site,
     known: Knowledge,
 ) -> Findings:
-    """A library that torch needs is absent, refused, or lacks what is needed of it."""
+    """A library that torch needs is absent, refused, or lacks what is needed of it.
+
+    One that is there and closed to this user, which the loader takes for absent, is ED114's.
+    """
+    closed = names_of_closed(installed)
     repair = Repair(
         resolution=resolution,
         distributions=distributions,
@@ -63,6 +75,8 @@ def library_problem(
     )
     for found in _grouped(resolution, repair):
         library, problem, fixes = found[0]
+        if problem.kind == "missing" and os.path.basename(problem.library) in closed:
+            continue
         doubtful = _is_part_of_a_part(library, resolution, known.libraries)
         apart = repair.is_apart(library, problem)
         code = WHEELS_IN_OTHER_FOLDERS if apart else disease_of(problem, known.libraries)
@@ -189,7 +203,7 @@ def ld_library_path_shadow(
     breaks = bool(resolution.import_error and not resolution.clean_import_error)
     differs = not all(_is_the_same(one) for one in cuda)
     severity = Severity.ERROR if breaks else Severity.WARNING if differs else Severity.INFO
-    rule = "LD_PRELOAD" if first.rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
+    rule = rule_from_outside(first)
     shown = cuda or shadowed
     yield LD_LIBRARY_PATH_SHADOW.finding(
         severity=severity,
@@ -199,7 +213,7 @@ def ld_library_path_shadow(
         library=first.soname,
         path=first.path,
         evidence=tuple(_shadow_evidence(shown)),
-        fixes=(without_path(resolution, rule, trials=trials),),
+        fixes=(without_rule(first, resolution, trials),),
         notes=tuple(_shadow_notes(breaks)),
     )
 

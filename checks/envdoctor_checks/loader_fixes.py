@@ -23,6 +23,9 @@ from envdoctor.api import (
 )
 from envdoctor_checks.path_fixes import proof_of
 
+PRELOAD_FILE = "ld.so.preload"
+SET_FROM_OUTSIDE = ("LD_LIBRARY_PATH", "LD_PRELOAD", PRELOAD_FILE)
+"""The rules by which the user or the machine, and no installed file, leads the loader."""
 _GLIBC = ("libc", "libm", "libpthread")
 _PINNED = re.compile(r"([\w-]+)==[\w.]+")
 _WITHOUT_BRACKETS = str.maketrans("", "", " ()")
@@ -38,7 +41,10 @@ def rule_of(library: ResolvedLibrary) -> str:
 def without_path(
     resolution: LibraryResolution, rule: str, part: str = "", trials: ImportTrials | None = None
 ) -> Fix:
-    """Start without the variable, or without the entries that contain `part`."""
+    """Start without the variable, or without the entries that contain `part`. `rule` is one of
+    `SET_FROM_OUTSIDE`; of the loader's own file `part` is the line."""
+    if rule == PRELOAD_FILE:
+        return surroundings.without_preload_line(part)
     variable = "LD_PRELOAD" if rule == "LD_PRELOAD" else "LD_LIBRARY_PATH"
     proof = proof_of(None, trials, unset=variable)
     if variable == "LD_PRELOAD":
@@ -62,8 +68,7 @@ class Repair(Record):
     def of(self, library: ResolvedLibrary, problem: Problem) -> tuple[Fix, ...]:
         """What to do about a problem, the surest first."""
         if _is_of_variables(library):
-            rule = library.rule or "LD_LIBRARY_PATH"
-            return (without_path(self.resolution, rule, trials=self.trials),)
+            return (without_rule(library, self.resolution, self.trials),)
         if problem.kind == "version" and stem_of(library.soname) in _GLIBC:
             return (_newer_system(self.site),)
         if self.libraries.is_of("libstdc++", library.soname):
@@ -128,8 +133,23 @@ class Repair(Record):
         return None
 
 
+def without_rule(
+    library: ResolvedLibrary, resolution: LibraryResolution, trials: ImportTrials | None
+) -> Fix:
+    """Start without what puts that library before the others."""
+    rule = rule_from_outside(library)
+    part = (library.named or library.path or library.soname) if rule == PRELOAD_FILE else ""
+    return without_path(resolution, rule, part, trials)
+
+
+def rule_from_outside(library: ResolvedLibrary) -> str:
+    """Which of `SET_FROM_OUTSIDE` leads to that library; one that is needed by another file than
+    without them is LD_LIBRARY_PATH's."""
+    return library.rule if library.rule in SET_FROM_OUTSIDE else "LD_LIBRARY_PATH"
+
+
 def _is_of_variables(library: ResolvedLibrary) -> bool:
-    return bool(library.clean_path) or library.rule in ("LD_LIBRARY_PATH", "LD_PRELOAD")
+    return bool(library.clean_path) or library.rule in SET_FROM_OUTSIDE
 
 
 def _folders_of_wheels(library: ResolvedLibrary, torch: Distribution | None) -> list[str]:

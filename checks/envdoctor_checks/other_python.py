@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from envdoctor.api import (
     Code,
+    CompanionImports,
     Distribution,
     Distributions,
     Evidence,
@@ -18,7 +19,9 @@ from envdoctor.api import (
     TorchImport,
     check,
     interpreters,
+    packages,
 )
+from envdoctor_checks.import_failures import failures_of
 
 WHEELS_OF_ANOTHER_PYTHON = Code(
     id="ED107",
@@ -29,7 +32,7 @@ WHEELS_OF_ANOTHER_PYTHON = Code(
     layer=Layer.INTERPRETER,
     breaks="import:torch",
     message="torch was compiled for another Python than the one that imports it",
-    detailed="torch {version} was compiled for {theirs}, and this is {ours}",
+    detailed="{name} {version} was compiled for {theirs}, and this is {ours}",
 )
 PACKAGES_OF_ANOTHER_PYTHON = Code(
     id="ED112",
@@ -74,6 +77,7 @@ def wheels_of_another_python(
     again = f"make a new environment for {here} and install everything into it again"
     rest = len(others) - _SHOWN
     yield WHEELS_OF_ANOTHER_PYTHON.finding(
+        name="torch",
         version=torch.version,
         theirs=theirs,
         ours=here,
@@ -93,6 +97,49 @@ def wheels_of_another_python(
     )
 
 
+@check(WHEELS_OF_ANOTHER_PYTHON)
+def package_of_another_python(
+    interpreter: Interpreter,
+    distributions: Distributions,
+    imported: TorchImport | None,
+    companions: CompanionImports | None,
+    site: Site,
+) -> Findings:
+    """An import lacks a module of a package whose wheel is for another Python, and torch's is for
+    this one: somebody copied that package alone."""
+    torch = distributions.first("torch")
+    if torch is not None and _meant_for(torch, interpreter):
+        return
+    broken: dict[str, list[str]] = {}
+    for failure in failures_of(imported, companions):
+        for module in failure.missing_modules:
+            broken.setdefault(module.partition(".")[0], []).append(failure.outcome)
+    for one in distributions.items:
+        theirs = _meant_for(one, interpreter)
+        if (
+            theirs is None
+            or one.name not in broken
+            or one.location not in interpreter.site_packages
+        ):
+            continue
+        yield WHEELS_OF_ANOTHER_PYTHON.finding(
+            subjects=(one.name,),
+            breaks=tuple(dict.fromkeys(broken[one.name])),
+            name=one.name,
+            version=one.version,
+            theirs=theirs,
+            ours=f"Python {_minor(interpreter)}",
+            evidence=(
+                Evidence(label=one.name, value=" ".join(one.tags[:2]), source=one.metadata_path),
+            ),
+            fixes=(
+                packages.install(
+                    site, one.name, summary=f"install a {one.name} for this Python", again=True
+                ),
+            ),
+        )
+
+
 @check(PACKAGES_OF_ANOTHER_PYTHON)
 def packages_of_another_python(
     absent: TorchAbsent, interpreter: Interpreter, site: Site
@@ -102,7 +149,8 @@ def packages_of_another_python(
     So it is where the system went on to a newer Python, below a virtual environment or below the
     user's own packages.
     """
-    found = absent.elsewhere[0] if absent.elsewhere else ""
+    own = f"/python{_minor(interpreter)}/"
+    found = next((one for one in absent.elsewhere if own not in one), "")
     theirs = _OF_MINOR.search(found)
     if not absent.absent or theirs is None:
         return

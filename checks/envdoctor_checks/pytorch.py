@@ -10,6 +10,7 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
+    Interpreter,
     Knowledge,
     Layer,
     Prescription,
@@ -97,9 +98,13 @@ def torch_not_installed(
     absent: TorchAbsent,
     target: Target,
     imported: TorchImport | None,
+    interpreter: Interpreter | None,
     prescription: Prescription | None,
 ) -> Findings:
-    """Neither torch's package nor its metadata is on the path."""
+    """Neither torch's package nor its metadata is on the path, and no folder of packages is closed
+    to this user."""
+    if interpreter is not None and set(interpreter.closed) & set(interpreter.site_packages):
+        return
     if not absent.absent or target.problem is not None:
         return
     if imported is not None and not imported.fails:

@@ -10,6 +10,8 @@ from envdoctor.api import Distribution, Distributions, Interpreter, parse_versio
 
 _MAX_DEPTH = 3
 _EXTRA = "extra =="
+BUILD_TOOLS = ("setuptools",)
+"""What torch requires for those who build extensions with it (torch.utils.cpp_extension)."""
 
 
 def markers_of(interpreter: Interpreter) -> dict[str, str]:

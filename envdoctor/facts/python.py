@@ -57,7 +57,12 @@ class PathLine(Record):
 
 
 class Interpreter(Fact):
-    """The target interpreter as it describes itself. Paths are as the interpreter gives them."""
+    """The target interpreter as it describes itself. Paths are as the interpreter gives them.
+
+    `read_only` says that its site-packages lie on a file system that is mounted read-only,
+    `has_pip` that a folder of the module path has pip; where nobody looked, that is assumed.
+    `closed` are folders of the module path, and of torch in it, that this user may not look into.
+    """
 
     executable: str
     version: str
@@ -78,6 +83,9 @@ class Interpreter(Fact):
     externally_managed: bool = False
     glibc: str | None = None
     path_lines: tuple[PathLine, ...] = ()
+    read_only: bool = False
+    has_pip: bool = True
+    closed: tuple[str, ...] = ()
 
 
 class Distribution(Record):
@@ -111,14 +119,14 @@ class Distributions(Fact):
 
 
 class DamagedFile(Record):
-    """A file that differs from the RECORD of its distribution.
+    """A file that differs from the RECORD of its distribution, or that is closed to this user.
 
     `actual` of a missing file is empty, or the link that is in place of its package's folder:
     `nvidia -> /mnt/other`.
     """
 
     path: str
-    kind: Literal["missing", "size", "hash"]
+    kind: Literal["missing", "size", "hash", "closed"]
     expected: str = ""
     actual: str = ""
 

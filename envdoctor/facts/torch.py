@@ -51,8 +51,8 @@ class TorchBuild(Fact):
 class TorchAbsent(Fact):
     """Whether torch is on the target's path at all. `searched` are the folders looked into.
 
-    `elsewhere` are folders beside them that hold a torch for another minor release of Python; they
-    are looked for where there is none.
+    `elsewhere` are folders beside them that hold a torch for another minor release of Python, or
+    for this one where it does not look there; they are looked for where there is none.
     """
 
     absent: bool

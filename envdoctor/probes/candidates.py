@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from envdoctor.probes.context import Context
+from envdoctor.probes.files import matching
 
 VARIABLE = "ENVDOCTOR_PYTHON"
 """Names the target where `--python` does not."""
@@ -22,9 +23,9 @@ def named_by_the_user(requested: str | None, context: Context) -> tuple[str, str
 def _absolute(requested: str, context: Context) -> str:
     """The path of an interpreter that is given as a path, a folder, or the name of a command."""
     path = os.path.normpath(os.path.join(context.cwd, os.path.expanduser(requested)))
-    if os.sep not in requested and not context.path(path).exists():
+    if os.sep not in requested and not os.path.exists(context.path(path)):
         return _on_path(requested, context) or requested
-    return (_inside(path, context) or path) if context.path(path).is_dir() else path
+    return (_inside(path, context) or path) if os.path.isdir(context.path(path)) else path
 
 
 def default_candidates(context: Context, doctor: str) -> Iterator[tuple[str, str]]:
@@ -44,12 +45,12 @@ def _all_candidates(context: Context, doctor: str) -> Iterator[tuple[str | None,
     yield _inside(env.get("VIRTUAL_ENV"), context), "VIRTUAL_ENV"
     yield _inside(env.get("CONDA_PREFIX"), context), "CONDA_PREFIX"
     local = os.path.join(context.cwd, ".venv")
-    yield _inside(local, context) if context.path(local).is_dir() else None, "./.venv"
+    yield _inside(local, context) if os.path.isdir(context.path(local)) else None, "./.venv"
     if context.is_live:
         yield doctor, "the doctor's own interpreter"
     else:
         for folder in _OF_IMAGES:
-            found = _inside(folder, context) if context.path(folder).is_dir() else None
+            found = _inside(folder, context) if os.path.isdir(context.path(folder)) else None
             yield found, f"`{folder}`, as images have it"
     for name in ("python3", "python"):
         yield _on_path(name, context), f"`{name}` on PATH"
@@ -75,13 +76,13 @@ def _inside(folder: str | None, context: Context) -> str | None:
     if not folder:
         return None
     names = [os.path.join(folder, "bin", name) for name in ("python", "python3")]
-    return next((path for path in names if context.path(path).exists()), names[0])
+    return next((path for path in names if os.path.exists(context.path(path))), names[0])
 
 
 def site_packages_beside(path: str, context: Context) -> tuple[str, ...]:
     """The site-packages of the environment in which an interpreter lies, as far as folders tell."""
     lib = context.path(path).parent.parent / "lib"
-    own = sorted(context.name(found) for found in lib.glob("python*/site-packages"))
+    own = sorted(context.name(found) for found in matching(lib, "python*/site-packages"))
     return (*own, *_of_debian(path, context))
 
 
@@ -89,8 +90,8 @@ def _of_debian(path: str, context: Context) -> list[str]:
     """Where the system's own Python looks on Debian and Ubuntu (Debian Python Policy, 2.5)."""
     if os.path.dirname(path) != "/usr/bin":
         return []
-    local = context.path("/usr/local/lib").glob("python3.*/dist-packages")
-    own = context.path("/usr/lib").glob("python3/dist-packages")
+    local = matching(context.path("/usr/local/lib"), "python3.*/dist-packages")
+    own = matching(context.path("/usr/lib"), "python3/dist-packages")
     return [context.name(found) for found in (*sorted(local), *own)]
 
 
@@ -101,9 +102,9 @@ def has_torch(folders: Sequence[str], cwd: str, context: Context) -> bool:
 
 def _holds_torch(folder: Path) -> bool:
     package = folder / "torch"
-    if (package / "__init__.py").exists() or (package / "lib").is_dir():
+    if os.path.exists(package / "__init__.py") or os.path.isdir(package / "lib"):
         return True
-    return next(folder.glob("torch-*.dist-info"), None) is not None
+    return bool(matching(folder, "torch-*.dist-info"))
 
 
 Problem = tuple[Literal["not-found", "not-executable", "base-missing"], str]
@@ -122,6 +123,6 @@ def problem_on_disk(path: str, context: Context) -> Problem | None:
         base = os.path.realpath(file)
         return "base-missing", f"it is a link to `{base}`, which is gone"
     folder = os.path.dirname(os.path.dirname(path))
-    if context.path(folder).is_dir() and os.path.basename(os.path.dirname(path)) == "bin":
+    if os.path.isdir(context.path(folder)) and os.path.basename(os.path.dirname(path)) == "bin":
         return "not-found", f"`{folder}` holds no bin/python"
     return "not-found", "there is no such file"

@@ -12,7 +12,7 @@ from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.facts.torch import ComponentVersion, CudaComponents
 from envdoctor.knowledge import Library, LibraryCatalogue
 from envdoctor.knowledge.libraries import VersionStatements
-from envdoctor.probes.files import read_text
+from envdoctor.probes.files import matching, read_text
 from envdoctor.probes.sections import TooLarge, read_section
 
 
@@ -66,7 +66,7 @@ def _statements(
 def _find(folders: Iterable[Path], part: str, pattern: str) -> Iterator[Path]:
     """Files below nvidia/<component>/<part> (CUDA 11 and 12) and nvidia/cu13/<part>."""
     for folder in folders:
-        yield from sorted((folder / "nvidia").glob(f"*/{part}/{pattern}"))
+        yield from sorted(matching(folder / "nvidia", f"*/{part}/{pattern}"))
 
 
 def _of_metadata(

@@ -1,5 +1,6 @@
 """Whether this is a container or WSL, and whether it was given GPUs."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
         if variable in env:
             return kind, variable
     for file, kind in _FILES:
-        if (root / file).exists():
+        if os.path.exists(root / file):
             return kind, f"/{file}"
     manager = (read_text(root / "run/systemd/container") or "").strip()
     if manager:
@@ -55,7 +56,7 @@ def read_container(context: Context) -> Container:
         kind=kind,
         evidence=evidence,
         wsl=_wsl(context.root),
-        nvidia_runtime=any(context.path(path).exists() for path in gpu_paths),
+        nvidia_runtime=any(os.path.exists(context.path(path)) for path in gpu_paths),
         nvidia_visible_devices=read_environment(context).variables.get("NVIDIA_VISIBLE_DEVICES"),
     )
 

@@ -53,7 +53,15 @@ def observe_torch_build(
     folders = folders_of(target, interpreter, context)
     package = find_torch(folders, knowledge.libraries)
     build = read_torch_build(package, distributions, knowledge.libraries)
-    own = (*interpreter.site_packages, interpreter.user_site) if interpreter else ()
+    own = (
+        (
+            *interpreter.site_packages,
+            interpreter.user_site,
+            _beside_target(target, interpreter.version_info),
+        )
+        if interpreter
+        else ()
+    )
     absent = read_torch_absent(
         folders, package, distributions, [context.path(one) for one in own if one]
     )
@@ -61,6 +69,14 @@ def observe_torch_build(
     if build is not None:
         known = Observed(value=build, source=build.version_source or build.path)
     return {TorchBuild: known, TorchAbsent: Observed(value=absent, source="sys.path")}
+
+
+def _beside_target(target: Target, version: tuple[int, int, int]) -> str:
+    """Where the packages of an environment lie whose `bin` holds the target; its Python looks there
+    only if `pyvenv.cfg` says so."""
+    major, minor, _ = version
+    prefix = Path(target.path).parent.parent
+    return str(prefix / f"lib/python{major}.{minor}/site-packages")
 
 
 def observe_components(

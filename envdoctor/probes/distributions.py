@@ -1,5 +1,6 @@
 """The installed distributions, read from their metadata folders; pip is not asked."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def _read(metadata: Path) -> Distribution | None:
         requires=tuple(value for name, value in fields if name == "requires-dist"),
         requires_python=first.get("requires-python"),
         editable=_is_editable(metadata),
-        has_record=(metadata / "RECORD").is_file(),
+        has_record=os.path.isfile(metadata / "RECORD"),
     )
 
 
@@ -99,7 +100,7 @@ def _installer(metadata: Path) -> str | None:
 
 def _texts(metadata: Path) -> Iterator[str | None]:
     yield from (read_text(metadata / name) for name in ("METADATA", "PKG-INFO"))
-    if metadata.is_file():
+    if os.path.isfile(metadata):
         yield read_text(metadata)
 
 

@@ -76,7 +76,7 @@ def _device_nodes(root: Path) -> list[Path]:
 def _libcuda_files(root: Path) -> Iterator[str]:
     for folder in _LIBCUDA_FOLDERS:
         path = root / folder / "libcuda.so.1"
-        if path.is_symlink() or path.exists():
+        if os.path.islink(path) or os.path.exists(path):
             yield f"/{folder}/libcuda.so.1"
 
 

@@ -4,6 +4,7 @@ Only these are read, and of each only what has the shape that its values have: p
 the wrong variable, and whatever stands there ends in a report.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 
@@ -206,7 +207,7 @@ def _is_folder(part: str, between: str | None, context: Context) -> bool:
     if between != _LISTS["paths"][1] or not part:
         return False
     try:
-        return (context.path(context.cwd) / part).exists()
+        return os.path.exists(context.path(context.cwd) / part)
     except (OSError, ValueError):
         return False
 
@@ -223,7 +224,7 @@ def _is_interface(part: str, name: str, context: Context) -> bool:
     folder, own = _OF_NETWORK.get(name), part.strip().lstrip("^=").partition(":")[0]
     if folder is None or not re.fullmatch(r"[\w.-]{1,64}", own) or own in (".", ".."):
         return False
-    return context.path(f"{folder}/{own}").exists()
+    return os.path.exists(context.path(f"{folder}/{own}"))
 
 
 def observe_environment(context: Context) -> dict[type[Fact], Known]:

@@ -5,6 +5,14 @@ from pathlib import Path
 from envdoctor.regular import only_regular
 
 
+def matching(folder: Path, pattern: str) -> tuple[Path, ...]:
+    """The paths below a folder that match; none where it is closed to this user."""
+    try:
+        return tuple(folder.glob(pattern))
+    except OSError:
+        return ()
+
+
 def read_text(path: Path, limit_bytes: int = 1 << 20) -> str | None:
     """The beginning of a file as text; None where it cannot be read or is no regular one."""
     try:

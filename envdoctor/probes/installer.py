@@ -22,20 +22,20 @@ def read_installer(prefix: str, distributions: Distributions) -> Installer:
     of the project around the environment, the INSTALLER of torch, then pip.
     """
     root = Path(prefix)
-    in_conda = (root / "conda-meta").is_dir()
+    in_conda = os.path.isdir(root / "conda-meta")
     name, evidence = _by_traces(root, in_conda) or _by_torch(distributions) or ("pip", "")
     return Installer(name=name, evidence=evidence, in_conda=in_conda)
 
 
 def _by_traces(root: Path, in_conda: bool) -> tuple[str, str] | None:
     if in_conda:
-        pixi = (root / "conda-meta/pixi").exists() or ".pixi" in root.parts
+        pixi = os.path.exists(root / "conda-meta/pixi") or ".pixi" in root.parts
         return ("pixi" if pixi else "conda"), f"{root}/conda-meta"
     if ".pixi" in root.parts:
         return "pixi", str(root)
     project = root.parent
     for lock, name in _LOCK_FILES:
-        if root.name.startswith(".venv") and (project / lock).exists():
+        if root.name.startswith(".venv") and os.path.exists(project / lock):
             return name, str(project / lock)
     if "pypoetry" in root.parts:
         return "poetry", str(root)

@@ -57,7 +57,7 @@ def read_kernel_modules(context: Context) -> KernelModules:
         lockdown=_lockdown(read_text(root / "sys/kernel/security/lockdown") or ""),
         signatures_enforced=_signatures_enforced(root),
     )
-    if kernel is None or (root / "sys/module/nvidia").exists():
+    if kernel is None or os.path.exists(root / "sys/module/nvidia"):
         return state
     folder = _folder_of(root, kernel)
     files = None if folder is None else _own_modules(folder)
@@ -80,9 +80,9 @@ def _running_kernel(context: Context) -> str | None:
 
 
 def _secure_boot(root: Path) -> bool | None:
-    if not (root / "sys/firmware/efi").is_dir():
+    if not os.path.isdir(root / "sys/firmware/efi"):
         # Only firmware that is EFI has it; a root without sysfs says nothing.
-        return False if (root / "sys/firmware").is_dir() else None
+        return False if os.path.isdir(root / "sys/firmware") else None
     try:
         with open(root / _SECURE_BOOT, "rb", opener=only_regular) as file:
             value = file.read(5)
@@ -107,7 +107,7 @@ def _signatures_enforced(root: Path) -> bool | None:
 
 def _folder_of(root: Path, kernel: str) -> Path | None:
     folders = (root / name / kernel for name in _MODULE_FOLDERS)
-    return next((folder for folder in folders if folder.is_dir()), None)
+    return next((folder for folder in folders if os.path.isdir(folder)), None)
 
 
 def _own_modules(folder: Path) -> list[Path] | None:
@@ -139,9 +139,9 @@ def _others(folder: Path) -> tuple[str, ...]:
 def _has_headers(context: Context, folder: Path) -> bool:
     """The link `build` is there without them, and then leads nowhere."""
     build = folder / "build"
-    if not build.is_symlink():
-        return build.is_dir()
-    return context.real_path(context.name(build)).is_dir()
+    if not os.path.islink(build):
+        return os.path.isdir(build)
+    return os.path.isdir(context.real_path(context.name(build)))
 
 
 def _dkms(root: Path) -> Iterator[DkmsModule]:

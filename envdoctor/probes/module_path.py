@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def search_path(sys_path: Sequence[str], cwd: str, context: Context) -> tuple[Path, ...]:
     """The folders of a module path, each once; an empty entry is the current directory."""
     folders = (context.path(os.path.join(cwd, entry)) for entry in sys_path)
-    return tuple(folder for folder in dict.fromkeys(folders) if folder.is_dir())
+    return tuple(folder for folder in dict.fromkeys(folders) if os.path.isdir(folder))
 
 
 def folders_of(

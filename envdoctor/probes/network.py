@@ -38,7 +38,7 @@ def read_network(context: Context) -> Network | None:
             one for name in names if (one := _interface(name, context, with_v6)) is not None
         ),
         ports=tuple(_ports(context.path("/sys/class/infiniband"))),
-        peer_memory=context.path("/sys/module/nvidia_peermem").exists(),
+        peer_memory=os.path.exists(context.path("/sys/module/nvidia_peermem")),
         own_name=_own_name(context),
         master=_master(context),
     )

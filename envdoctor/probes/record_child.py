@@ -10,6 +10,7 @@ metadata folders that differ, how many files and which do, with the fields of Da
 import csv
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,16 +105,24 @@ def _is_checked(path: str, own: str) -> bool:
 
 
 def differences(location: str, rows: Iterable[Row], *, deep: bool = False) -> Iterator[Difference]:
-    """What is missing, has another size or, with `deep`, another hash than recorded."""
+    """What is missing, closed to this user, has another size or, with `deep`, another hash than
+    recorded."""
     with _folder(location) as folder:
         root = f"{location}/" if folder is None else ""
         for relative, expected_hash, expected_size in rows:
             try:
-                size = os.stat(root + relative, dir_fd=folder).st_size
-            except (OSError, ValueError):
-                yield difference(relative, "missing", expected_size)
+                status = os.stat(root + relative, dir_fd=folder)
+            except (OSError, ValueError) as error:
+                kind = "closed" if isinstance(error, PermissionError) else "missing"
+                yield difference(relative, kind, expected_size)
                 continue
-            if expected_size.isdecimal() and size != int(expected_size[:_MOST_DIGITS]):
+            size = status.st_size
+            # Most files are open to all, and asking costs a call for each.
+            if not status.st_mode & stat.S_IROTH and not os.access(
+                root + relative, os.R_OK, dir_fd=folder
+            ):
+                yield difference(relative, "closed", expected_size)
+            elif expected_size.isdecimal() and size != int(expected_size[:_MOST_DIGITS]):
                 yield difference(relative, "size", expected_size, str(size))
             elif deep and expected_hash.startswith("sha256="):
                 actual = _sha256(f"{location}/{relative}")

@@ -1,5 +1,6 @@
 """The CUDA toolkits on the machine."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -38,7 +39,7 @@ def find_program(name: str, context: Context) -> str | None:
     if context.is_live:
         return shutil.which(name, path=path)
     places = (f"{folder}/{name}" for folder in (path or "").split(":") if folder)
-    return next((place for place in places if context.real_path(place).is_file()), None)
+    return next((place for place in places if os.path.isfile(context.real_path(place))), None)
 
 
 class _Component(msgspec.Struct):

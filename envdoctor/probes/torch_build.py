@@ -1,6 +1,7 @@
 """The torch on disk, read without importing it."""
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import TorchAbsent, TorchBuild
 from envdoctor.knowledge import LibraryCatalogue
 from envdoctor.probes.fatbin import common_targets
-from envdoctor.probes.files import read_text
+from envdoctor.probes.files import matching, read_text
 
 _PYTHON_FILES = ("__init__.py", "version.py")
 _MINOR = re.compile(r"python3\.(\d{1,3})t?$")
@@ -24,10 +25,13 @@ def find_torch(folders: Sequence[Path], libraries: LibraryCatalogue) -> Path | N
 
 
 def _is_torch(package: Path, libraries: LibraryCatalogue) -> bool:
-    """A folder is torch if something of it is there: a local folder of that name is not."""
+    """A folder is torch if something of it is there: a local folder of that name is not.
+
+    One that is closed to this user is asked for by `os.path`, which raises for none.
+    """
     parts = ("version.py", "_C", *_libraries(libraries, cuda=False))
-    return any((package / part).exists() for part in parts) or (
-        (package / "__init__.py").is_file() and (package / "nn").is_dir()
+    return any(os.path.exists(package / part) for part in parts) or (
+        os.path.isfile(package / "__init__.py") and os.path.isdir(package / "nn")
     )
 
 
@@ -42,21 +46,23 @@ def read_torch_absent(
     own: Sequence[Path] = (),
 ) -> TorchAbsent:
     """Whether torch is nowhere on the path: neither its package nor its metadata. `own` are the
-    folders of packages that the interpreter would read if they were there."""
+    folders of packages that the interpreter would read if they were there, or if it took the
+    folder that it was started from for an environment."""
     absent = package is None and distributions.first("torch") is None
     return TorchAbsent(
         absent=absent,
         searched=tuple(str(folder) for folder in folders),
-        elsewhere=tuple(_of_other_pythons((*folders, *own))) if absent else (),
+        elsewhere=tuple(_beside((*folders, *own), searched=folders)) if absent else (),
     )
 
 
-def _of_other_pythons(folders: Sequence[Path]) -> Iterable[str]:
-    """The packages of other minor releases, beside those of this one, that have a torch."""
+def _beside(folders: Sequence[Path], searched: Sequence[Path]) -> Iterable[str]:
+    """The packages of minor releases, beside those of this one, that have a torch and were not
+    searched."""
     for folder in dict.fromkeys(folders):
         if folder.name in ("site-packages", "dist-packages") and _MINOR.match(folder.parent.name):
-            beside = folder.parent.parent.glob(f"python3.*/{folder.name}/torch/version.py")
-            found = {str(file.parents[1]) for file in beside} - {str(one) for one in folders}
+            beside = matching(folder.parent.parent, f"python3.*/{folder.name}/torch/version.py")
+            found = {str(file.parents[1]) for file in beside} - {str(one) for one in searched}
             yield from sorted(found, key=_by_minor, reverse=True)
 
 
@@ -147,8 +153,8 @@ def _variant(
     local = (version or "").partition("+")[2]
     if re.match(r"(cpu|cu\d|rocm|xpu)", local):
         return local.split(".")[0] if local.startswith("cu") else local
-    if said or (package / "lib/libtorch_cpu.so").exists():
-        return "unknown" if (package / "lib/libtorch_cuda.so").exists() else "cpu"
+    if said or os.path.exists(package / "lib/libtorch_cpu.so"):
+        return "unknown" if os.path.exists(package / "lib/libtorch_cuda.so") else "cpu"
     return "unknown"
 
 
@@ -186,6 +192,6 @@ def _cxx11_abi(package: Path) -> bool | None:
 
 def _missing(package: Path, variant: str, libraries: LibraryCatalogue) -> Iterable[str]:
     parts = (*_PYTHON_FILES, *_libraries(libraries, cuda=variant.startswith("cu")))
-    yield from (part for part in parts if not (package / part).exists())
-    if not any(package.glob("_C.*.so")) and not (package / "_C.so").exists():
+    yield from (part for part in parts if not os.path.exists(package / part))
+    if not any(matching(package, "_C.*.so")) and not os.path.exists(package / "_C.so"):
         yield "_C"

@@ -1,6 +1,7 @@
 """Repairs of the interpreter itself: which one is meant, and an environment whose base is gone."""
 
 import os
+from collections.abc import Iterable
 
 from envdoctor.findings import Fix, Safety
 from envdoctor.repair.site import Site
@@ -34,9 +35,41 @@ def try_in_target(python: str, code: str, *, summary: str) -> Fix:
     return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
 
 
+def try_without_site(python: str) -> Fix:
+    """Start an interpreter that reads no .pth file and no sitecustomize."""
+    line = command(python, "-S", "-c", "print('it starts')")
+    return Fix(summary="see whether it starts without them", commands=(line,), safety=Safety.SAFE)
+
+
+def find_path_file_of_another_encoding(folders: Iterable[str]) -> Fix:
+    """Find the .pth files with bytes that are not UTF-8."""
+    grep = "env LC_ALL=C.UTF-8 grep -Hnaxv '.*' {} +"
+    return Fix(
+        summary="save the .pth file that is not UTF-8 as UTF-8, or move it away; this shows which "
+        "and its lines",
+        commands=tuple(
+            f"{command('find', one)} -maxdepth 1 -name '*.pth' -exec {grep}" for one in folders
+        ),
+        safety=Safety.SAFE,
+    )
+
+
 def new_environment(summary: str) -> Fix:
     """Make a virtual environment in the current folder, beside all others."""
     return Fix(summary=summary, commands=("python3 -m venv .venv",), safety=Safety.CHANGES_ENV)
+
+
+def with_pyvenv_cfg_again(site: Site, base_python: str) -> tuple[Fix, ...]:
+    """Let a virtual environment have its configuration again; nothing else in it is touched."""
+    folder = os.path.dirname(os.path.dirname(site.target))
+    return (
+        Fix(
+            summary="write its pyvenv.cfg again: its packages stay; add `--system-site-packages` "
+            "if it used those of its base",
+            commands=(command(base_python, "-m", "venv", "--upgrade", "--without-pip", folder),),
+            safety=Safety.CHANGES_ENV,
+        ),
+    )
 
 
 def with_base_again(site: Site) -> tuple[Fix, ...]:

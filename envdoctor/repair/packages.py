@@ -232,7 +232,16 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
         return Fix(summary=f"{summary}, with {name}, which manages this environment")
     if site.externally_managed and any("--break-system-packages" in line for line in lines):
         summary += " (the system manages this Python: a virtual environment is the better place)"
-    return Fix(summary=summary, commands=lines, safety=Safety.CHANGES_ENV)
+    where = Place.HERE
+    if site.read_only and any(site.target in line for line in lines):
+        summary += " (its folder is mounted read-only: do it where the image or the share is made, "
+        summary += "or mount it writable first)"
+        where = Place.IMAGE if site.contained else Place.HERE
+    pip = command(site.target, "-m", "pip")
+    if site.without_pip and any(line.startswith(f"{pip} ") for line in lines):
+        lines = (command(site.target, "-m", "ensurepip"), *lines)
+        summary += " (there is no pip here: Python's own comes first)"
+    return Fix(summary=summary, commands=lines, safety=Safety.CHANGES_ENV, where=where)
 
 
 def _manager_of(site: Site, distribution: Distribution) -> str:

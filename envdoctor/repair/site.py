@@ -65,7 +65,9 @@ class Site(Fact):
     `target` is the interpreter, `installer` what manages its packages; `prefix`, `base_prefix`,
     `user_site` and `python` ("3.11") are the interpreter's own, null where it could not be asked.
     `externally_managed` says that the system forbids others to install into it (PEP 668).
-    `container` is its kind, `none` outside of one; `wsl` says that the driver is that of Windows.
+    `read_only` says that its packages lie on a file system that is mounted read-only, `without_pip`
+    that no pip is installed in it. `container` is its kind, `none` outside of one; `wsl` says that
+    the driver is that of Windows.
     """
 
     target: str = "python3"
@@ -75,6 +77,8 @@ class Site(Fact):
     base_prefix: str | None = None
     user_site: str | None = None
     externally_managed: bool = False
+    read_only: bool = False
+    without_pip: bool = False
     os_family: OsFamily = "other"
     kernel: str | None = None
     machine: str | None = None
@@ -145,6 +149,8 @@ def site_of(
         base_prefix=interpreter.base_prefix if interpreter else None,
         user_site=interpreter.user_site if interpreter else None,
         externally_managed=is_externally_managed(interpreter),
+        read_only=interpreter is not None and interpreter.read_only,
+        without_pip=interpreter is not None and not interpreter.has_pip,
         os_family=_family(host) if host else "other",
         kernel=host.kernel if host else None,
         machine=host.machine if host else None,

@@ -57,6 +57,15 @@ def without_preload_line(library: str) -> Fix:
     )
 
 
+def let_read(paths: Iterable[str]) -> Fix:
+    """Open files or folders, and what is in them, to all who may use the machine."""
+    return Fix(
+        summary="let all users read them, as owner or root; nothing has to be installed again",
+        commands=(command("sudo", "chmod", "-R", "a+rX", "--", *paths),),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
 def leave_folder(folder: str, *, proof: str = "") -> Fix:
     """Start from another folder than the one that holds what is in the way."""
     return Fix(

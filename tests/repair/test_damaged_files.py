@@ -10,7 +10,13 @@ from envdoctor.facts.python import (
     Distributions,
     InstalledFiles,
 )
-from envdoctor.facts.torch import CompanionImport, CompanionImports, LoadedLibraries, TorchImport
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    Frame,
+    LoadedLibraries,
+    TorchImport,
+)
 from envdoctor.findings import Finding, Severity
 from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings
 
@@ -324,3 +330,53 @@ def test_a_missing_module_of_another_package_is_not_blamed_for_a_killed_import()
     lost = damaged("sympy", missing("isympy.py"), version="1.14.0")
     killed = TorchImport(outcome="signal", signal="SIGBUS", seconds=1.0)
     assert the_damage(items, lost, killed, name="sympy").severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("file", "distribution_name", "message"),
+    [
+        ("numpy/__init__.py", "numpy", "module 'numpy' has no attribute 'ndarray'"),
+        (
+            "torch/_C.cpython-311-x86_64-linux-gnu.so",
+            "torch",
+            "cannot import name '_initExtension' from 'torch._C' (unknown location)",
+        ),
+        (
+            "numpy/_core/_multi.cpython-311-x86_64-linux-gnu.so",
+            "numpy",
+            "cannot import name '_multi' from 'numpy._core' (/x/numpy/_core/__init__.py)",
+        ),
+    ],
+)
+def test_an_import_fails_for_a_module_whose_file_is_empty_or_gone(
+    file: str, distribution_name: str, message: str
+) -> None:
+    failed = TorchImport(outcome="exception", seconds=1.0, exception="x", message=message)
+    items = Distributions(items=(TORCH, *REQUIRED, distribution("numpy", "2.2.6")))
+    change = missing(file) if file.endswith(".so") else resized(file, 0)
+    found = the_damage(items, damaged(distribution_name, change), failed, name=distribution_name)
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torch",))
+
+
+def test_an_empty_init_of_torch_is_the_cause_of_all_that_fails() -> None:
+    file = f"{OWN}/torch/__init__.py"
+    empty = TorchImport(outcome="ok", seconds=0.1, file=file)
+    text = f"cannot import name 'device' from 'torch' ({file})"
+    beside = CompanionImport(name="torchvision", outcome="exception", seconds=1.0, message=text)
+    files = damaged("torch", resized("torch/__init__.py", 0))
+    found = the_damage(files, empty, CompanionImports(items=(beside,)), name="torch")
+    assert found.breaks == ("import:torch", "import:torchvision")
+
+
+def test_parts_of_another_release_that_torchvision_alone_comes_through() -> None:
+    """As an upgrade that was broken off leaves: torch imports, and a name is not there."""
+    beside = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        exception="AttributeError",
+        message="LOCAL_NN_MODULE",
+        frames=(Frame(file=f"{OWN}/torch/_dynamo/__init__.py", line=3, function="<module>"),),
+    )
+    files = damaged("torch", resized("torch/_dynamo/__init__.py"))
+    found = the_damage(files, CompanionImports(items=(beside,)), name="torch")
+    assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))

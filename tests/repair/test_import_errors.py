@@ -212,3 +212,14 @@ def test_one_build_above_that_of_another_folder_is_a_layer() -> None:
     base = distribution("onnxruntime", "1.23.2", "/opt/python/lib/python3.11/site-packages")
     above = distribution("onnxruntime-gpu", "1.23.2")
     assert not roots(Distributions(items=(TORCH, *REQUIRED, above, base)))
+
+
+def test_a_numpy_for_another_python_that_was_copied_alone() -> None:
+    """ED107 of that package; torch's own wheel is for this Python."""
+    numpy = replace(distribution("numpy", "1.21.6"), tags=("cp310-cp310-manylinux_2_17_x86_64",))
+    items = Distributions(items=(TORCH, *REQUIRED, numpy))
+    (first,) = roots(items, failed("No module named 'numpy.core._multiarray_umath'"))
+    assert first.code == "ED107"
+    assert first.message.startswith("numpy 1.21.6 was compiled for Python 3.10")
+    assert first.fixes[0].commands[0].endswith("--force-reinstall --no-deps numpy")
+    assert not roots(items)

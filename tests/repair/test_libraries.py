@@ -19,9 +19,10 @@ from envdoctor.facts.torch import (
     ImportTrial,
     ImportTrials,
     TorchBuild,
+    TorchImport,
 )
 from envdoctor.findings import Finding, Severity
-from tests.repair.facts import OWN, PREFIX, TORCH, distribution, findings, interpreter
+from tests.repair.facts import OWN, PREFIX, TORCH, distribution, findings, interpreter, roots
 
 BASE = "/opt/python/lib/python3.11/site-packages"
 
@@ -343,3 +344,32 @@ def test_cuda_home_points_at_a_toolkit_that_is_here() -> None:
         fact = Toolkits(items=items, cuda_home=None, nvcc="/usr/local/cuda-11.8/bin/nvcc")
         found = findings(build, fact, Distributions(items=(TORCH,)))
         assert of_code(found, "ED375").fixes[0].commands == commands
+
+
+def test_what_the_loaders_own_file_preloads_is_taken_out_there() -> None:
+    """/etc/ld.so.preload is of no variable: `unset LD_LIBRARY_PATH` would change nothing."""
+    old = "/opt/conda/lib/libstdc++.so.6"
+    found = ResolvedLibrary(
+        soname="libstdc++.so.6",
+        path=old,
+        named=old,
+        rule="ld.so.preload",
+        how="preload",
+        when="start",
+        clean_path="/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+        problems=(
+            Problem(
+                kind="version",
+                library="libstdc++.so.6",
+                needed_by=f"{OWN}/torch/lib/libtorch_python.so",
+                path=old,
+                names=("GLIBCXX_3.4.22",),
+            ),
+        ),
+    )
+    error = f"{old}: version `GLIBCXX_3.4.22' not found"
+    looked = LibraryResolution(root="/x", libraries=(found,), import_error=error)
+    failed = TorchImport(outcome="exception", seconds=1.0, exception="ImportError", message=error)
+    (first,) = roots(looked, failed)
+    assert (first.code, first.fixes[0].commands) == ("ED320", ("sudoedit /etc/ld.so.preload",))
+    assert f"`{old}`" in first.fixes[0].summary

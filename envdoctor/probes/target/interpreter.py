@@ -33,9 +33,23 @@ def describe(child, site):
         if os.path.isdir(os.path.join(sys.prefix, "conda-meta"))
         else None,
         "externally_managed": os.path.exists(os.path.join(child.stdlib, "EXTERNALLY-MANAGED")),
+        "read_only": any(bool(child.attempt(is_read_only, one)[0]) for one in packages[:1]),
+        "has_pip": any(os.path.isdir(os.path.join(one, "pip")) for one in sys.path if one),
+        "closed": [one for one in sys.path if one and is_closed(one)]
+        + [one for one in (os.path.join(p, "torch") for p in packages) if is_closed(one)],
         "path_lines": list(path_lines([*packages, user_site or ""])),
         "glibc": child.attempt(os.confstr, "CS_GNU_LIBC_VERSION")[0],
     }
+
+
+def is_closed(folder):
+    """Whether a folder is there and this user may not look into it."""
+    return os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK)
+
+
+def is_read_only(folder):
+    """Whether the file system of a folder is mounted read-only: root cannot write there either."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 MOST_LINES, LONGEST_LINE = 100, 300

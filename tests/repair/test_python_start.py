@@ -1,0 +1,96 @@
+"""A Python that starts otherwise than its environment wants, or does not come through its start."""
+
+import subprocess
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from envdoctor.facts.python import Distributions, Target
+from envdoctor.facts.torch import TorchAbsent, TorchImport
+from envdoctor.probes.torch_build import read_torch_absent
+from tests.repair.facts import OWN, PREFIX, REQUIRED, TORCH, interpreter, roots
+
+NO_TORCH = TorchImport(
+    outcome="exception",
+    seconds=1.0,
+    exception="ModuleNotFoundError",
+    message="No module named 'torch'",
+)
+ITEMS = Distributions(items=REQUIRED)
+
+
+def test_an_environment_without_pyvenv_cfg() -> None:
+    """ED115: its link to the base Python is then the base itself."""
+    base = replace(interpreter(), prefix="/opt/python", site_packages=("/opt/python/site",))
+    absent = TorchAbsent(absent=True, searched=("/opt/python/site",), elsewhere=(OWN,))
+    (first,) = roots(ITEMS, base, absent, NO_TORCH)
+    assert first.code == "ED115"
+    again = f"/opt/python/bin/python3.11 -m venv --upgrade --without-pip {PREFIX}"
+    assert first.fixes[0].commands == (again,)
+    (first,) = roots(ITEMS, interpreter(), replace(absent, elsewhere=()), NO_TORCH)
+    assert first.code == "ED400"
+
+
+def test_the_packages_of_the_folder_that_python_was_started_from_are_looked_for(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "lib/python3.11/site-packages"
+    (own / "torch").mkdir(parents=True)
+    (own / "torch/version.py").write_text("__version__ = '2.6.0'\n")
+    found = read_torch_absent([tmp_path / "base"], None, ITEMS, [own])
+    assert found.elsewhere == (str(own),)
+    assert read_torch_absent([own], None, ITEMS, [own]).elsewhere == ()
+
+
+def test_a_path_file_in_another_encoding_ends_python(tmp_path: Path) -> None:
+    """ED116: and the command that is printed shows the file and the line."""
+    tail = (
+        "Fatal Python error: init_import_site: Failed to import the site module\n"
+        "Traceback (most recent call last):\n"
+        "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xe9 in position 10: invalid\n"
+    )
+    ended = TorchImport(outcome="exit", seconds=0.1, exit_code=1, output_tail=tail)
+    target = Target(
+        path=f"{PREFIX}/bin/python", chosen_because="test", site_packages=(str(tmp_path),)
+    )
+    (first,) = roots(ITEMS, target, ended)
+    assert first.code == "ED116"
+    assert "UnicodeDecodeError" in first.message
+    (tmp_path / "good.pth").write_text("/home/andré\n", encoding="utf-8")
+    (tmp_path / "bad.pth").write_bytes("/ok\n/home/andré\n".encode("latin-1"))
+    (find,) = first.fixes[0].commands
+    shown = subprocess.run(find, shell=True, capture_output=True, check=True).stdout
+    assert shown == f"{tmp_path}/bad.pth:2:/home/andr".encode() + b"\xe9\n"
+
+
+def test_a_site_that_fails_for_another_reason_is_looked_at() -> None:
+    tail = "Fatal Python error: init_import_site: Failed to import the site module\nOSError: no\n"
+    ended = TorchImport(outcome="exit", seconds=0.1, exit_code=1, output_tail=tail)
+    (first,) = roots(ITEMS, ended)
+    assert first.message.endswith("OSError: no")
+    assert first.fixes[0].commands == (
+        f"{PREFIX}/bin/python -S -c 'print('\"'\"'it starts'\"'\"')'",
+    )
+
+
+def test_a_repair_by_pip_where_there_is_no_pip() -> None:
+    """As in an image that was slimmed: Python brings a pip of its own."""
+    gone = Distributions(items=(TORCH, REQUIRED[0]))
+    (first,) = roots(gone, replace(interpreter(), has_pip=False))
+    bring, install = first.fixes[0].commands
+    assert bring == f"{PREFIX}/bin/python -m ensurepip"
+    assert install.startswith(f"{PREFIX}/bin/python -m pip install")
+
+
+def test_a_repair_in_a_folder_that_is_mounted_read_only() -> None:
+    gone = Distributions(items=(TORCH, REQUIRED[0]))
+    (first,) = roots(gone, replace(interpreter(), read_only=True))
+    assert "mounted read-only" in first.fixes[0].summary
+    (first,) = roots(gone)
+    assert "read-only" not in first.fixes[0].summary
+
+
+def test_setuptools_that_is_not_there_is_worth_a_word() -> None:
+    """Torch 2.13 requires it for those who build extensions; images are slimmed of it."""
+    torch = replace(TORCH, requires=(*TORCH.requires, "setuptools>=77.0.3"))
+    assert not roots(Distributions(items=(torch, *REQUIRED)))
