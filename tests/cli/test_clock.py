@@ -119,12 +119,15 @@ def test_what_time_did_not_suffice_for_is_no_success(tmp_path: Path, command: st
     assert run.json["type"] in ("error", "calibration-report")
 
 
-@pytest.mark.parametrize(("command", "exit_code"), [("collect", 0), ("libs", 1)])
-def test_an_import_that_was_seen_to_hang_is_an_answer(
-    patient: Patient, command: str, exit_code: int
-) -> None:
+def test_an_import_that_was_seen_to_hang_is_an_answer(patient: Patient) -> None:
     (patient.site_packages / "torch" / "__init__.py").write_text("import time; time.sleep(600)")
-    assert bounded("--python", patient.root, command=command).exit_code == exit_code
+    assert bounded("--python", patient.root, command="libs").exit_code == 1
+    run = bounded("--python", patient.root, command="collect")
+    facts = run.json["facts"]
+    assert facts["TorchImport"]["value"]["outcome"] == "hang"
+    # What else is looked at may come too late on a machine that is busy.
+    late = any(one.get("reason") == "timed-out" for one in facts.values())
+    assert run.exit_code == (3 if late else 0)
 
 
 CUT = Unknown(reason=Reason.TIMED_OUT, detail="time ran out (`--timeout`)")

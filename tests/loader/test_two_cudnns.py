@@ -67,6 +67,11 @@ def test_a_symbol_that_only_a_part_of_a_part_lacks_is_a_warning(
         ),
     )
     (finding,) = library_problem.fn(
-        resolution=resolution, distributions=None, trials=None, site=Site(), known=KNOWN
+        resolution=resolution,
+        distributions=None,
+        trials=None,
+        installed=None,
+        site=Site(),
+        known=KNOWN,
     )
     assert finding.severity is severity
