@@ -8,6 +8,7 @@ from pathlib import Path
 from envdoctor.facts.python import Candidate
 from envdoctor.probes.candidates import default_candidates, named_by_the_user
 from envdoctor.probes.context import Context
+from envdoctor.probes.files import matching
 
 MOST_TARGETS = 50
 
@@ -34,7 +35,7 @@ def targets_of_machine(context: Context, doctor: str) -> tuple[Candidate, ...]:
 def _environments(env: Mapping[str, str], cwd: str) -> Iterator[tuple[str, str]]:
     home = Path(env.get("HOME") or os.path.expanduser("~"))
     for folder in _folders(Path(cwd)):
-        if (folder / "pyvenv.cfg").is_file():
+        if os.path.isfile(folder / "pyvenv.cfg"):
             yield str(folder / "bin" / "python"), f"./{folder.name}"
     places = (
         (Path(env.get("WORKON_HOME") or home / ".virtualenvs"), "virtualenvwrapper"),
@@ -50,7 +51,7 @@ def _environments(env: Mapping[str, str], cwd: str) -> Iterator[tuple[str, str]]
 
 def _folders(place: Path) -> list[Path]:
     try:
-        return sorted(path for path in place.iterdir() if path.is_dir())
+        return sorted(path for path in place.iterdir() if os.path.isdir(path))
     except OSError:
         return []
 
@@ -67,9 +68,9 @@ def _conda_environments(home: Path) -> list[str]:
 def _has_torch(path: str) -> bool | None:
     prefix = Path(path).parent.parent
     packages = [
-        *prefix.glob("lib/python3*/site-packages"),
-        *prefix.glob("lib/python3/dist-packages"),
+        *matching(prefix, "lib/python3*/site-packages"),
+        *matching(prefix, "lib/python3/dist-packages"),
     ]
     if not packages:
         return None
-    return any((folder / "torch" / "version.py").is_file() for folder in packages)
+    return any(os.path.isfile(folder / "torch" / "version.py") for folder in packages)
