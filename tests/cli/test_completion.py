@@ -95,7 +95,10 @@ def test_tab_in_a_real_bash(tmp_path: Path) -> None:
         os.chdir(tmp_path)
         os.environ["PATH"] = f"{here}:{os.environ['PATH']}"
         os.environ["TERM"] = "dumb"
-        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+        try:
+            os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+        finally:
+            os._exit(127)
     try:
         screen = Screen(terminal)
         screen.type('bind "set enable-bracketed-paste off"; eval "$(envdoctor completion bash)"\n')
