@@ -37,7 +37,7 @@ FILES_CLOSED_TO_USER = Code(
 
 _DENIED = re.compile(
     r"Permission denied: '(?P<python>/[^'\n]+\.(?:py|pth|so(?:\.\d+)*))'"
-    r"|(?P<loader>/[^\s:]+): cannot open shared object file: Permission denied"
+    r"|(?<![^\s'(:])(?P<loader>/[^\s:]{1,4096}): cannot open shared object file: Permission denied"
 )
 """How Python and the loader name a file that they may not open; `[Errno 13]` of a folder that
 somebody's program wants to write to is another matter."""

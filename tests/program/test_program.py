@@ -81,7 +81,7 @@ def run_pytest(folder: Path, *words: str, **variables: str) -> subprocess.Comple
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words, "test_mine.py"],
         cwd=folder,
-        env={**os.environ, **variables},
+        env={**os.environ, "PYTEST_ADDOPTS": "", **variables},
         capture_output=True,
         text=True,
         timeout=280,
