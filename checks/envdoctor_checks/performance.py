@@ -152,8 +152,8 @@ def starved(device: str, wanted: float, fed: float, what: str, sentence: str) ->
 @check(SLOWER_THAN_BASELINE)
 def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline) -> Findings:
     """A run whose whole interval lies below that of the same run in the older calibration."""
-    before = {_key(run): run for run in baseline.calibration.runs}
-    for run in calibration.runs:
+    before = {_key(run): run for run in baseline.calibration.figures}
+    for run in calibration.figures:
         old = before.get(_key(run))
         if old is None or run.images_per_s.high >= old.images_per_s.low:
             continue

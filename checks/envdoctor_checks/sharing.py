@@ -160,19 +160,17 @@ def mig_slice(calibration: Calibration) -> Findings:
 def busy_cpus(calibration: Calibration) -> Findings:
     """Others that had the CPUs nearly all the while. That they run where CPUs are left is no
     finding: what counts is how long the threads of the measurement waited for one."""
-    bounds = [run for run in calibration.runs if run.at_least]
-    if not bounds:
+    used = calibration.cpus_of_others
+    if not used:
         return
-    conditions = calibration.conditions
-    used = max(conditions.others_cpus or 0.0, *(run.others_cpus or 0.0 for run in bounds))
-    busy = conditions.busy
+    busy = calibration.conditions.busy
     waited = (
         Evidence(
             label=f"cpu {run.precision}",
             value=f"its threads waited {100 * run.waited_share:.0f} % of the time for a CPU",
             source="/proc/self/task/*/schedstat",
         )
-        for run in bounds
+        for run in calibration.bounds
         if run.waited_share is not None
     )
     yield BUSY_CPUS.finding(

@@ -83,7 +83,7 @@ def training_below_device(calibration: Calibration, known: Knowledge) -> Finding
 def slow_cpu_fallback(calibration: Calibration, known: Knowledge, site: Site) -> Findings:
     """The user's training on a GPU machine is no faster than the CPU alone."""
     rate, reachable = calibration.settings.training_rate, _reachable(calibration, known)
-    cpus = [run for run in main_runs(calibration.runs) if run.device == "cpu"]
+    cpus = [run for run in main_runs(calibration.figures) if run.device == "cpu"]
     if rate is None or not reachable or not cpus:
         return
     best = max(reachable, key=lambda one: one.images_per_s)

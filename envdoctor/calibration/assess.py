@@ -39,7 +39,7 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     pipeline = calibration.pipeline
     fed = pipeline.feeding_rate if pipeline else None
     # A bound is no figure: nothing is compared with it, and no epoch is worked out from it.
-    runs = tuple(run for run in calibration.runs if not run.at_least)
+    runs = calibration.figures
     return Assessment(
         expected=expected,
         speedups=(*_measured(runs), *_predicted(runs, expected, fed)),

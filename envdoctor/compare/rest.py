@@ -121,7 +121,7 @@ def _speed(pair: Pair) -> Iterator[Found]:
     both = pair.both(Calibration)
     if both is None:
         return
-    first, second = ({_key(run): run for run in one.runs} for one in both)
+    first, second = ({_key(run): run for run in one.figures} for one in both)
     for key in first:
         if key not in second:
             continue

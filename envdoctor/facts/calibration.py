@@ -159,9 +159,10 @@ class Telemetry(Record):
 class CalibrationRun(Record):
     """One ResNet-50 training run: forward, backward, SGD step on synthetic 224x224 images.
 
-    `at_least`: others had the CPUs all the while, so that the machine by itself does no less than
-    this; `waited_share` is the median share of the time of a step that the threads waited for a
-    CPU, `others_cpus` how many CPUs others used. Null on a GPU, and where Linux does not say.
+    `at_least`: others had the CPUs all the while, or no more than the first steps were done in the
+    time that was planned, so that the machine by itself does no less than this. `waited_share` is
+    the median share of the time of a step that the threads waited for a CPU, `others_cpus` how many
+    CPUs others used. Null on a GPU, and where Linux does not say.
 
     `device` is torch's name (`cpu`, `cuda:0`). `ms_per_step` is the median; `peak_memory_bytes` is
     resident memory of the process on a CPU and the most memory of tensors after the warm-up on a
@@ -308,6 +309,10 @@ TIME_RAN_OUT = "time ran out (`--timeout`)"
 """Why a measurement is incomplete that the time of the whole run has cut."""
 
 
+_IDLE_CPUS = 0.15
+"""Less of a CPU is what any system uses for itself."""
+
+
 class Calibration(Fact):
     """The training speed of this machine with this target, as measured.
 
@@ -330,6 +335,25 @@ class Calibration(Fact):
     def is_whole(self) -> bool:
         """Whether it came to its end, or to that which the user gave it."""
         return self.complete or self.interrupted
+
+    @property
+    def figures(self) -> tuple[CalibrationRun, ...]:
+        """The runs that say what the machine does, and can be compared."""
+        return tuple(run for run in self.runs if not run.at_least)
+
+    @property
+    def bounds(self) -> tuple[CalibrationRun, ...]:
+        """The runs that are no figures, but the least that the machine does."""
+        return tuple(run for run in self.runs if run.at_least)
+
+    @property
+    def cpus_of_others(self) -> float:
+        """How many CPUs others used, so that runs are bounds; 0 where these have another reason."""
+        if not self.bounds:
+            return 0.0
+        used = [self.conditions.others_cpus, *(run.others_cpus for run in self.bounds)]
+        most = max((one for one in used if one is not None), default=0.0)
+        return most if most > _IDLE_CPUS else 0.0
 
 
 class CalibrationBaseline(Fact):

@@ -1,11 +1,11 @@
 """Whether GPUs, room and speed are those that a policy asks for. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
-from envdoctor.facts.calibration import Calibration
+from envdoctor.facts.calibration import Calibration, CalibrationRun
 from envdoctor.facts.machine import Gpu, Gpus, Host, Limits, WorkingFolder
 from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.findings import Code
@@ -112,20 +112,28 @@ def judge_speed(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
         if isinstance(fact, Unknown):
             yield Unseen(what=f"images/s of {what}", why=_not_measured(fact))
             continue
-        rates = best_rates(fact.value).get(field.name, {})
-        if not rates:
-            yield Unseen(what=f"images/s of {what}", why=UNTOLD)
+        rates = best_rates(fact.value.figures).get(field.name, {})
+        bounds = best_rates(fact.value.bounds).get(field.name, {})
+        if not rates and (not bounds or min(bounds.values()) < wanted):
+            yield Unseen(what=f"images/s of {what}", why=_ONLY_A_BOUND if bounds else UNTOLD)
         for device, rate in rates.items():
             if rate < wanted:
                 found, asked = f"{rate:.0f} images/s", f"at least {wanted:g} images/s"
-                what = f"training on {device} in {field.name}"
+                what = (
+                    f"training on {'the CPU' if device == 'cpu' else f'{device} in {field.name}'}"
+                )
                 yield violation(held, POLICY_SPEED, f"speed.{field.name}", what, found, asked)
 
 
-def best_rates(calibration: Calibration) -> dict[str, dict[str, float]]:
+_ONLY_A_BOUND = Unknown(
+    reason=Reason.NOT_OBSERVED, detail="other programs had the CPUs: no more than a bound is known"
+)
+
+
+def best_rates(runs: Iterable[CalibrationRun]) -> dict[str, dict[str, float]]:
     """The best images/s of each device, by the keys that a policy has for them."""
     rates: dict[str, dict[str, float]] = {}
-    for run in calibration.runs:
+    for run in runs:
         of_key = rates.setdefault("cpu" if run.device == "cpu" else run.precision, {})
         of_key[run.device] = max(of_key.get(run.device, 0.0), run.images_per_s.median)
     return rates

@@ -90,7 +90,7 @@ def _gpus(snapshot: Snapshot) -> GpuRules:
 
 def _speed(snapshot: Snapshot) -> Speed:
     measured = snapshot.value(Calibration)
-    rates = best_rates(measured) if measured else {}
+    rates = best_rates(measured.figures) if measured else {}
     least = {
         key: float(math.floor(min(of_key.values()) * _OF_THE_MEASURED))
         for key, of_key in rates.items()

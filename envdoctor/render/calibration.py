@@ -89,7 +89,7 @@ def _runs(calibration: Calibration) -> Iterator[str]:
                 "  precision      images/s  (range)            ms/step   TFLOP/s   memory  batch"
             )
         yield _run(run)
-    if any(run.at_least for run in calibration.runs):
+    if calibration.bounds:
         yield from _wrapped(f"> {at_least_in_words(calibration)}", "  ")
     if any(not run.stable and not run.at_least for run in calibration.runs):
         yield from _wrapped(
@@ -101,9 +101,12 @@ def _runs(calibration: Calibration) -> Iterator[str]:
 
 def at_least_in_words(calibration: Calibration) -> str:
     """Why figures are bounds, and what follows from that."""
-    disturbed = [run for run in calibration.runs if run.at_least]
-    used = max((run.others_cpus or 0.0 for run in disturbed), default=0.0)
-    used = max(used, calibration.conditions.others_cpus or 0.0)
+    used = calibration.cpus_of_others
+    if not used:
+        return (
+            "at least so much: only the first steps were done in the time that was planned, so "
+            "that no speedup and no epoch is worked out from it; --budget gives more"
+        )
     names = ", ".join(f"{one.name} {one.cpus:.1f}" for one in calibration.conditions.busy)
     by = f" ({names})" if names else ""
     return (

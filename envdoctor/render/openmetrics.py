@@ -184,7 +184,7 @@ def _fact(report: Report, name: str) -> dict[str, Any]:
 
 
 def _of_the_calibration(report: Report) -> Iterator[Metric]:
-    runs = report.calibration.runs if report.calibration else ()
+    runs = report.calibration.figures if report.calibration else ()
     labelled = [
         ({"device": one.device, "precision": one.precision, "memory_format": one.memory_format,
           "compiled": str(one.compiled).lower(), "batch_size": str(one.batch_size)}, one)

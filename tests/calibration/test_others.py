@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-import torch
 
 from envdoctor.calibration.assess import assess
 from envdoctor.calibration.busy import busiest, cpu_seconds
@@ -22,7 +21,7 @@ from envdoctor.calibration.target.others import Moment
 from envdoctor.calibration.target.plan import cpu_budget
 from envdoctor.facts import Reason
 from envdoctor.facts.assessment import Assessment
-from envdoctor.facts.calibration import BusyProcess, Conditions, Settings
+from envdoctor.facts.calibration import BusyProcess, CalibrationBaseline, Conditions, Settings
 from envdoctor.knowledge import load
 from envdoctor.probes.run import ChildResult
 from envdoctor.render.calibration import render_calibration
@@ -103,10 +102,10 @@ def test_a_program_that_did_nothing_meanwhile_is_not_named() -> None:
 
 
 def test_a_rate_beside_others_is_a_bound(told: Told, burners: list[int]) -> None:
-    matrix = torch.randn(256, 256)
+    # Steps that are much longer than the time for which the kernel lets one program run.
     run = measure(
         Variant(Device("cpu"), FP32, 4),
-        lambda: [matrix @ matrix for _ in range(60)],
+        lambda: [compute() for _ in range(10)],
         budget_s=1.0,
         channel=told.channel,
     )
@@ -155,6 +154,26 @@ def test_where_waiting_cannot_be_seen_nothing_is_said_of_others(
     assert (run["at_least"], run["waited_share"], run["others_cpus"]) == (False, None, None)
 
 
+def test_who_waits_for_a_quota_of_its_own_waits_for_nobody(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container with half a CPU: the thread waits, and nobody else is there."""
+    ticks = iter(range(100_000))
+
+    def throttled() -> Moment:
+        now = next(ticks) * 0.1
+        return Moment(at=now, used_s=now * 0.5, own_s=now * 0.5, waited_s=now * 0.5)
+
+    monkeypatch.setattr(measuring, "moment", throttled)
+    run = measure(Variant(Device("cpu"), FP32, 1), compute, budget_s=0.3, channel=told.channel)
+    assert run["waited_share"] > others.QUIET_SHARE
+    assert run["at_least"] is False
+    limited = Device("cpu")
+    limited.is_throttled = True
+    run = measure(Variant(limited, FP32, 1), compute, budget_s=0.3, channel=told.channel)
+    assert (run["at_least"], run["waited_share"]) == (False, None)
+
+
 # --- what follows from it, and what not ---
 
 BESIDE_OTHERS = make_calibration(
@@ -193,6 +212,25 @@ def test_others_on_cpus_that_were_left_over_are_none() -> None:
     busy = (BusyProcess(pid=7, name="vasp", cpus=32.0),)
     conditions = Conditions(started_at="2026-11-26T00:00:00Z", busy=busy)
     assert findings(make_calibration(run, conditions=conditions)) == {}
+
+
+FIRST_STEPS = make_calibration(make_run(0.2, device="cpu", precision="fp32", at_least=True))
+"""As on a slow board that nobody else uses, with `--budget 1`."""
+
+
+def test_a_bound_by_the_first_steps_alone_blames_nobody() -> None:
+    text = " ".join(render_calibration(FIRST_STEPS, Assessment()).split())
+    assert "only the first steps were done in the time that was planned" in text
+    assert "other programs" not in text
+    assert findings(FIRST_STEPS) == {}
+
+
+def test_a_bound_is_not_slower_than_a_baseline() -> None:
+    before = make_calibration(make_run(5.7, device="cpu", precision="fp32"))
+    baseline = CalibrationBaseline(path="then.json", calibration=before)
+    assert set(findings(BESIDE_OTHERS, baseline)) == {"busy-cpus"}
+    slower = make_calibration(make_run(0.6, device="cpu", precision="fp32"))
+    assert "slower-than-baseline" in findings(slower, baseline)
 
 
 # --- the plan ---

@@ -276,8 +276,8 @@ CHANGES = {
             TorchImport={
                 "outcome": "exception",
                 "exception": "ImportError",
-                "message": "cannot import name 'Queue' from 'queue' (/work/queue.py)",
-                "shadowed": ("queue (/work/queue.py)",),
+                "message": "cannot import name 'Queue' from 'queue' (/srv/job/queue.py)",
+                "shadowed": ("queue (/srv/job/queue.py)",),
                 "isolated_outcome": "ok",
             }
         ),

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from envdoctor.diagnose import diagnose
+from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import Finding, Severity, Verdict
 from envdoctor.report import Report
+from tests.calibration.synthetic import make_calibration, make_run
 from tests.policy.files import policy
 from tests.support.cases import CASES
 from tests.support.diagnosis import MOMENT, loaded, recorded, report_on, services
@@ -56,7 +59,7 @@ def of_policy(report: Report) -> list[Finding]:
         ("[machine]\nmin-free-memory-gib = 60", MACHINE, "ED805", "machine", "is 48.00 GiB"),
         ("[machine]\nmin-shm-gib = 1", "container-with-small-shm", "ED805", "machine", "/dev/shm"),
         ("[speed]\nfp16 = 1500", MACHINE, "ED806", "machine", "cuda:1 in fp16 is 1200 images/s"),
-        ("[speed]\ncpu = 21", MACHINE, "ED806", "machine", "cpu in cpu is 20 images/s"),
+        ("[speed]\ncpu = 21", MACHINE, "ED806", "machine", "training on the CPU is 20 images/s"),
     ],
 )
 def test_what_does_not_hold_is_a_finding(
@@ -104,6 +107,29 @@ def test_what_could_not_be_seen_is_no_violation(tmp_path: Path) -> None:
     speed = held("[speed]\nbf16 = 1000", tmp_path, "healthy-gpu")
     assert of_policy(speed) == []
     assert (speed.verdict, speed.exit_code) == (Verdict.UNPROVEN, 0)
+
+
+def beside_others(rate: float) -> Snapshot:
+    """A machine whose CPU was measured beside programs that had it."""
+    run = make_run(rate, device="cpu", precision="fp32", at_least=True, others_cpus=1.8)
+    measured = Observed(value=make_calibration(run), source="synthetic")
+    return CASES["healthy-cpu"].snapshot.with_facts({Calibration: measured})
+
+
+@pytest.mark.parametrize(("rate", "works"), [(5.0, True), (0.6, False)])
+def test_a_rate_that_others_disturbed_holds_or_is_not_known(
+    tmp_path: Path, rate: float, works: bool
+) -> None:
+    report = diagnose(
+        beside_others(rate),
+        loaded(),
+        services(),
+        created_at=MOMENT,
+        policy=policy("[speed]\ncpu = 5", tmp_path),
+    )
+    assert of_policy(report) == []
+    assert (outcome_of(report).state == "works") is works  # type: ignore[attr-defined]
+    assert report.exit_code == (0 if works else 3)
 
 
 EVERYTHING = (

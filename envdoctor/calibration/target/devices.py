@@ -42,6 +42,8 @@ class Device:
         """Whether it failed so that nothing more can be done with it in this process."""
         self.is_crowded = False
         """Whether others had so many CPUs that it is measured with fewer threads."""
+        self.is_throttled = False
+        """Whether a quota of less than one CPU makes its one thread wait, others or not."""
 
     @property
     def model(self) -> str:

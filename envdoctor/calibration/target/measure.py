@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .channel import Channel
 from .devices import Device, Precision
-from .others import QUIET_SHARE, moment, others_cpus, waited_share
+from .others import BUSY_CPUS, QUIET_SHARE, moment, others_cpus, waited_share
 from .resnet50 import TRAIN_FLOP_PER_IMAGE
 from .stats import is_stable, is_steady, median, rate_spread
 from .training import CHANNELS_LAST
@@ -122,7 +122,7 @@ class _Samples:
         seconds = self.device.time(step, self.together)
         share = waited_share(before, moment(), seconds * self.together, self.device.threads())
         self.seconds.append(seconds)
-        if self.device.kind == "cpu" and share is not None:
+        if self.device.kind == "cpu" and not self.device.is_throttled and share is not None:
             self.waited.append(share)
 
     @property
@@ -134,11 +134,14 @@ class _Samples:
 
     def figures(self) -> dict[str, Any]:
         """What these samples say of the others."""
-        disturbed = median(self.waited) > QUIET_SHARE if self.waited else False
+        waited = median(self.waited) if self.waited else None
+        others = others_cpus(self.began, moment()) if self.waited else None
+        # Who waits where nobody else used the CPUs is held back by a limit of its own.
+        disturbed = (waited or 0.0) > QUIET_SHARE and (others is None or others > BUSY_CPUS)
         return {
             "at_least": self.device.is_crowded or (disturbed and len(self.quiet) < FEWEST_QUIET),
-            "waited_share": median(self.waited) if self.waited else None,
-            "others_cpus": others_cpus(self.began, moment()) if self.waited else None,
+            "waited_share": waited,
+            "others_cpus": others,
         }
 
 

@@ -71,17 +71,20 @@ def _measure(
         measure_gpu(channel, device, precisions, settings)
         return
     until = time.monotonic() + budget.training
-    _make_room(channel, device, budget)
+    _make_room(channel, device, settings, budget)
     measure_cpu(channel, device, precisions, settings, until)
 
 
-def _make_room(channel: Channel, device: Device, budget: CpuBudget) -> None:
+def _make_room(
+    channel: Channel, device: Device, settings: dict[str, Any], budget: CpuBudget
+) -> None:
     """Wait shortly for a machine that others use; then compute on what they leave.
 
     Threads that wait for each other at every operation, and one of them for a CPU, are slower than
     one thread by an order of magnitude.
     """
     threads = device.threads()
+    device.is_throttled = threads > (settings.get("usable_cpus") or threads)
     until = time.monotonic() + min(QUIET_WAIT_S, QUIET_WAIT_SHARE * budget.total)
     while leave_no_room(others := look(), threads) and time.monotonic() < until:
         channel.progress(

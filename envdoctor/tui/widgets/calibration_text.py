@@ -98,7 +98,7 @@ def _reached(expected: ExpectedRate | None) -> str:
 
 
 def _interval(run: CalibrationRun) -> str:
-    return "at least, beside other programs" if run.at_least else _range(run.images_per_s)
+    return "at least" if run.at_least else _range(run.images_per_s)
 
 
 def _steadiness(run: CalibrationRun) -> str:
