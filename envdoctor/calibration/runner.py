@@ -183,7 +183,7 @@ class _Heard(Mutable):
     conditions: dict[str, Any] = msgspec.field(default_factory=dict)
     runs: dict[tuple[object, ...], CalibrationRun] = msgspec.field(default_factory=dict)
     windows: dict[tuple[object, ...], "_Window"] = msgspec.field(default_factory=dict)
-    first: list[CalibrationRun] = msgspec.field(default_factory=list)
+    first: dict[tuple[str, str], CalibrationRun] = msgspec.field(default_factory=dict)
     left_out: list[LeftOut] = msgspec.field(default_factory=list)
     batches: list[BatchAdvice] = msgspec.field(default_factory=list)
     ceilings: list[Ceiling] = msgspec.field(default_factory=list)
@@ -210,8 +210,8 @@ class _Heard(Mutable):
     def take_first_bounds(self) -> bool:
         """Take the bounds of first steps for what was not measured; whether anything was."""
         measured = {(run.device, run.precision) for run in self.runs.values()}
-        for run in self.first:
-            if (run.device, run.precision) not in measured:
+        for key, run in self.first.items():
+            if key not in measured:
                 self._add(run, _Window(window=(0.0, 0.0)))
         return bool(self.runs)
 
@@ -253,7 +253,8 @@ class _Heard(Mutable):
         elif event == "run":
             self._add(_convert(data, CalibrationRun), _convert(data, _Window))
         elif event == "first":
-            self.first.append(_convert(data, CalibrationRun))
+            run = _convert(data, CalibrationRun)
+            self.first[run.device, run.precision] = run
         elif event == "left_out":
             self.left_out.append(_convert(data, LeftOut))
         elif event == "batch":

@@ -73,6 +73,8 @@ def measure(
     """
     clock = _Clock(variant, budget_s, channel)
     warm = _warm_up(clock, step, warm)
+    if clock.on_cpu:
+        channel.send("first", **first_bound(variant, warm))
     variant.device.reset_peak()
     together = _steps_together(variant.device, warm)
     host_s = _host_seconds(variant, step)
