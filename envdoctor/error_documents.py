@@ -18,6 +18,8 @@ def _json(message: str, code: int) -> str:
 
 def _junit(message: str, code: int) -> str:
     text = message.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    # Two characters that XML has not.
+    text = text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<testsuites tests="1" failures="0" errors="1" skipped="0">'
@@ -50,7 +52,7 @@ def _gitlab(message: str, code: int) -> str:
 
 def _openmetrics(message: str, code: int) -> str:
     return (
-        "# HELP envdoctor_exit_code The exit code of the last run.\n"
+        "# HELP envdoctor_exit_code The exit code of the last run that wrote this.\n"
         "# TYPE envdoctor_exit_code gauge\n"
         f"envdoctor_exit_code {code}\n"
         "# EOF"

@@ -65,7 +65,8 @@ class Line:
 
 class Look:
     """How a text looks: in colour or not, its width in columns, and how much it tells; and the
-    lines of the project's files that findings can be about."""
+    lines of the project's files that findings can be about, the root of the project, and the
+    folder that names of files are relative to."""
 
     def __init__(
         self,
@@ -74,11 +75,15 @@ class Look:
         width: int = 80,
         detail: Detail = "normal",
         lines: "Sequence[Line]" = (),
+        root: str = "",
+        folder: str = "",
     ) -> None:
         self.colour = colour
         self.width = width
         self.detail = detail
         self.lines = lines
+        self.root = root
+        self.folder = folder
 
 
 def format_for(wanted: str | None, file: str | None, formats: Sequence[str]) -> str:

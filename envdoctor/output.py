@@ -174,9 +174,12 @@ class Output:
 
     def _look(self, to: Destination, name: str) -> Look:
         if name in LOCATED:
-            from envdoctor.project_lines import lines_of_project
+            from envdoctor.project_lines import lines_of_project, root_of_project
 
-            return Look(detail=to.detail, lines=lines_of_project(os.getcwd(), os.environ))
+            folder = os.path.realpath(os.getcwd())
+            root = root_of_project(folder, os.environ)
+            lines = lines_of_project(folder, root)
+            return Look(detail=to.detail, lines=lines, root=root, folder=folder)
         if to.file is not None or to.plain:
             return Look(detail=to.detail)
         colour = to.colour == "always" or (to.colour == "auto" and _takes_colour(self.stdout))
@@ -340,7 +343,7 @@ def _emitted(document: Document, name: str, look: Look) -> str:
 
 def is_standard_output(file: str) -> bool:
     """Whether a file is what the first descriptor is called: in this process that is another."""
-    return os.path.abspath(file) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+    return file == "-" or os.path.abspath(file) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def _write_all(stream: TextIO, data: bytes) -> None:

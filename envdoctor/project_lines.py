@@ -34,28 +34,26 @@ ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 _MOST_BYTES = 4 * 2**20
 
 
-def lines_of_project(folder: str, env: Mapping[str, str]) -> Sequence[Line]:
+def lines_of_project(folder: str, root: str) -> Sequence[Line]:
     """The lines of the project's files in a folder that are there and can be read."""
-    prefix = _below_root(folder, env)
     return [
-        Line(os.path.join(prefix, name), number, text)
+        Line(os.path.relpath(os.path.join(folder, name), root), number, text)
         for name in FILES
-        for number, text in enumerate(_text(os.path.join(folder, name)).splitlines(), 1)
+        for number, text in enumerate(_lines(os.path.join(folder, name)), 1)
     ]
 
 
-def _below_root(folder: str, env: Mapping[str, str]) -> str:
-    """The folder, relative to the root of the project that it is part of."""
-    here = os.path.realpath(folder)
-    for root in (os.path.realpath(env[name]) for name in ROOTS if env.get(name)):
-        if here.startswith(root + os.sep):
-            return os.path.relpath(here, root)
-    return ""
+def root_of_project(folder: str, env: Mapping[str, str]) -> str:
+    """The root of the project that a folder (without links) is part of; else the folder itself."""
+    roots = (os.path.realpath(env[name]) for name in ROOTS if env.get(name))
+    return next((root for root in roots if f"{folder}/".startswith(f"{root}/")), folder)
 
 
-def _text(path: str) -> str:
+def _lines(path: str) -> Sequence[str]:
     try:
         with open(path, "rb", opener=only_regular) as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
+            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
     except OSError:
-        return ""
+        return ()
+    # Not `splitlines`, which ends lines where no editor and no platform does.
+    return text.removesuffix("\n").split("\n") if text else ()

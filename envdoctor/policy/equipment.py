@@ -1,5 +1,6 @@
 """Whether GPUs, room and speed are those that a policy asks for. Pure."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, CalibrationRun
 from envdoctor.facts.machine import Gpu, Gpus, Host, Limits, WorkingFolder
-from envdoctor.facts.torch import TorchDevice, TorchRuntime
+from envdoctor.facts.torch import TorchBuild, TorchDevice, TorchRuntime
 from envdoctor.findings import Code
 from envdoctor.policy.codes import POLICY_GPU, POLICY_SPACE, POLICY_SPEED
 from envdoctor.policy.installed import holds
@@ -28,7 +29,8 @@ def judge_gpus(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
         return
     if rules.min_count is not None and len(devices) < rules.min_count:
         found, wanted = str(len(devices)), f"at least {rules.min_count}"
-        yield violation(held, POLICY_GPU, "gpus.min-count", "the number of GPUs", found, wanted)
+        what = "the number of GPUs that the driver shows"
+        yield violation(held, POLICY_GPU, "gpus.min-count", what, found, wanted)
     for index, gpu in enumerate(devices):
         yield from _gpu(held, index, gpu)
 
@@ -39,7 +41,16 @@ def _devices(snapshot: Snapshot) -> tuple[Gpu | TorchDevice, ...] | Unknown:
         return gpus.value.devices
     if runtime is not None and runtime.devices:
         return runtime.devices
-    return gpus if isinstance(gpus, Unknown) and not is_none(gpus) else ()
+    if isinstance(gpus, Unknown) and (not is_none(gpus) or _is_for_torch_to_tell(snapshot)):
+        return gpus
+    return ()
+
+
+def _is_for_torch_to_tell(snapshot: Snapshot) -> bool:
+    """Whether torch is built for GPUs that no driver of NVIDIA shows, and was not asked."""
+    build = snapshot.value(TorchBuild)
+    of_others = build is not None and build.variant.startswith(("rocm", "xpu"))
+    return of_others and snapshot.value(TorchRuntime) is None
 
 
 def _gpu(held: PolicyFile, index: int, gpu: Gpu | TorchDevice) -> Iterator[Judged]:
@@ -97,8 +108,13 @@ def _size(
     if size is None:
         yield Unseen(what=what, why=UNTOLD)
     elif size < wanted_gib * GIB:
-        found, wanted = f"{size / GIB:.2f} GiB", f"at least {wanted_gib:g} GiB"
+        found, wanted = f"{_down(size / GIB, 100):g} GiB", f"at least {wanted_gib:g} GiB"
         yield violation(held, code, key, what, found, wanted)
+
+
+def _down(value: float, parts: int) -> float:
+    """Rounded down, so that what is too little does not read as enough."""
+    return math.floor(value * parts) / parts
 
 
 def judge_speed(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
@@ -118,7 +134,7 @@ def judge_speed(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
             yield Unseen(what=f"images/s of {what}", why=_ONLY_A_BOUND if bounds else UNTOLD)
         for device, rate in rates.items():
             if rate < wanted:
-                found, asked = f"{rate:.0f} images/s", f"at least {wanted:g} images/s"
+                found, asked = f"{_down(rate, 10):g} images/s", f"at least {wanted:g} images/s"
                 what = (
                     f"training on {'the CPU' if device == 'cpu' else f'{device} in {field.name}'}"
                 )

@@ -1,6 +1,7 @@
 """Whether versions and packages are those that a policy asks for. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -54,6 +55,9 @@ def _unknown_glibc(snapshot: Snapshot) -> Unknown | None:
     return fact if isinstance(fact, Unknown) else None
 
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
 _WhyUnknown = Callable[[Snapshot], Unknown | None]
 
 _OF_VERSION: Mapping[str, tuple[str, str, Code, _WhyUnknown]] = {
@@ -97,6 +101,11 @@ def holds(version: str, wanted: str) -> bool:
     return parsed is not None and SpecifierSet(wanted).contains(parsed, prereleases=True)
 
 
+def _meets(version: str, requirement: "Requirement") -> bool:
+    """Whether a version is asked for; without a range every one is, also what is no version."""
+    return not requirement.specifier or holds(version, str(requirement.specifier))
+
+
 def judge_packages(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
     """Installed distributions against requirements."""
     asked = held.policy.packages
@@ -113,14 +122,14 @@ def judge_packages(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
         requirement = Requirement(text)
         found = fact.value.first(canonicalize_name(requirement.name))
         version = found.version if found else None
-        if version is None or not holds(version, str(requirement.specifier)):
+        if version is None or not _meets(version, requirement):
             yield violation(
                 held, POLICY_PACKAGE_MISSING, "packages.required", requirement.name, version, text
             )
     for text in asked.forbidden:
         requirement = Requirement(text)
         found = fact.value.first(canonicalize_name(requirement.name))
-        if found is not None and holds(found.version, str(requirement.specifier)):
+        if found is not None and _meets(found.version, requirement):
             yield violation(
                 held,
                 POLICY_PACKAGE_FORBIDDEN,

@@ -2,6 +2,12 @@
 
 from envdoctor.facts import Reason, Unknown
 from envdoctor.findings import Code, Evidence, Finding, Fix
+from envdoctor.policy.codes import (
+    POLICY_DRIVER,
+    POLICY_PACKAGE_FORBIDDEN,
+    POLICY_PACKAGE_MISSING,
+    POLICY_VERSION,
+)
 from envdoctor.policy.records import PolicyFile
 from envdoctor.record import Record
 
@@ -24,6 +30,17 @@ def is_none(fact: Unknown) -> bool:
     return fact.reason is Reason.NOT_APPLICABLE
 
 
+def _remedy(code: Code, what: str, wanted: str) -> str:
+    """What makes it hold."""
+    if code is POLICY_PACKAGE_MISSING:
+        return f"install `{wanted}`"
+    if code is POLICY_PACKAGE_FORBIDDEN:
+        return f"uninstall {what}"
+    if code in (POLICY_VERSION, POLICY_DRIVER):
+        return f"install a release of {what} in {wanted}"
+    return "use a machine that has it"
+
+
 def violation(
     held: PolicyFile, code: Code, key: str, what: str, found: str | None, wanted: str
 ) -> Finding:
@@ -38,6 +55,6 @@ def violation(
         line=line,
         evidence=(Evidence(label=key, value=wanted, source=f"{held.path}, line {line}"),),
         fixes=(
-            Fix(summary=f"bring {what} to what is asked for, or change line {line} of {held.path}"),
+            Fix(summary=f"{_remedy(code, what, wanted)}, or change line {line} of {held.path}"),
         ),
     )

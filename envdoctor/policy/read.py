@@ -51,7 +51,7 @@ def _text_of(path: str) -> str:
     if len(data) > _MOST_BYTES:
         raise BadInput(f"the policy `{path}` is longer than a policy is (1 MiB)")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"the policy `{path}` is not UTF-8 text") from error
 
@@ -77,7 +77,7 @@ def _lines_of(text: str, prefix: str) -> Iterator[tuple[str, int]]:
     for one; it would only be pointed at."""
     table, counts = "", dict[str, int]()
     seen = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         header, key = _HEADER.match(line), _KEY.match(line)
         if header:
             table = header["name"].replace(" ", "")
@@ -124,7 +124,9 @@ class _Reader:
         return msgspec.structs.replace(policy, severity=severity, ignore=ignore)
 
     def _rule(self, key: str, word: str) -> str:
-        code = self._rules.get(word) or self._rules.get(word.lower())
+        code = (
+            self._rules.get(word) or self._rules.get(word.lower()) or self._rules.get(word.upper())
+        )
         if code is None:
             offer = nearest(word, self._rules) or "`envdoctor rules` lists them"
             raise self._refused(key, f"`{word}` is no code or name of a rule; {offer}")
@@ -141,12 +143,18 @@ class _Reader:
         for kind in ("required", "forbidden"):
             for text in getattr(policy.packages, kind):
                 try:
-                    Requirement(text)
+                    requirement = Requirement(text)
                 except InvalidRequirement as error:
                     raise self._refused(
                         f"packages.{kind}",
                         f"`{text}` is no requirement; write as for pip: `numpy>=2`",
                     ) from error
+                if requirement.marker or requirement.url:
+                    raise self._refused(
+                        f"packages.{kind}",
+                        f"markers and addresses are not judged; write `{requirement.name}` and a "
+                        "range of versions",
+                    )
 
     def _refuse_bad_range(self, key: str, text: str) -> None:
         from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -184,7 +192,7 @@ class _Reader:
 
 def _key_of(key: str, data: Any) -> str:
     """The place; of a severity, which msgspec leaves out."""
-    if key != "severity":
+    if key != "severity" or not isinstance(data["severity"], dict):
         return key
     bad = (one for one, value in data["severity"].items() if value not in _SEVERITIES)
     return ".".join([key, *bad][:2])

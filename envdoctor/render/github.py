@@ -22,7 +22,7 @@ def _lines(report: Report, look: Look) -> Iterator[str]:
     yield " ".join(first.split())
     for finding in report.findings:
         if finding.because is None:
-            place = line_of(finding, look.lines)
+            place = line_of(finding, look)
             options = {
                 **({"file": place.path, "line": str(place.number)} if place else {}),
                 "title": f"{finding.code} {finding.name} ({finding.fault})",

@@ -17,7 +17,7 @@ def render(document: Report | ReportSet, look: Look) -> str:
     for report in reports:
         several = len(reports) > 1
         for finding, fingerprint in with_fingerprints(report, of_several=several):
-            place = place_of(finding, look.lines)
+            place = place_of(finding, look)
             issues.append(
                 {
                     "description": f"{finding.code} {finding.name}: {finding.message} "

@@ -34,7 +34,7 @@ def render(document: Report | ReportSet, look: Look) -> str:
             merged[metric.name] = Metric(name=metric.name, help=metric.help, samples=samples)
     run = Metric(
         name="exit_code",
-        help="The exit code of the last run.",
+        help="The exit code of the last run that wrote this.",
         samples=(({}, document.exit_code),),
     )
     lines = [line for metric in (run, *merged.values()) for line in _exposed(metric)]

@@ -1,12 +1,13 @@
 """Where in a project a finding is pointed at, and what it is recognised by from run to run."""
 
 import hashlib
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from envdoctor.findings import Finding
-from envdoctor.formats import Line
+from envdoctor.formats import Line, Look
 from envdoctor.report import Report
 
 NOWHERE = Line("envdoctor.toml", 1, "")
@@ -14,27 +15,29 @@ NOWHERE = Line("envdoctor.toml", 1, "")
 would be written. Who reads the format wants a place in any case."""
 
 
-def place_of(finding: Finding, lines: Sequence[Line]) -> Line:
+def place_of(finding: Finding, look: Look) -> Line:
     """The line that asks for what the finding is about, else the first line of the project."""
-    return line_of(finding, lines) or (lines[0] if lines else NOWHERE)
+    return line_of(finding, look) or (look.lines[0] if look.lines else NOWHERE)
 
 
-def line_of(finding: Finding, lines: Sequence[Line]) -> Line | None:
+def line_of(finding: Finding, look: Look) -> Line | None:
     """The line that asks for what the finding is about. No file is to blame for a machine."""
-    written = _written_down(finding)
+    written = _written_down(finding, look)
     if written is not None or finding.fault != "environment":
         return written
     patterns = map(_pattern, _names(finding))
-    found = (line for pattern in patterns for line in lines if pattern.search(line.text))
+    found = (line for pattern in patterns for line in look.lines if pattern.search(line.text))
     return next(found, None)
 
 
-def _written_down(finding: Finding) -> Line | None:
-    """The line of a policy that a finding says it is about."""
+def _written_down(finding: Finding, look: Look) -> Line | None:
+    """The line of a policy that a finding says it is about, if the policy is of the project."""
     file, line = finding.data.get("file"), finding.data.get("line")
     if finding.family != "policy" or not isinstance(file, str) or not isinstance(line, int):
         return None
-    return Line(file, line, "")
+    if look.root:
+        file = os.path.relpath(os.path.join(look.folder, file), look.root)
+    return None if file.startswith(("../", "/")) else Line(file, line, "")
 
 
 def _names(finding: Finding) -> Iterator[str]:

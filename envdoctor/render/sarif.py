@@ -57,7 +57,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
 
 def _results(report: Report, look: Look, of_several: bool) -> Iterator[dict[str, Any]]:
     for finding, fingerprint in with_fingerprints(report, of_several=of_several):
-        place = place_of(finding, look.lines)
+        place = place_of(finding, look)
         yield {
             "ruleId": finding.code,
             "level": _LEVELS[finding.severity],

@@ -30,6 +30,10 @@ from tests.tui import machines
         ('[severity]\nED999 = "error"', 2, "`ED999` is no code or name of a rule"),
         ('[severity]\nshm-to-small = "error"', 2, "did you mean `shm-too-small`"),
         ('[severity]\nED503 = "fatal"', 2, "severities error, warning, info"),
+        ('severity = "error"', 1, "severity: expected"),
+        ("[packages]\nrequired = ['x; sys_platform==\"win32\"']", 2, "markers and addresses"),
+        ('[packages]\nforbidden = ["x @ https://host/x.whl"]', 2, "write `x` and a range"),
+        ('# a\u2028b\n[versions]\ntorch = "2.6"', 3, "write `==2.6`"),
         ('[[ignore]]\nrule = "ED503"\nreason = "x"', 1, "missing required field `expires`"),
         (
             '[[ignore]]\nrule="ED503"\nreason="x"\nexpires=2026-01-01\n'
@@ -67,6 +71,12 @@ def test_what_is_no_toml(tmp_path: Path, content: bytes, words: str) -> None:
         read_policy(str(file), rules())
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_bytes(b'\xef\xbb\xbf[versions]\ntorch = ">=2"')
+    assert read_policy(str(file), rules()).policy.versions.torch == ">=2"
+
+
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path, Path("/dev/zero")):
         with pytest.raises(BadInput, match="cannot read the policy"):
@@ -89,7 +99,7 @@ def test_rules_go_by_code_or_name(tmp_path: Path) -> None:
         '[severity]\nshm-too-small = "error"\n[[ignore]]\nrule = "ed604"\n'
         'reason = "known"\nexpires = 2026-12-31\n'
     )
-    held = policy(text.replace("ed604", "ED604"), tmp_path)
+    held = policy(text, tmp_path)
     assert held.policy.severity == {"ED503": "error"}
     (ignored,) = held.policy.ignore
     assert (ignored.rule, ignored.expires) == ("ED604", datetime.date(2026, 12, 31))

@@ -18,8 +18,10 @@ from envdoctor.error_documents import error_document
 from envdoctor.facts.documents import facts_document
 from envdoctor.findings import Severity
 from envdoctor.formats import MACHINE, Line, Look
-from envdoctor.project_lines import lines_of_project
+from envdoctor.policy.codes import POLICY_VERSION
+from envdoctor.project_lines import lines_of_project, root_of_project
 from envdoctor.render.emitters import EMITTERS
+from envdoctor.render.places import NOWHERE, place_of
 from envdoctor.report import Report, as_one
 from tests.support.cases import CASES
 from tests.support.diagnosis import report_on
@@ -104,13 +106,32 @@ def test_the_files_of_a_project_in_a_folder_below_its_root(tmp_path: Path) -> No
     (folder / "requirements.txt").write_text("numpy\ntorch==2.6\n")
     (folder / "pyproject.toml").mkdir()
     (folder / "uv.lock").symlink_to("/dev/zero")
-    root = {"GITHUB_WORKSPACE": str(tmp_path / "repository")}
+    root = root_of_project(
+        str(folder), {"GITHUB_WORKSPACE": str(tmp_path / "repository"), "CI_PROJECT_DIR": "/no"}
+    )
     lines = lines_of_project(str(folder), root)
     assert [(line.path, line.number) for line in lines] == [
         ("training/requirements.txt", 1),
         ("training/requirements.txt", 2),
     ]
-    assert lines_of_project(str(folder), {})[0].path == "requirements.txt"
+    here = root_of_project(str(folder), {})
+    assert lines_of_project(str(folder), here)[0].path == "requirements.txt"
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        ("envdoctor.toml", "training/envdoctor.toml"),
+        ("../policy.toml", "policy.toml"),
+        ("/project/policy.toml", "policy.toml"),
+        ("/etc/policy.toml", NOWHERE.path),
+        ("../../policy.toml", NOWHERE.path),
+    ],
+)
+def test_a_policy_is_pointed_at_from_the_root_of_the_project(file: str, shown: str) -> None:
+    finding = POLICY_VERSION.finding(file=file, line=7, what="torch", found="1", wanted="2")
+    look = Look(root="/project", folder="/project/training")
+    assert place_of(finding, look).path == shown
 
 
 # --- JUnit ---
@@ -235,7 +256,7 @@ def check_document(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MACHINE))
 def test_an_error_is_a_document_in_each_format(name: str) -> None:
-    for message in ('no `a"b\\c<&>` in 50 %', "plain"):
+    for message in ('no `a"b\\c<&>` in 50 %', "no `\uffff\ufffe`", "plain"):
         check_document(name, error_document(name, message, 4))
     run = envdoctor("check", "--facts", "/no/such/file", "--format", name)
     assert run.exit_code == 2
