@@ -336,6 +336,10 @@ def _is_served(gpu: TracedGpu, snapshot: Snapshot) -> bool:
     the driver does not offer it as it is set up."""
     if gpu.unserved or (gpu.mig_mode and gpu.torch_index is None):
         return False
+    build = snapshot.value(TorchBuild)
+    if gpu.torch_index is None and build and build.variant.startswith(("rocm", "xpu")):
+        # A display card of NVIDIA beside the GPU that such a build is for.
+        return False
     used = snapshot.value(TorchFirstUse)
     device = f"cuda:{gpu.torch_index}"
     errors = [one.error or "" for one in (used.operations if used else ()) if one.device == device]

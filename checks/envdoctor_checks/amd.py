@@ -1,7 +1,7 @@
 """AMD's GPUs under a ROCm build: whether torch was let at one, and has code for it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from envdoctor.api import (
     Code,
@@ -23,6 +23,7 @@ from envdoctor.api import (
     TorchRuntime,
     Wanted,
     check,
+    parse_number,
     surroundings,
     system,
 )
@@ -57,7 +58,15 @@ ROCM_ARCH_UNSUPPORTED = Code(
 _NO_CODE = re.compile(
     r"invalid device function|no kernel image|hipErrorNoBinaryForGpu|TensileLibrary", re.IGNORECASE
 )
-_OF_RDNA1 = {"10.1": "10.3.0"}
+_GFX = re.compile(r"gfx(\d{1,2})(\d)([0-9a-f])(?::.*)?")
+"""The target of a GPU: major, minor and, in hexadecimal, stepping (AMDGPU backend of LLVM)."""
+
+_RDNA_OF_WHEELS = ("gfx1030", "gfx1100")
+"""What PyTorch's ROCm wheels are built for of RDNA (PYTORCH_ROCM_ARCH in .ci/docker of
+pytorch/pytorch); for where the build does not say its own."""
+
+_FIRST_RDNA = 10
+_OF_RDNA1 = ((10, 1), (10, 3, 0))
 """RDNA 1 has no code of its own kind in PyTorch's builds; that of RDNA 2 runs on it."""
 
 
@@ -137,7 +146,7 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
         if failed is None or gpu is None:
             continue
         capability = device.compute_capability
-        near = _OF_RDNA1.get(capability, f"{capability}.0")
+        near = nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
         yield ROCM_ARCH_UNSUPPORTED.finding(
             subjects=(gpu.subject,),
             version=runtime.version,
@@ -146,13 +155,10 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
                 Evidence(label=failed.operation, value=failed.error or "", source=failed.device),
             ),
             fixes=(
-                surroundings.set_variable(
-                    "HSA_OVERRIDE_GFX_VERSION",
-                    near,
-                    summary="let it run the code of the nearest GPU that the build has",
-                ),
+                *((_as_if(near),) if near else ()),
                 Fix(
-                    summary="or take a torch that is built for this GPU: AMD lists which ROCm "
+                    summary=("or " if near else "")
+                    + "take a torch that is built for this GPU: AMD lists which ROCm "
                     "serves which, and builds wheels of its own",
                     where=Place.HERE,
                 ),
@@ -162,3 +168,29 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
                 "supported by AMD",
             ),
         )
+
+
+def _as_if(target: str) -> Fix:
+    return surroundings.set_variable(
+        "HSA_OVERRIDE_GFX_VERSION",
+        target,
+        summary="let it run the code of the nearest GPU that the build has",
+    )
+
+
+def nearest_target(capability: str, architectures: Iterable[str]) -> str | None:
+    """The target of the build, as HSA_OVERRIDE_GFX_VERSION wants it, of the same RDNA generation
+    and the nearest minor below; None where the build has none, and for data-centre GPUs (gfx9),
+    whose kinds do not run each other's code."""
+    major, minor = map(parse_number, f"{capability}.".split(".")[:2])
+    targets = [
+        (int(match[1]), int(match[2]), int(match[3], 16))
+        for match in map(_GFX.fullmatch, architectures)
+        if match
+    ]
+    if major is None or minor is None or major < _FIRST_RDNA:
+        return None
+    near = max((one for one in targets if one[0] == major and one[1] <= minor), default=None)
+    if near is None and (major, minor) == _OF_RDNA1[0] and _OF_RDNA1[1] in targets:
+        near = _OF_RDNA1[1]
+    return None if near is None else ".".join(map(str, near))

@@ -1,6 +1,5 @@
 """Installed files that this user may not read."""
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -37,7 +36,7 @@ FILES_CLOSED_TO_USER = Code(
 
 _DENIED = re.compile(
     r"Permission denied: '(?P<python>/[^'\n]+\.(?:py|pth|so(?:\.\d+)*))'"
-    r"|(?<![^\s'(:])(?P<loader>/[^\s:]{1,4096}): cannot open shared object file: Permission denied"
+    r"|(?<![^\s'(:])(?P<loader>/[^\s:]{1,512}): cannot open shared object file: Permission denied"
 )
 """How Python and the loader name a file that they may not open; `[Errno 13]` of a folder that
 somebody's program wants to write to is another matter."""
@@ -108,7 +107,17 @@ def _named(failure: ImportFailure) -> Iterator[_Closed]:
     """What the exception names."""
     for match in _DENIED.finditer(failure.text):
         file = match["python"] or match["loader"]
-        yield _Closed(file=file, owner="", package=os.path.dirname(file), source="the exception")
+        yield _Closed(file=file, owner="", package=_package_of(file), source="the exception")
+
+
+def _package_of(file: str) -> str:
+    """The package that a file is part of; the file alone where it lies among other things of its
+    owner, a home folder with its keys for example."""
+    package = _IN_PACKAGES.match(file)
+    return package[0] if package else file
+
+
+_IN_PACKAGES = re.compile(r"/(?:[^/]+/)*?(?:site|dist)-packages/[^/]+")
 
 
 def _folders(interpreter: Interpreter | None) -> Iterator[_Closed]:

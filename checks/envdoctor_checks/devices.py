@@ -138,8 +138,7 @@ def device_nodes_missing(
     """A loaded driver without any device node: nobody has made them since the start."""
     if not driver.loaded or driver.device_nodes or site.contained or site.wsl or site.jetson:
         return
-    starts = init is not None and init.code == 0
-    if starts or not trace.visible:
+    if init is None or init.code == 0 or not trace.visible:
         return
     yield DEVICE_NODES_MISSING.finding(
         release=f" {driver.release}" if driver.release else "",

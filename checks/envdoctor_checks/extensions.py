@@ -35,7 +35,7 @@ from envdoctor_checks.loader_codes import (
 from envdoctor_checks.matching_release import matching_release
 
 _MAX_PROBLEMS = 3
-_UNDEFINED = re.compile(r"(?<![^\s'(:])(/[^\n:]{1,4096}): undefined symbol: (\w+)")
+_UNDEFINED = re.compile(r"(?<![^\s'(:])(/[^\n:]{1,512}): undefined symbol: (\w+)")
 """How the loader names what it does not find, and the file that needs it."""
 
 _OF_TORCH = re.compile(r"_ZNK?(?:3c10|2at|5torch|5caffe2)|^aoti_torch_|torch")

@@ -180,13 +180,10 @@ def build_for_another_vendor(
     if wanted.gpu != "yes":
         return
     of_another = build.cuda is None and build.variant.startswith(("rocm", "xpu"))
-    # Torch itself calls the GPUs of AMD `cuda:0` as well; what such a build lists is its own.
-    of_nvidia = (
-        gpu
-        for gpu in trace.visible
-        if (gpu.nvml_index is not None or gpu.device_id)
-        and not (of_another and gpu.torch_index is not None)
-    )
+    if of_another and any(gpu.torch_index is not None for gpu in trace.gpus):
+        return
+    # Torch itself calls the GPUs of AMD `cuda:0` as well.
+    of_nvidia = (gpu for gpu in trace.visible if gpu.nvml_index is not None or gpu.device_id)
     nvidia = next(of_nvidia, None)
     amd = next((one for one in (pci.devices if pci else ()) if one.vendor_id == AMD), None)
     version = Evidence(label="torch", value=build.version or "", source=build.version_source)

@@ -177,10 +177,13 @@ def _of_module(case: Case) -> Iterator[Fix]:
 
 
 def _of_bytecode(case: Case) -> Iterator[Fix]:
-    folders = (case.torch_path or "").rpartition("/")[0] or case.site.prefix or "."
+    folder = (case.torch_path or "").rpartition("/")[0]
+    # Beside them lie modules that were shipped compiled, whose source is nowhere.
+    delete = command("find", folder, "-path", "*__pycache__*", "-name", "*.pyc", "-delete")
     yield Fix(
-        summary="delete the compiled files: Python makes them again from the sources",
-        commands=(command("find", folders, "-name", "*.pyc", "-delete"),),
+        summary="delete the compiled files of `__pycache__`: Python makes them again from the "
+        "sources",
+        commands=(delete,) if folder else (),
         safety=Safety.CHANGES_ENV,
     )
 

@@ -22,7 +22,7 @@ from envdoctor.api import (
 from envdoctor_checks.loader_codes import PROBLEM_CODES, disease_of
 from envdoctor_checks.loader_fixes import Repair
 
-_NAME = r"(?P<library>lib[\w.+-]+?\.so(?:\.\d+)*)"
+_NAME = r"(?<![\w.+-])(?P<library>lib[\w.+-]{1,255}?\.so(?:\.\d+)*)"
 _MISSING = re.compile(rf"{_NAME}: cannot open shared object file")
 _VERSION = re.compile(rf"{_NAME}: version [`'](?P<name>[\w.]+)' not found")
 _SYMBOL = re.compile(rf"undefined symbol: (?P<name>\w+), version {_NAME}")

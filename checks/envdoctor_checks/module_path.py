@@ -63,7 +63,8 @@ def entries_of(interpreter: Interpreter, environment: Environment | None) -> tup
 def _names(line: PathLine, folder: str) -> bool:
     """Whether a line of a .pth file adds that folder, or has code that writes it out."""
     if line.text.startswith(("import ", "import\t")):
-        return folder in line.text
+        whole = rf"(?<![\w./-]){re.escape(folder.rstrip('/'))}/?(?![\w./-])"
+        return re.search(whole, line.text) is not None
     added = os.path.join(os.path.dirname(line.file), line.text)
     return os.path.normpath(added) == os.path.normpath(folder)
 

@@ -155,7 +155,7 @@ def packages_of_another_python(
     if not absent.absent or theirs is None:
         return
     python = f"python{theirs[1]}"
-    if interpreter.prefix != interpreter.base_prefix:
+    if found.startswith(f"{interpreter.prefix}/") and interpreter.prefix != interpreter.base_prefix:
         fixes = interpreters.with_base_again(replace(site, python=theirs[1]))
     else:
         fixes = (

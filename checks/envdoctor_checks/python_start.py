@@ -60,7 +60,9 @@ def pyvenv_cfg_gone(
     folder = os.path.dirname(os.path.dirname(target.path))
     own = "{}/lib/python{}.{}/".format(folder, *interpreter.version_info[:2])
     found = next((one for one in absent.elsewhere if one.startswith(own)), None)
-    if not absent.absent or found is None or interpreter.prefix == folder:
+    if not absent.absent or found is None or found == interpreter.user_site:
+        return
+    if interpreter.prefix == folder:
         return
     python = "{}/bin/python{}.{}".format(interpreter.base_prefix, *interpreter.version_info[:2])
     yield PYVENV_CFG_GONE.finding(

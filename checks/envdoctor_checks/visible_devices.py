@@ -64,7 +64,7 @@ def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Want
             wrong,
             len(trace.gpus),
             on_purpose=on_purpose,
-            repeated=[one.strip() for one in value.split(",")].count(wrong or "") > 1,
+            repeated=not shown and [one.strip() for one in value.split(",")].count(wrong or "") > 1,
         ),
         evidence=(
             Evidence(label="CUDA_VISIBLE_DEVICES", value=value, source="environment"),

@@ -56,7 +56,7 @@ def observe_torch_build(
     own = (
         (
             *interpreter.site_packages,
-            interpreter.user_site,
+            interpreter.user_site if interpreter.user_site_enabled else None,
             _beside_target(target, interpreter.version_info),
         )
         if interpreter

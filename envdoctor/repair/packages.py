@@ -239,8 +239,11 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
         where = Place.IMAGE if site.contained else Place.HERE
     pip = command(site.target, "-m", "pip")
     if site.without_pip and any(line.startswith(f"{pip} ") for line in lines):
-        lines = (command(site.target, "-m", "ensurepip"), *lines)
-        summary += " (there is no pip here: Python's own comes first)"
+        of_debian = site.externally_managed and site.os_family in ("debian", "ubuntu")
+        # Debian switches ensurepip off in the Python of the system.
+        first = "sudo apt-get install python3-pip" if of_debian else ""
+        lines = (first or command(site.target, "-m", "ensurepip"), *lines)
+        summary += " (there is no pip here, which comes first)"
     return Fix(summary=summary, commands=lines, safety=Safety.CHANGES_ENV, where=where)
 
 

@@ -3,16 +3,20 @@
 from collections.abc import Mapping
 
 import pytest
+from envdoctor_checks.amd import nearest_target
+from msgspec.structs import replace
 
-from envdoctor.api import Container, Severity
+from envdoctor.api import Container, Observed, PciGpus, Severity
 from envdoctor.diagnose import diagnose
+from envdoctor.findings import Verdict
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Loaded
+from tests.support.diagnosis import report_on
 from tests.support.gpu_states import DISEASES as GPU_DISEASES
 from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
-from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES
+from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
 
 DISEASES = {
     **GPU_DISEASES,
@@ -78,3 +82,32 @@ def test_no_command_of_the_host_is_given_inside_a_container(
         for fix in finding.fixes:
             text = "\n".join((fix.summary, *fix.commands))
             assert not any(word in text for word in HOST_COMMANDS) or "host" in text, text
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "target"),
+    [
+        ("10.3", ("gfx900", "gfx1030", "gfx1100"), "10.3.0"),
+        ("11.5", ("gfx900", "gfx1030", "gfx1100"), "11.0.0"),
+        ("11.5", ("gfx1100", "gfx1151"), "11.5.1"),
+        ("10.1", ("gfx1030",), "10.3.0"),
+        ("10.1", ("gfx1100",), None),
+        ("9.4", ("gfx90a:sramecc+:xnack-", "gfx942"), None),
+        ("12.0", ("gfx1030", "gfx1100"), None),
+        ("", ("gfx1030",), None),
+    ],
+)
+def test_the_override_is_a_target_that_the_build_has(
+    capability: str, architectures: tuple[str, ...], target: str | None
+) -> None:
+    assert nearest_target(capability, architectures) == target
+
+
+def test_a_display_card_of_nvidia_beside_a_radeon_that_computes_breaks_nothing() -> None:
+    working = radeon_in_torch(None)
+    bus = working.value(PciGpus)
+    assert bus is not None
+    card = replace(bus.devices[0], vendor_id="10de", device_id="1d01", address="0000:65:00.0")
+    both = Observed(value=PciGpus(devices=(*bus.devices, card)), source="synthetic")
+    report = report_on(working.with_facts({PciGpus: both}))
+    assert (report.verdict, report.exit_code) == (Verdict.DEGRADED, 0)

@@ -106,3 +106,22 @@ def test_packages_that_are_closed_as_a_whole() -> None:
     elsewhere = replace(interpreter(), closed=("/root/lib",))
     (first,) = roots(Distributions(items=()), absent, nothing, elsewhere)
     assert first.code == "ED400"
+
+
+@pytest.mark.parametrize(
+    ("file", "opened"),
+    [
+        ("/home/alice/helper.py", "/home/alice/helper.py"),
+        ("/root/x.py", "/root/x.py"),
+        (f"{OWN}/numpy/core/x.py", f"{OWN}/numpy"),
+        ("/usr/lib/python3/dist-packages/six.py", "/usr/lib/python3/dist-packages/six.py"),
+    ],
+)
+def test_no_home_is_opened_for_a_file_in_it(file: str, opened: str) -> None:
+    """Its keys would be open to all as well, and ssh refuses such keys."""
+    message = f"[Errno 13] Permission denied: '{file}'"
+    failed = TorchImport(
+        outcome="exception", seconds=1.0, exception="PermissionError", message=message
+    )
+    (first,) = roots(ITEMS, failed)
+    assert first.fixes[0].commands == (f"sudo chmod -R a+rX -- {opened}",)

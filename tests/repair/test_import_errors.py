@@ -38,7 +38,11 @@ def failed(message: str) -> TorchImport:
             f"findmnt --target {OWN}/torch/lib/libtorch_global_deps.so",
         ),
         ("No module named '_ctypes'", "ED106", None),
-        ("marshal data too short", "ED110", f"find {OWN} -name '*.pyc' -delete"),
+        (
+            "marshal data too short",
+            "ED110",
+            f"find {OWN} -path '*__pycache__*' -name '*.pyc' -delete",
+        ),
         (
             "Failed to load the backend extension: torch_npu. You can disable extension "
             "auto-loading with TORCH_DEVICE_BACKEND_AUTOLOAD=0.",
@@ -144,6 +148,14 @@ def test_packages_of_the_user_that_a_newer_system_left_behind() -> None:
     system = replace(interpreter(), base_prefix=PREFIX)
     (first,) = roots(Distributions(items=REQUIRED), absent, system, failed("No module named"))
     assert first.fixes[0].commands == ("python3.10 -X faulthandler -c 'import torch'",)
+
+
+def test_an_environment_is_not_given_another_python_for_what_lies_outside_of_it() -> None:
+    """A new environment beside another project's torch among the user's own packages."""
+    left = "/home/me/.local/lib/python3.10/site-packages"
+    absent = TorchAbsent(absent=True, searched=(OWN,), elsewhere=(left,))
+    (first,) = roots(Distributions(items=REQUIRED), absent, failed("No module named 'torch'"))
+    assert not [line for fix in first.fixes for line in fix.commands if PREFIX in line]
 
 
 @pytest.mark.parametrize(

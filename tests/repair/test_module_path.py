@@ -1,6 +1,10 @@
 """What one folder of the module path brings: one finding about it, with what was tried."""
 
+import os
+from pathlib import Path
+
 import pytest
+from envdoctor_checks.module_path import entries_of
 from msgspec.structs import replace
 
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
@@ -17,6 +21,7 @@ from envdoctor.facts.torch import (
     TorchImport,
     TorchRuntime,
 )
+from envdoctor.probes.target.interpreter import path_lines
 from tests.repair.facts import (
     CWD,
     OWN,
@@ -159,6 +164,35 @@ def test_the_line_of_a_path_file_that_brings_a_module_is_named(text: str) -> Non
     finding = findings(*facts)[f"ED105:{old}"]
     assert "(a .pth file)" in finding.message
     assert finding.fixes[0].commands == (f"sed -i 2d {OWN}/x.pth",)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("import sys; sys.path.append('/opt/ab')", False),
+        ("import sys; sys.path.append('/srv/opt/a')", False),
+        ("import sys; sys.path.append('/opt/a/more')", False),
+        ("import sys; sys.path.append('/opt/a')", True),
+        ("import sys; sys.path.append('/opt/a/')", True),
+    ],
+)
+def test_a_line_of_a_path_file_names_a_folder_as_a_whole(text: str, named: bool) -> None:
+    """What is named is deleted."""
+    line = PathLine(file=f"{OWN}/x.pth", number=1, text=text)
+    (entry,) = entries_of(replace(interpreter(), sys_path=("/opt/a",), path_lines=(line,)), None)
+    assert bool(entry.lines) is named
+
+
+def test_a_line_is_told_once_where_a_folder_is_a_link_to_another(tmp_path: Path) -> None:
+    """lib64 of a venv on Fedora; of the same line twice, `sed -i 2d` deletes the next one too."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib64").symlink_to("lib")
+    (tmp_path / "lib" / "a.pth").write_bytes(b"/one\x0c/still one\n/two\n")
+    lines = [*path_lines([str(tmp_path / "lib"), str(tmp_path / "lib64"), ""])]
+    assert [(one["number"], os.path.basename(os.path.dirname(one["file"]))) for one in lines] == [
+        (1, "lib"),
+        (2, "lib"),
+    ]
 
 
 # --- a torch of another environment ---

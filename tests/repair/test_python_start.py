@@ -5,10 +5,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from envdoctor.facts.python import Distributions, Target
+from envdoctor.facts.python import Distribution, Distributions, Installer, Target
 from envdoctor.facts.torch import TorchAbsent, TorchImport
 from envdoctor.probes.torch_build import read_torch_absent
-from tests.repair.facts import OWN, PREFIX, REQUIRED, TORCH, interpreter, roots
+from envdoctor.repair import Site, packages
+from tests.repair.facts import OWN, PREFIX, REQUIRED, TORCH, findings, interpreter, roots
 
 NO_TORCH = TorchImport(
     outcome="exception",
@@ -71,6 +72,26 @@ def test_a_site_that_fails_for_another_reason_is_looked_at() -> None:
     assert first.fixes[0].commands == (
         f"{PREFIX}/bin/python -S -c 'print('\"'\"'it starts'\"'\"')'",
     )
+
+
+def test_a_repair_by_pip_in_the_python_of_debian() -> None:
+    """Whose ensurepip is switched off."""
+    torch = Distribution(name="torch", version="2.6.0", location="/x", metadata_path="/x/t")
+    site = Site(target="/usr/bin/python3", os_family="ubuntu", externally_managed=True)
+    fix = packages.restore(
+        replace(site, without_pip=True, installer=Installer(name="pip", evidence="")), torch
+    )
+    assert fix.commands[0] == "sudo apt-get install python3-pip"
+
+
+def test_the_users_own_packages_are_no_environment() -> None:
+    """`~/.local/bin/python3.11`, a link that uv makes, with the user's packages switched off."""
+    own = "/home/me/.local/lib/python3.11/site-packages"
+    absent = TorchAbsent(absent=True, searched=("/opt/python/site",), elsewhere=(own,))
+    target = Target(path="/home/me/.local/bin/python3.11", chosen_because="")
+    seen = replace(interpreter(), prefix="/opt/python", base_prefix="/opt/python", user_site=own)
+    found = findings(Distributions(items=()), absent, target, seen, NO_TORCH)
+    assert "ED115" not in {one.code for one in found.values()}
 
 
 def test_a_repair_by_pip_where_there_is_no_pip() -> None:

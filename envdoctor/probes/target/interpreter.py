@@ -58,7 +58,8 @@ MOST_LINES, LONGEST_LINE = 100, 300
 
 def path_lines(folders):
     """What the .pth files say, a line each: they add folders to the path, or execute code."""
-    for folder in folders:
+    # In a venv of some systems lib64 is a link to lib, and both are on the path.
+    for folder in {os.path.realpath(one): one for one in reversed(folders)}.values():
         try:
             names = sorted(name for name in os.listdir(folder) if name.endswith(".pth"))
         except OSError:
@@ -67,7 +68,7 @@ def path_lines(folders):
             file = os.path.join(folder, name)
             try:
                 with open(file, encoding="utf-8", errors="replace") as lines:
-                    text = lines.read(MOST_LINES * LONGEST_LINE).splitlines()[:MOST_LINES]
+                    text = lines.read(MOST_LINES * LONGEST_LINE).split("\n")[:MOST_LINES]
             except OSError:
                 continue
             for number, line in enumerate(text, 1):
