@@ -255,9 +255,11 @@ def _versions(tried: Collective) -> Iterator[Finding]:
     for what, versions in (
         ("NCCL", tuple(one.nccl for one in tried.nodes)),
         ("torch", tuple(one.torch for one in tried.nodes)),
+        ("CUDA of torch", tuple(one.cuda for one in tried.nodes)),
         ("Python", tuple(_minor(one.python) for one in tried.nodes)),
     ):
-        if len(set(versions)) < 2:
+        # A node without GPUs tells no NCCL, and a torch without CUDA none.
+        if len({one for one in versions if one is not None}) < 2:
             continue
         certain = what == "NCCL" and tried.fails and tried.backend == "nccl"
         yield NODES_DIFFER.finding(

@@ -22,9 +22,13 @@ def _sign_of_nodes(variables: dict[str, str], network: Network | None) -> str:
     if world is not None and local is not None and world <= local:
         # All are here, whatever else the allocation holds.
         return ""
-    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES", "GROUP_WORLD_SIZE"):
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES"):
         if (number_of(variables, name) or 1) > 1:
             return f"{name} is {variables[name]}"
+    # Of torchrun, or of the options of `envdoctor collective`, which nobody finds as a variable.
+    nodes = number_of(variables, "GROUP_WORLD_SIZE") or 1
+    if nodes > 1:
+        return f"the job has {nodes} nodes"
     if world is not None and local is not None and world > local > 0:
         return f"{local} of {world} processes are on this machine"
     if network is not None and network.master == "other" and (world or 2) > 1:

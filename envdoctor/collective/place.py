@@ -87,8 +87,8 @@ def _address(found: Mapping[str, Any], variables: Mapping[str, str]) -> str:
 
 def first_host(nodelist: str) -> str:
     """The first of Slurm's list: `gpu[003-007,010],cpu1` is `gpu003`."""
-    found = re.match(r"([\w.-]+)(?:\[(\d+)[^\]]*\]([\w.-]*))?", nodelist.strip())
-    return "".join(part or "" for part in found.groups()) if found else ""
+    first = re.match(r"(?:[\w.-]|\[[\d,-]+\])+", nodelist.strip())
+    return re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0]) if first else ""
 
 
 def _port(variables: Mapping[str, str], *, several: bool) -> int:

@@ -17,6 +17,7 @@ from envdoctor.facts.machine import Host
 from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.findings import Layer
 from envdoctor.knowledge import Companions
+from envdoctor.versions import parse_version
 
 _COMPANIONS = {name for one in LIBRARIES for name in one.distributions} | {"numpy"}
 _OF_CUDA = re.compile(r"nvidia-(?!ml-py)|cuda-|pytorch-triton|triton|rocm")
@@ -48,13 +49,21 @@ def differences(pair: Pair) -> Iterator[Found]:
     yield from _damaged(pair)
 
 
+_EDITABLE, _AND = " (editable)", " and "
+
+
 def _versions(distributions: Distributions) -> dict[str, str]:
     """The versions by name; of one that is there twice, both, as an import finds them."""
     found: dict[str, list[str]] = {}
     for one in distributions.items:
-        words = f"{one.version} (editable)" if one.editable else one.version
+        words = one.version + (_EDITABLE if one.editable else "")
         found.setdefault(one.name, []).append(words)
-    return {name: " and ".join(dict.fromkeys(versions)) for name, versions in found.items()}
+    return {name: _AND.join(dict.fromkeys(versions)) for name, versions in found.items()}
+
+
+def plain_versions(version: str) -> list[str]:
+    """The versions in such words, each as it is."""
+    return [one.removesuffix(_EDITABLE) for one in version.split(_AND)]
 
 
 def _requirements(side: Examined) -> dict[str, SpecifierSet]:
@@ -116,7 +125,10 @@ def _goes_with(
     """Whether that version of a package, or its absence, is what the torch of that side asks for,
     or what was published with it."""
     if name in asked:
-        return version is not None and asked[name].contains(version, prereleases=True)
+        return version is not None and all(
+            parsed is not None and asked[name].contains(parsed, prereleases=True)
+            for parsed in map(parse_version, plain_versions(version))
+        )
     if version is None:
         return True
     if _OF_CUDA.match(name) and _is_brought(name, asked):

@@ -111,9 +111,9 @@ def _endings(pair: Pair) -> Iterator[Found]:
     runtimes = pair.both(TorchRuntime)
     for field, what, breaks in _ERRORS if runtimes else ():
         assert runtimes is not None
-        first, second = (getattr(one, field) for one in runtimes)
+        first, second = ((getattr(one, field) or "").strip() for one in runtimes)
         if bool(first) != bool(second):
-            error = (first or second).strip().splitlines()[0]
+            error = (first or second).splitlines()[0]
             failing = pair.first if first else pair.second
             if any(error in outcome.detail for outcome in _outcomes(pair)):
                 continue

@@ -34,7 +34,9 @@ def _meaning(report: CollectiveReport) -> str:
         return f"{_world(tried)} reach each other with {tried.backend}"
     root = next(iter(report.findings), None)
     why = root.message if root is not None else report.outcome.detail
-    return f"the collective fails with {tried.backend}: {why}"
+    # Where the nodes did not meet, no backend was chosen.
+    by = f" with {tried.backend}" if tried.nodes else ""
+    return f"the collective fails{by}: {why}"
 
 
 def _world(tried: Collective) -> str:

@@ -85,11 +85,11 @@ def parted(comparison: Comparison, look: Look) -> Parted:
     if look.detail == "full":
         return Parted(told=every, follow=[], little=[], packages=[])
     own = [one for one in every if one.explains or one.proof]
-    rest = [one for one in every if one not in own]
+    rest = [one for one in every if not (one.explains or one.proof)]
     follow = [one for one in rest if one.follows]
     little = [one for one in rest if one.weight == "little" and not one.follows]
-    aside = (*follow, *little)
-    told = [one for one in every if one not in aside]
+    aside = {id(one) for one in (*follow, *little)}
+    told = [one for one in every if id(one) not in aside]
     if look.detail == "brief":
         told = own or told[:1]
     return Parted(

@@ -211,12 +211,16 @@ def test_a_rank_that_died_is_the_cause_of_what_the_others_say() -> None:
     [
         ({"torch": "2.8.0"}, False, "warning"),
         ({"nccl": "2.26.2"}, False, "warning"),
+        ({"nccl": None}, False, None),
+        ({"cuda": "11.8"}, False, "warning"),
         ({"nccl": "2.26.2"}, True, "error"),
         ({"python": "3.12.9"}, False, None),
         ({"python": "3.11.9"}, False, "warning"),
     ],
 )
-def test_nodes_that_differ(change: dict[str, str], fails: bool, severity: str | None) -> None:
+def test_nodes_that_differ(
+    change: dict[str, str | None], fails: bool, severity: str | None
+) -> None:
     ranks = (failed(0, "pairs"), failed(1, "pairs")) if fails else HEALTHY.ranks
     report = tried(nodes=(H100, replace(H100, **change)), backend="nccl", ranks=ranks)
     assert report.exit_code == int(fails)

@@ -98,6 +98,8 @@ def test_what_contradicts_itself(variables: dict[str, str], options: dict[str, A
         ("gpu[003-007,010],cpu1", "gpu003"),
         ("n[1-2].rack1", "n1.rack1"),
         ("a-b-7,c", "a-b-7"),
+        ("rack[1-2]node[3-4]", "rack1node3"),
+        ("rack[1-2]node[3-4].x,other", "rack1node3.x"),
         ("", ""),
     ],
 )

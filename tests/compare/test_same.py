@@ -50,6 +50,11 @@ def test_another_name_other_places_and_another_moment_are_no_difference(healthy)
     assert found.exit_code == 0
 
 
+def test_an_error_of_nothing_but_blanks_is_none() -> None:
+    blank = changed(gpu_machine(), TorchRuntime={"cudnn_error": "\n"})
+    assert told(comparison(gpu_machine(), blank)) == []
+
+
 def test_a_folder_in_each_environment_is_the_same_folder() -> None:
     inside = "/venv/lib/python3.11/site-packages/nvidia/cudnn/lib:/home/user/lib"
     first = changed(machine(), Environment={"variables": {"LD_LIBRARY_PATH": inside}})

@@ -3,6 +3,7 @@
 import pytest
 
 from envdoctor.api import Distributions, Snapshot, Toolkit, Toolkits
+from envdoctor.compare.packages import plain_versions
 from envdoctor.compare.records import Comparison
 from envdoctor.comparing import compared
 from envdoctor.facts.libraries import Owner
@@ -167,3 +168,15 @@ def test_a_toolkit_is_told_for_those_who_build() -> None:
         ("extend",),
         "the CUDA toolkit is none in A, 12.4 in B",
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "each"),
+    [
+        ("1.14.0", ["1.14.0"]),
+        ("1.14.0 (editable)", ["1.14.0"]),
+        ("1.0 and 2.0 (editable)", ["1.0", "2.0"]),
+    ],
+)
+def test_versions_in_words_are_compared_as_they_are(version: str, each: list[str]) -> None:
+    assert plain_versions(version) == each

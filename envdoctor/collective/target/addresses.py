@@ -106,7 +106,8 @@ def own_name() -> list[str]:
     """The addresses of the host's own name, as the system resolves it."""
     try:
         found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
+        # The latter for a name that is longer than a label of DNS may be.
         return []
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 

@@ -9,6 +9,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -130,7 +131,8 @@ class _Node:
             asked = "nccl" if gpus and enough and dist.is_nccl_available() else "gloo"
         there = dist.is_nccl_available() if asked == "nccl" else _has_gloo(dist)
         if not there:
-            raise self._fatal(f"this torch has no {asked}")
+            other = "; give `--backend gloo`" if asked == "nccl" else ""
+            raise self._fatal(f"this torch has no {asked}{other}")
         if asked == "nccl" and not gpus:
             raise self._fatal("NCCL needs GPUs, and torch sees none; give `--backend gloo`")
         return asked
@@ -157,9 +159,10 @@ class _Node:
             self.board = Board(self._store(is_master=self.number == 0))
         except (RuntimeError, OSError) as error:
             in_use = "EADDRINUSE" in str(error) or "in use" in str(error)
-            raise self._without_master(
-                "in-use" if in_use else "no-store", short(error), addresses
-            ) from error
+            link = _first(addresses, self.port)
+            problem = "in-use" if in_use else link.problem or "no-store"
+            told = link.error if problem == link.problem else short(error)
+            raise self._without_master(problem, told, addresses) from error
         if not self.number:
             link = _first(addresses, self.port)
             if link.problem:
@@ -180,6 +183,26 @@ class _Node:
             time.sleep(_PAUSE_S)
 
     def _store(self, *, is_master: bool) -> Any:
+        """The store. Raises RuntimeError, also where who listens there never answers: torch's own
+        limit does not hold for its first greeting."""
+        made: list[Any] = []
+
+        def make() -> None:
+            try:
+                made.append(self._new_store(is_master=is_master))
+            except Exception as error:
+                made.append(error)
+
+        thread = threading.Thread(target=make, daemon=True)
+        thread.start()
+        thread.join(max(2.0, self._left()) + 1.0)
+        if not made:
+            raise RuntimeError("it accepts the connection, and does not answer as a store")
+        if isinstance(made[0], Exception):
+            raise made[0]
+        return made[0]
+
+    def _new_store(self, *, is_master: bool) -> Any:
         import torch.distributed as dist
 
         # The launcher makes its own of the same port, and shares the server of this process.
