@@ -114,7 +114,7 @@ def test_what_time_did_not_suffice_for_is_no_success(tmp_path: Path, command: st
     said = run.stderr + str(run.json.get("problem"))
     assert "time ran out" in said or "no answer within the time limit" in said
     if command == "collect":
-        assert run.json["facts"]["InstalledFiles"]["reason"] == "timed-out"
+        assert any(one.get("reason") == "timed-out" for one in run.json["facts"].values())
         return
     assert run.json["type"] in ("error", "calibration-report")
 
