@@ -31,6 +31,9 @@ ENDINGS = {
 MACHINE = frozenset({"json", "jsonl", "junit", "sarif", "github", "gitlab", "openmetrics"})
 """Read by programs: an error is a document in them too (see `envdoctor.error_documents`)."""
 
+WITH_FACTS = frozenset({"json", "jsonl", "openmetrics"})
+"""Those that show the facts of a report."""
+
 LOCATED = frozenset({"sarif", "github", "gitlab"})
 """Those in which each finding names the line of a file of the project."""
 

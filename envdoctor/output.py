@@ -337,8 +337,9 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     if isinstance(document, Text):
         return safe.text(document.body)
     from envdoctor.render.emitters import EMITTERS
+    from envdoctor.report import shown_in
 
-    return EMITTERS[name](safe.document(document), look)
+    return EMITTERS[name](safe.document(shown_in(document, name)), look)
 
 
 def is_standard_output(file: str) -> bool:

@@ -1,13 +1,16 @@
 """Finds and loads the plugins that are installed beside the doctor."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from envdoctor.bounded import Failed, run_bounded
 from envdoctor.plugins import Loaded, Plugin, PluginFailure
+from envdoctor.regular import only_regular
 from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:
@@ -15,14 +18,14 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "envdoctor.plugins"
 
+_OWN_CHECKS = "envdoctor_checks"
+
 LOAD_LIMIT_S = 20.0
 """For the import of a plugin, also from a slow disk."""
 
 
-def load_plugins(
-    blocked: Iterable[str] = (), *, limit_s: float = LOAD_LIMIT_S, until: float = NEVER
-) -> Loaded:
-    """Load the plugins that are installed beside the doctor, except those named in `blocked`.
+def load_plugins(*, limit_s: float = LOAD_LIMIT_S, until: float = NEVER) -> Loaded:
+    """Load the plugins of the doctor, and those that are installed beside it.
 
     The core comes first: what it observes is a plugin as well. A plugin that raises while it is
     imported, does not end (within the limit, or by the moment `until` of the monotonic clock), or
@@ -33,10 +36,20 @@ def load_plugins(
 
     plugins: list[Plugin] = [CORE]
     failures: list[PluginFailure] = []
-    names = set(blocked)
-    for entry in sorted(_entry_points(), key=_builtin_first):
-        if entry.name in names:
-            continue
+    # Our own code: it is waited for, however slow the disk is.
+    checks = run_bounded(_own_checks, threading.TIMEOUT_MAX)
+    if isinstance(checks, Failed):
+        failures.append(
+            PluginFailure(
+                name="builtin",
+                entry_point=_OWN_CHECKS,
+                distribution="envdoctor",
+                error=checks.error,
+            )
+        )
+    else:
+        plugins.append(checks)
+    for entry in sorted(_entry_points(), key=lambda entry: entry.name):
         plugin, error = _load(entry, plugins, limit_s, until)
         if plugin is not None:
             plugins.append(plugin)
@@ -45,15 +58,51 @@ def load_plugins(
     return Loaded(plugins=tuple(plugins), failures=tuple(failures))
 
 
+def _own_checks() -> Plugin:
+    plugin: Plugin = import_module(_OWN_CHECKS).plugin
+    return plugin
+
+
 def _entry_points() -> "Iterable[EntryPoint]":
     """Those of this group. Where the list of another distribution cannot be read, all but that."""
-    # Costs as much as all that is needed before the target's child starts.
+    if not _may_have_others():
+        return ()
     from importlib import metadata
 
     try:
         return metadata.entry_points(group=ENTRY_POINT_GROUP)
     except Exception:
         return [one for each in metadata.distributions() for one in _entry_points_of(each)]
+
+
+def _may_have_others() -> bool:
+    """Whether anything on the path could name this group. To import what reads entry points costs
+    as much as all that is needed before the target's child starts, and few have plugins."""
+    return any(map(_names_the_group, sys.path))
+
+
+def _names_the_group(folder: str) -> bool:
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        # An archive may hold distributions, too.
+        return os.path.isfile(folder)
+    return any(
+        _holds_the_group(os.path.join(folder, name, "entry_points.txt"))
+        for name in names
+        if name.endswith((".dist-info", ".egg-info", ".egg"))
+    )
+
+
+def _holds_the_group(path: str) -> bool:
+    if path.endswith(".egg/entry_points.txt"):
+        # Its metadata lie deeper, and are for others to find.
+        return True
+    try:
+        with open(path, "rb", opener=only_regular) as file:
+            return ENTRY_POINT_GROUP.encode() in file.read()
+    except OSError:
+        return False
 
 
 def _entry_points_of(distribution: "Distribution") -> "list[EntryPoint]":
@@ -63,22 +112,11 @@ def _entry_points_of(distribution: "Distribution") -> "list[EntryPoint]":
         return []
 
 
-def _builtin_first(entry: "EntryPoint") -> tuple[bool, str]:
-    return not _is_builtin(entry), entry.name
-
-
-def _is_builtin(entry: "EntryPoint") -> bool:
-    return entry.name == "builtin" and entry.value == "envdoctor_checks:plugin"
-
-
 def _load(
     entry: "EntryPoint", before: Iterable[Plugin], limit_s: float, until: float
 ) -> tuple[Plugin | None, str]:
     """The plugin, or why there is none."""
-    if _is_builtin(entry):
-        # Our own code: it is waited for, however slow the disk is.
-        limit_s, until = threading.TIMEOUT_MAX, NEVER
-    elif error := _error_in_a_trial(entry, before, limit_s, until):
+    if error := _error_in_a_trial(entry, before, limit_s, until):
         return None, error
     loaded = run_bounded(entry.load, limit_s, until=until)
     if isinstance(loaded, Failed):

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar, Literal
 
+from msgspec.structs import replace
+
 from envdoctor.facts import SCHEMA_VERSION, Reason, Snapshot, Tool
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.calibration import Calibration
@@ -20,7 +22,7 @@ from envdoctor.findings import (
     Topic,
     Verdict,
 )
-from envdoctor.formats import DIAGNOSIS
+from envdoctor.formats import DIAGNOSIS, WITH_FACTS, Document
 from envdoctor.options import Scope
 from envdoctor.outcomes import Outcome
 from envdoctor.record import Record
@@ -155,6 +157,16 @@ class ReportSet(Record, tag="reports"):
     schema_version: int = SCHEMA_VERSION
     exit_code: int
     reports: tuple[Report, ...]
+
+
+def shown_in(document: Document, name: str) -> Document:
+    """What a format shows of a document. Facts are most of a report, and few formats show them."""
+    if name not in WITH_FACTS and isinstance(document, Report):
+        return replace(document, facts={})
+    if name not in WITH_FACTS and isinstance(document, ReportSet):
+        bare = (replace(one, facts={}) for one in document.reports)
+        return replace(document, reports=tuple(bare))
+    return document
 
 
 class CalibrationReport(Record, tag="calibration-report"):

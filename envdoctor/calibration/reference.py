@@ -7,7 +7,6 @@ rates of the same GPUs, as 1218 is of 826 images/s on an RTX 3090 where the sour
 """
 
 from collections.abc import Iterable
-from statistics import median
 
 from envdoctor.facts.calibration import Precision
 from envdoctor.knowledge import GpuModel, Knowledge, ResnetReference
@@ -62,6 +61,9 @@ def published_rates(knowledge: Knowledge) -> tuple[PublishedRate, ...]:
 
 
 def _best(key: tuple[str, str, bool], group: Iterable[ResnetReference]) -> PublishedRate:
+    # Brings `random` and `fractions`, for which those who measure nothing do not wait.
+    from statistics import median
+
     ordered = sorted(group, key=lambda one: _rank(one.tier))
     best = [one for one in ordered if one.tier == ordered[0].tier]
     rates = [one.images_per_s_per_gpu for one in ordered]

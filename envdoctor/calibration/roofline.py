@@ -12,7 +12,6 @@ error is stated.
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from statistics import median
 
 from envdoctor.calibration.reference import (
     AMP,
@@ -132,6 +131,9 @@ class Roofline:
 
     def channels_last_factor(self, *, without: str = "") -> float:
         """How much faster AMP is with channels_last: the median over the GPUs that have both."""
+        # Brings `random` and `fractions`, for which those who measure nothing do not wait.
+        from statistics import median
+
         factors = channels_last_factors(self._rates)
         return median(factor for gpu, factor in factors.items() if gpu != without)
 

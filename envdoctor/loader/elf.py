@@ -324,8 +324,9 @@ def _symbols(data: mmap.mmap, tables: Tables, *, roughly: bool) -> Symbols:
             kind = defined if section else weak if info >> 4 == _STB_WEAK else required
             kind.append(strings[name:stop])
     if only_required:
-        _bounded(strings.count(b"\0"))
-    offered = set(strings.split(b"\0") if only_required else defined)
+        defined = strings.split(b"\0", MOST_ENTRIES + 1)
+        _bounded(len(defined))
+    offered = set(defined)
     offered.difference_update(required, weak)
     return Symbols(required=frozenset(required), offered=offered)
 

@@ -34,9 +34,12 @@ _X86_64, _AARCH64 = 62, 183
 _DEFAULT_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
 # A run of these characters is looked at once, from its beginning, and not far: a program may name
 # any file as its loader.
-_SYSTEM_DIRS = re.compile(rb"(?<![\w./+-])(?:/[\w./+-]{0,200}lib[\w./+-]{0,200}/\0){2,8}")
+# The slash comes first, by which `re` finds the place a hundred times as fast.
+_FROM_ROOT = rb"/(?<![\w./+-]/)"
+_FOLDER = rb"[\w./+-]{0,200}lib[\w./+-]{0,200}/\0"
+_SYSTEM_DIRS = re.compile(_FROM_ROOT + _FOLDER + rb"(?:/" + _FOLDER + rb"){1,7}")
 _CACHE_PATH = re.compile(
-    rb"(?<![\w./+-])(?:(/[\w./+-]{0,200}etc/ld\.so\.cache)|(/[\w./+-]{3,60}/ld\.so\.cache))\0"
+    _FROM_ROOT + rb"(?:[\w./+-]{0,200}etc|[\w./+-]{3,60})/ld\.so\.cache(?=\0)"
 )
 _RELEASE = re.compile(rb"release version (\d{1,4})\.(\d{1,4})")
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)\b)")
@@ -157,7 +160,7 @@ def system_of(
     match = _SYSTEM_DIRS.search(data)
     dirs = _unslashed(match.group().decode().split("\0")) if match else _DEFAULT_DIRS
     found = _CACHE_PATH.search(data)
-    cache_path = next(filter(None, found.groups())).decode() if found else "/etc/ld.so.cache"
+    cache_path = found.group().decode() if found else "/etc/ld.so.cache"
     problem = ""
     try:
         cache = read_cache(cache_path, executable.machine)
