@@ -7,7 +7,15 @@ import msgspec
 from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
 from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
-from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Origin, Speedup
+from envdoctor.facts.assessment import (
+    Assessment,
+    Epoch,
+    ExpectedRate,
+    FeedRate,
+    MatmulShare,
+    Origin,
+    Speedup,
+)
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
@@ -47,6 +55,7 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
         feeds=tuple(_feeds(runs, pipeline, expected)),
         recommended_workers=recommended_workers(pipeline) if pipeline else None,
         pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
+        matmul_shares=tuple(_matmul_shares(runs, calibration.ceilings)),
     )
 
 
@@ -338,6 +347,17 @@ def _pin_memory_ratio(ceilings: Iterable[Ceiling]) -> Spread | None:
         copies.setdefault(ceiling.name, ceiling.value)
     pinned, pageable = copies.get("host to device pinned"), copies.get("host to device pageable")
     return None if pinned is None or pageable is None else ratio_of(pinned, pageable)
+
+
+def _matmul_shares(
+    runs: Iterable[CalibrationRun], ceilings: Iterable[Ceiling]
+) -> Iterator[MatmulShare]:
+    limits = {(one.device, one.name): one.value.median for one in ceilings}
+    for run in main_runs(runs):
+        limit = limits.get((run.device, f"matmul {run.precision}"))
+        if limit:
+            share = run.tflops / limit
+            yield MatmulShare(device=run.device, precision=run.precision, share=share)
 
 
 def _feeder(pipeline: InputPipeline) -> str:

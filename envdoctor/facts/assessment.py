@@ -6,7 +6,16 @@ from envdoctor.facts.base import Fact
 from envdoctor.facts.calibration import MemoryFormat, Precision, Spread
 from envdoctor.record import Record
 
-__all__ = ["Assessment", "Epoch", "ExpectedRate", "FeedRate", "Origin", "RateVerdict", "Speedup"]
+__all__ = [
+    "Assessment",
+    "Epoch",
+    "ExpectedRate",
+    "FeedRate",
+    "MatmulShare",
+    "Origin",
+    "RateVerdict",
+    "Speedup",
+]
 
 RateVerdict = Literal["as-expected", "slower", "faster", "not-measured", "unknown"]
 """How a measured rate stands to the expected one. `not-measured` is a prediction; `unknown`: too
@@ -76,6 +85,15 @@ class FeedRate(Record):
     sentence: str
 
 
+class MatmulShare(Record):
+    """What a training step does per second over what a large matrix product does on the device, in
+    the same precision and the same run: 1 would be a step without anything else in it."""
+
+    device: str
+    precision: Precision
+    share: float
+
+
 class Assessment(Fact):
     """What a calibration means, by what vendors publish.
 
@@ -89,3 +107,4 @@ class Assessment(Fact):
     feeds: tuple[FeedRate, ...] = ()
     recommended_workers: int | None = None
     pin_memory_ratio: Spread | None = None
+    matmul_shares: tuple[MatmulShare, ...] = ()

@@ -38,9 +38,7 @@ _DEFAULT_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
 _FROM_ROOT = rb"/(?<![\w./+-]/)"
 _FOLDER = rb"[\w./+-]{0,200}lib[\w./+-]{0,200}/\0"
 _SYSTEM_DIRS = re.compile(_FROM_ROOT + _FOLDER + rb"(?:/" + _FOLDER + rb"){1,7}")
-_CACHE_PATH = re.compile(
-    _FROM_ROOT + rb"(?:[\w./+-]{0,200}etc|[\w./+-]{3,60})/ld\.so\.cache(?=\0)"
-)
+_CACHE_PATH = re.compile(_FROM_ROOT + rb"(?:[\w./+-]{0,200}etc|[\w./+-]{3,60})/ld\.so\.cache(?=\0)")
 _RELEASE = re.compile(rb"release version (\d{1,4})\.(\d{1,4})")
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)\b)")
 

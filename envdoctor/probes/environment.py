@@ -79,8 +79,10 @@ _COUNTING = (_COUNT, None)
 _SWITCH = (_FLAG, None)
 _FOLDER = (_NAME_OR_PATH, None)
 _COUNTED = (_COUNTS, None)
+_INSTRUCTIONS = (r"(?i:default|all|sse41|avx(?:2|512|10)?(?:_[a-z0-9]{1,8}){0,4})|", None)
 
 WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
+    "ATEN_CPU_CAPABILITY": (_words("default", "avx2", "avx512", "vsx", "zvector", "sve256"), None),
     "CONDA_DEFAULT_ENV": _FOLDER,
     "CONDA_PREFIX": _FOLDER,
     "CUBLAS_WORKSPACE_CONFIG": (r"[:\d]{0,64}", None),
@@ -93,6 +95,7 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "CUDA_PATH": _FOLDER,
     "CUDA_VISIBLE_DEVICES": _LISTS["devices"],
     "CUDNN_LOGDEST_DBG": (rf"stdout|stderr|{_PATH}", None),
+    "DNNL_MAX_CPU_ISA": _INSTRUCTIONS,
     "GLOO_SOCKET_IFNAME": _LISTS["interfaces"],
     "GOMP_CPU_AFFINITY": _COUNTED,
     "GROUP_RANK": _COUNTING,
@@ -123,6 +126,7 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "NVIDIA_VISIBLE_DEVICES": _LISTS["devices"],
     "OMP_NUM_THREADS": _COUNTED,
     "OMP_PROC_BIND": (_words("true", "false", "close", "spread", "master", "primary"), r"[,\s]"),
+    "ONEDNN_MAX_CPU_ISA": _INSTRUCTIONS,
     "OPENBLAS_NUM_THREADS": _COUNTED,
     "PYTHONHOME": _LISTS["paths"],
     "PYTHONNOUSERSITE": _SWITCH,

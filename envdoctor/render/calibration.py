@@ -44,7 +44,7 @@ def render_calibration(calibration: Calibration, assessment: Assessment) -> str:
         _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
         _section("should reach", _expected(assessment.expected, predictions=False)),
         _section("speedups", _speedups(assessment.speedups, "measured")),
-        _section("limits of the hardware", map(_ceiling, calibration.ceilings)),
+        _section("limits of the hardware", _limits(calibration, assessment)),
         _section("input pipeline", _pipeline(calibration.pipeline, assessment)),
         _section("what another GPU would bring here (prediction)", _what_if(assessment)),
         _section("ImageNet-1k epoch (1,281,167 images)", _epochs(assessment.epochs)),
@@ -193,6 +193,13 @@ def _speedups(speedups: Iterable[Speedup], kind: Origin) -> Iterator[str]:
         if one.kind == kind:
             yield from _wrapped(f"{one.of} against {one.against}:", "  ")
             yield from _wrapped(one.sentence, "    ")
+
+
+def _limits(calibration: Calibration, assessment: Assessment) -> Iterator[str]:
+    yield from map(_ceiling, calibration.ceilings)
+    for one in assessment.matmul_shares:
+        step = f"a step in {one.precision} on {one.device}"
+        yield from _wrapped(f"{step} computes at {100 * one.share:.0f} % of the matmul", "  ")
 
 
 def _ceiling(ceiling: Ceiling) -> str:

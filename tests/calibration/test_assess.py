@@ -117,6 +117,16 @@ def test_a_device_without_a_data_sheet_is_judged_by_what_it_was_measured_to_do()
     assert "no yardstick" in result.expected[0].basis
 
 
+def test_a_step_stands_beside_the_matrix_product_of_its_precision() -> None:
+    limit = Ceiling(device="cpu", name="matmul fp32", value=spread(0.2), unit="TFLOP/s")
+    fast = make_run(5.0, device="cpu", precision="fp32")
+    busy = msgspec.structs.replace(fast, precision="bf16", at_least=True)
+    result = assessed(make_calibration(fast, busy, ceilings=(limit,)))
+    (share,) = result.matmul_shares
+    assert (share.device, share.precision) == ("cpu", "fp32")
+    assert share.share == pytest.approx(5.0 * 0.024534 / 0.2)
+
+
 def test_the_gain_of_pinned_memory_is_a_ratio_of_two_ceilings() -> None:
     copies = {"host to device pinned": 24.0, "host to device pageable": 8.0}
     ceilings = tuple(

@@ -14,6 +14,7 @@ from envdoctor.facts.calibration import (
     Telemetry,
 )
 from envdoctor.facts.machine import Environment, Gpu, Gpus, Host, Limits, PciDevice, PciGpus
+from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.findings import Finding
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugin_loading import load_plugins
@@ -260,16 +261,18 @@ def test_memory_held_by_others() -> None:
     assert not findings(Gpus(devices=(make_gpu(process_pids=(4711,)),)))
 
 
-def make_host(logical: int, physical: int | None) -> Host:
+def make_host(
+    logical: int, physical: int | None, *, flags: tuple[str, ...] = (), machine: str = "x86_64"
+) -> Host:
     return Host(
         os="synthetic",
         os_id="debian",
         os_version="12",
         kernel="6.1",
-        machine="x86_64",
+        machine=machine,
         glibc="2.36",
         cpu_name="synthetic",
-        cpu_flags=(),
+        cpu_flags=flags,
         logical_cpus=logical,
         physical_cpus=physical,
         memory_bytes=1,
@@ -310,6 +313,85 @@ def test_one_thread_a_physical_core_is_no_limit(
     environment = Environment(variables={"OMP_NUM_THREADS": threads})
     found = findings(environment, limits, make_host(128, physical))
     assert ("threads-limited" in found) is said
+
+
+AVX2 = ("avx2", "f16c", "fma")
+AVX512 = (*AVX2, "avx512f", "avx512_vnni")
+XEON = (*AVX512, "avx512_bf16", "amx_bf16", "amx_int8", "amx_tile")
+
+
+@pytest.mark.parametrize(
+    ("flags", "variable", "value", "better"),
+    [
+        (AVX2, "ATEN_CPU_CAPABILITY", "default", "AVX2"),
+        (AVX512, "ATEN_CPU_CAPABILITY", "avx2", "AVX512"),
+        (AVX512, "ONEDNN_MAX_CPU_ISA", "AVX2", "AVX512_CORE_VNNI"),
+        (XEON, "DNNL_MAX_CPU_ISA", "avx512_core_bf16", "AVX512_CORE_AMX"),
+        (AVX512, "ATEN_CPU_CAPABILITY", "avx512", None),
+        (AVX2, "ATEN_CPU_CAPABILITY", "avx2", None),
+        ((), "ATEN_CPU_CAPABILITY", "default", None),
+        (AVX2, "ONEDNN_MAX_CPU_ISA", "AVX2", None),
+        (AVX2, "ONEDNN_MAX_CPU_ISA", "AVX512_CORE", None),
+        (AVX2, "ONEDNN_MAX_CPU_ISA", "AVX2_VNNI", None),
+        (XEON, "ONEDNN_MAX_CPU_ISA", "ALL", None),
+        (XEON, "ONEDNN_MAX_CPU_ISA", "DEFAULT", None),
+    ],
+)
+def test_variables_that_keep_instructions_unused(
+    flags: tuple[str, ...], variable: str, value: str, better: str | None
+) -> None:
+    environment = Environment(variables={variable: value})
+    found = findings(environment, make_host(8, 8, flags=flags)).get("cpu-instructions-unused")
+    assert (found and found.message.endswith(f"this CPU has {better}")) == (better and True)
+    if found is not None:
+        assert found.severity.value == "warning"
+        assert found.fixes[0].commands == (f"unset {variable}",)
+    other = make_host(8, 8, flags=("asimd", "bf16"), machine="aarch64")
+    assert not findings(environment, other)
+
+
+def make_runtime(**fields: Any) -> TorchRuntime:
+    values: dict[str, Any] = {
+        "version": "2.9.1",
+        "cuda": None,
+        "hip": None,
+        "cuda_available": False,
+        "device_count": 0,
+    }
+    return TorchRuntime(**{**values, **fields})
+
+
+@pytest.mark.parametrize(
+    ("capability", "flags", "said"),
+    [
+        ("DEFAULT", AVX2, True),
+        ("NO AVX", AVX512, True),
+        ("AVX2", AVX512, False),
+        ("AVX512", AVX512, False),
+        ("DEFAULT", ("f16c",), False),
+        (None, AVX2, False),
+    ],
+)
+def test_kernels_for_older_cpus(capability: str | None, flags: tuple[str, ...], said: bool) -> None:
+    """What torch keeps to AVX2 on purpose, as many releases do with AVX-512, is no finding."""
+    runtime = make_runtime(cpu_capability=capability)
+    found = findings(Environment(variables={}), runtime, make_host(8, 8, flags=flags))
+    assert ("cpu-instructions-unused" in found) is said
+
+
+def test_what_a_gpu_computes_needs_no_instructions_of_the_cpu() -> None:
+    environment = Environment(variables={"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    host, gpus = make_host(8, 8, flags=XEON), Gpus(devices=(make_gpu(compute_capability="8.0"),))
+    runtime = make_runtime(
+        cuda="12.8",
+        cuda_available=True,
+        device_count=1,
+        devices=(
+            TorchDevice(index=0, name="A100", compute_capability="8.0", memory_bytes=1 << 36),
+        ),
+    )
+    found = findings(environment, host, runtime, gpus)
+    assert found["cpu-instructions-unused"].severity.value == "info"
 
 
 def test_a_quota_below_the_visible_cpus() -> None:
