@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from envdoctor.findings import Code
+from envdoctor.findings import TOPICS, Code
 from envdoctor.plugins import Loaded
 from envdoctor.symptoms import CORE_CODES
 
@@ -27,8 +27,26 @@ def find_page(code: Code, loaded: Loaded) -> str | None:
     for folder in _folders(loaded):
         path = folder / f"{code.id}.md"
         if path.is_file():
-            return f"{_head(code)}\n\n{path.read_text(encoding='utf-8').strip()}\n"
+            more = _see_also(code.topic) if find_topic_page(code.topic, loaded) else ""
+            return f"{_head(code)}\n\n{path.read_text(encoding='utf-8').strip()}\n{more}"
     return None
+
+
+def find_topic_page(topic: str, loaded: Loaded) -> str | None:
+    """The page of a topic, which leads from one of its diseases to the next; None where there is
+    none.
+
+    Raises OSError or UnicodeDecodeError where its file cannot be read.
+    """
+    for folder in _folders(loaded) if topic in TOPICS else ():
+        path = folder / "topics" / f"{topic}.md"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    return None
+
+
+def _see_also(topic: str) -> str:
+    return f"\n## See also\n\n    envdoctor rule {topic}\n"
 
 
 def _head(code: Code) -> str:

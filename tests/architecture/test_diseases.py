@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from envdoctor.findings import Code, Layer, Severity
-from envdoctor.pages import codes_of, find_page
+from envdoctor.pages import codes_of, find_page, find_topic_page
 from envdoctor.plugin_loading import load_plugins
 from tests.architecture.families import OWN, VOCABULARY
 from tests.captured import CAPTURED
@@ -134,6 +134,19 @@ def test_a_page_holds_what_the_code_cannot_say(code: Code) -> None:
     assert code.message in head
     assert [line for line in page.splitlines() if line in SECTIONS] == SECTIONS
     assert rest.startswith("What it means"), "nothing stands before the first section"
+
+
+def test_the_page_of_the_topic_speed_leads_to_all_its_diseases() -> None:
+    page = envdoctor("rule", "speed").stdout
+    assert page == find_topic_page("speed", LOADED)
+    on_the_page = re.findall(r"\bED\d{3}\b", page)
+    assert {*on_the_page} == {code.id for code in CODES if code.topic == "speed"}
+    slow = next(code for code in CODES if code.id == "ED604")
+    assert "envdoctor rule speed" in (find_page(slow, LOADED) or "")
+    assert find_topic_page("doctor", LOADED) is None
+    for words in re.findall(r"^    envdoctor (.*)$", page, flags=re.MULTILINE):
+        known = envdoctor(words.split()[0], "--help").stdout
+        assert all(word in known for word in words.split() if word.startswith("--"))
 
 
 @pytest.mark.parametrize("code", CODES[:3], ids=lambda code: code.name)
