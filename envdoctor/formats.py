@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol
 
 DIAGNOSIS = (
-    *("text", "json", "markdown"),
+    *("text", "json", "markdown", "html"),
     *("jsonl", "junit", "sarif", "github", "gitlab", "openmetrics"),
 )
 """Those of a report; the first is the default."""
@@ -19,6 +19,7 @@ ENDINGS = {
     ".sarif": "sarif",
     ".sarif.json": "sarif",
     ".json": "json",
+    ".html": "html",
     ".jsonl": "jsonl",
     ".md": "markdown",
     ".prom": "openmetrics",

@@ -113,6 +113,6 @@ EMITTERS: Mapping[str, Emitter] = {
     "script": emit_script,
     **{
         name: _in_its_file(name)
-        for name in ("github", "gitlab", "jsonl", "junit", "openmetrics", "sarif", "toml")
+        for name in ("github", "gitlab", "html", "jsonl", "junit", "openmetrics", "sarif", "toml")
     },
 }

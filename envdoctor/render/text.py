@@ -11,7 +11,7 @@ from envdoctor.findings import Evidence, Finding, Fix, Safety, Severity, Verdict
 from envdoctor.formats import Look
 from envdoctor.outcomes import Outcome, in_words
 from envdoctor.render.calibration import render_calibration
-from envdoctor.report import CalibrationReport, CheckRecord, Report, ReportSet, Stack, StackGpu
+from envdoctor.report import CalibrationReport, CheckRecord, Report, ReportSet, StackGpu
 
 PLAIN = Look()
 _LABEL = 12
@@ -48,11 +48,15 @@ def render_text(report: Report, look: Look = PLAIN) -> str:
         "\n".join(
             [
                 render_verdict(report.verdict, meaning_of(report) + cause_of(report), look),
-                *_outcomes(report.outcomes, page),
+                *(
+                    line
+                    for label, text in outcome_rows(report.outcomes)
+                    for line in page.labelled(label, text)
+                ),
             ]
         ),
         *_findings(report.findings, page),
-        _stack(report.stack, report),
+        _stack(report),
         _calibration(report.calibration, report.assessment),
         _unseen(report, page),
     )
@@ -199,18 +203,18 @@ _UNSEEN = {
 }
 
 
-def _outcomes(outcomes: Iterable[Outcome], page: _Page) -> Iterator[str]:
-    """What was tried, and what became of it."""
+def outcome_rows(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, str]]:
+    """What was tried, and what became of it: a label and a text."""
     outcomes = tuple(outcomes)
     working = [one for one in outcomes if one.state == "works"]
     if working:
-        yield from page.labelled("works", in_words(*working))
+        yield "works", in_words(*working)
     rows: dict[tuple[str, str], list[Outcome]] = {}
     for one in outcomes:
         if one.state != "works":
             rows.setdefault(_row(one), []).append(one)
     for (label, why), those in rows.items():
-        yield from page.labelled(label, f"{in_words(*those)}: {why}")
+        yield label, f"{in_words(*those)}: {why}"
 
 
 def _row(outcome: Outcome) -> tuple[str, str]:
@@ -275,8 +279,14 @@ def _fix(fix: Fix, page: _Page) -> Iterator[str]:
         yield from page.labelled("proved", fix.proof)
 
 
-def _stack(stack: Stack, report: Report) -> str:
-    target = report.target
+def _stack(report: Report) -> str:
+    lines = [f"  {label.ljust(11)} {text}" for label, text in stack_rows(report)]
+    return "\n".join(["stack", *lines])
+
+
+def stack_rows(report: Report) -> list[tuple[str, str]]:
+    """From the GPU up to the target: a label and a text, of what is known."""
+    stack, target = report.stack, report.target
     rows = [
         *((f"GPU {number}", _gpu(gpu)) for number, gpu in enumerate(stack.gpus)),
         ("driver", _pair(stack.driver_release, "CUDA up to", stack.driver_cuda)),
@@ -295,8 +305,7 @@ def _stack(stack: Stack, report: Report) -> str:
     ]
     if not stack.gpus and report.selection.scope != "user":
         rows.insert(0, ("GPU", "no NVIDIA GPU is visible"))
-    lines = [f"  {label.ljust(11)} {text}" for label, text in rows if text]
-    return "\n".join(["stack", *lines])
+    return [(label, text) for label, text in rows if text]
 
 
 def _why_not(torch_on_disk: bool | None) -> str:

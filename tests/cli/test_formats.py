@@ -45,6 +45,7 @@ def test_every_format_that_a_command_offers_has_an_emitter() -> None:
         (("--json",), "{"),
         (("--format", "json"), "{"),
         (("--format", "markdown"), "# envdoctor: broken\n"),
+        (("--format", "html"), "<!DOCTYPE html>\n"),
     ],
 )
 def test_a_report_in_each_format(tmp_path: Path, options: tuple[str, ...], begins: str) -> None:
@@ -66,6 +67,7 @@ def test_a_report_in_each_format(tmp_path: Path, options: tuple[str, ...], begin
         ("r.sh", (), "verdict"),
         ("r.md", ("--json",), "{"),
         ("r.json", ("--format", "markdown"), "# envdoctor"),
+        ("r.html", (), "<!DOCTYPE html>"),
     ],
 )
 def test_the_ending_chooses_unless_a_format_is_named(
