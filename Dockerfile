@@ -1,4 +1,5 @@
-# The doctor in an image. `--build-arg EXTRAS=[torch]` adds a torch to examine (several GB).
+# The doctor in an image, which examines the machine that it runs on: driver, GPUs, container.
+# `--build-arg EXTRAS=[torch]` adds a torch (several GB), which `check` then examines too.
 FROM python:3.12.11-slim-bookworm AS build
 ARG EXTRAS=""
 WORKDIR /src
@@ -17,4 +18,4 @@ ENV PATH=/opt/envdoctor/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ENTRYPOINT ["envdoctor"]
-CMD ["check"]
+CMD ["check", "--scope", "node"]
