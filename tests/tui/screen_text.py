@@ -59,7 +59,8 @@ async def press(pilot: Pilot[int], *keys: str) -> None:
         char = key if len(key) == 1 else None
         name = key if char is None or key.isalnum() else _character_to_key(key)
         pilot.app.post_message(Key(name, char))
-        await pilot.pause()
+        # What a key calls may call more: beside other work one round is not the last.
+        await settled(pilot)
     await settled(pilot)
 
 
