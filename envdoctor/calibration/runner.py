@@ -146,6 +146,9 @@ def _run(
 
 
 def _how_it_ended(child: ChildResult, heard: "_Heard") -> _Ended:
+    if child.timed_out and heard.finished:
+        # All was measured; to end takes torch some time too.
+        return _Ended()
     where = f" during {heard.last.message or heard.last.phase}" if heard.last else ""
     if child.timed_out and heard.plan_is_over():
         reason = f"the time that was planned is over{heard.others()}"

@@ -270,6 +270,16 @@ def test_what_a_plan_had_no_time_for_is_left_out_and_nothing_is_a_failure() -> N
     assert left.reason == "the time that was planned is over"
 
 
+def test_a_worker_that_had_measured_all_and_was_slow_to_end_left_nothing_out() -> None:
+    heard = _Heard(on_progress=lambda progress: None)
+    plan = {"seconds": 1.0, "limit_s": -1.0, "message": "cpu fp32 1 s; 1 s in all"}
+    run = {**msgspec.to_builtins(make_run(5.0, device="cpu")), "window": [0.0, 1.0]}
+    for event, data in (("plan", plan), ("run", run), ("end", {})):
+        heard.take_line(json.dumps({"event": event, "data": data}).encode())
+    ended = _how_it_ended(CUT, heard)
+    assert not heard.calibration(Settings(), ended, 1.0, ()).left_out
+
+
 def test_of_a_precision_that_was_only_begun_the_first_steps_are_the_bound() -> None:
     heard = _Heard(on_progress=lambda progress: None)
     plan = {"seconds": 1.0, "limit_s": -1.0, "message": "cpu fp32 1 s; 1 s in all"}
