@@ -21,7 +21,7 @@ from envdoctor.api import (
 from envdoctor_checks.limits import used_gpus, with_a_gpu
 
 INSTRUCTIONS_UNUSED = Code(
-    id="ED621",
+    id="ED622",
     name="cpu-instructions-unused",
     family="cpu-instructions-unused",
     severity=Severity.WARNING,

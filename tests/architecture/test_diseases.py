@@ -185,7 +185,7 @@ FIRED_BY = {
     "ED107": f"{IMPORTS}::test_a_torch_for_another_python_is_told_with_all_that_came_with_it",
     "ED108": f"{IMPORTS}::test_two_builds_of_one_package_are_parted",
     "ED109": "tests/repair/test_interpreters.py::test_a_pythonhome_of_another_python",
-    "ED621": f"{SPEED}::test_variables_that_keep_instructions_unused",
+    "ED622": f"{SPEED}::test_variables_that_keep_instructions_unused",
     "ED620": "tests/calibration/test_others.py::test_others_that_had_the_cpus_are_a_finding",
     "ED110": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED111": f"{IMPORTS}::test_an_error_that_names_its_cause",
