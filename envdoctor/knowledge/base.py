@@ -11,7 +11,7 @@ from packaging.version import Version
 from envdoctor.knowledge.arch import covers, parsed_capability
 from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
 from envdoctor.knowledge.libraries import LibrariesFile, LibraryCatalogue
-from envdoctor.knowledge.names import Named, best_match, capability_of_words, identify
+from envdoctor.knowledge.names import Named, best_match, identify
 from envdoctor.knowledge.records import (
     Companions,
     CompanionsFile,
@@ -231,11 +231,12 @@ class Knowledge:
 
         None where no model is, or models of several compute capabilities are.
         """
-        return capability_of_words(words, self.gpus_file)
+        found = self.named(words)
+        return None if found.vendor else found.capability
 
     def named(self, words: str) -> Named:
         """All that a GPU's name may mean: models, a part of one, or another vendor's GPU."""
-        return identify(words, self.gpus_file)
+        return identify(words, self.gpus_file, lambda name: self._chips.model(name))
 
     @cached_property
     def chips_file(self) -> ChipsFile:

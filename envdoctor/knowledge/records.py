@@ -396,13 +396,15 @@ class GpuModel(Record):
 
 
 class GpuName(Record):
-    """A name that several models share ("Orin"): `what` it stands for, and what it can run."""
+    """A name that several models share ("Orin"): `what` it stands for, and what it can run.
+    `models` are words that all of these models have in their names, empty where none is known."""
 
     name: str
     compute_capability: str
     what: str
     source: str
     retrieved: str
+    models: str = ""
 
 
 class OtherVendor(Record):

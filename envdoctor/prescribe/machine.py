@@ -94,8 +94,10 @@ def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
 
 
 def _seen(gpu: TracedGpu, knowledge: Knowledge) -> SeenGpu:
-    looked_up = knowledge.capability_named(gpu.name) if gpu.name else None
-    return SeenGpu(name=gpu.described, compute_capability=gpu.compute_capability or looked_up)
+    capability = gpu.compute_capability
+    if capability is None and gpu.name:
+        capability = knowledge.capability_named(gpu.name)
+    return SeenGpu(name=gpu.described, compute_capability=capability)
 
 
 def _unserved(trace: GpuTrace | None, knowledge: Knowledge) -> tuple[str, ...]:
