@@ -236,7 +236,7 @@ class Knowledge:
 
     def named(self, words: str) -> Named:
         """All that a GPU's name may mean: models, a part of one, or another vendor's GPU."""
-        return identify(words, self.gpus_file, lambda name: self._chips.model(name))
+        return identify(words, self.gpus_file, lambda name: self._chips.model(name))  # noqa: PLW0108 - read when asked for
 
     @cached_property
     def chips_file(self) -> ChipsFile:

@@ -82,7 +82,7 @@ def identify(
     if model is not None:
         return Named(model=model, models=(model,), capability=model.compute_capability)
     models = candidates(words, file.gpus)
-    if not models or all(map(_is_laptop, models)) and not _says_laptop(words):
+    if not models or (all(map(_is_laptop, models)) and not _says_laptop(words)):
         other = listed(words)
         if other is not None:
             return Named(model=other, models=(other,), capability=other.compute_capability)

@@ -261,7 +261,8 @@ class Companions(Record):
     """The releases that pair with one torch; empty where none was published for it.
 
     `triton` holds the requirement as torch states it: "3.2.0" is exact, "~=3.8.0" a range.
-    `admits` are the requirements on torch of companions that do not pin it exactly.
+    `admits` are the requirements on torch of companions that do not pin it exactly; an empty one
+    is of a companion that states none.
     """
 
     torch: str
