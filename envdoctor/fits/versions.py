@@ -260,9 +260,7 @@ def _linked(variant: Variant, majors: tuple[str, ...]) -> bool:
 
 def _numpy(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     numpy_1 = states(claim.value, "1.26.4") or claim.value.split(".")[0] == "1"
-    kept = [
-        one for one in builds if numpy_1 or data.knowledge.fits_numpy_2(one[0].version) is True
-    ]
+    kept = [one for one in builds if numpy_1 or data.knowledge.fits_numpy_2(one[0].version) is True]
     return ruled(
         claim,
         builds,
