@@ -260,7 +260,16 @@ def _linked(variant: Variant, majors: tuple[str, ...]) -> bool:
 
 def _numpy(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     numpy_1 = states(claim.value, "1.26.4") or claim.value.split(".")[0] == "1"
-    kept = [one for one in builds if numpy_1 or data.knowledge.fits_numpy_2(one[0].version) is True]
+    fits = {
+        one[0].version: True
+        if numpy_1
+        else data.knowledge.fits_numpy_2(one[0].version, data.platform)
+        for one in builds
+    }
+    kept = [one for one in builds if fits[one[0].version]]
+    if not kept and None in fits.values():
+        reason = f"whether {subject_of(builds)} works with numpy 2 there is not in my data"
+        return unknown(claim, reason), builds
     return ruled(
         claim,
         builds,

@@ -68,6 +68,7 @@ TRUE = [
     ("PyTorch 2.9.1, CUDA 12.8, Python 3.14t", "PyPI: cp314t for manylinux_2_28_x86_64"),
     ("MX450 laptop, torch 2.8 cu128", "pci.ids: TU117, 7.5"),
     ("torchvision 0.29.1 torch 2.15.0", "METADATA of torchvision 0.29.1: torch>=2.14.0"),
+    ("torch 2.4.1 numpy 2.1 on Windows", "pytorch#131668: from 2.4.1 on"),
     ("numpy<2 torch 2.2.2", "torch before 2.3 was compiled for numpy 1"),
     ("compute capability 5.0, torch 2.7 cu126", "CUDAConfig.h of 2.7.1: 5.0 to 9.0"),
     ("vllm 0.33.0, torch 2.14.0, cu130", "METADATA of vllm 0.33.0: torch==2.14.0"),
@@ -105,6 +106,7 @@ FALSE = [
     ("torch 2.5.1 cp313t", "python", "PyPI: 2.5.1 has cp313, and no cp313t"),
     ("torch 2.4.1 with cuDNN 8.9.7", "cudnn", "METADATA: nvidia-cudnn-cu12 9.1.0.70"),
     ("torch 1.12.1 numpy 2.0.2", "numpy", "torch before 2.3 was compiled for numpy 1"),
+    ("torch 2.4.0 numpy 2.1 on Windows", "numpy", "pytorch#131668: from 2.4.1 on"),
     ("vLLM v0.11.0 on torch 2.9", "vllm", "METADATA of vllm 0.11.0: torch==2.8.0"),
     ("CUDA 12.6 with gcc 14", "gcc", "CUDA 12.6 installation guide: up to gcc 13"),
     ("Amazon Linux 2 torch 2.7", "os", "glibc 2.26 and manylinux_2_28"),
@@ -130,6 +132,7 @@ UNKNOWN = [
     ("torch>=2.99", "torch", "newer than my data"),
     ("torch<1.8 cu101", "torch", "older than my data"),
     ("torchaudio 2.11.0 with torch 2.15.0", "torchaudio", "requires no particular torch"),
+    ("torch 2.6 numpy 2.1 on a MacBook M2", "numpy", "not in my data"),
     ("torch 2.6 on Alpine 3.20", "os", "not in my data"),
 ]
 
