@@ -30,6 +30,9 @@ def _arch(claim: Claim, builds: list[Build], data: Data) -> Ruled:
 
 def _platform(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     target = WheelTarget(os=data.platform, arch=data.machine or _usual_arch(data.platform))
+    if (target.os, target.arch) == ("windows", "aarch64"):
+        reason = "builds for Windows on Arm are on PyTorch's own index alone, and not in my data"
+        return unknown(claim, reason), builds
     kept = [one for one in builds if _has_platform(one, target, data.knowledge)]
     place = {"windows": "Windows", "macos": "macOS", "linux": "Linux"}[data.platform]
     return ruled(
@@ -54,7 +57,7 @@ def _has_platform(build: Build, target: WheelTarget, knowledge: Knowledge) -> bo
     if target.os == "macos" and variant.cuda:
         return False
     published_there = knowledge.wheels.admits("torch", release.version, target)
-    return bool(published_there) and variant.status in (None, "stable")
+    return bool(published_there) and (target.os == "macos" or variant.is_for_windows)
 
 
 def _python(claim: Claim, builds: list[Build], data: Data) -> Ruled:

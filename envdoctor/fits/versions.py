@@ -109,16 +109,16 @@ def _unsure_of_cuda(claim: Claim, builds: list[Build], data: Data) -> str:
     if data.machine == "aarch64" and data.platform != "macos":
         return "no source in my data says whether such a build was published for Arm"
     releases = {one[0].version for one in builds}
-    announced = [
+    others = [
         variant
         for release in data.knowledge.releases
         for variant in release.variants
-        if release.version in releases
-        and variant.status == "unverified"
-        and _has_cuda(claim.value, variant)
+        if release.version in releases and _has_cuda(claim.value, variant)
     ]
-    if announced and len(releases) <= 2:
+    if any(one.status == "unverified" for one in others) and len(releases) <= 2:
         return f"announced for {subject_of(builds)}, and no source confirms that it was published"
+    if data.platform == "windows" and any(not one.is_for_windows for one in others):
+        return f"{subject_of(builds)} has it for Linux, and no source says so of Windows"
     return ""
 
 

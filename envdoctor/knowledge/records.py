@@ -51,6 +51,16 @@ class Variant(Record):
         """Whether this build has no GPU support."""
         return self.cuda is None
 
+    @property
+    def is_for_windows(self) -> bool:
+        """Whether there is one for Windows beside this one for Linux.
+
+        Those of the release matrix are for both, experimental ones too (pytorch.org, Previous
+        Versions, 1.8 to 2.11; pytorch/test-infra@61a77570, CUDA_ARCHES_NO_WINDOWS: none up to CUDA
+        13.2). Of extras that are in no matrix no source says so.
+        """
+        return self.machine == "x86_64" and self.status in (None, "stable", "experimental")
+
 
 class TorchRelease(Record):
     """A stable release of torch. `variants` are the Linux x86_64 builds, `aarch64` those for Arm.

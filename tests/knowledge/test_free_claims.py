@@ -43,6 +43,7 @@ TRUE = [
     ("cuda 13.2 gcc 15", "crt/host_config.h of nvidia-cuda-crt 13.2"),
     ("cuda 12.8 gcc 14", "CUDA installation guide, host compilers"),
     ("torch 2.6 on Windows with cuda 12.4", "pytorch.org, previous versions: Linux and Windows"),
+    ("Windows torch 2.7.1+cu128", "pytorch.org, previous versions: Linux and Windows"),
     ("torch 2.9 on a MacBook M2", "PyPI: macosx_11_0_arm64"),
     ("torch 2.11 on macOS python 3.14", "PyPI: macosx_12_0_arm64 cp314"),
     ("torch 2.7.1+cu118 GTX 1650 driver 470.256.02", "CUDA_UPGRADE_GUIDE.MD, May 2025"),
@@ -133,6 +134,8 @@ UNKNOWN = [
     ("torch<1.8 cu101", "torch", "older than my data"),
     ("torchaudio 2.11.0 with torch 2.15.0", "torchaudio", "requires no particular torch"),
     ("torch 2.6 numpy 2.1 on a MacBook M2", "numpy", "not in my data"),
+    ("torch 2.13 cu129 on Windows", "cuda", "no source says so of Windows"),
+    ("torch 2.8 on Windows arm64", "platform", "Windows on Arm"),
     ("torch 2.6 on Alpine 3.20", "os", "not in my data"),
 ]
 

@@ -291,6 +291,15 @@ def test_windows_with_a_gpu_gets_a_command() -> None:
     assert old.variant == "cu126"
 
 
+def test_experimental_builds_are_for_windows_too() -> None:
+    """pytorch.org, previous versions, 2.7.1: CUDA 12.8 under "Linux and Windows"."""
+    laptop = {"gpus": _gpu("RTX 5070 Laptop GPU"), "driver": "572.83", "os": "windows"}
+    best = _best(**laptop, torch="2.6.0+cu124", variant="cu124",
+                 installed={"torchvision": "0.21.0"})  # fmt: skip
+    assert (best.torch, best.variant) == ("2.7.1", "cu128")
+    assert best.companions == {"torchvision": "0.22.1"}
+
+
 def test_the_newest_patch_of_the_nearest_minor_is_taken() -> None:
     best = _best(gpus=_gpu("RTX 5090"), driver="570.86.16", torch="2.6.0+cu124", variant="cu124")
     assert (best.torch, best.variant) == ("2.7.1", "cu128")
