@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from envdoctor.knowledge.hardware import GpuModel
 from envdoctor.knowledge.names import names_alike
-from envdoctor.knowledge.records import GpuModel
 from envdoctor.record import Record
 
 

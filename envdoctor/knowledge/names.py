@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from envdoctor.knowledge.records import GpuModel, GpusFile
+from envdoctor.knowledge.hardware import GpuModel, GpusFile
 from envdoctor.record import Record
 
 _BRANDS = frozenset({"nvidia", "tesla"})

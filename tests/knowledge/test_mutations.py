@@ -39,7 +39,7 @@ ARCH = "envdoctor/knowledge/arch.py"
 DRIVERS = "envdoctor/knowledge/drivers.py"
 NAMES = "envdoctor/knowledge/names.py"
 BASE = "envdoctor/knowledge/base.py"
-RECORDS = "envdoctor/knowledge/records.py"
+BUILDS = "envdoctor/knowledge/builds.py"
 DRIVERS_DATA = "envdoctor/knowledge/drivers.json"
 TORCH_DATA = "envdoctor/knowledge/torch.json"
 COMPANIONS_DATA = "envdoctor/knowledge/companions.json"
@@ -237,7 +237,7 @@ MUTATIONS = (
     Mutation("new: WSL", VERDICT, 'platform in ("windows", "wsl")', 'platform == "windows"'),
     Mutation("new: a second GPU", CLAIMS, "if not _agree(", "if False and not _agree("),
     Mutation("new: a bare number", CLAIMS, 'if re.fullmatch(r"[0-9.]+", name):', "if False:"),
-    Mutation("new: extras on Windows", RECORDS, '"stable", "experimental")', '"stable")'),
+    Mutation("new: extras on Windows", BUILDS, '"stable", "experimental")', '"stable")'),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(
         "torchvision",
