@@ -210,7 +210,7 @@ def test_a_toolkit_that_builds_do_not_use_says_nothing() -> None:
 
 
 def test_without_nvcc_a_toolkit_says_nothing() -> None:
-    items = (Toolkit(path="/usr/local/cuda-11.8", version="11.8", source="version.json"),)
+    items = (Toolkit(path="/usr/local/cuda-11.8", version="11.8", source="CUDA_HOME"),)
     fact = Toolkits(items=items, cuda_home="/usr/local/cuda-11.8", nvcc=None)
     snapshot = HEALTHY.snapshot(KNOWLEDGE).with_facts({Toolkits: Observed(value=fact, source="t")})
     assert not _findings(snapshot)
