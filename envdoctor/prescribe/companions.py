@@ -1,5 +1,7 @@
 """Which versions of installed companions go with a torch build, and which are lost with it."""
 
+import re
+
 import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -47,7 +49,7 @@ def companionship(
                 removals[name] = reason
             elif version:
                 pins[name] = version
-    for name in sorted({one.name for one in knowledge.companions_file.extensions}):
+    for name in sorted(extensions_known(knowledge)):
         if name in machine.installed:
             version = _extension_version(name, machine, release, variant, knowledge)
             if version is None:
@@ -150,7 +152,15 @@ def _from_own_index(name: str, version: str, variant: Variant, knowledge: Knowle
     return builds is not None and variant.tag in builds.tags
 
 
-# --- other packages with compiled code for torch ---
+# --- other packages with compiled code for torch, or for the CUDA that it brings ---
+
+
+def extensions_known(knowledge: Knowledge) -> frozenset[str]:
+    """The names of packages that extend torch, or are linked against the CUDA that it brings."""
+    companions = knowledge.companions_file
+    built = {one.name for one in companions.extensions}
+    linked = {one.name for one in companions.links}
+    return frozenset((built | linked).difference(PAIRED))
 
 
 def _extension_version(
@@ -158,6 +168,8 @@ def _extension_version(
 ) -> str | None:
     """The version to install; empty to keep what is there; None where none is known to fit."""
     installed = machine.installed[name]
+    if not knowledge.extensions(name):
+        return _version_for_cuda(name, machine, variant, knowledge)
     if _stays(name, installed, machine, release, variant, knowledge):
         return ""
     fitting = [
@@ -169,6 +181,26 @@ def _extension_version(
         and not _other_cuda(name, one.version, variant, knowledge)
     ]
     return fitting[-1].version if fitting else None
+
+
+def _version_for_cuda(
+    name: str, machine: Machine, variant: Variant, knowledge: Knowledge
+) -> str | None:
+    """As `_extension_version`, for what is made for no torch (onnxruntime-gpu): it stays unless it
+    takes the CUDA that torch brings now, and that goes."""
+    links = knowledge.links(name, machine.installed[name])
+    present = re.fullmatch(r"cu(\d+)\d", machine.variant or "")
+    uses = links is not None and present is not None and present[1] in links.cuda_majors
+    if not uses or not _other_cuda(name, machine.installed[name], variant, knowledge):
+        return ""
+    fitting = [
+        version
+        for version in knowledge.wheels.releases(name)
+        if knowledge.wheels.admits(name, version, machine.target)
+        and (known := knowledge.links(name, version))
+        and _cuda_major(variant) in known.cuda_majors
+    ]
+    return fitting[-1] if fitting else None
 
 
 def _stays(

@@ -106,6 +106,28 @@ def test_xformers_of_cuda_12_is_not_put_beside_cuda_13() -> None:
     assert best.companions["xformers"] == "0.0.35"
 
 
+@pytest.mark.parametrize(("installed", "wanted"), [("1.31.1", "1.26.0"), ("1.26.0", None)])
+def test_onnxruntime_goes_with_the_cuda_that_torch_brings(
+    installed: str, wanted: str | None
+) -> None:
+    """ELF needs: 1.27 and later libcudart.so.13, 1.19 to 1.26 libcudart.so.12."""
+    best = _best(**A100, torch="2.13.0+cu130", variant="cu130",
+                 installed={"onnxruntime-gpu": installed})  # fmt: skip
+    assert (best.torch, best.variant) == ("2.13.0", "cu126")
+    assert best.companions == ({"onnxruntime-gpu": wanted} if wanted else {})
+    assert not best.lost
+
+
+def test_onnxruntime_that_no_release_can_follow_is_named() -> None:
+    best = _best(torch="2.13.0+cu130", variant="cu130", wants_gpu=False,
+                 installed={"onnxruntime-gpu": "1.31.1"})  # fmt: skip
+    assert best.variant == "cpu"
+    assert (
+        "needs the runtime of CUDA 13, and that of this build is none"
+        in best.lost["onnxruntime-gpu"]
+    )
+
+
 # --- 3. aarch64 ---
 
 
