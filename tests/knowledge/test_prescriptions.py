@@ -267,6 +267,17 @@ def test_flash_attn_does_not_survive_a_minor_of_torch() -> None:
     assert (same.torch, same.variant, same.lost) == ("2.10.0", "cu128", {})
 
 
+@pytest.mark.parametrize("name", ["flash-attn", "torch-scatter", "mamba-ssm", "pytorch3d"])
+def test_what_was_compiled_for_another_cuda_is_named(name: str) -> None:
+    """torch.utils.cpp_extension links against the libcudart of the CUDA that it compiles with."""
+    best = _best("2.13", **A100, torch="2.13.0+cu130", variant="cu130", installed={name: "2.0"})
+    assert (best.torch, best.variant) == ("2.13.0", "cu126")
+    assert "has to be compiled again" in best.lost[name]
+    same = _best("2.13", gpus=_gpu("A100"), driver="580.65.06", torch="2.13.0+cu130",
+                 variant="cu130", installed={name: "2.0"})  # fmt: skip
+    assert (same.commands, same.lost) == ((), {})
+
+
 def test_torchcodec_moves_with_torch() -> None:
     """torchcodec README: 0.10 is for torch 2.10, 0.12 and later for 2.11 and later."""
     new = {"gpus": _gpu("L4"), "driver": "580.65.06"}
