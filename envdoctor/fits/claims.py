@@ -11,6 +11,7 @@ from envdoctor.fits.vocabulary import (
     IN_RANGES,
     KINDS_OF_MAC,
     MACS,
+    NOUNS,
     ORDER,
     PLATFORMS,
     PROCESSORS_OF_MACS,
@@ -20,6 +21,7 @@ from envdoctor.fits.vocabulary import (
 from envdoctor.knowledge import Knowledge, Named
 from envdoctor.record import Record
 from envdoctor.versions import ascii_digits
+from envdoctor.wheel_index import PYTORCH_INDEX
 
 _VERSION = re.compile(r"v?(\d+(?:\.(?:\d+|\*))*(?:\.?(?:post|rc|a|b|dev)\d+)?(?:\+[\w.]+)?)")
 _OTHER_VERSIONS = {"driver": r"[rv]?(\d+(?:\.\d+)*)", "python": r"(3\.\d{1,2}t)"}
@@ -131,9 +133,11 @@ def _versioned(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
     if name is None:
         return None
     after = at + 1
-    stated = after < len(words) and words[after] == "="
+    if words[after : after + 1] and words[after].lower() in NOUNS:
+        after += 1
+    stated = words[after : after + 1] == ["="]
     after += stated
-    if after < len(words) and words[after].lower() in ("version", "release", "toolkit", "branch"):
+    if words[after : after + 1] and words[after].lower() in NOUNS:
         after += 1
     value = words[after] if after < len(words) else ""
     if _RANGE.fullmatch(value):
@@ -153,8 +157,10 @@ def _versioned(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
 
 
 def _glued(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
-    """cu124, rocm6.4, py312, cp312, torch2.6, R570, cpu."""
+    """cu124, rocm6.4, py312, cp312, torch2.6, R570, cpu, the address of an index."""
     word = words[at].lower()
+    if word.startswith(f"{PYTORCH_INDEX}/"):
+        word = word.rstrip("/").rpartition("/")[2]
     tag = re.fullmatch(r"\+?cu(\d{2,3})", word)
     if tag:
         return [("cuda", f"{tag[1][:-1]}.{tag[1][-1]}")], 1

@@ -65,6 +65,8 @@ IN_RANGES = frozenset(
     ["torch", "cuda", "cudnn", "nccl", "triton", "torchvision", "torchaudio", "torchtext", "numpy"]
 )
 """The parts of which a range can be judged: there is a build in it, or there is none."""
+NOUNS = ("version", "release", "toolkit", "branch")
+"""What may stand between a name and its version: Driver Version: 550.54.15."""
 FRAMEWORKS = ("tensorflow", "tensorflow-gpu", "tf", "jax", "jaxlib", "keras", "mxnet", "paddle")
 SYSTEMS = (
     "ubuntu",
@@ -135,6 +137,7 @@ FILLERS = frozenset(
         "in",
         "is",
         "it",
+        "install",
         "installed",
         "laptop",
         "machine",
@@ -145,6 +148,10 @@ FILLERS = frozenset(
         "or",
         "os",
         "pip",
+        "pip3",
+        "uv",
+        "--index-url",
+        "--extra-index-url",
         "plus",
         "run",
         "runs",

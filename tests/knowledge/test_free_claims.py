@@ -64,6 +64,11 @@ TRUE = [
     ("torch 2.8, Mac Studio M2 Ultra, python 3.13", "PyPI: cp313 for macosx_11_0_arm64"),
     ("torch1.9.0 cuda11.1 rtx3080", "pytorch.org, previous versions: 1.9.0+cu111; 8.6"),
     ("torch 2.10.0 cuda 13.0 gb200 driver 580.82.07", "release matrix of 2.10.0 for aarch64"),
+    (
+        "pip install torch==2.6.0 --index-url https://download.pytorch.org/whl/cu124",
+        "pytorch.org, previous versions",
+    ),
+    ("torch 2.9.1+cu128, Driver Version: 550.54.15", "CUDA 12 from 525.60.13 on"),
     ("torch>=2.4,<2.6 cu124", "RELEASE.md: 2.4 and 2.5 have 12.4"),
     ("pytorch 2.5.1 pytorch-cuda=12.4", "RELEASE.md: 2.5 has 12.4"),
     ("PyTorch 2.9.1, CUDA 12.8, Python 3.14t", "PyPI: cp314t for manylinux_2_28_x86_64"),
