@@ -90,7 +90,7 @@ def test_a_machine_in_its_owners_words(
         python=python,
         platform=platform or "linux-x86_64",
     )
-    answer = prescribe(machine, KNOWLEDGE)
+    answer = prescribe(machine, KNOWLEDGE, limit=1)
     assert _named(answer) == best
     assert says in _text(answer)
 
@@ -114,7 +114,7 @@ def _with(**facts: Any) -> Prescription:
     if "gpus" in known:
         known["gpus"] = [known["gpus"]]
     machine = machine_elsewhere(KNOWLEDGE, **known)
-    return prescribe(msgspec.structs.replace(machine, **facts), KNOWLEDGE, wanted)
+    return prescribe(msgspec.structs.replace(machine, **facts), KNOWLEDGE, wanted, limit=1)
 
 
 # What is there, the build, what the commands hold, what they do not; the source.
