@@ -165,7 +165,8 @@ class XidsFile(Record):
 class GpuModel(Record):
     """A GPU model: GB, GB/s, TFLOPS (tensor rates dense, without sparsity), W, MHz.
 
-    `provenance` names the source of each field; `memory_type` is HBM2e, GDDR6X, ... or null.
+    `provenance` names the source of each field; `memory_type` is HBM2e, GDDR6X, ... or null. `kind`
+    is `other` where no more than the name and the chip is known.
     """
 
     model: str

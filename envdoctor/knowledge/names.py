@@ -13,6 +13,7 @@ _SERIES = frozenset({"geforce", "quadro", "gpu", "generation", "blackwell", "edi
 _HOUSES = frozenset({"dgx", "hgx", "nvl72"})
 """NVIDIA's names of machines, which people put before or after that of the GPU in them."""
 _LAPTOP = frozenset({"gpu", "laptop", "with", "max", "q", "design"})
+"""`Laptop GPU`, `with Max-Q Design`."""
 _MEMORY = re.compile(r"\b(\d+)\s*gi?b?\b")
 _TOLERANCE = 0.15
 """How far the memory that a driver reports may be from the data sheet: ECC and reserved memory
