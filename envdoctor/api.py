@@ -77,9 +77,10 @@ if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
     from envdoctor.companions import DISTRIBUTIONS, PYTORCHS_OWN, library_of
-    from envdoctor.gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes, is_vgpu
+    from envdoctor.gpus import is_vgpu
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
+    from envdoctor.knowledge.builds import ExtensionRelease
     from envdoctor.knowledge.drivers import (
         OPEN_FROM,
         OPEN_ONLY,
@@ -89,8 +90,8 @@ if TYPE_CHECKING:
         driver_runs,
         driver_serves,
     )
+    from envdoctor.knowledge.hardware import Xid
     from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
-    from envdoctor.knowledge.records import ExtensionRelease, Xid
     from envdoctor.loader.mapped import differences
     from envdoctor.loader.tree import describe
     from envdoctor.prescribe import Prescription, machine_of, prescribe
@@ -109,14 +110,16 @@ if TYPE_CHECKING:
     )
     from envdoctor.shell import command
     from envdoctor.versions import decode_cudnn, parse_number, parse_version
+    from envdoctor.withheld_gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
 
 _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
     "envdoctor.companions": ("DISTRIBUTIONS", "PYTORCHS_OWN", "library_of"),
-    "envdoctor.gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes", "is_vgpu"),
+    "envdoctor.gpus": ("is_vgpu",),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
+    "envdoctor.knowledge.builds": ("ExtensionRelease",),
     "envdoctor.knowledge.drivers": (
         "OPEN_FROM",
         "OPEN_ONLY",
@@ -126,8 +129,8 @@ _LOADED_LATER = {
         "driver_runs",
         "driver_serves",
     ),
+    "envdoctor.knowledge.hardware": ("Xid",),
     "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
-    "envdoctor.knowledge.records": ("ExtensionRelease", "Xid"),
     "envdoctor.loader.mapped": ("differences",),
     "envdoctor.loader.tree": ("describe",),
     "envdoctor.prescribe": ("Prescription", "machine_of", "prescribe"),
@@ -146,6 +149,7 @@ _LOADED_LATER = {
     ),
     "envdoctor.shell": ("command",),
     "envdoctor.versions": ("decode_cudnn", "parse_number", "parse_version"),
+    "envdoctor.withheld_gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
 }
 """The names that a module gives; type checkers read the imports above."""
 

@@ -1,7 +1,7 @@
 """The NVIDIA GPUs of the machine, followed from the PCI bus through the driver to torch. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Literal
 
@@ -23,15 +23,17 @@ from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.drivers import Flavor, why_unserved
 from envdoctor.plugins import derive
-from envdoctor.versions import parse_number
+from envdoctor.withheld_gpus import (
+    as_named,
+    bare_uuid,
+    gpu_nodes,
+    without_other_instances,
+    without_those_hidden,
+    without_those_withheld,
+)
 
 MOST_GPUS = 1024
 """More than any machine has; a larger count is no count."""
-
-HIDES_EVERY_GPU = ("", "-1", "none", "NoDevFiles")
-"""Values of CUDA_VISIBLE_DEVICES that are meant to hide every GPU: an entry that names no GPU ends
-the list (CUDA C++ Programming Guide, CUDA Environment Variables); the last one is what Slurm sets
-for a job without GPUs."""
 
 _LIBRARY_RELEASE = re.compile(r"\.so\.(\d{3}\.\d+(?:\.\d+)?)$")
 _WSL_LIBCUDA = "/usr/lib/wsl/lib/libcuda.so.1"
@@ -98,9 +100,9 @@ def gpu_trace(
     traced = _with_torch(traced, runtime, environment)
     if not traced:
         traced = list(_without_a_name(driver, container, init))
-    traced = _without_those_withheld(traced, driver, container)
-    traced = _without_those_hidden(traced, environment)
-    traced = _without_other_instances(traced, runtime)
+    traced = without_those_withheld(traced, driver, container)
+    traced = without_those_hidden(traced, environment)
+    traced = without_other_instances(traced, runtime)
     traced = [_without_one_unserved(gpu, known) for gpu in traced]
     flavor = driver.flavor if driver else None
     traced = [_as_the_driver_serves(gpu, release, flavor, known) for gpu in traced]
@@ -214,7 +216,7 @@ def _put(traced: list[TracedGpu], place: int | None, gpu: TracedGpu) -> list[Tra
 def _with_torch(
     traced: list[TracedGpu], runtime: TorchRuntime | None, environment: Environment | None
 ) -> list[TracedGpu]:
-    order = _as_named(traced, environment)
+    order = as_named(traced, environment)
     for device in runtime.devices if runtime else ():
         free = [i for i in order if traced[i].torch_index is None and not traced[i].unwanted]
         place = _place_of_torch(traced, free, device)
@@ -249,14 +251,6 @@ def _not_described(runtime: TorchRuntime | None) -> list[int]:
     return [index for index in range(counted) if index not in described]
 
 
-def _as_named(traced: Sequence[TracedGpu], environment: Environment | None) -> list[int]:
-    """The places of the GPUs: first those that CUDA_VISIBLE_DEVICES names, in its order."""
-    value = _visible_devices(environment) or ""
-    counted = _counted(traced)
-    shown, _ = entries_that_name(value, [traced[place] for place in counted])
-    return list(dict.fromkeys([*_places_named(traced, counted, shown), *range(len(traced))]))
-
-
 def _place_of_torch(
     traced: Sequence[TracedGpu], free: Sequence[int], device: TorchDevice
 ) -> int | None:
@@ -269,18 +263,13 @@ def _place_of_torch(
     is_slice = " MIG " in f" {device.name} "
     free = [i for i in free if bool(traced[i].mig_mode) == is_slice] or free
     capability = device.compute_capability
-    by_uuid = first(lambda gpu: bool(device.uuid) and _bare(gpu.uuid) == _bare(device.uuid))
+    by_uuid = first(lambda gpu: bool(device.uuid) and bare_uuid(gpu.uuid) == bare_uuid(device.uuid))
     by_name = first(lambda gpu: gpu.name is not None and _same_name(gpu.name, device.name))
     by_chip = first(lambda gpu: gpu.name is None and gpu.compute_capability in (None, capability))
     # CUDA runs on GPUs of the driver alone, so another name is not another GPU.
     by_capability = first(lambda gpu: gpu.compute_capability == capability)
     places = (by_uuid, by_name, by_chip, by_capability)
     return next((place for place in places if place is not None), None)
-
-
-def _bare(uuid: str | None) -> str | None:
-    """NVML writes `GPU-` before the UUID, torch does not."""
-    return uuid.removeprefix("GPU-") if uuid else None
 
 
 def _same_name(nvml: str, torch: str) -> bool:
@@ -304,135 +293,7 @@ def _without_a_name(
             yield TracedGpu(subject="", kernel_driver="nvidia")
 
 
-# --- what this process is not to use ---
-
-
-def gpu_nodes(nodes: Iterable[str]) -> list[str]:
-    """The device nodes of GPUs: /dev/nvidia0, /dev/nvidia1 ..."""
-    return [node for node in nodes if node.removeprefix("/dev/nvidia").isdecimal()]
-
-
-def _without_those_withheld(
-    traced: list[TracedGpu], driver: Driver | None, container: Container | None
-) -> list[TracedGpu]:
-    """GPUs of other users and other containers: no node, or one that is closed, while this process
-    has another GPU."""
-    given = [gpu for gpu in traced if gpu.torch_index is not None or gpu.nvml_index is not None]
-    if driver is None or not given:
-        return traced
-    contained = container is not None and container.kind != "none"
-    nodes = gpu_nodes(driver.device_nodes)
-    fewer = contained and 0 < len(nodes) < len(traced)
-
-    def judged(place: int, gpu: TracedGpu) -> TracedGpu:
-        if gpu.torch_index is not None or gpu.nvml_index is not None or gpu.unwanted:
-            return gpu
-        node = f"/dev/nvidia{place}"
-        if node in driver.unusable_nodes:
-            return replace(gpu, unwanted=f"`{node}` is closed to this user")
-        return replace(gpu, unwanted="it was not given to this container") if fewer else gpu
-
-    return [judged(place, gpu) for place, gpu in enumerate(traced)]
-
-
-def _without_those_hidden(
-    traced: list[TracedGpu], environment: Environment | None
-) -> list[TracedGpu]:
-    value = _visible_devices(environment)
-    if value is None:
-        return traced
-    why = f"CUDA_VISIBLE_DEVICES is `{value}`"
-    if value.strip() in HIDES_EVERY_GPU:
-        return [replace(gpu, unwanted=gpu.unwanted or why) for gpu in traced]
-    chosen = _chosen(traced, value)
-    # Where the entries name no GPU, or a MIG slice that no layer shows, none is hidden on purpose.
-    if not chosen:
-        return traced
-    return [
-        gpu if place in chosen or gpu.unwanted else replace(gpu, unwanted=why)
-        for place, gpu in enumerate(traced)
-    ]
-
-
-def _visible_devices(environment: Environment | None) -> str | None:
-    return environment.variables.get("CUDA_VISIBLE_DEVICES") if environment else None
-
-
-def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str], str | None]:
-    """The entries of CUDA_VISIBLE_DEVICES that name a GPU, up to the first that names none, and
-    that one: CUDA uses no entry after it. Where one is repeated, it uses none at all
-    (torch/cuda/__init__.py, `_parse_visible_devices`, which does as CUDA does)."""
-    shown: list[str] = []
-    for entry in (one.strip() for one in value.split(",")):
-        if entry in shown:
-            return [], entry
-        if not _names_one(entry, gpus):
-            return shown, entry
-        shown.append(entry)
-    return shown, None
-
-
-def _names_one(entry: str, gpus: Sequence[TracedGpu]) -> bool:
-    if entry.isdecimal():
-        number = parse_number(entry)
-        return number is not None and number < len(gpus)
-    if entry.startswith("MIG-"):
-        return True
-    return entry.startswith("GPU-") and any(
-        gpu.uuid is None or f"GPU-{_bare(gpu.uuid)}".startswith(entry) for gpu in gpus
-    )
-
-
-def _chosen(traced: Sequence[TracedGpu], value: str) -> set[int]:
-    """The places of the GPUs that stay visible. What torch lists is visible for certain: by
-    default CUDA counts the fastest GPU first, and only PCI_BUS_ID counts as NVML does."""
-    counted = _counted(traced)
-    shown, _ = entries_that_name(value, [traced[place] for place in counted])
-    if not shown:
-        return set()
-    seen = {place for place, gpu in enumerate(traced) if gpu.torch_index is not None}
-    for place in _places_named(traced, counted, shown):
-        if len(seen) < len(shown):
-            seen.add(place)
-    return seen
-
-
-def _counted(traced: Sequence[TracedGpu]) -> list[int]:
-    """The places of the GPUs that CUDA counts: those that this process may use."""
-    return [place for place, gpu in enumerate(traced) if not gpu.unwanted]
-
-
-def _places_named(
-    traced: Sequence[TracedGpu], counted: Sequence[int], shown: Iterable[str]
-) -> list[int]:
-    """The places of the GPUs that entries of CUDA_VISIBLE_DEVICES name, in their order."""
-    return [
-        place
-        for entry in shown
-        for number, place in enumerate(counted)
-        if _is_named(entry, number, traced[place])
-    ]
-
-
-def _is_named(entry: str, number: int, gpu: TracedGpu) -> bool:
-    if entry.isdecimal():
-        return parse_number(entry) == number
-    return gpu.uuid is not None and f"GPU-{_bare(gpu.uuid)}".startswith(entry)
-
-
-def _without_other_instances(
-    traced: list[TracedGpu], runtime: TorchRuntime | None
-) -> list[TracedGpu]:
-    """With MIG on, CUDA shows a process one instance alone (NVIDIA MIG User Guide, CUDA device
-    enumeration): beside it, other GPUs in MIG mode are not lost."""
-    if not any(" MIG " in f" {device.name} " for device in (runtime.devices if runtime else ())):
-        return traced
-    return [
-        replace(gpu, unwanted="CUDA shows a process one MIG instance, which is of another GPU")
-        if gpu.mig_mode and gpu.torch_index is None and not gpu.unwanted
-        else gpu
-        for gpu in traced
-    ]
+# --- what no driver and no torch serves ---
 
 
 def _as_the_driver_serves(

@@ -37,10 +37,10 @@ from envdoctor.facts.torch import (
 )
 from envdoctor.findings import Finding
 from envdoctor.findings import in_words as subjects_in_words
-from envdoctor.gpus import HIDES_EVERY_GPU, gpu_nodes
 from envdoctor.options import Scope
 from envdoctor.plugins import derive
 from envdoctor.record import Record
+from envdoctor.withheld_gpus import HIDES_EVERY_GPU, gpu_nodes
 
 Action = Literal["import", "compute", "start", "distributed", "compile", "extend", "hold"]
 Wish = Literal["yes", "optional", "elsewhere", "unknown"]

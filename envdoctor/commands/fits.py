@@ -18,9 +18,9 @@ def command(ctx: click.Context, /, output: Output, to: Destination, claim: tuple
     """Judge a claimed combination part by part, and name the nearest that exists.
 
     In free words: torch, cuda (or cu124), rocm, cudnn, nccl, triton, torchvision, torchaudio,
-    torchtext, vllm, xformers, numpy, python, glibc, gcc, a system, an architecture, a GPU's name,
-    a driver. A beginning of a version is enough: cudnn==8.9. Words that are not understood are
-    named.
+    torchtext, vllm, xformers, flash-attn, bitsandbytes, torchao, torchcodec, numpy, python, glibc,
+    gcc, a system, an architecture, a GPU's name, a driver. A beginning of a version is enough
+    (cudnn==8.9), and so is a range (torch>=2.4,<2.6). Words that are not understood are named.
 
     \b
     envdoctor fits "torch==2.6.0 cuda==12.1 cudnn==8.9"

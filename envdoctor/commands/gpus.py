@@ -31,13 +31,17 @@ def command(output: Output, to: Destination, words: tuple[str, ...]) -> None:
 def matching(words: str, knowledge: Knowledge) -> tuple[GpuModel, ...]:
     """The models that these words may mean. Raises BadInput where there is none."""
     found = knowledge.named(words)
-    if found.models:
-        return found.models
-    if found.capability and not found.vendor:
-        models = [one for one in knowledge.gpus if one.compute_capability == found.capability]
-        if models:
-            return tuple(models)
+    models = found.models or _of_capability(found, knowledge)
+    if models:
+        return models
     raise BadInput(_not_known(words, found, knowledge))
+
+
+def _of_capability(found: Named, knowledge: Knowledge) -> tuple[GpuModel, ...]:
+    """The models that are meant where a compute capability was named, and nothing else."""
+    if found.what != f"compute capability {found.capability}":
+        return ()
+    return tuple(one for one in knowledge.gpus if one.compute_capability == found.capability)
 
 
 def known_gpu(words: str, knowledge: Knowledge) -> GpuModel:
@@ -54,13 +58,14 @@ def _not_known(words: str, found: Named, knowledge: Knowledge) -> str:
     if found.part_of:
         whole = _names(found.models) or found.part_of
         return f"`{words}` is a part of a GPU, of which nothing is known; the whole is {whole}"
-    models = found.models or tuple(
-        one
-        for one in knowledge.gpus
-        if found.capability and one.compute_capability == found.capability
-    )
+    models = found.models or _of_capability(found, knowledge)
     if models:
         return f"`{words}` may be {_names(models)}"
+    if found.what:
+        known = f"`{words}` is {found.what}"
+        if found.capability not in found.what.split():
+            known += f", compute capability {found.capability}"
+        return f"{known}; no model of that kind is in my data"
     offer = nearest(words, [one.model.removeprefix("GeForce ") for one in knowledge.gpus])
     return f"`{words}` is no GPU in my data; {offer or '`envdoctor gpus` lists them'}"
 

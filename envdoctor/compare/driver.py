@@ -8,9 +8,10 @@ from envdoctor.compare.pair import Examined, Found, Pair, swap_all, swap_fields
 from envdoctor.compare.records import Difference, Weight
 from envdoctor.facts.machine import Container, CudaInit, Driver, Host, Nvml
 from envdoctor.findings import Layer
-from envdoctor.gpus import gpu_nodes, library_release
+from envdoctor.gpus import library_release
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.drivers import driver_runs
+from envdoctor.withheld_gpus import gpu_nodes
 
 _GPU = ("compute:gpu",)
 

@@ -4,158 +4,30 @@ import re
 from collections.abc import Callable, Iterator
 
 from envdoctor.errors import BadInput
-from envdoctor.knowledge import Knowledge
+from envdoctor.fits.vocabulary import (
+    ARCHITECTURES,
+    FILLERS,
+    FRAMEWORKS,
+    IN_RANGES,
+    KINDS_OF_MAC,
+    MACS,
+    NOUNS,
+    ORDER,
+    PLATFORMS,
+    PROCESSORS_OF_MACS,
+    SYSTEMS,
+    VERSIONED,
+)
+from envdoctor.knowledge import Knowledge, Named
 from envdoctor.record import Record
 from envdoctor.versions import ascii_digits
+from envdoctor.wheel_index import PYTORCH_INDEX
 
-ORDER = (
-    "torch",
-    "arch",
-    "platform",
-    "cuda",
-    "rocm",
-    "cudnn",
-    "nccl",
-    "triton",
-    "python",
-    "torchvision",
-    "torchaudio",
-    "torchtext",
-    "vllm",
-    "xformers",
-    "flash-attn",
-    "bitsandbytes",
-    "torchao",
-    "torchcodec",
-    "numpy",
-    "glibc",
-    "os",
-    "gpu",
-    "driver",
-    "gcc",
-    "framework",
-)
-"""The parts that can be judged, in the order in which they narrow down the published builds."""
-_VERSIONED = {
-    "torch": "torch",
-    "pytorch": "torch",
-    "cuda": "cuda",
-    "cudatoolkit": "cuda",
-    "cuda-toolkit": "cuda",
-    "toolkit": "cuda",
-    "rocm": "rocm",
-    "cudnn": "cudnn",
-    "nccl": "nccl",
-    "triton": "triton",
-    "python": "python",
-    "py": "python",
-    "cpython": "python",
-    "torchvision": "torchvision",
-    "torchaudio": "torchaudio",
-    "torchtext": "torchtext",
-    "vllm": "vllm",
-    "xformers": "xformers",
-    "flash-attn": "flash-attn",
-    "flash_attn": "flash-attn",
-    "flash-attention": "flash-attn",
-    "flashattention": "flash-attn",
-    "bitsandbytes": "bitsandbytes",
-    "torchao": "torchao",
-    "torchcodec": "torchcodec",
-    "numpy": "numpy",
-    "glibc": "glibc",
-    "driver": "driver",
-    "gcc": "gcc",
-    "g++": "gcc",
-}
-_FRAMEWORKS = ("tensorflow", "tensorflow-gpu", "tf", "jax", "jaxlib", "keras", "mxnet", "paddle")
-_SYSTEMS = ("ubuntu", "debian", "centos", "rhel", "rocky", "almalinux", "amazon")
-_PLATFORMS = {
-    "windows": "windows",
-    "win": "windows",
-    "win10": "windows",
-    "win11": "windows",
-    "win_amd64": "windows",
-    "macos": "macos",
-    "mac": "macos",
-    "osx": "macos",
-    "linux": "linux",
-    "wsl": "linux",
-    "wsl2": "linux",
-}
-_ARCHITECTURES = {
-    "x86_64": "x86_64",
-    "x86-64": "x86_64",
-    "amd64": "x86_64",
-    "x64": "x86_64",
-    "aarch64": "aarch64",
-    "arm64": "aarch64",
-    "arm": "aarch64",
-    "sbsa": "aarch64",
-}
-_MACS = ("mac", "macs", "macbook", "imac", "macos", "osx")
-_PROCESSORS_OF_MACS = {
-    "intel": "x86_64",
-    "silicon": "aarch64",
-    **{f"m{generation}": "aarch64" for generation in range(1, 6)},
-}
-"""By which the two kinds of Mac are told apart."""
-
-_FILLERS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "at",
-        "build",
-        "built",
-        "by",
-        "card",
-        "cards",
-        "does",
-        "fit",
-        "for",
-        "from",
-        "gpu",
-        "gpus",
-        "graphics",
-        "i",
-        "in",
-        "is",
-        "it",
-        "installed",
-        "laptop",
-        "machine",
-        "my",
-        "nvidia",
-        "of",
-        "on",
-        "or",
-        "os",
-        "pip",
-        "plus",
-        "run",
-        "runs",
-        "running",
-        "server",
-        "system",
-        "the",
-        "this",
-        "to",
-        "use",
-        "using",
-        "v",
-        "version",
-        "wheel",
-        "wheels",
-        "with",
-        "works",
-        "x",
-    ]
-)
-"""Words that say nothing about a version."""
 _VERSION = re.compile(r"v?(\d+(?:\.(?:\d+|\*))*(?:\.?(?:post|rc|a|b|dev)\d+)?(?:\+[\w.]+)?)")
+_OTHER_VERSIONS = {"driver": r"[rv]?(\d+(?:\.\d+)*)", "python": r"(3\.\d{1,2}t)"}
+"""R570; 3.13t, which is the free-threaded Python (PEP 703)."""
+_RANGE = re.compile(r"(?:>=|<=|~=|!=|<|>)\d+(?:\.\d+)*(?:\.\*)?")
+"""PEP 440, version specifiers."""
 _TOKEN = re.compile(r"[^\s,;()\"']+")
 _LONGEST = 100
 """Letters of a word that can be one; numbers of thousands of digits are no versions."""
@@ -197,12 +69,13 @@ def parse_claims(text: str, knowledge: Knowledge) -> Reading:
     while at < len(words):
         read = _read_at(words, at, knowledge)
         if read is None:
-            if words[at].lower() not in _FILLERS and words[at] not in ("=", "+", "-", "&", "/"):
+            if words[at].lower() not in FILLERS and words[at] not in ("=", "+", "-", "&", "/"):
                 unread.append(words[at])
             at += 1
             continue
         for name, value in read[0]:
-            found.setdefault(name, value)
+            if not _agree(found.setdefault(name, value), value):
+                unread.append(" ".join(words[at : at + read[1]]))
         at += read[1]
     if not found:
         raise BadClaim(
@@ -213,9 +86,17 @@ def parse_claims(text: str, knowledge: Knowledge) -> Reading:
     return Reading(claims=claims, unread=tuple(unread))
 
 
+def _agree(one: str, other: str) -> bool:
+    """Whether two claims on one part are the same, one perhaps said in more detail (2.6, 2.6.0):
+    one build is for one torch, and one GPU is judged at a time."""
+    first, second = one.lower(), other.lower()
+    return first.startswith(second) or second.startswith(first)
+
+
 def _words(text: str) -> Iterator[str]:
     """Words, with `name==1.2`, `name: 1.2` and `name>=1.2` taken apart."""
     spaced = re.sub(r"(?<=[A-Za-z0-9_+-])\s*(?:={1,3}|:)\s*(?=[\w])", " = ", text)
+    spaced = re.sub(r"\s*(>=|<=|~=|!=|<|>)\s*(?=v?\d)", r" \1", spaced)
     for match in _TOKEN.finditer(spaced):
         word = match[0].rstrip(".!?:")
         if word:
@@ -228,26 +109,43 @@ _Reader = Callable[[list[str], int, Knowledge], _Read | None]
 
 def _read_at(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
     """What begins at that word, and how many words it takes."""
-    for reader in (_versioned, _glued, _system, _mac, _platform, _gpu):
+    for reader in (_ranged, _versioned, _glued, _system, _mac, _platform, _gpu):
         read = reader(words, at, knowledge)
         if read is not None:
             return read
     return None
 
 
+def _ranged(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
+    """torch>=2.4,<2.6"""
+    name = VERSIONED.get(words[at].lower())
+    after = at + 1
+    while after < len(words) and _RANGE.fullmatch(words[after]):
+        after += 1
+    if name not in IN_RANGES or after == at + 1:
+        return None
+    return [(name, ",".join(words[at + 1 : after]))], after - at
+
+
 def _versioned(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
     word = words[at].lower()
-    name = "framework" if word in _FRAMEWORKS else _VERSIONED.get(word)
+    name = "framework" if word in FRAMEWORKS else VERSIONED.get(word)
     if name is None:
         return None
     after = at + 1
-    stated = after < len(words) and words[after] == "="
+    if words[after : after + 1] and words[after].lower() in NOUNS:
+        after += 1
+    stated = words[after : after + 1] == ["="]
     after += stated
-    if after < len(words) and words[after].lower() in ("version", "release", "toolkit", "branch"):
+    if words[after : after + 1] and words[after].lower() in NOUNS:
         after += 1
     value = words[after] if after < len(words) else ""
+    if _RANGE.fullmatch(value):
+        return None
     match = _VERSION.fullmatch(value) or (
-        re.fullmatch(r"[rv]?(\d+(?:\.\d+)*)", value, re.IGNORECASE) if name == "driver" else None
+        re.fullmatch(_OTHER_VERSIONS[name], value, re.IGNORECASE)
+        if name in _OTHER_VERSIONS
+        else None
     )
     if match is None:
         if stated:
@@ -259,12 +157,14 @@ def _versioned(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
 
 
 def _glued(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
-    """cu124, rocm6.4, py312, cp312, torch2.6, R570, cpu."""
+    """cu124, rocm6.4, py312, cp312, torch2.6, R570, cpu, the address of an index."""
     word = words[at].lower()
+    if word.startswith(f"{PYTORCH_INDEX}/"):
+        word = word.rstrip("/").rpartition("/")[2]
     tag = re.fullmatch(r"\+?cu(\d{2,3})", word)
     if tag:
         return [("cuda", f"{tag[1][:-1]}.{tag[1][-1]}")], 1
-    python = re.fullmatch(r"(?:py|cp|python)3\.?(\d{1,2})t?", word)
+    python = re.fullmatch(r"(?:py|cp|python)3\.?(\d{1,2}t?)", word)
     if python:
         return [("python", f"3.{python[1]}")], 1
     if word == "cpu":
@@ -273,9 +173,9 @@ def _glued(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
     if branch:
         return [("driver", branch[1])], 1
     glued = re.fullmatch(r"([a-z][a-z_-]*[a-z])-?v?(\d+(?:\.\d+)+(?:\+\w+)?)", word)
-    if glued and glued[1] in _VERSIONED:
-        return [(_VERSIONED[glued[1]], glued[2])], 1
-    architecture = _ARCHITECTURES.get(word)
+    if glued and glued[1] in VERSIONED:
+        return [(VERSIONED[glued[1]], glued[2])], 1
+    architecture = ARCHITECTURES.get(word)
     return ([("arch", architecture)], 1) if architecture else None
 
 
@@ -285,7 +185,7 @@ def _system(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
         rest, skipped = rest[2:], 2
     else:
         skipped = 0
-    if not rest or rest[0].lower() not in _SYSTEMS:
+    if not rest or rest[0].lower() not in SYSTEMS:
         return ([("os", " ".join(rest[:2]))], skipped + len(rest[:2])) if skipped and rest else None
     taken = 1
     while taken < len(rest) and rest[taken].lower() in ("linux", "=", "lts"):
@@ -296,19 +196,23 @@ def _system(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
 
 
 def _mac(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
-    """macOS on Intel, an Intel Mac, MacBook M2, Apple silicon."""
-    first, second = ([word.lower() for word in words[at : at + 2]] + [""])[:2]
-    named = {first, second}
-    processor = next((one for one in named if one in _PROCESSORS_OF_MACS), None)
-    if first == "on" or processor is None or not named & {*_MACS, "apple"}:
+    """macOS on Intel, an Intel Mac, MacBook Pro M2, Apple silicon, Apple M3 Max."""
+    run: list[str] = []
+    for word in (one.lower() for one in words[at:]):
+        if word not in MACS | KINDS_OF_MAC and word not in PROCESSORS_OF_MACS:
+            break
+        run.append(word)
+    processor = next((one for one in run if one in PROCESSORS_OF_MACS), None)
+    named = MACS & set(run) or (processor != "intel" and "apple" in run)
+    if processor is None or not named or run[0] == "on":
         return None
-    if processor != "silicon" and not named & {*_MACS}:
-        return None
-    return [("platform", "macos"), ("arch", _PROCESSORS_OF_MACS[processor])], 2
+    while run[-1] == "on":
+        run.pop()
+    return [("platform", "macos"), ("arch", PROCESSORS_OF_MACS[processor])], len(run)
 
 
 def _platform(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
-    name = _PLATFORMS.get(words[at].lower())
+    name = PLATFORMS.get(words[at].lower())
     if name is None:
         return None
     versioned = at + 1 < len(words) and re.fullmatch(r"1[0-9](\.\d+)*", words[at + 1]) is not None
@@ -322,19 +226,28 @@ def _gpu(words: list[str], at: int, knowledge: Knowledge) -> _Read | None:
         start, stated = at + 2, True
     for length in range(min(_LONGEST_GPU, len(words) - start), 0, -1):
         name = " ".join(words[start : start + length])
-        if words[start].lower() in _FILLERS - {"nvidia"} or words[start + length - 1] == "=":
+        if words[start].lower() in FILLERS - {"nvidia"} or words[start + length - 1] == "=":
             continue
         found = knowledge.named(name)
-        if found.capability or found.vendor:
-            if not _is_whole(words[start : start + length]):
-                continue
+        if not (found.capability or found.vendor):
+            continue
+        if _is_whole(words[start : start + length]) and (stated or _is_telling(name, found)):
             return [("gpu", name)], start + length - at
     if stated and start < len(words):
         return [("gpu", words[start])], start + 1 - at
     return None
 
 
+def _is_telling(name: str, found: Named) -> bool:
+    """Whether a name says which GPU is meant where nothing says that it names one: neither a bare
+    number nor a word of a series (`Pro`) does."""
+    if re.fullmatch(r"[0-9.]+", name):
+        return False
+    exact = found.model is not None or bool(found.what) or bool(found.vendor)
+    return exact or re.search("[0-9]", name) is not None
+
+
 def _is_whole(words: list[str]) -> bool:
     """Whether no word of it begins another part: `RTX 4090 with driver` is none."""
-    names = {*_VERSIONED, *_FRAMEWORKS, *_SYSTEMS, "with", "on", "and", "="}
+    names = {*VERSIONED, *FRAMEWORKS, *SYSTEMS, "with", "on", "and", "="}
     return not any(word.lower() in names for word in words)

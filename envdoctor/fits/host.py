@@ -29,9 +29,12 @@ def _arch(claim: Claim, builds: list[Build], data: Data) -> Ruled:
 
 
 def _platform(claim: Claim, builds: list[Build], data: Data) -> Ruled:
-    target = WheelTarget(os=claim.value, arch=data.machine or _usual_arch(claim.value))
+    target = WheelTarget(os=data.platform, arch=data.machine or _usual_arch(data.platform))
+    if (target.os, target.arch) == ("windows", "aarch64"):
+        reason = "builds for Windows on Arm are on PyTorch's own index alone, and not in my data"
+        return unknown(claim, reason), builds
     kept = [one for one in builds if _has_platform(one, target, data.knowledge)]
-    place = {"windows": "Windows", "macos": "macOS", "linux": "Linux"}[claim.value]
+    place = {"windows": "Windows", "macos": "macOS", "linux": "Linux"}[data.platform]
     return ruled(
         claim,
         builds,
@@ -54,21 +57,24 @@ def _has_platform(build: Build, target: WheelTarget, knowledge: Knowledge) -> bo
     if target.os == "macos" and variant.cuda:
         return False
     published_there = knowledge.wheels.admits("torch", release.version, target)
-    return bool(published_there) and variant.status in (None, "stable")
+    return bool(published_there) and (target.os == "macos" or variant.is_for_windows)
 
 
 def _python(claim: Claim, builds: list[Build], data: Data) -> Ruled:
-    minor = ".".join(claim.value.split(".")[:2])
-    pythons_of = {_key(one): _pythons(*_key(one), data) for one in builds}
+    minor = ".".join(claim.value.removesuffix("t").split(".")[:2])
+    free = claim.value.endswith("t")
+    label = f"Python {minor}" + (" (free-threaded)" if free else "")
+    pythons_of = {_key(one): _pythons(*_key(one), data, free_threaded=free) for one in builds}
     kept = [one for one in builds if minor in pythons_of[_key(one)]]
     offered = {name for names in pythons_of.values() for name in names}
     pythons = listed(offered, key=Version, most=3)
+    only = f"wheels for Python {pythons} only" if offered else f"no wheels for {label}"
     return ruled(
         claim,
         builds,
         kept,
-        f"{subject_of(kept or builds)} {has(kept or builds)} wheels for Python {minor}",
-        f"{subject_of(builds)} {has(builds)} wheels for Python {pythons} only",
+        f"{subject_of(kept or builds)} {has(kept or builds)} wheels for {label}",
+        f"{subject_of(builds)} {has(builds)} {only}",
         data.knowledge.wheels.source("torch"),
     )
 
@@ -77,9 +83,9 @@ def _key(build: Build) -> tuple[str, str]:
     return build[0].version, build[1].machine
 
 
-def _pythons(version: str, machine: str, data: Data) -> tuple[str, ...]:
+def _pythons(version: str, machine: str, data: Data, *, free_threaded: bool) -> tuple[str, ...]:
     arch = _usual_arch(data.platform) if data.platform != "linux" else machine
-    target = WheelTarget(os=data.platform, arch=arch)
+    target = WheelTarget(os=data.platform, arch=arch, free_threaded=free_threaded)
     return data.knowledge.wheels.pythons("torch", version, target)
 
 
@@ -159,7 +165,7 @@ def _driver(claim: Claim, builds: list[Build], data: Data) -> Ruled:
     by_card = _driver_of_card(claim, data)
     if by_card is not None:
         return by_card, builds
-    os = "windows" if data.platform == "windows" else "linux"
+    os = data.driver_os
     kept = [
         one
         for one in builds

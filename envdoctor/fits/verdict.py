@@ -3,10 +3,13 @@
 import re
 from collections.abc import Callable, Iterable
 
+from packaging.specifiers import SpecifierSet
+
 from envdoctor.fits.claims import Claim
 from envdoctor.fits.words import Build
 from envdoctor.knowledge import Knowledge
 from envdoctor.record import Record
+from envdoctor.versions import parse_version
 
 _ARM_HOSTS = re.compile(r"\b(GH200|GB10|GB200|GB300|Jetson|Orin|Thor|Xavier|DGX Spark)\b", re.I)
 """GPUs that are built into Arm machines alone (NVIDIA's own pages of these products)."""
@@ -27,6 +30,7 @@ class Data(Record):
 
     `capability` and `vendor` are those of the claimed GPU, `machine` and `platform` the host that
     is claimed or that the GPU is built into, `torch` what is claimed, `rocm` whether that is.
+    `driver_os` is the system by which drivers are numbered: under WSL it is Windows.
     """
 
     knowledge: Knowledge
@@ -34,6 +38,7 @@ class Data(Record):
     vendor: str | None = None
     machine: str | None = None
     platform: str = "linux"
+    driver_os: str = "linux"
     torch: str | None = None
     rocm: bool = False
 
@@ -53,13 +58,15 @@ def data_for(claims: Iterable[Claim], knowledge: Knowledge) -> Data:
     values = {claim.name: claim.value for claim in claims}
     gpu = values.get("gpu")
     named = knowledge.named(gpu) if gpu else None
+    platform = values.get("platform", "linux")
     arm = "aarch64" if gpu and _ARM_HOSTS.search(gpu) else None
     return Data(
         knowledge=knowledge,
         capability=named.capability if named else None,
         vendor=named.vendor if named else None,
         machine=values.get("arch") or arm,
-        platform=values.get("platform", "linux"),
+        platform="linux" if platform == "wsl" else platform,
+        driver_os="windows" if platform in ("windows", "wsl") else "linux",
         torch=values.get("torch"),
         rocm="rocm" in values,
     )
@@ -74,9 +81,13 @@ def possible(data: Data) -> list[Build]:
 
 
 def states(claimed: str, actual: str | None) -> bool:
-    """Whether a version has the claimed one as its beginning: 8.9 states 8.9.2.26."""
+    """Whether a version has the claimed one as its beginning (8.9 states 8.9.2.26), or is in the
+    claimed range (>=2.4,<2.6)."""
     if actual is None:
         return False
+    if claimed[0] in "<>~!":
+        version = parse_version(actual)
+        return version is not None and version in SpecifierSet(claimed)
     wanted = claimed.partition("+")[0].removesuffix(".*").split(".")
     return actual.split(".")[: len(wanted)] == wanted
 

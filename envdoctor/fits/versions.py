@@ -6,7 +6,7 @@ from packaging.version import Version
 from envdoctor.fits.claims import Claim
 from envdoctor.fits.verdict import Data, Part, Rule, Ruled, published, ruled, states, unknown
 from envdoctor.fits.words import Build, has, listed, names_of, sources_of, subject_of, was
-from envdoctor.knowledge import Knowledge, Variant
+from envdoctor.knowledge import Companions, Knowledge, Variant
 from envdoctor.versions import parse_version
 
 NEWER = "newer than my data"
@@ -55,13 +55,17 @@ def _unconfirmed(claim: Claim, name: str, builds: list[Build], data: Data) -> Ru
 
 def _beyond(version: str, knowledge: Knowledge) -> str:
     """How a torch lies outside of the data; empty where it does not."""
-    claimed = parse_version(version.removesuffix(".*").partition("+")[0])
+    claimed = parse_version(version.removesuffix(".*").partition("+")[0].lstrip("<>=~!"))
     if claimed is None:
         return ""
     first = knowledge.releases[0].version
+    if version.startswith("<") and claimed <= Version(first):
+        return f"older than my data, which begins with {first}"
     if knowledge.is_newer_than_data(str(claimed)):
         newest = knowledge.newest_torch
         return f"{NEWER} ({knowledge.as_of}), which ends with {newest}"
+    if claimed.is_prerelease:
+        return "no stable release: nightlies, candidates and builds of vendors are not in my data"
     length = len(claimed.release)
     if claimed.release < Version(first).release[:length]:
         return f"older than my data, which begins with {first}"
@@ -105,16 +109,16 @@ def _unsure_of_cuda(claim: Claim, builds: list[Build], data: Data) -> str:
     if data.machine == "aarch64" and data.platform != "macos":
         return "no source in my data says whether such a build was published for Arm"
     releases = {one[0].version for one in builds}
-    announced = [
+    others = [
         variant
         for release in data.knowledge.releases
         for variant in release.variants
-        if release.version in releases
-        and variant.status == "unverified"
-        and _has_cuda(claim.value, variant)
+        if release.version in releases and _has_cuda(claim.value, variant)
     ]
-    if announced and len(releases) <= 2:
+    if any(one.status == "unverified" for one in others) and len(releases) <= 2:
         return f"announced for {subject_of(builds)}, and no source confirms that it was published"
+    if data.platform == "windows" and any(not one.is_for_windows for one in others):
+        return f"{subject_of(builds)} has it for Linux, and no source says so of Windows"
     return ""
 
 
@@ -178,6 +182,10 @@ def _companion(name: str) -> Rule:
             if any(states(claim.value, version) for version in versions):
                 kept.append(one)
                 source = pair.source if pair else ""
+        if not kept:
+            made_for = _made_for(name, claim.value, data.knowledge)
+            if made_for is not None:
+                return _admitted(claim, builds, made_for)
         if not kept and len({one[0].version for one in builds}) == 1:
             pair = data.knowledge.companions(builds[0][0].version)
             source = pair.source if pair and offered else ""
@@ -192,6 +200,32 @@ def _companion(name: str) -> Rule:
         )
 
     return rule
+
+
+def _made_for(name: str, version: str, knowledge: Knowledge) -> Companions | None:
+    """The torch that a release came out with, where it does not pin it."""
+    return next(
+        (
+            pair
+            for pair in knowledge.companions_file.pairs
+            if name in pair.admits and any(states(version, one) for one in getattr(pair, name))
+        ),
+        None,
+    )
+
+
+def _admitted(claim: Claim, builds: list[Build], made_for: Companions) -> Ruled:
+    """Right where its own requirement admits that torch; not to be told where it states none."""
+    stated = made_for.admits[claim.name]
+    kept = [one for one in builds if one[0].version in SpecifierSet(stated or f">{made_for.torch}")]
+    name = f"{claim.name} {claim.value}"
+    if kept and not stated:
+        reason = f"{name} came out with torch {made_for.torch}, and requires no particular torch"
+        return unknown(claim, reason), builds
+    wanted = f"torch{stated}" if stated else f"torch {made_for.torch}"
+    good = f"{name} requires {wanted}"
+    bad = good if stated else f"{name} came out with {wanted}"
+    return ruled(claim, builds, kept, good, bad, made_for.source)
 
 
 def _extension(name: str) -> Rule:
@@ -225,10 +259,17 @@ def _linked(variant: Variant, majors: tuple[str, ...]) -> bool:
 
 
 def _numpy(claim: Claim, builds: list[Build], data: Data) -> Ruled:
-    major = claim.value.split(".", maxsplit=1)[0]
-    kept = [
-        one for one in builds if major == "1" or data.knowledge.fits_numpy_2(one[0].version) is True
-    ]
+    numpy_1 = states(claim.value, "1.26.4") or claim.value.split(".")[0] == "1"
+    fits = {
+        one[0].version: True
+        if numpy_1
+        else data.knowledge.fits_numpy_2(one[0].version, data.platform)
+        for one in builds
+    }
+    kept = [one for one in builds if fits[one[0].version]]
+    if not kept and None in fits.values():
+        reason = f"whether {subject_of(builds)} works with numpy 2 there is not in my data"
+        return unknown(claim, reason), builds
     return ruled(
         claim,
         builds,

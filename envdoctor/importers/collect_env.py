@@ -21,11 +21,11 @@ from envdoctor.facts.machine import (
 )
 from envdoctor.facts.python import Distribution, Distributions, Installer, Target
 from envdoctor.facts.torch import TorchAbsent, TorchBuild, TorchDevice, TorchImport, TorchRuntime
-from envdoctor.gpus import HIDES_EVERY_GPU
 from envdoctor.probes.environment import shown_variables
 from envdoctor.probes.host import TRAINING_FLAGS
 from envdoctor.record import Record
 from envdoctor.versions import parse_number
+from envdoctor.withheld_gpus import HIDES_EVERY_GPU
 
 SOURCE = "torch.utils.collect_env"
 """What stands as the source of every fact of such a text."""

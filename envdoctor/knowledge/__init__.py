@@ -1,24 +1,18 @@
 """What vendors publish about torch, CUDA, drivers and GPUs, with sources and dates."""
 
 from envdoctor.knowledge.base import Knowledge, load
+from envdoctor.knowledge.builds import Companions, ExtensionRelease, TorchRelease, Variant
 from envdoctor.knowledge.chips import PciChip
-from envdoctor.knowledge.libraries import Library, LibraryCatalogue
-from envdoctor.knowledge.names import Named
-from envdoctor.knowledge.records import (
-    Companions,
-    CpuReference,
+from envdoctor.knowledge.hardware import (
     DriverBranch,
     DriverFloor,
     DriverLimit,
     DriverStart,
-    ExtensionRelease,
     GpuModel,
-    MlperfReference,
-    ResnetModel,
-    ResnetReference,
-    TorchRelease,
-    Variant,
 )
+from envdoctor.knowledge.libraries import Library, LibraryCatalogue
+from envdoctor.knowledge.names import Named
+from envdoctor.knowledge.rates import CpuReference, MlperfReference, ResnetModel, ResnetReference
 from envdoctor.knowledge.wheels import WheelTable, WheelTarget
 
 __all__ = [

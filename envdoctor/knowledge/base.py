@@ -9,36 +9,40 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from envdoctor.knowledge.arch import covers, parsed_capability
-from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
-from envdoctor.knowledge.libraries import LibrariesFile, LibraryCatalogue
-from envdoctor.knowledge.names import Named, best_match, capability_of_words, identify
-from envdoctor.knowledge.records import (
+from envdoctor.knowledge.builds import (
     Companions,
     CompanionsFile,
-    CpuReference,
     CudaBinaries,
     CudaLinks,
+    ExtensionRelease,
+    IndexBuilds,
+    TorchFile,
+    TorchRelease,
+    Variant,
+)
+from envdoctor.knowledge.chips import ChipsFile, ChipTable, PciChip
+from envdoctor.knowledge.hardware import (
     DriverBranch,
     DriverFloor,
     DriverLimit,
     DriversFile,
     DriverStart,
-    ExtensionRelease,
     GpuModel,
     GpusFile,
     HostCompilers,
-    IndexBuilds,
+    System,
+    SystemsFile,
+    Xid,
+    XidsFile,
+)
+from envdoctor.knowledge.libraries import LibrariesFile, LibraryCatalogue
+from envdoctor.knowledge.names import Named, best_match, identify
+from envdoctor.knowledge.rates import (
+    CpuReference,
     MlperfReference,
     ReferencesFile,
     ResnetModel,
     ResnetReference,
-    System,
-    SystemsFile,
-    TorchFile,
-    TorchRelease,
-    Variant,
-    Xid,
-    XidsFile,
 )
 from envdoctor.knowledge.wheels import WheelsFile, WheelTable
 from envdoctor.versions import parse_version
@@ -231,11 +235,12 @@ class Knowledge:
 
         None where no model is, or models of several compute capabilities are.
         """
-        return capability_of_words(words, self.gpus_file)
+        found = self.named(words)
+        return None if found.vendor else found.capability
 
     def named(self, words: str) -> Named:
         """All that a GPU's name may mean: models, a part of one, or another vendor's GPU."""
-        return identify(words, self.gpus_file)
+        return identify(words, self.gpus_file, lambda name: self._chips.model(name))  # noqa: PLW0108 - read when asked for
 
     @cached_property
     def chips_file(self) -> ChipsFile:

@@ -1,8 +1,12 @@
 """Which chip a PCI device of NVIDIA is, and what CUDA calls its compute capability."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
+from envdoctor.knowledge.hardware import GpuModel
+from envdoctor.knowledge.names import names_alike
 from envdoctor.record import Record
 
 
@@ -68,6 +72,7 @@ class ChipTable:
         self._ranges = file.devices.ranges
         self._firsts = [int(one.first, 16) for one in self._ranges]
         self._names = file.devices.names
+        self._devices = file.devices
         self._families = {chip: family for family in file.families for chip in family.chips}
 
     def chip(self, device_id: str) -> PciChip | None:
@@ -87,6 +92,53 @@ class ChipTable:
             compute_capability=family.compute_capability if family else None,
             cuda=family.cuda if family else None,
         )
+
+    def model(self, words: str) -> GpuModel | None:
+        """The GPU that is called so, of which no more is known than its chip; None where none is,
+        or where GPUs of several compute capabilities are."""
+        for name in names_alike(words):
+            chips = [chip for one in self._called.get(name, ()) if (chip := self.chip(one))]
+            capabilities = {chip.compute_capability for chip in chips}
+            if len(capabilities) == 1 and None not in capabilities:
+                return self._model(min(chips, key=lambda chip: chip.name or ""))
+        return None
+
+    @cached_property
+    def _called(self) -> dict[str, list[str]]:
+        """Device ids by every form of the names that pci.ids has for them."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for device_id, names in self._names.items():
+            for name in _each(names):
+                for form in names_alike(name):
+                    found[form].append(device_id)
+        return found
+
+    def _model(self, chip: PciChip) -> GpuModel:
+        return GpuModel(
+            model=chip.name or chip.chip,
+            match=(),
+            kind="other",
+            compute_capability=chip.compute_capability,
+            architecture=chip.architecture,
+            memory_gb=None,
+            memory_bandwidth_gb_s=None,
+            fp32_tflops=None,
+            tf32_tensor_tflops=None,
+            bf16_tensor_tflops=None,
+            fp16_tensor_tflops=None,
+            fp16_accumulate=None,
+            tdp_w=None,
+            source=self._devices.source,
+            retrieved=self._devices.retrieved,
+        )
+
+
+def _each(names: str) -> Iterator[str]:
+    """The names of one device, which pci.ids parts by ` / `: `Quadro K620M / Quadro M500M`; what
+    leaves out the brand is none (`GeForce GTX 960 OEM / 970M`)."""
+    for name in names.split(" / "):
+        if " " in name or "/" not in names:
+            yield name
 
 
 def _range_of(number: int, ranges: Sequence[ChipRange], firsts: Sequence[int]) -> ChipRange | None:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Literal
 
 from envdoctor.knowledge.base import Knowledge
-from envdoctor.knowledge.records import DriverBranch
+from envdoctor.knowledge.hardware import DriverBranch
 from envdoctor.versions import parse_number
 
 ReleaseKey = tuple[int, ...]

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from envdoctor.knowledge.records import GpuModel
+from envdoctor.knowledge.hardware import GpuModel
 from envdoctor.record import Record
 
 

@@ -1,15 +1,19 @@
 """Which GPU model a name as nvidia-smi, torch or a person writes it stands for."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from envdoctor.knowledge.records import GpuModel, GpusFile
+from envdoctor.knowledge.hardware import GpuModel, GpusFile
 from envdoctor.record import Record
 
 _BRANDS = frozenset({"nvidia", "tesla"})
 _SERIES = frozenset({"geforce", "quadro", "gpu", "generation", "blackwell", "edition"})
 """Words that people leave out."""
+_HOUSES = frozenset({"dgx", "hgx", "nvl72"})
+"""NVIDIA's names of machines, which people put before or after that of the GPU in them."""
+_LAPTOP = frozenset({"gpu", "laptop", "with", "max", "q", "design"})
+"""`Laptop GPU`, `with Max-Q Design`."""
 _MEMORY = re.compile(r"\b(\d+)\s*gi?b?\b")
 _TOLERANCE = 0.15
 """How far the memory that a driver reports may be from the data sheet: ECC and reserved memory
@@ -17,11 +21,15 @@ take several per cent, and data sheets mix GB with GiB."""
 _MIG = re.compile(r"(?<!\s)\s+mig\s+\d+(?:c\.\d+)?g\.\d+gb\S*$", re.IGNORECASE)
 """A slice of a GPU: `NVIDIA A100-SXM4-40GB MIG 1g.5gb` (NVIDIA MIG user guide, device names)."""
 _VGPU = re.compile(
-    r"(?:nvidia\s+|grid\s+)?(?P<chip>[a-z]+\d+[a-z]*)-(?P<memory>\d+)(?P<kind>[qcba])",
+    r"(?:nvidia\s+|grid\s+)?(?P<board>[a-z][\w\s-]*?\d[\w\s]*?(?:-ada)?)(?:\s+dc)?"
+    r"-(?:\d-)?\d+(?:[qba]|c(?:me)?)",
     re.IGNORECASE,
 )
-"""A virtual GPU: `GRID V100D-8Q`, `NVIDIA A40-48Q` (NVIDIA vGPU user guide, virtual GPU types).
-Letters behind the model's number tell boards of one model apart."""
+"""A virtual GPU: `GRID V100D-8Q`, `NVIDIA A40-48Q`, `NVIDIA RTX6000-Ada-48Q`, with the number of
+its slices `NVIDIA A100-3-20C` (NVIDIA vGPU user guide, virtual GPU types). Letters behind the
+number of a model of one word tell boards of that model apart."""
+_QUADRO = re.compile(r"RTX\d000", re.IGNORECASE)
+"""Boards of Turing are called so in virtual GPUs; those of Ada have it behind their number."""
 _GLUED = re.compile(r"(?<![a-z])(rtx|gtx|mx|quadro|tesla|geforce|titan|pro)(?=\d|a\d|rtx|gtx)")
 _SUFFIX = re.compile(r"(?<=\d)(ti)?(super)?(d)?\b(?<!\d)")
 
@@ -48,13 +56,16 @@ class Named(Record):
     what: str | None = None
 
 
-def identify(words: str, file: GpusFile) -> Named:
-    """All that a name may mean; empty where it is in no way known."""
+def identify(
+    words: str, file: GpusFile, listed: Callable[[str], GpuModel | None] = lambda _: None
+) -> Named:
+    """All that a name may mean; empty where it is in no way known. `listed` looks it up among the
+    GPUs of which no more than the name is known."""
     if len(words) > _LONGEST:
         return Named()
     whole = part_of(words)
     if whole is not None:
-        found = identify(whole, file)
+        found = identify(whole, file, listed)
         return Named(
             models=found.models,
             capability=found.capability,
@@ -66,11 +77,16 @@ def identify(words: str, file: GpusFile) -> Named:
         return Named(capability=stated, what=f"compute capability {stated}")
     for name in file.names:
         if _normal(words) == _normal(name.name):
-            return Named(capability=name.compute_capability, what=name.what)
+            models = candidates(name.models, file.gpus)
+            return Named(models=models, capability=name.compute_capability, what=name.what)
     model = best_match(words, None, file.gpus)
     if model is not None:
         return Named(model=model, models=(model,), capability=model.compute_capability)
     models = candidates(words, file.gpus)
+    if not models or (all(map(_is_laptop, models)) and not _says_laptop(words)):
+        other = listed(words)
+        if other is not None:
+            return Named(model=other, models=(other,), capability=other.compute_capability)
     if models:
         only = models[0] if len(models) == 1 else None
         return Named(model=only, models=models, capability=_common(models))
@@ -84,8 +100,13 @@ def part_of(name: str) -> str | None:
     match = _VGPU.fullmatch(name.strip())
     if match is None:
         return None
-    board = re.match(r"[a-z]+\d+s?", match["chip"], re.IGNORECASE)
-    return board[0].upper() if board else None
+    board = match["board"]
+    if _QUADRO.match(board) and "ada" not in board.lower():
+        return f"Quadro {board[:7]}"
+    if re.search(r"[\s-]", board) or board[:3].lower() == "rtx":
+        return board.replace("-", " ")
+    model = re.match(r"[a-z]+\d+s?", board, re.IGNORECASE)
+    return model[0].upper() if model else None
 
 
 def best_match(name: str, memory_bytes: int | None, models: Sequence[GpuModel]) -> GpuModel | None:
@@ -113,13 +134,7 @@ def candidates(words: str, models: Iterable[GpuModel]) -> tuple[GpuModel, ...]:
         return ()
     found = [one for one in models if any(wanted.issubset(_short(label)) for label in _labels(one))]
     plain = [one for one in found if not _is_laptop(one)]
-    return tuple(found if {"laptop", "mobile", "max", "q"} & wanted else plain or found)
-
-
-def capability_of_words(words: str, file: GpusFile) -> str | None:
-    """The one compute capability of all that these words may mean."""
-    found = identify(words, file)
-    return None if found.vendor else found.capability
+    return tuple(found if _says_laptop(words) else plain or found)
 
 
 def _stated_capability(words: str) -> str | None:
@@ -144,6 +159,10 @@ def _labels(model: GpuModel) -> tuple[str, ...]:
     return (model.model, *model.match)
 
 
+def _says_laptop(words: str) -> bool:
+    return bool({"laptop", "max"} & set(_normal(words).split()))
+
+
 def _is_laptop(model: GpuModel) -> bool:
     return "Laptop" in model.model or "with Max-Q" in model.model
 
@@ -152,7 +171,7 @@ def _is_laptop(model: GpuModel) -> bool:
 def _normal(name: str) -> str:
     words = re.sub(r"[-_/()]", " ", name.lower())
     words = _SUFFIX.sub(_spaced, _GLUED.sub(r"\1 ", words))
-    words = _MEMORY.sub(r"\1gb", words)
+    words = re.sub(r"\bmobile\b", "laptop", _MEMORY.sub(r"\1gb", words))
     return " ".join(word for word in words.split() if word not in _BRANDS)
 
 
@@ -167,7 +186,17 @@ def _bare(name: str) -> tuple[str, ...]:
 
 @lru_cache(_KEPT)
 def _short(name: str) -> tuple[str, ...]:
-    return tuple(word for word in _bare(name) if word not in _SERIES)
+    return tuple(word for word in _bare(name) if word not in _SERIES | _HOUSES)
+
+
+def names_alike(name: str) -> tuple[str, ...]:
+    """A name in the forms by which it is compared where nothing but the chip is known: without the
+    words for a laptop, which pci.ids has and nvidia-smi has not (`Quadro P3200 Mobile`), and
+    without what people leave out where something is left that can mean nothing else."""
+    whole = " ".join(word for word in _normal(name).split() if word not in _LAPTOP)
+    short = " ".join(word for word in _short(name) if word not in _LAPTOP)
+    telling = re.search("[a-z]", short) and re.search("[0-9]", short)
+    return (whole, short) if telling else (whole,)
 
 
 def _fits(model: GpuModel, memory_bytes: int | None) -> bool:

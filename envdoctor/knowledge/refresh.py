@@ -15,11 +15,11 @@ import argparse
 import datetime
 import re
 import sys
+import traceback
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -33,6 +33,12 @@ from envdoctor.knowledge.refresh_lists import (
     since_the_first,
     wheel_for,
 )
+from envdoctor.knowledge.refresh_requirements import (
+    by_toolkit,
+    gpu_requirements,
+    requirement_on_torch,
+    with_toolkit,
+)
 from envdoctor.knowledge.refresh_write import Found, FoundBuild, write
 from envdoctor.knowledge.remote import (
     Metadata,
@@ -44,20 +50,20 @@ from envdoctor.knowledge.remote import (
     metadata_of,
 )
 
-_GPU = re.compile(r"^(nvidia-|cuda-|triton$)")
 _PREFERRED = ("cp311", "cp312", "cp310", "cp39")
 MACHINES = ("x86_64", "aarch64")
 _FAILURES = (OSError, ValueError, KeyError, TooMuch, zipfile.BadZipFile)
 _CONFIG = "torch/include/ATen/cuda/CUDAConfig.h"
 _TARGET = re.compile(r"arch=compute_\d+[af]?,code=(\w+)")
+_ABSENT = "not in the data"
 _PAIRED = ("torchvision", "torchaudio", "torchtext")
 
 
 def differences(known: Variant | None, metadata: Metadata, subject: str) -> Iterator[Difference]:
     """How the pins of a wheel differ from those of the build in the data."""
     pins = known.requires if known else {}
-    found = dict(gpu_requirements(metadata.requires))
-    direct = {name: pin for name, pin in pins.items() if name in found or not _by_toolkit(found)}
+    found = dict(gpu_requirements(metadata.requires, known.machine if known else MACHINES[0]))
+    direct = {name: pin for name, pin in pins.items() if name in found or not by_toolkit(found)}
     for name in sorted({*found, *direct}):
         ours, theirs = direct.get(name), found.get(name)
         if _same(ours, theirs):
@@ -66,31 +72,14 @@ def differences(known: Variant | None, metadata: Metadata, subject: str) -> Iter
             subject=subject,
             fact=f"requires {name}",
             index=theirs or "not required",
-            knowledge=ours or "not in the data",
+            knowledge=ours or _ABSENT,
         )
-
-
-def _by_toolkit(requirements: Iterable[str]) -> bool:
-    """From torch 2.11 on most nvidia wheels come through the metapackage cuda-toolkit."""
-    return "cuda-toolkit" in set(requirements)
 
 
 def _same(one: str | None, other: str | None) -> bool:
     if one is None or other is None:
         return one == other
     return SpecifierSet(one) == SpecifierSet(other)
-
-
-def gpu_requirements(requires: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The unconditional or Linux requirements on nvidia wheels and triton: name, specifier."""
-    for text in requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if not _GPU.match(requirement.name) or "extra ==" in text:
-            continue
-        yield requirement.name, str(requirement.specifier)
 
 
 def targets_in(config: str) -> tuple[str, ...]:
@@ -134,8 +123,8 @@ class Refresh:
             return
         subject = f"torch {version} ({machine})"
         try:
-            metadata = metadata_of(file)
-            targets = self._targets(file, metadata)
+            metadata = with_toolkit(metadata_of(file), machine, self.index)
+            targets = self._targets(file, metadata, machine)
         except _FAILURES as error:
             self.failures.append(f"{file.filename}: {error}")
             return
@@ -157,12 +146,13 @@ class Refresh:
                 subject=subject,
                 fact="GPU targets",
                 index=" ".join(targets),
-                knowledge=" ".join(flags or ()) or "not in the data",
+                knowledge=" ".join(flags or ()) or _ABSENT,
             )
 
-    def _targets(self, file: RemoteFile, metadata: Metadata) -> tuple[str, ...]:
+    def _targets(self, file: RemoteFile, metadata: Metadata, machine: str) -> tuple[str, ...]:
         """Of builds with CUDA alone: the others have no such file."""
-        if not any(name.startswith(("nvidia-", "cuda-")) for name, _ in _named(metadata)):
+        pins = dict(gpu_requirements(metadata.requires, machine))
+        if not any(name.startswith(("nvidia-", "cuda-")) for name in pins):
             return ()
         body, read = member_of(file, _CONFIG)
         _say(f"{file.filename}: {read} bytes read for its GPU targets")
@@ -186,8 +176,16 @@ class Refresh:
             yield from self._companion(project, version, metadata)
 
     def _companion(self, project: str, version: str, metadata: Metadata) -> Iterator[Difference]:
-        stated = next((spec for name, spec in _named(metadata) if name == "torch"), "")
+        stated = requirement_on_torch(metadata) or ""
         ours = self._required(project, version)
+        if ours == _ABSENT:
+            yield Difference(
+                subject=f"{project} {version}",
+                fact="requires torch",
+                index=stated or "any",
+                knowledge=ours,
+            )
+            return
         if project in _PAIRED and not stated.startswith("==") and (ours or "").startswith("=="):
             return  # it admits more than the torch that it was made for: no fact on pairing
         if ours is not None and not _same(ours, stated):
@@ -199,7 +197,7 @@ class Refresh:
             )
 
     def _required(self, project: str, version: str) -> str | None:
-        """What the data says that it requires; None where the data need not know it."""
+        """What the data says that it requires, or _ABSENT; None where the data need not know it."""
         if project in _PAIRED:
             for pair in self.knowledge.companions_file.pairs:
                 if version in getattr(pair, project):
@@ -208,17 +206,7 @@ class Refresh:
         known = self.knowledge.extension(project, version)
         if known is not None:
             return known.requires_torch or ""
-        return "not in the data" if self.knowledge.extensions(project) else None
-
-
-def _named(metadata: Metadata) -> Iterator[tuple[str, str]]:
-    for text in metadata.requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if "extra ==" not in text:
-            yield requirement.name.lower(), str(requirement.specifier)
+        return _ABSENT if self.knowledge.extensions(project) else None
 
 
 def _say(text: str) -> None:
@@ -226,7 +214,15 @@ def _say(text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the differences, and write them if asked to."""
+    """Print the differences, and write them if asked to. A fault of its own ends with 2."""
+    try:
+        return _refresh(arguments)
+    except Exception:
+        traceback.print_exc()
+        return 2
+
+
+def _refresh(arguments: Sequence[str] | None) -> int:
     options = _options(arguments)
     knowledge = load(options.folder)
     refresh = Refresh(knowledge, options.index or configured_index())

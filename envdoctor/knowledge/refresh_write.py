@@ -13,6 +13,7 @@ from packaging.version import Version
 from envdoctor.knowledge.base import Knowledge
 from envdoctor.knowledge.kept import as_kept
 from envdoctor.knowledge.refresh_lists import FileList
+from envdoctor.knowledge.refresh_requirements import gpu_requirements, requirement_on_torch
 from envdoctor.knowledge.remote import Metadata, RemoteFile
 from envdoctor.record import Mutable, Record
 
@@ -43,6 +44,7 @@ def write(
     """Write what is new; says what was written, one line each."""
     folder = knowledge.folder
     yield from _write_lists(folder, lists, retrieved)
+    yield from _complete_builds(folder, knowledge, found)
     new = {build.version for build in found.builds if knowledge.release(build.version) is None}
     if new:
         yield from _write_releases(folder, sorted(new, key=Version), found, retrieved)
@@ -87,6 +89,24 @@ def _write_releases(
     _save(folder, "torch.json", document)
 
 
+def _complete_builds(folder: Path, knowledge: Knowledge, found: Found) -> Iterator[str]:
+    """The pins of builds that the data has without them, from the wheels that were read."""
+    document = _read(folder, "torch.json")
+    rows = {release["version"]: release for release in document["releases"]}
+    for build in found.builds:
+        read = _variant(build)
+        known = knowledge.variant(build.version, read["tag"], build.machine)
+        if known is None or known.is_cpu or not read["requires"].keys() - known.requires.keys():
+            continue
+        kind = "aarch64" if build.machine == "aarch64" else "variants"
+        row = next(one for one in rows[build.version][kind] if one["tag"] == read["tag"])
+        names = ("requires", "cuda_release", "cudnn", "nccl", "triton", "nvjitlink")
+        row.update({name: read[name] for name in names})
+        row["source"] = "; ".join(dict.fromkeys([read["source"], row["source"]]))
+        yield f"torch.json: pins of {build.version}+{read['tag']} for {build.machine}"
+    _save(folder, "torch.json", document)
+
+
 def _release(version: str, builds: list[FoundBuild], retrieved: str) -> dict[str, Any]:
     first = builds[0]
     rows = {
@@ -109,7 +129,7 @@ def _release(version: str, builds: list[FoundBuild], retrieved: str) -> dict[str
 
 
 def _variant(build: FoundBuild) -> dict[str, Any]:
-    pins = _pins(build.metadata)
+    pins = dict(gpu_requirements(build.metadata.requires, build.machine))
     release = _cuda_release(pins)
     cuda = ".".join(release.split(".")[:2]) if release else None
     config = f"PyPI {build.file.filename} : torch/include/ATen/cuda/CUDAConfig.h NVCC_FLAGS_EXTRA"
@@ -148,16 +168,6 @@ def _cpu(machine: str) -> dict[str, Any]:
         "verified": False,
         "source": "as every release before on https://download.pytorch.org/whl/cpu; not looked up",
     }
-
-
-def _pins(metadata: Metadata) -> dict[str, str]:
-    found = {}
-    for text in metadata.requires:
-        requirement = Requirement(text)
-        gpu = re.match(r"nvidia-|cuda-|triton$", requirement.name)
-        if gpu and "extra ==" not in text:
-            found[requirement.name] = str(requirement.specifier)
-    return found
 
 
 def _cuda_release(pins: Mapping[str, str]) -> str | None:
@@ -213,7 +223,7 @@ def _pair(torch: str, found: Found, retrieved: str) -> dict[str, Any]:
         if name not in found.companions:
             continue
         version, file, metadata = found.companions[name]
-        stated = _torch_of(metadata)
+        stated = requirement_on_torch(metadata)
         exact = stated is not None and stated.startswith("==")
         if not exact and name != "torchvision":
             continue  # the last torchaudio and torchtext admit every later torch
@@ -223,7 +233,9 @@ def _pair(torch: str, found: Found, retrieved: str) -> dict[str, Any]:
             if not stated.startswith("=="):
                 admits[name] = stated
     build = next((one for one in found.builds if one.version == torch), None)
-    triton = _triton(_pins(build.metadata)) if build else None
+    triton = (
+        _triton(dict(gpu_requirements(build.metadata.requires, build.machine))) if build else None
+    )
     row.update(
         triton=[triton] if triton else [],
         notes=["written by the refresh, to be reviewed"],
@@ -240,7 +252,7 @@ def _extension(
         "name": name,
         "version": version,
         "date": (file.upload_time or "")[:10] or None,
-        "requires_torch": _torch_of(metadata),
+        "requires_torch": requirement_on_torch(metadata),
         "requires": [],
         "requires_python": metadata.requires_python,
         "built_for_torch": None,
@@ -248,11 +260,3 @@ def _extension(
         "retrieved": retrieved,
         "pairs_with_torch": None,
     }
-
-
-def _torch_of(metadata: Metadata) -> str | None:
-    for text in metadata.requires:
-        requirement = Requirement(text)
-        if requirement.name.lower() == "torch" and "extra ==" not in text:
-            return str(requirement.specifier) or None
-    return None

@@ -76,6 +76,10 @@ class WheelTable:
             return None
         return self._releases.get(name, {}).get(Version(parsed.public))
 
+    def releases(self, name: str) -> tuple[str, ...]:
+        """The releases of a project that are in the data, oldest first."""
+        return tuple(map(str, sorted(self._releases.get(name, {}))))
+
     def source(self, name: str) -> str:
         """Where the file list of a project was read; empty for a project that is not in it."""
         project = self._projects.get(name)

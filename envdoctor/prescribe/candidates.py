@@ -47,18 +47,14 @@ def candidates(machine: Machine, knowledge: Knowledge) -> Iterator[Candidate]:
 
 
 def builds_of(release: TorchRelease, machine: Machine) -> tuple[Variant, ...]:
-    """The builds of a release for that system.
-
-    PyTorch's page of previous versions gives one index for Linux and Windows; what is not on it
-    (experimental builds and extras) is left out for Windows.
-    """
+    """The builds of a release for that system."""
     if machine.os == "linux":
         return release.builds(machine.arch)
     if machine.os == "windows" and machine.arch == "x86_64":
         return tuple(
             msgspec.structs.replace(one, machine=WINDOWS, glibc=None)
             for one in release.variants
-            if one.status in (None, "stable")
+            if one.is_for_windows
         )
     return ()
 

@@ -13,7 +13,7 @@ from packaging.version import Version
 from envdoctor.facts.python import Installer
 from envdoctor.knowledge import TorchRelease, Variant
 from envdoctor.prescribe.candidates import WINDOWS, is_installed
-from envdoctor.prescribe.companions import PAIRED, Companionship
+from envdoctor.prescribe.companions import PAIRED, Companionship, present_major
 from envdoctor.prescribe.records import Machine
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_source
 from envdoctor.repair.managers import MANAGERS, conda_remove
@@ -133,7 +133,7 @@ def removals(
 
 
 def _is_stale(name: str, machine: Machine, variant: Variant) -> bool:
-    old = _major(machine.variant)
+    old = present_major(machine)
     new = (variant.cuda or "").partition(".")[0]
     if not name.startswith("nvidia-") and name != "cuda-toolkit":
         return False
@@ -141,11 +141,6 @@ def _is_stale(name: str, machine: Machine, variant: Variant) -> bool:
     if match:
         return match[1] != new
     return old == "13" and new != "13"
-
-
-def _major(tag: str | None) -> str | None:
-    match = re.fullmatch(r"cu(\d+)\d", tag or "")
-    return match[1] if match else None
 
 
 def _base(version: str | None) -> str | None:

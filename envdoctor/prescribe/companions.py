@@ -1,5 +1,7 @@
 """Which versions of installed companions go with a torch build, and which are lost with it."""
 
+import re
+
 import msgspec
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -10,8 +12,25 @@ from envdoctor.record import Record
 from envdoctor.versions import parse_version
 
 PAIRED = ("torchvision", "torchaudio", "torchtext")
-COMPILED_HERE = ("flash-attn",)
-"""Published as source: what is installed was compiled against the torch of that day."""
+COMPILED_HERE = (
+    "apex",
+    "causal-conv1d",
+    "detectron2",
+    "flash-attn",
+    "mamba-ssm",
+    "mmcv",
+    "natten",
+    "nvdiffrast",
+    "pyg-lib",
+    "pytorch3d",
+    "tinycudann",
+    "torch-cluster",
+    "torch-scatter",
+    "torch-sparse",
+    "torch-spline-conv",
+)
+"""Published as source, or in wheels for one torch and one CUDA that are on no ordinary index: what
+is installed was made for the torch of that day (each project's own instructions to install it)."""
 _FREE_TORCHAUDIO = "2.11.0"
 """The last torchaudio: it declares no torch, and vLLM pairs it with torch 2.13 and 2.14
 (companions.json, notes of torch 2.12 and later)."""
@@ -47,7 +66,7 @@ def companionship(
                 removals[name] = reason
             elif version:
                 pins[name] = version
-    for name in sorted({one.name for one in knowledge.companions_file.extensions}):
+    for name in sorted(extensions_known(knowledge)):
         if name in machine.installed:
             version = _extension_version(name, machine, release, variant, knowledge)
             if version is None:
@@ -150,7 +169,15 @@ def _from_own_index(name: str, version: str, variant: Variant, knowledge: Knowle
     return builds is not None and variant.tag in builds.tags
 
 
-# --- other packages with compiled code for torch ---
+# --- other packages with compiled code for torch, or for the CUDA that it brings ---
+
+
+def extensions_known(knowledge: Knowledge) -> frozenset[str]:
+    """The names of packages that extend torch, or are linked against the CUDA that it brings."""
+    companions = knowledge.companions_file
+    built = {one.name for one in companions.extensions}
+    linked = {one.name for one in companions.links}
+    return frozenset((built | linked).union(COMPILED_HERE).difference(PAIRED))
 
 
 def _extension_version(
@@ -158,6 +185,8 @@ def _extension_version(
 ) -> str | None:
     """The version to install; empty to keep what is there; None where none is known to fit."""
     installed = machine.installed[name]
+    if name not in COMPILED_HERE and not knowledge.extensions(name):
+        return _version_for_cuda(name, machine, variant, knowledge)
     if _stays(name, installed, machine, release, variant, knowledge):
         return ""
     fitting = [
@@ -171,6 +200,25 @@ def _extension_version(
     return fitting[-1].version if fitting else None
 
 
+def _version_for_cuda(
+    name: str, machine: Machine, variant: Variant, knowledge: Knowledge
+) -> str | None:
+    """As `_extension_version`, for what is made for no torch (onnxruntime-gpu): it stays unless it
+    takes the CUDA that torch brings now, and that goes."""
+    links = knowledge.links(name, machine.installed[name])
+    uses = links is not None and present_major(machine) in links.cuda_majors
+    if not uses or not _other_cuda(name, machine.installed[name], variant, knowledge):
+        return ""
+    fitting = [
+        version
+        for version in knowledge.wheels.releases(name)
+        if knowledge.wheels.admits(name, version, machine.target)
+        and (known := knowledge.links(name, version))
+        and _cuda_major(variant) in known.cuda_majors
+    ]
+    return fitting[-1] if fitting else None
+
+
 def _stays(
     name: str,
     installed: str,
@@ -182,6 +230,8 @@ def _stays(
     """Whether what is installed goes on working with that build, as far as is known."""
     if _other_cuda(name, installed, variant, knowledge):
         return False
+    if name in COMPILED_HERE and present_major(machine) not in (None, _cuda_major(variant)):
+        return False  # torch.utils.cpp_extension links what it compiles against libcudart.so.N
     known = knowledge.extension(name, installed)
     if _base(machine.torch) == release.version:
         return known is None or fits_torch(known, release.version) is not False
@@ -215,7 +265,7 @@ def _no_fit(
 ) -> str:
     installed = machine.installed[name]
     if name in COMPILED_HERE:
-        return f"{installed} was compiled for another torch: it has to be compiled again"
+        return f"{installed} was compiled for another torch or CUDA: it has to be compiled again"
     if _other_cuda(name, installed, variant, knowledge):
         links = knowledge.links(name, installed)
         majors = ", ".join(links.cuda_majors) if links else ""
@@ -238,6 +288,12 @@ def _base(version: str | None) -> str | None:
 def _minor(version: str | None) -> tuple[int, ...]:
     base = _base(version)
     return Version(base).release[:2] if base else ()
+
+
+def present_major(machine: Machine) -> str | None:
+    """The CUDA major of the torch that is installed; None where it has none, or none is."""
+    match = re.fullmatch(r"cu(\d+)\d", machine.variant or "")
+    return match[1] if match else None
 
 
 def _cuda_major(variant: Variant) -> str | None:

@@ -8,6 +8,7 @@ from envdoctor.facts.machine import Container, Driver, Expectation, Host, PciGpu
 from envdoctor.facts.python import Distribution, Distributions, Installer, Interpreter, Target
 from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
+from envdoctor.prescribe.companions import extensions_known
 from envdoctor.prescribe.records import Machine, SeenGpu
 from envdoctor.repair.site import is_externally_managed, project_of
 from envdoctor.versions import readable
@@ -94,8 +95,10 @@ def machine_in(snapshot: Snapshot, knowledge: Knowledge) -> Machine:
 
 
 def _seen(gpu: TracedGpu, knowledge: Knowledge) -> SeenGpu:
-    looked_up = knowledge.capability_named(gpu.name) if gpu.name else None
-    return SeenGpu(name=gpu.described, compute_capability=gpu.compute_capability or looked_up)
+    capability = gpu.compute_capability
+    if capability is None and gpu.name:
+        capability = knowledge.capability_named(gpu.name)
+    return SeenGpu(name=gpu.described, compute_capability=capability)
 
 
 def _unserved(trace: GpuTrace | None, knowledge: Knowledge) -> tuple[str, ...]:
@@ -180,7 +183,7 @@ def _wants_gpu(expectation: Expectation | None) -> bool | None:
 def _installed(distributions: Distributions | None, knowledge: Knowledge) -> dict[str, str]:
     if distributions is None:
         return {}
-    extensions = {one.name for one in knowledge.companions_file.extensions}
+    extensions = extensions_known(knowledge)
     return {
         item.name: item.version
         for item in reversed(distributions.items)

@@ -6,7 +6,7 @@ reinstall`). All but pixi were run against a small index: uv 0.13, Poetry 2.5, P
 2026.10.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from envdoctor.repair.changes import Batch, Change
 from envdoctor.repair.manager import Lines, Manager, names_in, split_requirement
@@ -160,18 +160,29 @@ def _pipenv_line(site: Site, *words: str) -> str:
 
 
 def _pixi(site: Site, change: Change) -> Lines:
-    """Lines for the manifest: the index of a PyPI dependency is named there."""
-    if not change.batches and not change.dropped:
-        return
-    yield f"# in pixi.toml of {_on_one_line(site.target)}, under [pypi-dependencies]:"
-    for batch in change.batches:
-        index = f', index = "{batch.source.url}"' if batch.source else ""
-        for name, version in map(split_requirement, batch.requirements):
-            yield f'#   {name} = {{ version = "{version}"{index} }}'
+    """The index of a PyPI dependency is named in the manifest alone; what needs none is added."""
     manifest = _of_project(site, "--manifest-path")
+    entered = [batch for batch in change.batches if batch.source is not None]
+    added = [one for batch in change.batches if not batch.source for one in batch.requirements]
+    if entered:
+        yield from _pixi_entries(site, entered)
+    elif added or change.dropped:
+        yield from _in_project(site)
     for name in change.dropped:
         yield command("pixi", "remove", *manifest, "--pypi", name)
-    yield command("pixi", "install", *manifest)
+    if added:
+        yield command("pixi", "add", *manifest, "--pypi", *added)
+    elif entered:
+        yield command("pixi", "install", *manifest)
+
+
+def _pixi_entries(site: Site, batches: Iterable[Batch]) -> Lines:
+    file = f"{site.project}/pixi.toml" if site.project else f"pixi.toml of {site.target}"
+    yield f"# in {_on_one_line(file)}, under [pypi-dependencies]:"
+    for batch in batches:
+        url = batch.source.url if batch.source else ""
+        for name, version in map(split_requirement, batch.requirements):
+            yield f'#   {name} = {{ version = "{version}", index = "{url}" }}'
 
 
 def _pixi_sync(site: Site) -> Lines:

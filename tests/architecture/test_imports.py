@@ -170,7 +170,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("facts",),
     ("knowledge",),
     ("findings", "signature", "events", "options"),
-    ("loader", "fits"),
+    ("loader", "fits", "withheld_gpus"),
     ("plugins", "core_plugin", "probes", "calibration", "collective", "scope"),
     ("gpus", "prescribe", "repair", "apart"),
     ("importers",),

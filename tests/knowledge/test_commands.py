@@ -116,6 +116,19 @@ def test_the_default_build_needs_no_index() -> None:
     )
 
 
+def test_pixi_adds_what_needs_no_index_and_enters_what_needs_one() -> None:
+    project = {"installer": "pixi", "project": "/p", "interpreter": "/p/.pixi/envs/a/bin/python"}
+    assert _best("2.10", **project).commands == (
+        "pixi add --manifest-path /p --pypi torch==2.10.0",
+    )
+    best = _best("2.14.1", **project, installed={"xformers": "0.0.28"})
+    assert best.commands == (
+        "# in /p/pixi.toml, under [pypi-dependencies]:",
+        f'#   torch = {{ version = "==2.14.1", index = "{CU126}" }}',
+        "pixi add --manifest-path /p --pypi xformers==0.0.35",
+    )
+
+
 def test_another_variant_of_the_same_version_is_removed_first() -> None:
     """`==2.10.0` is met by `2.10.0+cu126` (PEP 440): pip would install nothing."""
     best = _best("2.11", torch="2.11.0+cu128", variant="cu128", interpreter="python3")

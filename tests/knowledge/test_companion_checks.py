@@ -159,6 +159,13 @@ def test_a_newer_cudnn_put_in_by_hand_has_no_code_for_a_v100(cudnn: str, found: 
     assert list(_findings(world.snapshot(KNOWLEDGE))) == found
 
 
+def test_cudnn_9_has_no_code_for_a_k80() -> None:
+    """cuDNN 9.0.0 support matrix: compute capability 5.0 and later."""
+    world = _with({"nvidia-cudnn-cu11": "9.1.0.70"}, "2.4.1", "cu118")
+    world = replace(world, gpus=(("Tesla K80", "3.7"),), driver="470.82.01")
+    assert "ED376:gpu:0" in _findings(world.snapshot(KNOWLEDGE))
+
+
 def test_bitsandbytes_without_code_for_this_cuda() -> None:
     found = _findings(_with({"bitsandbytes": "0.50.1"}, "2.13.0", "cu129").snapshot(KNOWLEDGE))
     assert list(found) == ["ED374"]
@@ -203,7 +210,7 @@ def test_a_toolkit_that_builds_do_not_use_says_nothing() -> None:
 
 
 def test_without_nvcc_a_toolkit_says_nothing() -> None:
-    items = (Toolkit(path="/usr/local/cuda-11.8", version="11.8", source="version.json"),)
+    items = (Toolkit(path="/usr/local/cuda-11.8", version="11.8", source="CUDA_HOME"),)
     fact = Toolkits(items=items, cuda_home="/usr/local/cuda-11.8", nvcc=None)
     snapshot = HEALTHY.snapshot(KNOWLEDGE).with_facts({Toolkits: Observed(value=fact, source="t")})
     assert not _findings(snapshot)

@@ -43,11 +43,41 @@ TRUE = [
     ("cuda 13.2 gcc 15", "crt/host_config.h of nvidia-cuda-crt 13.2"),
     ("cuda 12.8 gcc 14", "CUDA installation guide, host compilers"),
     ("torch 2.6 on Windows with cuda 12.4", "pytorch.org, previous versions: Linux and Windows"),
+    ("Windows torch 2.7.1+cu128", "pytorch.org, previous versions: Linux and Windows"),
     ("torch 2.9 on a MacBook M2", "PyPI: macosx_11_0_arm64"),
     ("torch 2.11 on macOS python 3.14", "PyPI: macosx_12_0_arm64 cp314"),
     ("torch 2.7.1+cu118 GTX 1650 driver 470.256.02", "CUDA_UPGRADE_GUIDE.MD, May 2025"),
     ("torch 2.3.1 cu118 on a Tesla K80 with driver 470", "builder@55d40b1b: 11.8 has 3.7"),
     ("torch 1.13.1 python 3.11", "PyPI: cp311 for manylinux1_x86_64"),
+    ("torch==2.0.1 CUDA 11.7 A100 80GB PCIe", "pytorch.org, previous versions: 11.7 and 11.8"),
+    ("RTX 2060 with torch 2.8.0 cu128, nvidia driver 550.120", "CUDAConfig.h of 2.8.0: 7.5"),
+    ("xformers 0.0.33.post2 torch 2.9.1", "METADATA of xformers 0.0.33.post2: torch==2.9.1"),
+    ("Windows 11, Python 3.12, torch 2.5.1+cu124, RTX 3060, driver 566.03", "PyPI; R565"),
+    ("WSL2 Ubuntu 22.04: torch 2.7.1 cu128, an RTX 5080, driver 572.16", "R570 on Windows"),
+    ("does torch 2.9.1 cu126 run on my GTX 1060?", "pytorch PR #147607: 5.0 to 9.0 in 12.6"),
+    ("torch 2.11 cu130 on a Jetson AGX Thor", "CUDAConfig.h of the wheel for aarch64: 11.0"),
+    ("torch-2.3.0 cuda12.1 cudnn8.9", "METADATA: nvidia-cudnn-cu12 8.9.2.26"),
+    ("pytorch 2.5 with ROCm 6.2", "pytorch.org, previous versions"),
+    ("NVIDIA A100-SXM4-80GB MIG 1g.10gb torch 2.6 cu124", "NVIDIA MIG user guide; 8.0"),
+    ("torch 2.7.1 & triton 3.3.1", "METADATA: triton==3.3.1"),
+    ("MacBook Pro M1, torch 2.1.0, python 3.11", "PyPI: cp311 for macosx_11_0_arm64"),
+    ("torch 2.8, Mac Studio M2 Ultra, python 3.13", "PyPI: cp313 for macosx_11_0_arm64"),
+    ("torch1.9.0 cuda11.1 rtx3080", "pytorch.org, previous versions: 1.9.0+cu111; 8.6"),
+    ("torch 2.10.0 cuda 13.0 gb200 driver 580.82.07", "release matrix of 2.10.0 for aarch64"),
+    (
+        "pip install torch==2.6.0 --index-url https://download.pytorch.org/whl/cu124",
+        "pytorch.org, previous versions",
+    ),
+    ("torch 2.9.1+cu128, Driver Version: 550.54.15", "CUDA 12 from 525.60.13 on"),
+    ("torch>=2.4,<2.6 cu124", "RELEASE.md: 2.4 and 2.5 have 12.4"),
+    ("pytorch 2.5.1 pytorch-cuda=12.4", "RELEASE.md: 2.5 has 12.4"),
+    ("PyTorch 2.9.1, CUDA 12.8, Python 3.14t", "PyPI: cp314t for manylinux_2_28_x86_64"),
+    ("MX450 laptop, torch 2.8 cu128", "pci.ids: TU117, 7.5"),
+    ("torchvision 0.29.1 torch 2.15.0", "METADATA of torchvision 0.29.1: torch>=2.14.0"),
+    ("torch 2.4.1 numpy 2.1 on Windows", "pytorch#131668: from 2.4.1 on"),
+    ("numpy<2 torch 2.2.2", "torch before 2.3 was compiled for numpy 1"),
+    ("compute capability 5.0, torch 2.7 cu126", "CUDAConfig.h of 2.7.1: 5.0 to 9.0"),
+    ("vllm 0.33.0, torch 2.14.0, cu130", "METADATA of vllm 0.33.0: torch==2.14.0"),
 ]
 FALSE = [
     ("torch 2.6 cu121", "cuda", "RELEASE.md: 11.8, 12.4, 12.6"),
@@ -73,6 +103,24 @@ FALSE = [
     ("torch 2.14 on CentOS 7", "os", "glibc 2.17 and manylinux_2_28"),
     ("cuda 12.1 gcc 13", "gcc", "CUDA installation guide, host compilers"),
     ("cuda 13.4 gcc 17", "gcc", "crt/host_config.h of nvidia-cuda-crt 13.4"),
+    ("torch 2.0.1 cu121", "cuda", "pytorch.org, previous versions: 11.7 and 11.8"),
+    ("torch 1.13.1 cu117 on a Tesla T4, driver 418.67", "driver", "CUDA 11 from 450.80.02 on"),
+    ("bitsandbytes 0.46.0, torch 2.1.2", "bitsandbytes", "METADATA: torch<3,>=2.2"),
+    ("RTX PRO 6000 Blackwell Workstation Edition, torch 2.8 cu126", "gpu", "12.6 ends with 9.0"),
+    ("GTX 1060 6GB torch 2.9.1 cu128", "gpu", "CUDAConfig.h of 2.9.1: 7.0 and later"),
+    ("python3.9 torch 2.9.0", "python", "PyPI: 2.9.0 needs Python 3.10"),
+    ("torch 2.5.1 cp313t", "python", "PyPI: 2.5.1 has cp313, and no cp313t"),
+    ("torch 2.4.1 with cuDNN 8.9.7", "cudnn", "METADATA: nvidia-cudnn-cu12 9.1.0.70"),
+    ("torch 1.12.1 numpy 2.0.2", "numpy", "torch before 2.3 was compiled for numpy 1"),
+    ("torch 2.4.0 numpy 2.1 on Windows", "numpy", "pytorch#131668: from 2.4.1 on"),
+    ("vLLM v0.11.0 on torch 2.9", "vllm", "METADATA of vllm 0.11.0: torch==2.8.0"),
+    ("CUDA 12.6 with gcc 14", "gcc", "CUDA 12.6 installation guide: up to gcc 13"),
+    ("Amazon Linux 2 torch 2.7", "os", "glibc 2.26 and manylinux_2_28"),
+    ("torch 2.6 on WSL2 with driver 526.86 cu124", "driver", "Windows: CUDA 12 from 528.33 on"),
+    ("torch 2.3 on an Intel MacBook", "platform", "PyPI: 2.2.2 is the last there"),
+    ("torchvision 0.29.1 torch 2.13", "torchvision", "METADATA: torch>=2.14.0"),
+    ("tesla k40m torch 1.12.1 cu113", "gpu", "builder@049415d4: 3.7 is the lowest"),
+    ("Quadro P2000, driver 595.45, torch 2.14 cu126", "driver", "R580 is the last for Pascal"),
 ]
 UNKNOWN = [
     ("torch==1.7.1 cuda==11.0", "torch", "older than my data"),
@@ -85,6 +133,15 @@ UNKNOWN = [
     ("torch 2.8 MI300X", "gpu", "a GPU of AMD"),
     ("torch 2.12.1 cu129 H100", "gpu", "no source in my data lists the GPUs"),
     ("torch 2.6 vllm 0.99", "vllm", "not in my data"),
+    ("torch 2.8.0.dev20250601 cu128", "torch", "no stable release"),
+    ("torch 2.10.0a0+b558c986e8.nv25.11", "torch", "no stable release"),
+    ("torch>=2.99", "torch", "newer than my data"),
+    ("torch<1.8 cu101", "torch", "older than my data"),
+    ("torchaudio 2.11.0 with torch 2.15.0", "torchaudio", "requires no particular torch"),
+    ("torch 2.6 numpy 2.1 on a MacBook M2", "numpy", "not in my data"),
+    ("torch 2.13 cu129 on Windows", "cuda", "no source says so of Windows"),
+    ("torch 2.8 on Windows arm64", "platform", "Windows on Arm"),
+    ("torch 2.6 on Alpine 3.20", "os", "not in my data"),
 ]
 
 
@@ -125,6 +182,24 @@ def test_words_that_are_not_understood_are_named() -> None:
     text = render_fit(found)
     assert "published, as far as it was understood" in text
     assert "not understood, and not judged: frobnicated, Zorb" in text
+
+
+@pytest.mark.parametrize(
+    ("claim", "unread"),
+    [
+        ("RTX 3090 and GTX 1080 torch 2.11 cu128", "GTX 1080"),
+        ("torch 2.6 and torch 2.7 cu126", "torch 2.7"),
+        ("torch 2.6 Pro", "Pro"),
+        ("torch 2.6 or 8.6", "8.6"),
+        ("torch 2.6 driver >= 550", ">=550"),
+    ],
+)
+def test_what_is_not_judged_is_named(claim: str, unread: str) -> None:
+    """One GPU and one torch are judged; neither a bare number nor a series is a GPU."""
+    found = _fit(claim)
+    assert unread in found.unread
+    assert not found.fits
+    assert all(part.ok for part in found.parts)
 
 
 def test_a_free_word_never_becomes_a_part_of_a_version() -> None:

@@ -10,8 +10,8 @@ from packaging.version import Version
 
 from envdoctor.knowledge import Knowledge, WheelTarget, load
 from envdoctor.knowledge.arch import capability_of, covers
+from envdoctor.knowledge.builds import TorchRelease, Variant
 from envdoctor.knowledge.drivers import release_key
-from envdoctor.knowledge.records import TorchRelease, Variant
 
 DATE = re.compile(r"20\d\d-(0[1-9]|1[0-2])(-([0-2]\d|3[01]))?")
 

@@ -39,6 +39,7 @@ ARCH = "envdoctor/knowledge/arch.py"
 DRIVERS = "envdoctor/knowledge/drivers.py"
 NAMES = "envdoctor/knowledge/names.py"
 BASE = "envdoctor/knowledge/base.py"
+BUILDS = "envdoctor/knowledge/builds.py"
 DRIVERS_DATA = "envdoctor/knowledge/drivers.json"
 TORCH_DATA = "envdoctor/knowledge/torch.json"
 COMPANIONS_DATA = "envdoctor/knowledge/companions.json"
@@ -50,6 +51,7 @@ CHANGES = "envdoctor/repair/changes.py"
 CHOOSE = "envdoctor/prescribe/choose.py"
 NO_SOLUTION = "envdoctor/prescribe/no_solution.py"
 MACHINE = "envdoctor/prescribe/machine.py"
+CLAIMS = "envdoctor/fits/claims.py"
 VERDICT = "envdoctor/fits/verdict.py"
 VERSIONS = "envdoctor/fits/versions.py"
 HOST = "envdoctor/fits/host.py"
@@ -223,7 +225,19 @@ MUTATIONS = (
         "if claimed.release < Version(first)",
         "if False and claimed.release < Version(first)",
     ),
-    Mutation("new: announced", VERSIONS, "if announced and len", "if False and len"),
+    Mutation(
+        "new: announced",
+        VERSIONS,
+        'if any(one.status == "unverified" for one in others) and',
+        "if False and",
+    ),
+    Mutation("new: nightly", VERSIONS, "if claimed.is_prerelease:", "if False:"),
+    Mutation("new: companion without a pin", VERSIONS, "if kept and not stated:", "if False:"),
+    Mutation("new: range", VERDICT, 'if claimed[0] in "<>~!":', "if False:"),
+    Mutation("new: WSL", VERDICT, 'platform in ("windows", "wsl")', 'platform == "windows"'),
+    Mutation("new: a second GPU", CLAIMS, "if not _agree(", "if False and not _agree("),
+    Mutation("new: a bare number", CLAIMS, 'if re.fullmatch(r"[0-9.]+", name):', "if False:"),
+    Mutation("new: extras on Windows", BUILDS, '"stable", "experimental")', '"stable")'),
     Mutation("claims: nearest works", NEAREST, "if given <= set(one.kept)", "if True"),
     Mutation(
         "torchvision",

@@ -106,6 +106,28 @@ def test_xformers_of_cuda_12_is_not_put_beside_cuda_13() -> None:
     assert best.companions["xformers"] == "0.0.35"
 
 
+@pytest.mark.parametrize(("installed", "wanted"), [("1.31.1", "1.26.0"), ("1.26.0", None)])
+def test_onnxruntime_goes_with_the_cuda_that_torch_brings(
+    installed: str, wanted: str | None
+) -> None:
+    """ELF needs: 1.27 and later libcudart.so.13, 1.19 to 1.26 libcudart.so.12."""
+    best = _best(**A100, torch="2.13.0+cu130", variant="cu130",
+                 installed={"onnxruntime-gpu": installed})  # fmt: skip
+    assert (best.torch, best.variant) == ("2.13.0", "cu126")
+    assert best.companions == ({"onnxruntime-gpu": wanted} if wanted else {})
+    assert not best.lost
+
+
+def test_onnxruntime_that_no_release_can_follow_is_named() -> None:
+    best = _best(torch="2.13.0+cu130", variant="cu130", wants_gpu=False,
+                 installed={"onnxruntime-gpu": "1.31.1"})  # fmt: skip
+    assert best.variant == "cpu"
+    assert (
+        "needs the runtime of CUDA 13, and that of this build is none"
+        in best.lost["onnxruntime-gpu"]
+    )
+
+
 # --- 3. aarch64 ---
 
 
@@ -245,6 +267,17 @@ def test_flash_attn_does_not_survive_a_minor_of_torch() -> None:
     assert (same.torch, same.variant, same.lost) == ("2.10.0", "cu128", {})
 
 
+@pytest.mark.parametrize("name", ["flash-attn", "torch-scatter", "mamba-ssm", "pytorch3d"])
+def test_what_was_compiled_for_another_cuda_is_named(name: str) -> None:
+    """torch.utils.cpp_extension links against the libcudart of the CUDA that it compiles with."""
+    best = _best("2.13", **A100, torch="2.13.0+cu130", variant="cu130", installed={name: "2.0"})
+    assert (best.torch, best.variant) == ("2.13.0", "cu126")
+    assert "has to be compiled again" in best.lost[name]
+    same = _best("2.13", gpus=_gpu("A100"), driver="580.65.06", torch="2.13.0+cu130",
+                 variant="cu130", installed={name: "2.0"})  # fmt: skip
+    assert (same.commands, same.lost) == ((), {})
+
+
 def test_torchcodec_moves_with_torch() -> None:
     """torchcodec README: 0.10 is for torch 2.10, 0.12 and later for 2.11 and later."""
     new = {"gpus": _gpu("L4"), "driver": "580.65.06"}
@@ -289,6 +322,15 @@ def test_windows_with_a_gpu_gets_a_command() -> None:
     )
     old = _best(os="windows", gpus=_gpu("RTX 4090"), driver="551.78")
     assert old.variant == "cu126"
+
+
+def test_experimental_builds_are_for_windows_too() -> None:
+    """pytorch.org, previous versions, 2.7.1: CUDA 12.8 under "Linux and Windows"."""
+    laptop = {"gpus": _gpu("RTX 5070 Laptop GPU"), "driver": "572.83", "os": "windows"}
+    best = _best(**laptop, torch="2.6.0+cu124", variant="cu124",
+                 installed={"torchvision": "0.21.0"})  # fmt: skip
+    assert (best.torch, best.variant) == ("2.7.1", "cu128")
+    assert best.companions == {"torchvision": "0.22.1"}
 
 
 def test_the_newest_patch_of_the_nearest_minor_is_taken() -> None:

@@ -15,8 +15,9 @@ import pytest
 from envdoctor.knowledge import load
 from envdoctor.knowledge.base import FOLDER
 from envdoctor.knowledge.kept import as_kept
-from envdoctor.knowledge.refresh import MACHINES, differences, gpu_requirements, main, targets_in
+from envdoctor.knowledge.refresh import MACHINES, differences, main, targets_in
 from envdoctor.knowledge.refresh_lists import list_differences, listed, wheel_for
+from envdoctor.knowledge.refresh_requirements import gpu_requirements
 from envdoctor.knowledge.remote import (
     MAX_BYTES,
     Metadata,
@@ -155,7 +156,17 @@ def _metadata(pins: dict[str, str]) -> Metadata:
 
 def test_only_requirements_on_the_gpu_stack_are_compared() -> None:
     requires = ("numpy", "nvidia-nccl-cu12==2.21.5; extra == 'x'", "triton==3.2.0", "filelock")
-    assert list(gpu_requirements(requires)) == [("triton", "==3.2.0")]
+    assert list(gpu_requirements(requires, "x86_64")) == [("triton", "==3.2.0")]
+
+
+def test_what_is_required_on_another_machine_is_not_required_on_arm() -> None:
+    """As METADATA of the wheels for aarch64 has it up to 2.10, which are without CUDA."""
+    requires = (
+        'nvidia-cudnn-cu12==9.10.2.21; platform_system == "Linux" and platform_machine == "x86_64"',
+        'triton==3.4.0; platform_system == "Linux"',
+    )
+    assert list(gpu_requirements(requires, "aarch64")) == [("triton", "==3.4.0")]
+    assert len(list(gpu_requirements(requires, "x86_64"))) == 2
 
 
 def _file(name: str, **entry: object) -> RemoteFile:
@@ -269,6 +280,8 @@ def test_what_a_new_release_brings_is_written_for_review(
     (copy / "torch.json").write_text(as_kept(without))
     pairs = json.loads((copy / "companions.json").read_text())
     pairs["pairs"].pop()
+    newest = [one for one in pairs["extensions"] if one["name"] == "vllm"][-1]
+    pairs["extensions"].remove(newest)
     (copy / "companions.json").write_text(as_kept(pairs))
     lists = json.loads((copy / "wheels.json").read_text())
     del lists["projects"][0]["releases"]["2.15.0"]
@@ -276,7 +289,7 @@ def test_what_a_new_release_brings_is_written_for_review(
     pins = KNOWLEDGE.variant("2.15.0", "cu132")
     assert pins is not None
     direct = {
-        name: pin
+        name.replace("cuda-toolkit", "cuda-toolkit[cublas,nvjitlink]"): pin
         for name, pin in pins.requires.items()
         if name.startswith(("cuda-", "triton")) or name.endswith("-cu13")
     }
@@ -284,6 +297,15 @@ def test_what_a_new_release_brings_is_written_for_review(
         name = f"torch-2.15.0-cp311-cp311-manylinux_2_28_{machine}.whl"
         handler.files[f"/{name}.metadata"] = _metadata_text(direct)
         handler.files[f"/{name}"] = _wheel_with_targets(("sm_80", "sm_90"))
+    toolkit = "cuda_toolkit-13.2.2-py2.py3-none-any.whl"
+    listing = {"files": [{"filename": toolkit, "url": f"../../{toolkit}", "core-metadata": True}]}
+    handler.files["/simple/cuda-toolkit/"] = json.dumps(listing).encode()
+    handler.files[f"/{toolkit}.metadata"] = (
+        b"Requires-Dist: nvidia-cublas==13.4.1.3.*; platform_machine == 'x86_64' and extra == "
+        b"'cublas'\nRequires-Dist: nvidia-nvtx==13.2.86.*; extra == 'nvtx'\n"
+    )
+    vllm = f"vllm-{newest['version']}-cp38-abi3-manylinux_2_28_x86_64.whl"
+    handler.files[f"/{vllm}.metadata"] = b"Requires-Dist: torch==2.14.0\n"
     vision = "torchvision-0.29.2-py3-none-manylinux_2_28_x86_64.whl"
     handler.files[f"/{vision}.metadata"] = b"Requires-Dist: torch>=2.14.0\n"
 
@@ -292,7 +314,8 @@ def test_what_a_new_release_brings_is_written_for_review(
     out, err = capsys.readouterr()
     assert "torch 2.15.0: release: index published; knowledge not in the data" in out
     assert "torch.json: 2.15.0 with its builds on PyPI" in out
-    assert "refresh: vllm" in err
+    assert f"vllm {newest['version']}: requires torch: index ==2.14.0; knowledge not in" in out
+    assert "refresh: torchao" in err
 
     after = load(copy)
     release = after.release("2.15.0")
@@ -302,9 +325,47 @@ def test_what_a_new_release_brings_is_written_for_review(
     assert variant is not None
     assert (variant.cudnn, variant.nccl, variant.triton) == ("9.26.0.51", "2.30.7", "~=3.9.0")
     assert variant.arch_flags == ("sm_80", "sm_90")
+    assert variant.requires["nvidia-cublas"] == "==13.4.1.3.*", "cuda-toolkit brings it"
+    assert "nvidia-nvtx" not in variant.requires, "no extra asks for it"
+    assert after.extension("vllm", newest["version"]) is not None
     assert after.companions("2.15.0") is not None
     assert after.companions("2.15.0").torchvision == ("0.29.2",)  # type: ignore[union-attr]
     assert after.wheels.files("torch", "2.15.0") == KNOWLEDGE.wheels.files("torch", "2.15.0")
+
+
+def test_pins_that_the_data_lacks_are_completed(
+    index: tuple[str, type[_Handler]], copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The build for aarch64 without its pins: they come back from the wheel, and are then no
+    difference."""
+    url, handler = index
+    _serve(handler, copy)
+    document = json.loads((copy / "torch.json").read_text())
+    build = document["releases"][-1]["aarch64"][0]
+    pins = dict(build["requires"])
+    build.update(requires={}, nccl=None, cudnn=None, triton=None)
+    (copy / "torch.json").write_text(as_kept(document))
+    for machine in MACHINES:
+        name = f"torch-2.15.0-cp311-cp311-manylinux_2_28_{machine}.whl"
+        handler.files[f"/{name}.metadata"] = _metadata_text(pins)
+        handler.files[f"/{name}"] = _wheel_with_targets(tuple(build["arch_flags"]))
+    arguments = ["--index", url, "--folder", str(copy)]
+    main([*arguments, "--write"])
+    assert "torch.json: pins of 2.15.0+cu132 for aarch64" in capsys.readouterr().out
+    variant = load(copy).variant("2.15.0", "cu132", "aarch64")
+    assert variant is not None
+    assert variant.requires == pins
+    assert (variant.nccl, variant.triton) == ("2.30.7", "~=3.9.0")
+    main(arguments)
+    assert "2.15.0 (aarch64): requires" not in capsys.readouterr().out
+
+
+def test_a_fault_of_its_own_is_not_a_difference(
+    index: tuple[str, type[_Handler]], copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "torch.json").write_text("{}")
+    assert main(["--index", index[0], "--folder", str(copy)]) == 2
+    assert "Traceback" in capsys.readouterr().err
 
 
 def _metadata_text(pins: dict[str, str]) -> bytes:
@@ -365,6 +426,6 @@ def test_real_wheels_agree_with_the_knowledge() -> None:
         metadata = metadata_of(file)
         assert metadata.bytes_read <= MAX_BYTES
         assert list(differences(known, metadata, version)) == [], version
-        compared = dict(gpu_requirements(metadata.requires))
+        compared = dict(gpu_requirements(metadata.requires, "x86_64"))
         read += bool(compared)
     assert read >= 10

@@ -232,7 +232,8 @@ def test_versions(knowledge: Knowledge, version: str, known: bool, newer: bool) 
         ("2.2.2", "linux", False),
         ("2.3.0", "linux", True),
         ("2.3.1", "windows", False),
-        ("2.4.1", "windows", None),
+        ("2.4.1", "windows", True),
+        ("2.4.1", "macos", None),
         ("1.13.1+cu117", "windows", False),
     ],
 )

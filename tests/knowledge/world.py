@@ -234,6 +234,8 @@ def follow(world: World, commands: tuple[str, ...], knowledge: Knowledge) -> Wor
             _OF_PROJECTS[words[0]](words[1:], state, sources)
         elif words[:2] == ["pixi", "remove"]:
             state.uninstall([words[-1]])
+        elif words[:3] == ["pixi", "add", "--pypi"]:
+            state.install(words[3:], None, replaces=True)
         elif "install" in words and words[0] != "pixi":
             _pip_install(words, state)
         else:
