@@ -154,9 +154,39 @@ class InstalledFiles(Fact):
     more_damaged: int = 0
 
 
+PipOption = Literal[
+    "constraint",
+    "dry-run",
+    "extra-index-url",
+    "ignore-installed",
+    "index-url",
+    "no-deps",
+    "no-index",
+    "prefix",
+    "python",
+    "require-hashes",
+    "require-virtualenv",
+    "root",
+    "target",
+    "user",
+]
+
+
+class PipSetting(Record):
+    """An option that pip is given for every command; `source` is the variable or the file."""
+
+    option: PipOption
+    source: str
+
+
 class Installer(Fact):
-    """What manages the target environment: pip, uv, conda, pixi, poetry, pipenv, pdm ..."""
+    """What manages the target environment: pip, uv, conda, pixi, poetry, pipenv, pdm ...
+
+    `pip_settings` are those by which a command of pip fails or installs elsewhere; their values are
+    not kept, since an index may name a password. Of the indexes those of PyTorch alone count.
+    """
 
     name: str
     evidence: str
     in_conda: bool = False
+    pip_settings: tuple[PipSetting, ...] = ()

@@ -52,6 +52,7 @@ def machine_of(
         interpreter=_path(target, interpreter),
         externally_managed=is_externally_managed(interpreter),
         installer=installer.name if installer else "pip",
+        pip_settings=installer.pip_settings if installer else (),
         locked=bool(installer and installer.evidence.endswith(".lock")),
         project=project_of(installer),
         conda_prefix=_conda_prefix(installer, interpreter),

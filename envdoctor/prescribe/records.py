@@ -5,6 +5,7 @@ from typing import ClassVar
 import msgspec
 
 from envdoctor.facts import Fact
+from envdoctor.facts.python import PipSetting
 from envdoctor.knowledge import WheelTarget
 from envdoctor.record import Record
 
@@ -21,6 +22,7 @@ class Machine(Record):
 
     `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
+    `pip_settings` are the options that pip is given for every command.
     `locked` says that a lock file decides what the installer keeps, `project` is the folder of the
     project that it is of.
     `unserved` names GPUs for which no torch has code; they are not among `gpus`.
@@ -38,6 +40,7 @@ class Machine(Record):
     interpreter: str = "python3"
     externally_managed: bool = False
     installer: str = "pip"
+    pip_settings: tuple[PipSetting, ...] = ()
     locked: bool = False
     project: str | None = None
     conda_prefix: str | None = None

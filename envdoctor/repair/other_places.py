@@ -56,7 +56,7 @@ def lines(site: Site, distribution: Distribution, batch: Batch) -> tuple[str, ..
         return (install_for_user(site, batch),)
     if prefix is None:
         return (install_into_folder(site, distribution.location, batch),)
-    there = replace(site, target=f"{prefix}/bin/python3", installer=None, prefix=prefix)
+    there = replace(site, target=f"{prefix}/bin/python3", prefix=prefix)
     return tuple(MANAGERS["pip"].change(there, Change(batches=(batch,))))
 
 

@@ -12,6 +12,7 @@ from envdoctor.prescribe.records import Prescription
 from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
 from envdoctor.repair.managers import MANAGERS, conda_install
+from envdoctor.repair.pip_settings import remarks
 from envdoctor.repair.site import Site
 from envdoctor.shell import command
 from envdoctor.versions import parse_version
@@ -238,7 +239,9 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
         summary += "or mount it writable first)"
         where = Place.IMAGE if site.contained else Place.HERE
     pip = command(site.target, "-m", "pip")
-    if site.without_pip and any(line.startswith(f"{pip} ") for line in lines):
+    if any(" -m pip install " in line for line in lines):
+        summary += "".join(f" ({one})" for one in remarks(site))
+    if site.without_pip and any(f"{pip} " in line for line in lines):
         of_debian = site.externally_managed and site.os_family in ("debian", "ubuntu")
         # Debian switches ensurepip off in the Python of the system.
         first = "sudo apt-get install python3-pip" if of_debian else ""
