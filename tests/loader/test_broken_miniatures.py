@@ -479,7 +479,7 @@ def test_the_wheels_own_library_in_place_of_the_systems_is_no_shadow(torch26: Mi
 
 def test_another_openmp_of_gcc_with_all_that_is_needed_is_worth_a_word(torch26: Miniature):
     """torch 2.13's CPU wheel brings `libgomp.so.1` under that name; the system's serves as well."""
-    own = torch26.find("libtorch_cpu.so").with_name("libgomp.so.1")
+    own = torch26.site / "torch/lib/libgomp.so.1"
     library = ResolvedLibrary(
         soname=own.name,
         path="/usr/lib/x86_64-linux-gnu/libgomp.so.1.0.0",
