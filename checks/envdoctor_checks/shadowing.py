@@ -218,7 +218,7 @@ def _shadowed(
         file=first.file,
         origin=entry.in_words,
         instead=first.instead,
-        evidence=tuple(_evidence(entry, strays, imported)),
+        evidence=tuple(dict.fromkeys(_evidence(entry, strays, imported))),
         fixes=fixes,
     )
 

@@ -184,9 +184,12 @@ class Installer(Fact):
 
     `pip_settings` are those by which a command of pip fails or installs elsewhere; their values are
     not kept, since an index may name a password. Of the indexes those of PyTorch alone count.
+    `hides_from_pip` is a file that `python -m pip` imports, as it is started here, in place of a
+    module of the standard library.
     """
 
     name: str
     evidence: str
     in_conda: bool = False
     pip_settings: tuple[PipSetting, ...] = ()
+    hides_from_pip: str | None = None

@@ -1,4 +1,5 @@
-"""The variables and files by which a user gives pip options for every command.
+"""What stands between a command of pip and what it has to do: the variables and files by which a
+user gives it options, and files in the place of modules that it imports.
 
 Source: the manual of pip (Configuration), which says where the files lie and what overrides what.
 """
@@ -77,3 +78,32 @@ def _matters(option: PipOption, value: str) -> bool:
     if option in _WITH_VALUE:
         return bool(value)
     return bool(value) and value.lower() not in _OFF
+
+
+_IMPORTED = """
+array ast asyncio base64 binascii bisect bz2 calendar cmd code collections colorsys compileall
+concurrent configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal dis
+email enum fcntl filecmp fnmatch fractions functools getpass gettext glob grp gzip hashlib heapq
+hmac html http importlib inspect ipaddress json keyword linecache locale logging lzma math
+mimetypes mmap numbers opcode operator optparse pathlib pickle pip pkgutil platform pprint
+py_compile pyexpat queue quopri random re reprlib runpy secrets select selectors shlex shutil
+signal socket socketserver ssl string stringprep struct subprocess sysconfig tarfile tempfile
+termios textwrap threading token tokenize tomllib traceback types typing unicodedata urllib uuid
+warnings weakref xml xmlrpc zipfile zlib
+"""
+"""What `pip install` has imported of the standard library when it begins (pip 23.2 and 26.3), and
+pip."""
+
+
+def hidden_from_pip(context: Context) -> str | None:
+    """The first file in the current folder or on PYTHONPATH that has the name of such a module."""
+    python_path = context.env.get("PYTHONPATH", "").split(":")
+    first = () if context.env.get("PYTHONSAFEPATH") else (context.cwd,)
+    names = _IMPORTED.split()
+    for folder in dict.fromkeys((*first, *(entry for entry in python_path if entry))):
+        place = context.path(os.path.join(context.cwd, folder))
+        for name in names:
+            for file in (f"{name}.py", f"{name}/__init__.py"):
+                if os.path.exists(f"{place}/{file}"):
+                    return os.path.join(context.cwd, folder, file)
+    return None

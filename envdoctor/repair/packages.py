@@ -238,10 +238,10 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
         summary += " (its folder is mounted read-only: do it where the image or the share is made, "
         summary += "or mount it writable first)"
         where = Place.IMAGE if site.contained else Place.HERE
-    pip = command(site.target, "-m", "pip")
+    by_pip = [line for line in lines if f"{command(site.target)} " in line and " -m pip " in line]
     if any(" -m pip install " in line for line in lines):
         summary += "".join(f" ({one})" for one in remarks(site))
-    if site.without_pip and any(f"{pip} " in line for line in lines):
+    if site.without_pip and by_pip:
         of_debian = site.externally_managed and site.os_family in ("debian", "ubuntu")
         # Debian switches ensurepip off in the Python of the system.
         first = "sudo apt-get install python3-pip" if of_debian else ""

@@ -47,17 +47,33 @@ def spared(site: Site, verb: str) -> tuple[str, ...]:
         if one.option in _ELSEWHERE and _is_variable(one)
         for word in ("-u", one.source)
     ]
+    if apart(site):
+        unset += ["-u", "PYTHONPATH"]
     off = [_variable(one.option) + "=0" for one in settings if one.option in _SWITCHES]
     return ("env", *unset, *off) if unset or off else ()
 
 
 def remarks(site: Site) -> Iterator[str]:
     """What no word before a command of pip can spare it from, each as a clause."""
+    if site.hides_from_pip and not apart(site):
+        yield (
+            f"pip would import `{site.hides_from_pip}`: run this in another folder and without "
+            "PYTHONPATH"
+        )
     for one in site.pip_settings:
         if one.option in _ELSEWHERE and not _is_variable(one):
             yield f"`{one.source}` sets `{one.option}`: take that line out first"
         elif one.option in _REMARKS:
             yield _REMARKS[one.option].format(one.source)
+
+
+def apart(site: Site) -> tuple[str, ...]:
+    """The flag by which pip does not look for its modules in the current folder (Python 3.11)."""
+    return ("-P",) if site.hides_from_pip and _has_safe_path(site) else ()
+
+
+def _has_safe_path(site: Site) -> bool:
+    return site.python is not None and tuple(map(int, site.python.split("."))) >= (3, 11)
 
 
 def _concerns(site: Site, verb: str, setting: PipSetting) -> bool:

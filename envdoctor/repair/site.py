@@ -111,6 +111,11 @@ class Site(Fact):
         return self.installer.pip_settings if self.installer else ()
 
     @property
+    def hides_from_pip(self) -> str | None:
+        """A file that pip would import in place of a module of the standard library."""
+        return self.installer.hides_from_pip if self.installer else None
+
+    @property
     def project(self) -> str | None:
         """The folder of the project whose lock file decides what is installed, if it is known."""
         return project_of(self.installer)

@@ -8,11 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.facts.python import Installer
 from envdoctor.findings import Fix
 from envdoctor.probes.context import context_of
-from envdoctor.probes.pip_settings import read_pip_settings
+from envdoctor.probes.pip_settings import hidden_from_pip, read_pip_settings
 from envdoctor.probes.run import Children
 from envdoctor.repair import Site, packages
 from envdoctor.repair.changes import Batch
@@ -41,20 +42,28 @@ def variables(place: Path, **more: str) -> dict[str, str]:
     return {**kept, **ours, "PIP_FIND_LINKS": str(place / "wheels"), **more}
 
 
-def site_of(place: Path, env: dict[str, str], *, virtual: bool = True) -> Site:
+def site_of(
+    place: Path, env: dict[str, str], *, virtual: bool = True, cwd: Path = Path("/")
+) -> Site:
     prefix = str(place / "env")
-    read = read_pip_settings(context_of(Children(), env=env, cwd="/"), prefix)
+    context = context_of(Children(), env=env, cwd=str(cwd))
     return Site(
         target=f"{prefix}/bin/python",
-        installer=Installer(name="pip", evidence="", pip_settings=read),
+        installer=Installer(
+            name="pip",
+            evidence="",
+            pip_settings=read_pip_settings(context, prefix),
+            hides_from_pip=hidden_from_pip(context),
+        ),
+        python="{}.{}".format(*sys.version_info),
         prefix=prefix,
         base_prefix=sys.base_prefix if virtual else prefix,
     )
 
 
-def paste(commands: tuple[str, ...], env: dict[str, str]) -> None:
+def paste(commands: tuple[str, ...], env: dict[str, str], cwd: Path = Path("/")) -> None:
     for line in commands:
-        subprocess.run(["sh", "-c", line], env=env, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["sh", "-c", line], env=env, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
 
 
 def installed(place: Path) -> bool:
@@ -143,6 +152,27 @@ def test_only_what_leads_elsewhere_is_spared(
 ) -> None:
     site = site_of(place, {variable: value, "HOME": str(place / "home")})
     assert install(site).commands == (line.format(site.target),)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the flag -P is of Python 3.11")
+def test_a_file_that_pip_imports_is_not_in_its_way(place: Path, tmp_path: Path) -> None:
+    """`email.py` of a project breaks pip, and torch does without it."""
+    (tmp_path / "email.py").write_text("")
+    (tmp_path / "lib/html").mkdir(parents=True)
+    (tmp_path / "lib/html/__init__.py").write_text("")
+    for folder, variable in ((tmp_path, ""), (place, str(tmp_path / "lib"))):
+        env = variables(place, PYTHONPATH=variable)
+        site = site_of(place, env, cwd=folder)
+        paste(install(site).commands, env, folder)
+        assert installed(place)
+        paste(packages.uninstall(site, "demo", summary="take it out").commands, env, folder)
+        assert not installed(place)
+
+
+def test_an_older_python_is_told_to_start_pip_elsewhere(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "email.py").write_text("")
+    site = replace(site_of(place, variables(place), cwd=tmp_path), python="3.10")
+    assert f"pip would import `{tmp_path}/email.py`" in install(site).summary
 
 
 def test_the_null_device_as_file_means_no_file(place: Path) -> None:
