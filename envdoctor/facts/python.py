@@ -1,5 +1,6 @@
 """Facts about the target's Python: the interpreter and what is installed for it."""
 
+import re
 from typing import Literal
 
 from envdoctor.facts.base import Fact
@@ -86,6 +87,25 @@ class Interpreter(Fact):
     read_only: bool = False
     has_pip: bool = True
     closed: tuple[str, ...] = ()
+
+    @property
+    def of_musl(self) -> bool:
+        """Whether it was compiled for musl, the libc of Alpine Linux."""
+        return "-linux-musl" in (self.soabi or "")
+
+    @property
+    def arch(self) -> str:
+        """The processor that it was compiled for, as `uname -m` would call it.
+
+        A 64-bit kernel names its own machine to a Python of 32 bits too; that one's tag of compiled
+        modules names the other (PEP 3149; Debian's multiarch tuples).
+        """
+        stated = _OF_LINUX.search(self.soabi or "")
+        return _OF_32_BITS.get(stated[1], self.machine) if stated else self.machine
+
+
+_OF_LINUX = re.compile(r"-(\w+)-linux-")
+_OF_32_BITS = {"i386": "i686", "i686": "i686", "arm": "armv7l"}
 
 
 class Distribution(Record):

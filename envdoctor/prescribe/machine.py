@@ -10,6 +10,7 @@ from envdoctor.facts.torch import TorchBuild
 from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.records import Machine, SeenGpu
 from envdoctor.repair.site import is_externally_managed, project_of
+from envdoctor.repair.stores import store_of
 from envdoctor.versions import readable
 
 RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")
@@ -46,6 +47,8 @@ def machine_of(
         glibc=readable(
             (host.glibc if host else None) or (interpreter.glibc if interpreter else None)
         ),
+        store=store_of(interpreter.prefix) if interpreter else None,
+        musl=interpreter is not None and interpreter.of_musl,
         python=readable(_python(interpreter, target)),
         free_threaded=bool(interpreter and re.search(r"-3\d+t", interpreter.soabi or "")),
         pypy=bool(interpreter and interpreter.implementation.lower() != "cpython"),
@@ -118,7 +121,7 @@ def _system(host: Host | None) -> str:
 
 def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
     by_host = host.machine if host else None
-    stated = (interpreter.machine if interpreter else None) or by_host or "x86_64"
+    stated = (interpreter.arch if interpreter else None) or by_host or "x86_64"
     return {"AMD64": "x86_64", "amd64": "x86_64"}.get(stated, stated)
 
 

@@ -8,6 +8,7 @@ from envdoctor.facts import Fact
 from envdoctor.facts.python import PipSetting
 from envdoctor.knowledge import WheelTarget
 from envdoctor.record import Record
+from envdoctor.repair.stores import Store
 
 
 class SeenGpu(Record):
@@ -22,6 +23,7 @@ class Machine(Record):
 
     `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
+    `musl` says that the Python was compiled for that libc, `store` that it is part of that one.
     `pip_settings` are the options that pip is given for every command.
     `locked` says that a lock file decides what the installer keeps, `project` is the folder of the
     project that it is of.
@@ -34,6 +36,8 @@ class Machine(Record):
     os: str = "linux"
     arch: str = "x86_64"
     glibc: str | None = None
+    musl: bool = False
+    store: Store | None = None
     python: str | None = None
     free_threaded: bool = False
     pypy: bool = False

@@ -11,9 +11,11 @@ from envdoctor.findings import Fix, Place, Safety
 from envdoctor.prescribe.records import Prescription
 from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
+from envdoctor.repair.manager import names_in
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.pip_settings import remarks
 from envdoctor.repair.site import Site
+from envdoctor.repair.stores import made_with, repair_of, store_of
 from envdoctor.shell import command
 from envdoctor.versions import parse_version
 from envdoctor.wheel_index import is_variant
@@ -54,7 +56,7 @@ def install(
         lines = other_places.lines(site, beside, batch)
     else:
         lines = _change(site, Change(batches=(batch,)))
-    return _fix(site, summary, lines)
+    return _fix(site, summary, lines, *names_in(requirements))
 
 
 def _is_requirement(text: str) -> bool:
@@ -78,7 +80,7 @@ def complete(site: Site, distribution: Distribution, *, summary: str) -> Fix:
         return replace(_made_again(site, distribution), summary=summary)
     if other_places.is_elsewhere(site, distribution):
         return _fix(site, summary, other_places.lines(site, distribution, batch))
-    return _fix(site, summary, _change(site, Change(batches=(batch,))))
+    return _fix(site, summary, _change(site, Change(batches=(batch,))), distribution.name)
 
 
 def uninstall(site: Site, *names: str, summary: str) -> Fix:
@@ -91,6 +93,8 @@ def uninstall(site: Site, *names: str, summary: str) -> Fix:
 def forget(distributions: Iterable[Distribution], *, summary: str) -> Fix:
     """Remove the metadata of distributions whose files are gone."""
     folders = [one.metadata_path for one in distributions]
+    if any(map(store_of, folders)):
+        return Fix(summary=f"{summary}, where it is built")
     return Fix(
         summary=summary,
         commands=(command("rm", "-r", "--", *folders),),
@@ -121,10 +125,13 @@ def restore(site: Site, *distributions: Distribution, torch: Distribution | None
     """
     first, *_ = distributions
     what = f"{first.name} {first.version}"
-    if other_places.is_of_store(first):
+    store = store_of(first.location)
+    if store:
         return Fix(
-            summary=f"{what} is part of a read-only store: build again what brings it",
-            where=Place.NONE,
+            summary=f"{what} is part of a store of {store}, where nothing is written: let {store} "
+            "restore it",
+            commands=(repair_of(store, first.metadata_path),),
+            safety=Safety.NEEDS_ROOT,
         )
     if other_places.is_of_system(first):
         return other_places.restore_by_system(site, first)
@@ -227,7 +234,11 @@ def _change(site: Site, change: Change) -> tuple[str, ...]:
     return tuple(manager.change(site, change)) if manager else ()
 
 
-def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
+def _fix(site: Site, summary: str, lines: tuple[str, ...], *names: str) -> Fix:
+    store = store_of(site.prefix or site.target)
+    if store and not any(f" {one} " in line for line in lines for one in ("--target", "--user")):
+        means = made_with(store, *names) if names else "build it again without that"
+        return Fix(summary=f"{summary}: this Python is part of a store of {store}; {means}")
     if not lines:
         name = site.installer.name if site.installer else "what installed it"
         return Fix(summary=f"{summary}, with {name}, which manages this environment")
