@@ -167,8 +167,9 @@ def _came_as(site: Site, one: Distribution) -> tuple[object, ...]:
 
 
 def without_link(link: str, restoring: Fix) -> Fix:
-    """Remove a link that is in place of a folder, and then put back what was in that folder."""
-    if not restoring.commands:
+    """Remove a link that is in place of a folder, and then put back what was in that folder; those
+    of a store are as they have to be."""
+    if not restoring.commands or store_of(link):
         return restoring
     return replace(
         restoring,
