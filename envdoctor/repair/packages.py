@@ -161,6 +161,23 @@ def restore(site: Site, *distributions: Distribution, torch: Distribution | None
     return _fix(site, f"{_restoring(what)} in {first.location}", lines)
 
 
+def restore_all(site: Site, *distributions: Distribution) -> Fix:
+    """Put back several distributions, one command after the other for those that came otherwise."""
+    alike: dict[tuple[object, ...], list[Distribution]] = {}
+    for one in distributions:
+        alike.setdefault(_came_as(site, one), []).append(one)
+    fixes = [restore(site, *group) for group in alike.values()]
+    if len(fixes) == 1:
+        return fixes[0]
+    without = [fix.summary for fix in fixes if not fix.commands]
+    rest = "".join(f"; {summary}" for summary in without)
+    return replace(
+        max(fixes, key=lambda fix: bool(fix.commands)),
+        summary=f"restore {len(distributions)} packages: all of their files are replaced{rest}",
+        commands=tuple(line for fix in fixes for line in fix.commands),
+    )
+
+
 def _came_as(site: Site, one: Distribution) -> tuple[object, ...]:
     """What two distributions share that one command can put back."""
     return one.location, _manager_of(site, one), _source_of(site, one), _unpublished(one)
