@@ -291,13 +291,73 @@ def _damaged(
     distributions: Distributions,
     site: Site,
 ) -> Iterator[Finding]:
-    """One finding a distribution; the nvidia wheels, which share a folder, are one together."""
+    """One finding a distribution; what one rule left out of several is one together, as are the
+    nvidia wheels, which share a folder."""
+    left_out = _left_out(damaged)
+    if left_out:
+        yield _of_rule(left_out, damaged, distributions, site)
+        return
     gone = [pair for pair in damaged if _is_gone(*pair)]
     together = gone if len(gone) > 1 else []
     for item, judged in (pair for pair in damaged if pair not in together):
         yield _of_distribution(item, judged, distributions, site)
     if together:
         yield _of_folder(together, distributions, site)
+
+
+def _left_out(damaged: list[tuple[DamagedDistribution, list[_Judged]]]) -> str:
+    """The folder, `lib/`, or the ending, `*.so`, of all that is missing of several distributions.
+
+    So it is where files went through git or into an image by a rule that leaves these out.
+    """
+    if len(damaged) < 2 or all(item.name.startswith("nvidia-") for item, _ in damaged):
+        return ""
+    common: set[str] | None = None
+    for _, judged in damaged:
+        for file in (one.file for one in judged if one.severity is not Severity.INFO):
+            if file.kind != "missing" or file.actual:
+                return ""
+            *folders, name = file.path.split("/")
+            names = {f"{folder}/" for folder in folders} | ({"*.so"} if ".so" in name else set())
+            common = names if common is None else common & names
+    return min(common or (), default="")
+
+
+def _of_rule(
+    rule: str,
+    damaged: list[tuple[DamagedDistribution, list[_Judged]]],
+    distributions: Distributions,
+    site: Site,
+) -> Finding:
+    paths = {item.metadata_path for item, _ in damaged}
+    found = [one for one in distributions.items if one.metadata_path in paths]
+    others = f", like {len(damaged) - 1} more,"
+    item, judged = damaged[0]
+    return DAMAGED_INSTALL.finding(
+        **{**_said(item, judged[0].file), "version": f"{item.version}{others}"},
+        subjects=tuple(one.name for one, _ in damaged),
+        severity=max((it.severity for _, each in damaged for it in each), key=lambda it: it.rank),
+        breaks=_all_broken(one for _, each in damaged for one in each),
+        evidence=_evidence_of(damaged),
+        fixes=(packages.restore_all(site, *found),) if found else (),
+        notes=(
+            f"all that is missing is `{rule}`, as where a rule of .gitignore or .dockerignore "
+            "leaves that out: it would do so again",
+        ),
+    )
+
+
+def _evidence_of(
+    damaged: list[tuple[DamagedDistribution, list[_Judged]]],
+) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(
+            label=item.name,
+            value=f"{item.damaged_count} files, `{judged[0].file.path}` {_what(judged[0].file)}",
+            source=f"{item.metadata_path}/RECORD",
+        )
+        for item, judged in damaged[:_SHOWN_PACKAGES]
+    )
 
 
 def _is_gone(item: DamagedDistribution, judged: list[_Judged]) -> bool:
@@ -339,15 +399,7 @@ def _of_folder(
         **{**_said(said, said.files[0]), "version": f"{said.version}{others}"},
         subjects=tuple(item.name for item in items),
         breaks=_all_broken(one for _, judged in together for one in judged),
-        evidence=tuple(
-            Evidence(
-                label=item.name,
-                value=f"{item.damaged_count} files, `{judged[0].file.path}` "
-                f"{_what(judged[0].file)}",
-                source=f"{item.metadata_path}/RECORD",
-            )
-            for item, judged in together[:_SHOWN_PACKAGES]
-        ),
+        evidence=_evidence_of(together),
         fixes=_restoring(items, distributions, site),
         notes=(f"libraries of {len(items)} wheels are missing, which share the folder nvidia/",),
     )

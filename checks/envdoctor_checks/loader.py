@@ -50,6 +50,9 @@ from envdoctor_checks.loader_fixes import (
 from envdoctor_checks.path_fixes import proof_of
 
 _MAX_NAMES = 3
+_OF_GCC = ("libgomp.so", "libstdc++.so", "libgcc_s.so", "libgfortran.so", "libquadmath.so")
+"""Any release serves that has the versions of symbols that are needed, which the loader sees to
+(GCC manual, ABI Policy and Guidelines); whether it has them was looked at."""
 
 
 @check(*PROBLEM_CODES)
@@ -234,6 +237,8 @@ def _is_the_same(library: ResolvedLibrary) -> bool:
 
 
 def _belongs_to_torch(library: ResolvedLibrary, libraries: LibraryCatalogue) -> bool:
+    if library.soname.startswith(_OF_GCC):
+        return False
     return libraries.uses_cuda(library.soname) or "/torch/lib/" in (library.clean_path or "")
 
 

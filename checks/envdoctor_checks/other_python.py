@@ -73,8 +73,8 @@ def wheels_of_another_python(
         if one.location == torch.location and one is not torch and _meant_for(one, interpreter)
     ]
     ours = _minor(interpreter)
-    here = f"Python {ours}" if theirs.startswith("Python") else interpreter.machine
-    again = f"make a new environment for {here} and install everything into it again"
+    here = f"Python {ours}" if theirs.startswith("Python") else _place_of(interpreter, theirs)
+    again = f"make a new environment {_with(here)} and install everything into it again"
     rest = len(others) - _SHOWN
     yield WHEELS_OF_ANOTHER_PYTHON.finding(
         name="torch",
@@ -186,17 +186,40 @@ def _minor(interpreter: Interpreter) -> str:
 
 
 def _meant_for(item: Distribution, interpreter: Interpreter) -> str | None:
-    """The Python, `Python 3.11`, or the machine that a wheel is compiled for, where it is not this
-    one."""
+    """The Python, `Python 3.11`, the machine or the libc that a wheel is compiled for, where it is
+    not this one."""
     python = _python_of(item, interpreter)
-    return f"Python {python}" if python else _machine_of(item, interpreter)
+    if python:
+        return f"Python {python}"
+    return _machine_of(item, interpreter) or _libc_of(item, interpreter)
+
+
+def _libc_of(item: Distribution, interpreter: Interpreter) -> str | None:
+    """`glibc` of a wheel for a Python of musl, and the reverse (PEP 600, PEP 656)."""
+    wrong, theirs = ("manylinux", "glibc") if interpreter.of_musl else ("musllinux", "musl")
+    platforms = [tag.split("-", 2)[-1] for tag in item.tags]
+    return theirs if platforms and all(one.startswith(wrong) for one in platforms) else None
+
+
+def _with(here: str) -> str:
+    """The Python that a new environment has to have: torch is published for glibc and 64 bits."""
+    if here == "musl":
+        return "with a Python of glibc, as images of Debian and Ubuntu have,"
+    return "with a Python of 64 bits" if here in ("i686", "armv7l") else f"for {here}"
+
+
+def _place_of(interpreter: Interpreter, theirs: str) -> str:
+    """What a Python is of, in the words in which a wheel is of another."""
+    if theirs in ("glibc", "musl"):
+        return "musl" if interpreter.of_musl else "glibc"
+    return interpreter.arch
 
 
 def _machine_of(item: Distribution, interpreter: Interpreter) -> str | None:
     """The machine of a Linux wheel, `aarch64` (PEP 600); null where it is this one, or not told."""
     platforms = [tag.split("-", 2)[-1] for tag in item.tags]
     machines = [match[1] for one in platforms if (match := _LINUX.fullmatch(one))]
-    if len(machines) < len(platforms) or interpreter.machine in machines:
+    if len(machines) < len(platforms) or interpreter.arch in machines:
         return None
     return next(iter(machines), None)
 

@@ -134,6 +134,7 @@ def target_unusable(target: Target, site: Site) -> Findings:
 
 
 _LIBPYTHON = re.compile(r"loading shared libraries: (libpython[\w.]+)")
+_VARIABLE = re.compile(r"with the value that (PYTHON\w+) has")
 
 
 def _fixes(target: Target, site: Site, library: str) -> tuple[Fix, ...]:
@@ -141,6 +142,9 @@ def _fixes(target: Target, site: Site, library: str) -> tuple[Fix, ...]:
         return interpreters.with_base_again(site)
     if library:
         return (interpreters.find_libpython(library),)
+    variable = _VARIABLE.search(target.detail)
+    if variable:
+        return (surroundings.unset(variable[1]),)
     return (interpreters.other_target(),)
 
 

@@ -78,6 +78,7 @@ def module_shadowing(
         *_of_standard_library(imported),
         *_of_torch(imported, interpreter, build, distributions, entries),
         *_of_failed_import(imported, entries),
+        *_of_path_file(imported, distributions, entries),
         *_of_companions(companions, entries),
     ]
     by_entry: dict[str, list[_Stray]] = {}
@@ -142,6 +143,24 @@ def _of_failed_import(imported: TorchImport, entries: tuple[Entry, ...]) -> Iter
     for module, file in _foreign_files(texts, imported.frames, entries):
         instead = "where it is with python -I"
         yield _Stray(module=module, file=file, instead=instead, breaks_now=True)
+
+
+def _of_path_file(
+    imported: TorchImport, distributions: Distributions | None, entries: tuple[Entry, ...]
+) -> Iterator[_Stray]:
+    """A torch that fails and that a path file puts before the target's own, which `python -I` reads
+    as well: an egg of easy_install."""
+    if imported.outcome == "ok" or imported.works_isolated:
+        return
+    start = (one.file for one in imported.frames if one.file.endswith("/torch/__init__.py"))
+    file = next(start, "")
+    entry = entry_of(file, entries)
+    found = distributions.named("torch") if distributions else ()
+    if entry is None or entry.origin != "path file" or any(one.editable for one in found):
+        return
+    own = [one.location for one in found if not f"{one.location}/".startswith(f"{entry.path}/")]
+    if own:
+        yield _Stray(module="torch", file=file, instead=f"`{own[0]}`", breaks_now=True)
 
 
 def _of_companions(
@@ -218,7 +237,7 @@ def _shadowed(
         file=first.file,
         origin=entry.in_words,
         instead=first.instead,
-        evidence=tuple(_evidence(entry, strays, imported)),
+        evidence=tuple(dict.fromkeys(_evidence(entry, strays, imported))),
         fixes=fixes,
     )
 

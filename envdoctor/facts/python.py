@@ -1,5 +1,6 @@
 """Facts about the target's Python: the interpreter and what is installed for it."""
 
+import re
 from typing import Literal
 
 from envdoctor.facts.base import Fact
@@ -87,6 +88,25 @@ class Interpreter(Fact):
     has_pip: bool = True
     closed: tuple[str, ...] = ()
 
+    @property
+    def of_musl(self) -> bool:
+        """Whether it was compiled for musl, the libc of Alpine Linux."""
+        return "-linux-musl" in (self.soabi or "")
+
+    @property
+    def arch(self) -> str:
+        """The processor that it was compiled for, as `uname -m` would call it.
+
+        A 64-bit kernel names its own machine to a Python of 32 bits too; that one's tag of compiled
+        modules names the other (PEP 3149; Debian's multiarch tuples).
+        """
+        stated = _OF_LINUX.search(self.soabi or "")
+        return _OF_32_BITS.get(stated[1], self.machine) if stated else self.machine
+
+
+_OF_LINUX = re.compile(r"-(\w+)-linux-")
+_OF_32_BITS = {"i386": "i686", "i686": "i686", "arm": "armv7l"}
+
 
 class Distribution(Record):
     """An installed distribution, read from its metadata folder."""
@@ -154,9 +174,42 @@ class InstalledFiles(Fact):
     more_damaged: int = 0
 
 
+PipOption = Literal[
+    "constraint",
+    "dry-run",
+    "extra-index-url",
+    "ignore-installed",
+    "index-url",
+    "no-deps",
+    "no-index",
+    "prefix",
+    "python",
+    "require-hashes",
+    "require-virtualenv",
+    "root",
+    "target",
+    "user",
+]
+
+
+class PipSetting(Record):
+    """An option that pip is given for every command; `source` is the variable or the file."""
+
+    option: PipOption
+    source: str
+
+
 class Installer(Fact):
-    """What manages the target environment: pip, uv, conda, pixi, poetry, pipenv, pdm ..."""
+    """What manages the target environment: pip, uv, conda, pixi, poetry, pipenv, pdm ...
+
+    `pip_settings` are those by which a command of pip fails or installs elsewhere; their values are
+    not kept, since an index may name a password. Of the indexes those of PyTorch alone count.
+    `hides_from_pip` is a file that `python -m pip` imports, as it is started here, in place of a
+    module of the standard library.
+    """
 
     name: str
     evidence: str
     in_conda: bool = False
+    pip_settings: tuple[PipSetting, ...] = ()
+    hides_from_pip: str | None = None

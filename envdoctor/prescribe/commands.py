@@ -45,7 +45,9 @@ def _in_new_environment(machine: Machine, change: Change) -> tuple[str, ...]:
     by_uv = machine.installer == "uv"
     making = ("uv", "venv", "--python") if by_uv else (machine.interpreter, "-m", "venv")
     words = (*making, machine.interpreter) if by_uv else making
-    site = Site(target=f"{_ENVIRONMENT}/bin/python")
+    site = msgspec.structs.replace(
+        site_of(machine), target=f"{_ENVIRONMENT}/bin/python", prefix=_ENVIRONMENT, base_prefix="/"
+    )
     fresh = msgspec.structs.replace(change, dropped=(), evicted=())
     lines = MANAGERS["uv" if by_uv else "pip"].change(site, fresh)
     return (command(*words, _ENVIRONMENT), *lines)
@@ -54,7 +56,11 @@ def _in_new_environment(machine: Machine, change: Change) -> tuple[str, ...]:
 def site_of(machine: Machine) -> Site:
     """Where the commands are run."""
     evidence = f"{machine.project}/{_LOCKS.get(machine.installer, '.lock')}"
-    installer = Installer(name=machine.installer, evidence=evidence if machine.project else "")
+    installer = Installer(
+        name=machine.installer,
+        evidence=evidence if machine.project else "",
+        pip_settings=machine.pip_settings,
+    )
     return Site(
         target=machine.interpreter,
         installer=installer,

@@ -11,6 +11,7 @@ from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.companions import extensions_known
 from envdoctor.prescribe.records import Machine, SeenGpu
 from envdoctor.repair.site import is_externally_managed, project_of
+from envdoctor.repair.stores import store_of
 from envdoctor.versions import readable
 
 RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")
@@ -47,12 +48,15 @@ def machine_of(
         glibc=readable(
             (host.glibc if host else None) or (interpreter.glibc if interpreter else None)
         ),
+        store=store_of(interpreter.prefix) if interpreter else None,
+        musl=interpreter is not None and interpreter.of_musl,
         python=readable(_python(interpreter, target)),
         free_threaded=bool(interpreter and re.search(r"-3\d+t", interpreter.soabi or "")),
         pypy=bool(interpreter and interpreter.implementation.lower() != "cpython"),
         interpreter=_path(target, interpreter),
         externally_managed=is_externally_managed(interpreter),
         installer=installer.name if installer else "pip",
+        pip_settings=installer.pip_settings if installer else (),
         locked=bool(installer and installer.evidence.endswith(".lock")),
         project=project_of(installer),
         conda_prefix=_conda_prefix(installer, interpreter),
@@ -120,7 +124,7 @@ def _system(host: Host | None) -> str:
 
 def _arch(host: Host | None, interpreter: Interpreter | None) -> str:
     by_host = host.machine if host else None
-    stated = (interpreter.machine if interpreter else None) or by_host or "x86_64"
+    stated = (interpreter.arch if interpreter else None) or by_host or "x86_64"
     return {"AMD64": "x86_64", "amd64": "x86_64"}.get(stated, stated)
 
 

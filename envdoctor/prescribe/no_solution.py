@@ -6,6 +6,7 @@ from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.drivers import advised_branch, may_use_forward_compat, release_key
 from envdoctor.prescribe.candidates import Candidate, driver_os, floor_of, uses_gpu
 from envdoctor.prescribe.records import Machine
+from envdoctor.repair.stores import made_with
 
 
 def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
@@ -14,6 +15,14 @@ def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
         return (
             "this is a Jetson: its torch builds come with NVIDIA's JetPack, and they are not in my "
             "data; the builds on PyPI and PyTorch's index are for other boards"
+        )
+    if machine.store:
+        means = made_with(machine.store, "torch")
+        return f"this Python is part of a store of {machine.store}: {means}"
+    if machine.musl:
+        return (
+            "this Python was compiled for musl, as those of Alpine Linux are, and torch is "
+            "published for glibc alone: take a Python of glibc, as in an image of Debian or Ubuntu"
         )
     nvidia = uses_gpu(machine)
     if machine.os == "linux" and machine.amd_on_bus and not nvidia and machine.wants_gpu is None:
@@ -27,7 +36,8 @@ def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
     if machine.os == "windows" and nvidia and machine.arch != "x86_64":
         return f"no torch build with CUDA for Windows on {machine.arch} is in my data"
     if machine.os == "linux" and not any(one.builds(machine.arch) for one in knowledge.releases):
-        return f"no torch build for Linux on {machine.arch} is in my data"
+        instead = ": take a Python of 64 bits" if machine.arch in ("i686", "armv7l") else ""
+        return f"no torch build for Linux on {machine.arch} is in my data{instead}"
     return None
 
 

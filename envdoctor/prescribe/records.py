@@ -5,8 +5,10 @@ from typing import ClassVar
 import msgspec
 
 from envdoctor.facts import Fact
+from envdoctor.facts.python import PipSetting
 from envdoctor.knowledge import WheelTarget
 from envdoctor.record import Record
+from envdoctor.repair.stores import Store
 
 
 class SeenGpu(Record):
@@ -21,6 +23,8 @@ class Machine(Record):
 
     `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
+    `musl` says that the Python was compiled for that libc, `store` that it is part of that one.
+    `pip_settings` are the options that pip is given for every command.
     `locked` says that a lock file decides what the installer keeps, `project` is the folder of the
     project that it is of.
     `unserved` names GPUs for which no torch has code; they are not among `gpus`.
@@ -32,12 +36,15 @@ class Machine(Record):
     os: str = "linux"
     arch: str = "x86_64"
     glibc: str | None = None
+    musl: bool = False
+    store: Store | None = None
     python: str | None = None
     free_threaded: bool = False
     pypy: bool = False
     interpreter: str = "python3"
     externally_managed: bool = False
     installer: str = "pip"
+    pip_settings: tuple[PipSetting, ...] = ()
     locked: bool = False
     project: str | None = None
     conda_prefix: str | None = None

@@ -6,6 +6,7 @@ anything else of the doctor is loaded: the facts are imported while it runs.
 
 import errno
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -262,12 +263,20 @@ _LACKS_A_LIBRARY = "error while loading shared libraries"
 
 _SHOWS_ITS_HOME = "PYTHONHOME = '"
 """What a Python prints of that variable where it finds no standard library (initconfig.c)."""
+_NAMES_A_VARIABLE = re.compile(r"Fatal Python error: [^\n]*\b(PYTHON[A-Z0-9]+)\b")
+_NO_CODEC = "codec name of the stdio encoding"
+"""How it ends at the value of a variable: at that of PYTHONIOENCODING without its name
+(initconfig.c, preconfig.c)."""
 
 
 def _silence(answer: StageResult, env: Mapping[str, str]) -> "tuple[TargetProblem, str]":
     """Why a program did not say that it is a Python: it is none, or it did not come so far."""
     if _SHOWS_ITS_HOME in answer.output_tail:
         return "failed", f"it does not start with PYTHONHOME={env.get('PYTHONHOME', '')}"
+    named = _NAMES_A_VARIABLE.search(answer.output_tail)
+    variable = named[1] if named else "PYTHONIOENCODING" if _NO_CODEC in answer.output_tail else ""
+    if env.get(variable):
+        return "failed", f"it does not start with the value that {variable} has"
     words = (line for line in answer.output_tail.splitlines() if _LACKS_A_LIBRARY in line)
     refusal = next(words, "")
     if answer.state != "exit" or refusal:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.python import Distributions, InstalledFiles, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchAbsent, TorchBuild
@@ -14,6 +16,7 @@ from envdoctor.probes.file_check import LIMIT_S
 from envdoctor.probes.installed_files import observe_installed_files
 from envdoctor.probes.installer import read_installer
 from envdoctor.probes.module_path import folders_of
+from envdoctor.probes.pip_settings import hidden_from_pip, read_pip_settings
 from envdoctor.probes.torch_build import find_torch, read_torch_absent, read_torch_build
 
 _METADATA = "*.dist-info"
@@ -38,7 +41,11 @@ def observe_installer(
 ) -> dict[type[Fact], Known]:
     """What installed the distributions."""
     prefix = interpreter.prefix if interpreter else str(Path(target.path).parent.parent)
-    installer = read_installer(str(context.path(prefix)), distributions)
+    installer = replace(
+        read_installer(str(context.path(prefix)), distributions),
+        pip_settings=read_pip_settings(context, prefix),
+        hides_from_pip=hidden_from_pip(context),
+    )
     return {Installer: Observed(value=installer, source=installer.evidence or "INSTALLER")}
 
 

@@ -10,19 +10,14 @@ from envdoctor.repair.changes import Batch, Change
 from envdoctor.repair.managers import MANAGERS
 from envdoctor.repair.pip_interface import install_for_user, install_into_folder
 from envdoctor.repair.site import OsFamily, Site
+from envdoctor.repair.stores import store_of
 from envdoctor.shell import command
 from envdoctor.versions import parse_version
 
-_STORES = ("/nix/store/", "/gnu/store/")
 _ENVIRONMENT = re.compile(r"(?P<prefix>/.*)/lib(?:64)?/python3\.\d+/site-packages")
 _SYSTEM = re.compile(r"/usr/lib(?:64)?/python3(?:\.\d+)?/(?:site|dist)-packages")
 """Where the packages of Linux distributions lie; what pip installs as root goes below /usr/local
 (Debian Python Policy; Fedora change "Making sudo pip safe")."""
-
-
-def is_of_store(distribution: Distribution) -> bool:
-    """Whether it is part of a store that nothing is installed into."""
-    return distribution.location.startswith(_STORES)
 
 
 def is_of_system(distribution: Distribution) -> bool:
@@ -32,7 +27,10 @@ def is_of_system(distribution: Distribution) -> bool:
 
 
 def is_elsewhere(site: Site, distribution: Distribution) -> bool:
-    """Whether it lies in another place than what the target's installer fills."""
+    """Whether it lies in another place than what the target's installer fills, which can be
+    installed into: what goes beside a package of a store goes into the target's own."""
+    if store_of(distribution.location):
+        return False
     if site.prefix is None or site.user_site == distribution.location:
         return site.user_site == distribution.location
     return not distribution.location.startswith(f"{site.prefix.rstrip('/')}/")
@@ -56,7 +54,7 @@ def lines(site: Site, distribution: Distribution, batch: Batch) -> tuple[str, ..
         return (install_for_user(site, batch),)
     if prefix is None:
         return (install_into_folder(site, distribution.location, batch),)
-    there = replace(site, target=f"{prefix}/bin/python3", installer=None, prefix=prefix)
+    there = replace(site, target=f"{prefix}/bin/python3", prefix=prefix)
     return tuple(MANAGERS["pip"].change(there, Change(batches=(batch,))))
 
 

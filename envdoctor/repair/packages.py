@@ -11,8 +11,11 @@ from envdoctor.findings import Fix, Place, Safety
 from envdoctor.prescribe.records import Prescription
 from envdoctor.repair import other_places
 from envdoctor.repair.changes import Batch, Change, Source, pytorch_index
+from envdoctor.repair.manager import names_in
 from envdoctor.repair.managers import MANAGERS, conda_install
+from envdoctor.repair.pip_settings import remarks
 from envdoctor.repair.site import Site
+from envdoctor.repair.stores import made_with, repair_of, store_of
 from envdoctor.shell import command
 from envdoctor.versions import parse_version
 from envdoctor.wheel_index import is_variant
@@ -53,7 +56,7 @@ def install(
         lines = other_places.lines(site, beside, batch)
     else:
         lines = _change(site, Change(batches=(batch,)))
-    return _fix(site, summary, lines)
+    return _fix(site, summary, lines, *names_in(requirements))
 
 
 def _is_requirement(text: str) -> bool:
@@ -77,7 +80,7 @@ def complete(site: Site, distribution: Distribution, *, summary: str) -> Fix:
         return replace(_made_again(site, distribution), summary=summary)
     if other_places.is_elsewhere(site, distribution):
         return _fix(site, summary, other_places.lines(site, distribution, batch))
-    return _fix(site, summary, _change(site, Change(batches=(batch,))))
+    return _fix(site, summary, _change(site, Change(batches=(batch,))), distribution.name)
 
 
 def uninstall(site: Site, *names: str, summary: str) -> Fix:
@@ -90,6 +93,8 @@ def uninstall(site: Site, *names: str, summary: str) -> Fix:
 def forget(distributions: Iterable[Distribution], *, summary: str) -> Fix:
     """Remove the metadata of distributions whose files are gone."""
     folders = [one.metadata_path for one in distributions]
+    if any(map(store_of, folders)):
+        return Fix(summary=f"{summary}, where it is built")
     return Fix(
         summary=summary,
         commands=(command("rm", "-r", "--", *folders),),
@@ -120,10 +125,13 @@ def restore(site: Site, *distributions: Distribution, torch: Distribution | None
     """
     first, *_ = distributions
     what = f"{first.name} {first.version}"
-    if other_places.is_of_store(first):
+    store = store_of(first.location)
+    if store:
         return Fix(
-            summary=f"{what} is part of a read-only store: build again what brings it",
-            where=Place.NONE,
+            summary=f"{what} is part of a store of {store}, where nothing is written: let {store} "
+            "restore it",
+            commands=(repair_of(store, first.metadata_path),),
+            safety=Safety.NEEDS_ROOT,
         )
     if other_places.is_of_system(first):
         return other_places.restore_by_system(site, first)
@@ -153,14 +161,32 @@ def restore(site: Site, *distributions: Distribution, torch: Distribution | None
     return _fix(site, f"{_restoring(what)} in {first.location}", lines)
 
 
+def restore_all(site: Site, *distributions: Distribution) -> Fix:
+    """Put back several distributions, one command after the other for those that came otherwise."""
+    alike: dict[tuple[object, ...], list[Distribution]] = {}
+    for one in distributions:
+        alike.setdefault(_came_as(site, one), []).append(one)
+    fixes = [restore(site, *group) for group in alike.values()]
+    if len(fixes) == 1:
+        return fixes[0]
+    without = [fix.summary for fix in fixes if not fix.commands]
+    rest = "".join(f"; {summary}" for summary in without)
+    return replace(
+        max(fixes, key=lambda fix: bool(fix.commands)),
+        summary=f"restore {len(distributions)} packages: all of their files are replaced{rest}",
+        commands=tuple(line for fix in fixes for line in fix.commands),
+    )
+
+
 def _came_as(site: Site, one: Distribution) -> tuple[object, ...]:
     """What two distributions share that one command can put back."""
     return one.location, _manager_of(site, one), _source_of(site, one), _unpublished(one)
 
 
 def without_link(link: str, restoring: Fix) -> Fix:
-    """Remove a link that is in place of a folder, and then put back what was in that folder."""
-    if not restoring.commands:
+    """Remove a link that is in place of a folder, and then put back what was in that folder; those
+    of a store are as they have to be."""
+    if not restoring.commands or store_of(link):
         return restoring
     return replace(
         restoring,
@@ -226,7 +252,11 @@ def _change(site: Site, change: Change) -> tuple[str, ...]:
     return tuple(manager.change(site, change)) if manager else ()
 
 
-def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
+def _fix(site: Site, summary: str, lines: tuple[str, ...], *names: str) -> Fix:
+    store = store_of(site.prefix or site.target)
+    if store and not any(f" {one} " in line for line in lines for one in ("--target", "--user")):
+        means = made_with(store, *names) if names else "build it again without that"
+        return Fix(summary=f"{summary}: this Python is part of a store of {store}; {means}")
     if not lines:
         name = site.installer.name if site.installer else "what installed it"
         return Fix(summary=f"{summary}, with {name}, which manages this environment")
@@ -237,8 +267,10 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...]) -> Fix:
         summary += " (its folder is mounted read-only: do it where the image or the share is made, "
         summary += "or mount it writable first)"
         where = Place.IMAGE if site.contained else Place.HERE
-    pip = command(site.target, "-m", "pip")
-    if site.without_pip and any(line.startswith(f"{pip} ") for line in lines):
+    by_pip = [line for line in lines if f"{command(site.target)} " in line and " -m pip " in line]
+    if any(" -m pip install " in line for line in lines):
+        summary += "".join(f" ({one})" for one in remarks(site))
+    if site.without_pip and by_pip:
         of_debian = site.externally_managed and site.os_family in ("debian", "ubuntu")
         # Debian switches ensurepip off in the Python of the system.
         first = "sudo apt-get install python3-pip" if of_debian else ""

@@ -4,20 +4,23 @@ Sources: the manuals of pip and of uv (pip interface).
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
 from envdoctor.record import Record
 from envdoctor.repair.changes import Batch, Change, Source
 from envdoctor.repair.manager import Lines, Manager
+from envdoctor.repair.pip_settings import apart, spared
 from envdoctor.repair.site import Site
 from envdoctor.shell import command
 
 
 class _PipInterface(Record):
-    """pip's verbs in the words of one tool."""
+    """pip's verbs in the words of one tool; `before` says what a verb needs before the tool."""
 
     tool: tuple[str, ...]
+    before: Callable[[str], tuple[str, ...]] = lambda verb: ()
     target: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
     again: tuple[str, ...]
@@ -32,7 +35,7 @@ class _PipInterface(Record):
         return self._line("uninstall", *self.target, *self.unasked, *names)
 
     def _line(self, verb: str, *words: str) -> str:
-        return command(*self.tool, verb, *self.allowed, *words)
+        return command(*self.before(verb), *self.tool, verb, *self.allowed, *words)
 
 
 def _options(source: Source | None) -> tuple[str, ...]:
@@ -41,7 +44,8 @@ def _options(source: Source | None) -> tuple[str, ...]:
 
 def _pip(site: Site) -> _PipInterface:
     return _PipInterface(
-        tool=(site.target, "-m", "pip"),
+        tool=(site.target, *apart(site), "-m", "pip"),
+        before=partial(spared, site),
         unasked=("-y",),
         again=("--force-reinstall", "--no-deps"),
         allowed=("--break-system-packages",) if site.externally_managed else (),

@@ -5,7 +5,7 @@ from typing import Literal
 
 from envdoctor.facts.base import Fact
 from envdoctor.facts.machine import Container, Host
-from envdoctor.facts.python import Installer, Interpreter, Target
+from envdoctor.facts.python import Installer, Interpreter, PipSetting, Target
 from envdoctor.plugins import derive
 
 OsFamily = Literal[
@@ -104,6 +104,16 @@ class Site(Fact):
         name = self.installer.name if self.installer else "pip"
         own = self.project is not None and self.target.startswith(f"{self.project}/.venv/")
         return "uv-project" if name == "uv" and own else name
+
+    @property
+    def pip_settings(self) -> tuple[PipSetting, ...]:
+        """What pip is told for every command."""
+        return self.installer.pip_settings if self.installer else ()
+
+    @property
+    def hides_from_pip(self) -> str | None:
+        """A file that pip would import in place of a module of the standard library."""
+        return self.installer.hides_from_pip if self.installer else None
 
     @property
     def project(self) -> str | None:

@@ -477,6 +477,20 @@ def test_the_wheels_own_library_in_place_of_the_systems_is_no_shadow(torch26: Mi
         assert codes(findings_of(snapshot)) == told
 
 
+def test_another_openmp_of_gcc_with_all_that_is_needed_is_worth_a_word(torch26: Miniature):
+    """torch 2.13's CPU wheel brings `libgomp.so.1` under that name; the system's serves as well."""
+    own = torch26.site / "torch/lib/libgomp.so.1"
+    library = ResolvedLibrary(
+        soname=own.name,
+        path="/usr/lib/x86_64-linux-gnu/libgomp.so.1.0.0",
+        rule="LD_LIBRARY_PATH",
+        clean_path=str(own),
+    )
+    fact = LibraryResolution(root="/x", libraries=(library,))
+    findings = findings_of(Snapshot({LibraryResolution: Observed(value=fact, source="synthetic")}))
+    assert codes(findings, Severity.INFO) == codes(findings) == {"ED310"}
+
+
 @pytest.mark.parametrize("copy", [shutil.copy2, os.link])
 def test_an_identical_cudnn_on_the_path_is_worth_a_word(
     torch26: Miniature, copy: Callable[[str, str], object]

@@ -380,3 +380,39 @@ def test_parts_of_another_release_that_torchvision_alone_comes_through() -> None
     files = damaged("torch", resized("torch/_dynamo/__init__.py"))
     found = the_damage(files, CompanionImports(items=(beside,)), name="torch")
     assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torchvision",))
+
+
+# --- what one rule left out of several ---
+
+
+def without(*lost: tuple[str, DamagedFile]) -> InstalledFiles:
+    each = [damaged(name, file, version=VERSIONS[name]).damaged[0] for name, file in lost]
+    return InstalledFiles(damaged=tuple(each), checked_files=1000)
+
+
+VERSIONS = {"torch": "2.6.0+cpu", "numpy": "2.2.6"}
+NUMPY = distribution("numpy", "2.2.6")
+
+
+@pytest.mark.parametrize(
+    ("files", "rule"),
+    [
+        (("torch/lib/libc10.so", "numpy/lib/__init__.py"), "lib/"),
+        (("torch/_C.so", "numpy/_core/_umath.so"), "*.so"),
+    ],
+)
+def test_what_a_gitignore_left_out_is_one_finding(files: tuple[str, str], rule: str) -> None:
+    lost = without(("torch", missing(files[0])), ("numpy", missing(files[1])))
+    found = [one for one in diagnosed(install(NUMPY), lost, FAILS).findings if one.code == "ED100"]
+    (finding,) = found
+    assert finding.subjects == ("torch", "numpy")
+    assert f"`{rule}`" in finding.notes[0]
+    of_torch, of_numpy = finding.fixes[0].commands
+    assert "torch==2.6.0+cpu --index-url https://download.pytorch.org/whl/cpu" in of_torch
+    assert of_numpy.endswith("--no-deps numpy==2.2.6")
+
+
+def test_damage_of_different_kinds_is_told_apart() -> None:
+    lost = without(("torch", missing("torch/lib/libc10.so")), ("numpy", resized("numpy/x.py", 0)))
+    found = [one for one in diagnosed(install(NUMPY), lost, FAILS).findings if one.code == "ED100"]
+    assert len(found) == 2

@@ -235,3 +235,42 @@ def test_a_numpy_for_another_python_that_was_copied_alone() -> None:
     assert first.message.startswith("numpy 1.21.6 was compiled for Python 3.10")
     assert first.fixes[0].commands[0].endswith("--force-reinstall --no-deps numpy")
     assert not roots(items)
+
+
+def test_a_torch_for_another_libc() -> None:
+    """As where site-packages went into an image of Alpine Linux."""
+    torch = replace(TORCH, tags=("cp311-cp311-manylinux_2_28_x86_64",))
+    alpine = replace(interpreter(), soabi="cpython-311-x86_64-linux-musl")
+    items = Distributions(items=(torch, *REQUIRED))
+    (first,) = roots(items, alpine, failed("No module named 'torch._C'"))
+    assert first.code == "ED107"
+    assert "compiled for glibc, and this is musl" in first.message
+    assert "with a Python of glibc" in first.fixes[0].summary
+    assert "ED107" not in {one.code for one in findings(items, failed("x")).values()}
+
+
+def test_a_torch_of_64_bits_in_a_python_of_32() -> None:
+    """The kernel calls its machine x86_64 to both."""
+    torch = replace(TORCH, tags=("cp311-cp311-manylinux_2_28_x86_64",))
+    small = replace(interpreter(), soabi="cpython-311-i386-linux-gnu")
+    (first,) = roots(Distributions(items=(torch, *REQUIRED)), small, failed("no torch._C"))
+    assert "compiled for x86_64, and this is i686" in first.message
+    assert "with a Python of 64 bits" in first.fixes[0].summary
+
+
+@pytest.mark.parametrize(
+    ("soabi", "words"),
+    [
+        ("cpython-311-x86_64-linux-musl", "compiled for musl"),
+        ("cpython-311-i386-linux-gnu", "a Python of 64 bits"),
+        ("cpython-311-arm-linux-gnueabihf", "a Python of 64 bits"),
+    ],
+)
+def test_no_torch_is_prescribed_for_a_python_that_none_is_published_for(
+    soabi: str, words: str
+) -> None:
+    absent = TorchAbsent(absent=True, searched=(OWN,))
+    nothing = (Distributions(items=REQUIRED), absent, failed("No module named 'torch'"))
+    (first,) = roots(*nothing, replace(interpreter(), soabi=soabi))
+    assert (first.code, first.fixes[0].commands) == ("ED400", ())
+    assert words in first.fixes[0].summary

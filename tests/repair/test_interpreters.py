@@ -1,5 +1,6 @@
 """A virtual environment whose base is gone, healed by the commands of the fix."""
 
+import json
 import os
 import subprocess
 import sys
@@ -90,7 +91,23 @@ def test_a_python_without_its_libpython_is_told_where_it_may_be() -> None:
     assert finding.fixes[0].commands == ("ldconfig -p | grep libpython3.11",)
 
 
-# --- PYTHONHOME ---
+# --- variables of Python ---
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("PYTHONHASHSEED", "abc"), ("PYTHONIOENCODING", "rubbish"), ("PYTHONUTF8", "7")],
+)
+def test_a_variable_with_which_no_python_starts(tmp_path: Path, variable: str, value: str) -> None:
+    """Neither does the doctor's own, unless it is told to read none."""
+    patient = empty_patient(tmp_path / "venv")
+    command = [sys.executable, "-E", "-m", "envdoctor", "check", "--json", "--python", patient.root]
+    run = subprocess.run(
+        command, env={**os.environ, variable: value}, capture_output=True, check=False, timeout=60
+    )
+    first = json.loads(run.stdout)["findings"][0]
+    assert (run.returncode, first["code"]) == (1, "ED103")
+    assert first["fixes"][0]["commands"] == [f"unset {variable}"]
 
 
 def test_a_pythonhome_of_another_python() -> None:

@@ -1,6 +1,7 @@
 """What one folder of the module path brings: one finding about it, with what was tried."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,8 @@ from tests.repair.facts import (
     interpreter,
     roots,
 )
+from tests.support.doctor import report_of
+from tests.support.patients import empty_patient, fake_torch
 
 OTHER = "/opt/conda/lib/python3.11/site-packages"
 PATH = Environment(variables={"PYTHONPATH": OTHER})
@@ -376,3 +379,23 @@ def test_a_companion_that_fails_because_of_an_entry_is_put_down_to_it() -> None:
     assert first.fixes[0].commands == ("unset PYTHONPATH",)
     errors = [one for one in report.findings if one.severity.value == "error"]
     assert [one.because for one in errors] == [None, first.id]
+
+
+def test_an_egg_that_its_path_file_puts_in_front_goes_with_its_line(tmp_path: Path) -> None:
+    """What easy_install wrote: `python -I` reads it as well."""
+    patient = empty_patient(tmp_path / "env")
+    fake_torch(patient, "")
+    egg = patient.site_packages / "torch-1.13.1-py3.egg"
+    (egg / "torch").mkdir(parents=True)
+    (egg / "torch/__init__.py").write_text("from torch._six import inf\n")
+    (patient.site_packages / "easy-install.pth").write_text(
+        "import sys; sys.__plen = len(sys.path)\n"
+        f"./{egg.name}\n"
+        "import sys; new = sys.path[sys.__plen:]; del sys.path[sys.__plen:]; sys.path[0:0] = new\n"
+    )
+    first = report_of("--python", patient.root)["findings"][0]
+    assert (first["code"], first["subjects"]) == ("ED105", [str(egg)])
+    (line,) = first["fixes"][0]["commands"]
+    subprocess.run(["sh", "-c", line], check=True)
+    again = report_of("--python", patient.root)
+    assert again["facts"]["TorchImport"]["value"]["outcome"] == "ok"

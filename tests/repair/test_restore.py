@@ -155,12 +155,6 @@ def test_a_hostile_path_is_quoted_inside_of_a_substitution(shell: Shell) -> None
     assert reinstalled == Call("sudo", ("dnf", "reinstall"))
 
 
-def test_a_store_is_not_written_to() -> None:
-    nix = distribution("torch", "2.6.0", "/nix/store/abc-python3.12-torch/lib/python3.12")
-    fix = packages.restore(SITE, nix)
-    assert (fix.commands, fix.where) == ((), Place.NONE)
-
-
 # --- where it lies ---
 
 
