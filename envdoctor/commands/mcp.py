@@ -1,15 +1,17 @@
 """`envdoctor mcp`: the doctor as a server for agents."""
 
 import importlib.util
+import sys
 
 import click
 
 from envdoctor.commands.options import pass_output
 from envdoctor.errors import BadInput
 from envdoctor.output import Output
+from envdoctor.shell import command as command_line
 
-INSTALL = "python -m pip install 'envdoctor[mcp]'"
-"""What brings the SDK; where envdoctor is installed from is the user's affair."""
+SDK = "mcp>=2.3,<3"
+"""What the extra `envdoctor[mcp]` of pyproject.toml brings."""
 
 
 @click.command(epilog="Exit codes: 0 the client has ended it, 2 the extra is not installed.")
@@ -26,7 +28,10 @@ def command(output: Output, /) -> None:
     {"mcpServers": {"envdoctor": {"command": "envdoctor", "args": ["mcp"]}}}
     """
     if importlib.util.find_spec("mcp") is None:
-        raise BadInput(f"`envdoctor mcp` needs the MCP SDK; install it with `{INSTALL}`")
+        install = command_line(sys.executable, "-m", "pip", "install", SDK)
+        raise BadInput(f"`envdoctor mcp` needs the extra envdoctor[mcp]: `{install}`")
     from envdoctor.agents.server import serve
 
+    if sys.stdin.isatty():
+        output.say("waiting for a client's messages on standard input; Ctrl-D ends this")
     serve(output.protocol(), output.safe_line)

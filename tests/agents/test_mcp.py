@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
 
 from envdoctor.agents.bound import MOST_CHARACTERS
+from envdoctor.commands.mcp import SDK
 from tests.conftest import require
 from tests.support.doctor import envdoctor
 from tests.support.patients import Patient, empty_patient, fake_torch, has_torch
 
-CAPTURED = Path(__file__).parents[1] / "captured"
+ROOT = Path(__file__).parents[2]
+CAPTURED = ROOT / "tests" / "captured"
 HEALTHY, BROKEN = CAPTURED / "healthy-cpu.json", CAPTURED / "library-removed.json"
 TOOLS = ["check", "prescribe", "fits", "libs", "diff", "rule"]
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3hJ5"
@@ -172,17 +174,15 @@ def test_what_cannot_be_done_is_one_line_for_the_model(tmp_path: Path) -> None:
     talk(tmp_path, said)
 
 
-def test_what_the_target_prints_is_not_in_the_protocol_and_secrets_are_not_in_the_answer(
-    tmp_path: Path, noisy: Patient
-) -> None:
-    """Spoken by hand: the client would pass over lines that are none of the protocol."""
-    request = {"name": "check", "arguments": {"python": str(noisy.root)}}
+@contextlib.contextmanager
+def speaking(folder: Path, call: Mapping[str, object]) -> Iterator[subprocess.Popen[str]]:
+    """A server to which a client has said hello and sent one call."""
     client = {"name": "test", "version": "1"}
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
     messages = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": request},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
     ]
     with subprocess.Popen(
         [sys.executable, "-m", "envdoctor", "mcp"],
@@ -190,13 +190,24 @@ def test_what_the_target_prints_is_not_in_the_protocol_and_secrets_are_not_in_th
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
     ) as server:
         assert server.stdin is not None
-        assert server.stdout is not None
         for message in messages:
             server.stdin.write(json.dumps(message) + "\n")
         server.stdin.flush()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def test_what_the_target_prints_is_not_in_the_protocol_and_secrets_are_not_in_the_answer(
+    tmp_path: Path, noisy: Patient
+) -> None:
+    """Spoken by hand: the client would pass over lines that are none of the protocol."""
+    with speaking(tmp_path, {"name": "check", "arguments": {"python": str(noisy.root)}}) as server:
+        assert server.stdout is not None
         answers = [json.loads(server.stdout.readline()) for _ in range(2)]
         rest, errors = server.communicate(timeout=60)
     assert [one["id"] for one in answers] == [1, 2]
@@ -224,24 +235,55 @@ def files_below(folder: Path) -> dict[str, int]:
     return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_a_client_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.fixture
+def hanging(tmp_path: Path) -> Patient:
+    """A torch that writes a file and hangs."""
     patient = empty_patient(tmp_path / "hangs")
-    started = tmp_path / "started"
-    fake_torch(patient, f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(600)")
+    started = str(patient.root / "started")
+    fake_torch(patient, f"open({started!r}, 'w').close()\nimport time\ntime.sleep(600)")
+    return patient
 
+
+def test_a_call_that_is_cancelled_leaves_nothing_behind(tmp_path: Path, hanging: Patient) -> None:
     async def said(client: ClientSession) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(client.call_tool, "check", {"python": str(patient.root)})
-            while not started.exists():
+            group.start_soon(client.call_tool, "check", {"python": str(hanging.root)})
+            while not (hanging.root / "started").exists():
                 await anyio.sleep(0.05)
-            assert processes_of(patient)
             group.cancel_scope.cancel()
+        assert until(lambda: not processes_of(hanging))
+        # The server goes on.
+        assert answer_of(await client.call_tool("fits", {"claim": "torch 2.6.0"}))["fits"]
 
     talk(tmp_path, said)
-    until = time.monotonic() + 20
-    while processes_of(patient) and time.monotonic() < until:
+
+
+@pytest.mark.parametrize("how", ["closed", "terminated"])
+def test_a_client_that_goes_away_leaves_nothing_behind(
+    tmp_path: Path, hanging: Patient, how: str
+) -> None:
+    call = {"name": "check", "arguments": {"python": str(hanging.root)}}
+    with speaking(tmp_path, call) as server:
+        assert server.stdin is not None
+        assert until((hanging.root / "started").exists)
+        assert processes_of(hanging)
+        if how == "closed":
+            server.stdin.close()
+        else:
+            server.terminate()
+        assert until(lambda: server.poll() is not None)
+        assert server.returncode == (0 if how == "closed" else 143)
+        assert until(lambda: not processes_of(hanging))
+
+
+def until(holds: Callable[[], bool], limit_s: float = 60.0) -> bool:
+    """Whether something becomes so in time."""
+    end = time.monotonic() + limit_s
+    while not holds():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.05)
-    assert not processes_of(patient)
+    return True
 
 
 def processes_of(patient: Patient) -> list[str]:
@@ -283,6 +325,8 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "envdoctor[mcp]" in line
+    assert "-m pip install 'mcp>=" in line
+    assert f'"{SDK}"' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_help_needs_no_sdk_and_no_other_command_loads_it() -> None:

@@ -1,5 +1,5 @@
-"""The examples as they are, and real doctors for their shells: of a recorded machine, of this one, and
-one that fails itself."""
+"""The examples as they are, and real doctors for their shells: of recorded machines, of this one,
+and one that fails itself."""
 
 import os
 import shutil
