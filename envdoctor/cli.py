@@ -50,6 +50,7 @@ COMMANDS = {
     "rules": "list all diseases",
     "rule": "show the page of one disease",
     "schema": "print the JSON Schema of the report",
+    "mcp": "serve agents by the Model Context Protocol",
     "completion": "print a script that completes words in a shell",
 }
 """The commands and their one-line help; each lives in `envdoctor.commands.<name>`, as `command`."""
@@ -72,6 +73,7 @@ _EXAMINE = (
     "diff",
     "libs",
     "prescribe",
+    "mcp",
 )
 """Those that start children; none is the main job."""
 

@@ -193,6 +193,19 @@ class Output:
         """The text as it may be shown."""
         return self._filter.text(text)
 
+    def safe_line(self, text: str) -> str:
+        """The same on one line."""
+        return self._filter.line(text)
+
+    def protocol(self) -> TextIO:
+        """Standard output for a protocol that a command speaks there instead of writing a document;
+        whatever else there is to say goes to standard error from now on."""
+        self._published = True
+        self._begin()
+        if isinstance(self.stdout, io.TextIOWrapper):
+            self.stdout.reconfigure(encoding="utf-8")
+        return self.stdout
+
     def say(self, text: str) -> None:
         """One line on standard error; nothing where that cannot be written."""
         self.status_line().say(text)

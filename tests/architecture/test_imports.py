@@ -186,7 +186,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("program",),
     ("pytest_plugin",),
     ("comparing",),
-    ("tui",),
+    ("tui", "agents"),
     ("commands",),
     ("cli", "__main__"),
 )
