@@ -67,7 +67,8 @@ pytorch/pytorch); for where the build does not say its own."""
 
 _FIRST_RDNA = 10
 _OF_RDNA1 = ((10, 1), (10, 3, 0))
-"""RDNA 1 has no code of its own kind in PyTorch's builds; that of RDNA 2 runs on it."""
+"""RDNA 1 has no code of its own kind in PyTorch's builds; that of RDNA 2 is what its users run
+on it (webui.sh of AUTOMATIC1111/stable-diffusion-webui sets 10.3.0 for Navi 1)."""
 
 
 @check(ROCM_FINDS_NO_GPU)
@@ -180,7 +181,8 @@ def _as_if(target: str) -> Fix:
 
 def nearest_target(capability: str, architectures: Iterable[str]) -> str | None:
     """The target of the build, as HSA_OVERRIDE_GFX_VERSION wants it, of the same RDNA generation
-    and the nearest minor below; None where the build has none, and for data-centre GPUs (gfx9),
+    and the nearest minor below (ollama, docs/gpu.md, "Overrides", names the same choice: gfx1034
+    runs as 10.3.0); None where the build has none, and for data-centre GPUs (gfx9),
     whose kinds do not run each other's code."""
     major, minor = map(parse_number, f"{capability}.".split(".")[:2])
     targets = [

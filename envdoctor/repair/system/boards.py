@@ -73,7 +73,8 @@ def torch_of_jetpack(site: Site) -> Fix:
     """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code.
 
     JetPack 4 has Linux 4.9, 5 has 5.10, 6 has 5.15 and 7 has 6.8 (NVIDIA Jetson Linux release
-    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform".
+    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform"; the one of JetPack 5 serves
+    5.1 to 5.1.2 ("PyTorch for Jetson", NVIDIA's forum).
     """
     kernel = site.kernel or ""
     if kernel.startswith("4."):

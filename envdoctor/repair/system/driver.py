@@ -1,6 +1,7 @@
 """Repairs of the driver and its kernel module.
 
-Sources: NVIDIA Driver Installation Guide; RPM Fusion's page on NVIDIA; the Debian and Arch wikis.
+Sources: NVIDIA Driver Installation Guide; RPM Fusion, Howto/NVIDIA (also what rpm-ostree is
+told); the Debian and Arch wikis.
 """
 
 from envdoctor.findings import Fix, Place, Safety

@@ -79,26 +79,36 @@ def fabric_of_rack() -> Fix:
     )
 
 
+_LAST_WITH_A_HYPHEN = 575
+"""The last branch whose RPM is called nvidia-fabric-manager; from 580 on it is
+nvidia-fabricmanager, as its service and its Debian packages always were."""
+
+
 def fabric_manager(site: Site, release: str | None, *, fifth_nvlink: bool = False) -> Fix:
-    """Install and start the fabric manager of the driver's own release; from NVLink 5 on (B200) it
-    works with a subnet manager, NVLSM (NVIDIA Fabric Manager User Guide)."""
+    """Install and start the fabric manager of the driver's own release. From NVLink 5 on (B200) it
+    starts a subnet manager, the package nvlsm, which reaches the switches by the module ib_umad
+    (NVIDIA Fabric Manager User Guide, fourth generation NVSwitches; the EC2 guide on P6-B200 has
+    the packages)."""
     branch = (release or "").partition(".")[0]
+    before = branch.isdecimal() and int(branch) <= _LAST_WITH_A_HYPHEN
+    rpm = "nvidia-fabric-manager" if before else "nvidia-fabricmanager"
     install = {
         "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
         "debian": "sudo apt-get install nvidia-fabricmanager",
-        "rhel": "sudo dnf install nvidia-fabricmanager",
-        "fedora": "sudo dnf install nvidia-fabricmanager",
-        "suse": "sudo zypper install nvidia-fabricmanager",
+        "rhel": f"sudo dnf install {rpm}",
+        "fedora": f"sudo dnf install {rpm}",
+        "suse": f"sudo zypper install {rpm}",
     }.get(site.os_family)
     of_release = f" of the driver's release {release}" if release else " of the driver's release"
     beside = ", and the subnet manager NVLSM that B200 and later need," if fifth_nvlink else ""
     if install and fifth_nvlink:
-        install += " nvlsm"
+        install += " nvlsm infiniband-diags"
     return on_host(
         site,
         f"install the fabric manager{of_release}{beside} where it is missing, and start its "
         "service",
         *((install,) if install else ()),
+        *(("sudo modprobe ib_umad",) if fifth_nvlink else ()),
         "sudo systemctl enable --now nvidia-fabricmanager",
     )
 
