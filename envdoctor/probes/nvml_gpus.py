@@ -78,7 +78,7 @@ def raise_if_lost(handle: Any) -> None:
 
 def describe(index: int, handle: Any, doctor: int) -> dict[str, Any]:
     """One GPU, its fields as in facts.machine.Gpu."""
-    memory = attempt(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = memory_of(handle)
     capability = attempt(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
     pci = attempt(pynvml.nvmlDeviceGetPciInfo, handle)
     utilization = attempt(pynvml.nvmlDeviceGetUtilizationRates, handle)
@@ -110,6 +110,13 @@ def describe(index: int, handle: Any, doctor: int) -> dict[str, Any]:
         "utilization_pct": utilization.gpu if utilization else None,
         "process_pids": [pid for pid in compute_pids(handle) if not is_child_of(doctor, pid)],
     }
+
+
+def memory_of(handle: Any) -> Any:
+    """The memory of a GPU. What the driver keeps for itself counts as used in the first version
+    alone, which drivers before 510 offer; nvidia-smi shows the second."""
+    found = attempt(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+    return found or attempt(pynvml.nvmlDeviceGetMemoryInfo, handle)
 
 
 def states(handle: Any) -> dict[str, Any]:
