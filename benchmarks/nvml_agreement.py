@@ -109,7 +109,8 @@ FIELDS: dict[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
 """A field of facts.machine.Gpu, where nvidia-smi has it (the first that is there), and how its text
 is read. Not compared: `index` (the order of the file), `compute_capability` and `refused`
 (nvidia-smi -q has none), `throttle_reasons`, `process_pids`, `ecc_uncorrected`, `licensed` and
-`fabric_error` (their texts are of another shape in each schema)."""
+`fabric_error` (their texts are of another shape in each schema), `peers` and `nvlink_peers` (of
+`nvidia-smi topo`)."""
 
 MOVING = {
     "memory_used_bytes",

@@ -113,6 +113,7 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "NCCL_IB_DISABLE": _SWITCH,
     "NCCL_IB_HCA": _LISTS["RDMA devices"],
     "NCCL_P2P_DISABLE": _SWITCH,
+    "NCCL_P2P_LEVEL": (_words("LOC", "NVL", "PIX", "PXB", "PHB", "SYS", r"\d"), None),
     "NCCL_SHM_DISABLE": _SWITCH,
     "NCCL_SOCKET_IFNAME": _LISTS["interfaces"],
     "NUMEXPR_NUM_THREADS": _COUNTED,

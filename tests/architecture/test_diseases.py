@@ -161,6 +161,7 @@ COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
 NETWORK = "tests/machines/test_network.py"
+PEERS = "tests/machines/test_peers.py"
 POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
 IMPORTS = "tests/repair/test_import_errors.py"
@@ -245,6 +246,8 @@ FIRED_BY = {
     "ED704": f"{NETWORK}::test_variables_that_contradict_themselves",
     "ED705": f"{NETWORK}::test_a_port_without_a_subnet_manager",
     "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
+    "ED707": f"{PEERS}::test_nccl_that_hangs_has_its_cause",
+    "ED708": f"{PEERS}::test_gpus_that_do_not_reach_each_other",
     "ED710": f"{JOB}::test_what_nothing_explains",
     "ED711": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",
     "ED712": f"{JOB}::test_ranks_that_do_not_reach_each_other",

@@ -31,7 +31,7 @@ BY_DRIVER = {one["driver"]: one["figures"] for one in MACHINES}
 
 NOT_COMPARED = {
     *("index", "compute_capability", "refused", "throttle_reasons", "process_pids"),
-    *("ecc_uncorrected", "licensed", "fabric_error"),
+    *("ecc_uncorrected", "licensed", "fabric_error", "peers", "nvlink_peers"),
 }
 
 

@@ -271,4 +271,13 @@ int nvmlDeviceGetGridLicensableFeatures_v4(void *device, features_t *out)
     return status;
 }
 
+/* What `peers` and `nvlink_peers` of the file are: one bit for each GPU that is reached. */
+int nvmlDeviceGetP2PStatus(void *device, void *other, int by, int *out)
+{
+    unsigned long long reached = 0;
+    int status = state(device, by == 0 ? "peers" : by == 2 ? "nvlink_peers" : "another", &reached);
+    *out = reached >> ((long)other - 1) & 1 ? 0 : 3;
+    return status;
+}
+
 int nvmlShutdown(void) { return 0; }

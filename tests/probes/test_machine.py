@@ -298,8 +298,23 @@ def test_cpu_and_os_of_another_machine(tree: Tree) -> None:
     tree.file(
         "etc/os-release", 'NAME="Rocky Linux"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3"\n'
     )
-    assert cpu(tree.root) == ("AMD EPYC 7742", ("avx2", "fma"))
+    assert cpu(tree.root) == ("AMD EPYC 7742", ("avx2", "fma"), False)
     assert os_release(tree.root)["PRETTY_NAME"] == "Rocky Linux 9.3"
+
+
+@pytest.mark.parametrize(
+    ("line", "hypervisor"),
+    [
+        ("flags\t\t: fpu avx2 hypervisor", True),
+        ("flags\t\t: fpu avx2", False),
+        ("Features\t: asimd", None),
+    ],
+)
+def test_a_cpu_of_x86_tells_of_its_hypervisor(
+    tree: Tree, line: str, hypervisor: bool | None
+) -> None:
+    tree.file("proc/cpuinfo", f"model name\t: a CPU\n{line}\n")
+    assert cpu(tree.root)[2] is hypervisor
 
 
 def test_toolkits_in_the_order_that_builds_use(tree: Tree) -> None:

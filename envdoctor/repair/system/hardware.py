@@ -1,8 +1,9 @@
 """Repairs of GPUs and of what connects them: firmware, fabric, power, licences."""
 
-from envdoctor.findings import Fix, Place
-from envdoctor.repair.site import Site
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import OsFamily, Site
 from envdoctor.repair.system.place import on_host
+from envdoctor.versions import parse_number
 
 
 def restart(site: Site, because: str) -> Fix:
@@ -53,6 +54,49 @@ def more_address_space() -> Fix:
     )
 
 
+_KERNEL_ARGUMENT: dict[OsFamily, tuple[str, ...]] = {
+    "ubuntu": ("sudoedit /etc/default/grub", "sudo update-grub"),
+    "debian": ("sudoedit /etc/default/grub", "sudo update-grub"),
+    "fedora": ("sudo grubby --update-kernel=ALL --args=iommu=pt",),
+    "fedora-atomic": ("sudo rpm-ostree kargs --append=iommu=pt",),
+    "rhel": ("sudo grubby --update-kernel=ALL --args=iommu=pt",),
+    "suse": ("sudoedit /etc/default/grub", "sudo grub2-mkconfig -o /boot/grub2/grub.cfg"),
+    "arch": ("sudoedit /etc/default/grub", "sudo grub-mkconfig -o /boot/grub/grub.cfg"),
+}
+"""How `iommu=pt` comes into the kernel's command line; those who edit add it to
+GRUB_CMDLINE_LINUX."""
+
+
+def pass_through_iommu(site: Site) -> Fix:
+    """Have the IOMMU pass the addresses of the machine's own devices through."""
+    return on_host(
+        site,
+        "give the kernel `iommu=pt` (in GRUB_CMDLINE_LINUX) and restart, or switch the IOMMU "
+        "(VT-d, AMD-Vi) off in the firmware where no virtual machine needs it",
+        *_KERNEL_ARGUMENT.get(site.os_family, ()),
+        "sudo reboot",
+    )
+
+
+def switch_acs_off(site: Site, ports: tuple[str, ...]) -> Fix:
+    """Let the ports of PCIe switches send between the devices below them, until the next start."""
+    return on_host(
+        site,
+        "switch ACS off on the ports of the switch (until the next start of the machine), or in "
+        "the firmware; not where virtual machines have the GPUs",
+        *(f"sudo setpci -s {port} ECAP_ACS+0x6.w=0000" for port in ports),
+    )
+
+
+def look_at_topology() -> Fix:
+    """See which GPUs reach each other."""
+    return Fix(
+        summary="see which pairs reach each other, and give those to a job of few GPUs",
+        commands=("nvidia-smi topo -p2p r", "nvidia-smi topo -m"),
+        safety=Safety.SAFE,
+    )
+
+
 def install_gsp_firmware(site: Site) -> Fix:
     """Install the firmware that the driver loads into the GPU."""
     package = {
@@ -90,7 +134,8 @@ def fabric_manager(site: Site, release: str | None, *, fifth_nvlink: bool = Fals
     (NVIDIA Fabric Manager User Guide, fourth generation NVSwitches; the EC2 guide on P6-B200 has
     the packages)."""
     branch = (release or "").partition(".")[0]
-    before = branch.isdecimal() and int(branch) <= _LAST_WITH_A_HYPHEN
+    number = parse_number(branch)
+    before = number is not None and number <= _LAST_WITH_A_HYPHEN
     rpm = "nvidia-fabric-manager" if before else "nvidia-fabricmanager"
     install = {
         "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
