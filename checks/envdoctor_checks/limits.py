@@ -63,12 +63,15 @@ DEBUG_ENVIRONMENT = Code(
 
 class UsedGpus(Record):
     """The GPUs that torch computes on, or will once it works; `nvidia` is false for ROCm. `network`
-    is null where nobody looked at it, `nodes` says that the job is on several machines."""
+    is null where nobody looked at it, `nodes` says that the job is on several machines, `reach`
+    whether any of the machine's GPUs reaches another one's memory, null where the driver does not
+    tell."""
 
     gpus: tuple[Gpu | TorchDevice, ...]
     nvidia: bool = True
     network: Network | None = None
     nodes: bool = False
+    reach: bool | None = None
 
 
 def with_a_gpu(used: UsedGpus) -> bool:
@@ -91,6 +94,8 @@ def with_several_gpus(used: UsedGpus) -> bool:
 def with_peer_gpus(used: UsedGpus) -> bool:
     """GPUs that reach each other's memory. GeForce cards do so only over an NVLink bridge, and
     without one NCCL was seen to hang until the variable is set (NVIDIA/nccl-tests#117)."""
+    if used.reach is False:
+        return False
     return len(used.gpus) > 1 and not any("GeForce" in gpu.name for gpu in used.gpus)
 
 
@@ -303,7 +308,13 @@ def debug_environment(
     used = used_gpus(environment, runtime, build, gpus)
     if used is not None:
         nodes = bool(job_of(environment.variables, network).nodes)
-        used = UsedGpus(gpus=used.gpus, nvidia=used.nvidia, network=network, nodes=nodes)
+        used = UsedGpus(
+            gpus=used.gpus,
+            nvidia=used.nvidia,
+            network=network,
+            nodes=nodes,
+            reach=_reach(gpus),
+        )
     for variable in _SLOWING_VARIABLES:
         value = environment.variables.get(variable.name)
         if value is None or (variable.values and value.upper() not in variable.values):
@@ -320,6 +331,11 @@ def debug_environment(
             evidence=(Evidence(label=variable.name, value=value, source="environment"),),
             fixes=(_unset(variable),) if concerned else (),
         )
+
+
+def _reach(gpus: Gpus | None) -> bool | None:
+    peers = [gpu.peers for gpu in gpus.devices] if gpus else []
+    return any(peers) if peers and None not in peers else None
 
 
 def _unset(variable: SlowingVariable) -> Fix:

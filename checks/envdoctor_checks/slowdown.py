@@ -11,6 +11,7 @@ from envdoctor.api import (
     Gpus,
     Knowledge,
     Layer,
+    Place,
     Safety,
     Severity,
     Telemetry,
@@ -150,18 +151,21 @@ def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Find
 
 @check(SLOW_PCIE)
 def slow_pcie_width(gpus: Gpus) -> Findings:
-    """A PCIe link with fewer lanes than GPU and slot have."""
+    """A PCIe link with fewer lanes than GPU and slot have; in a virtual machine, where clouds give
+    a T4 eight of its sixteen, it is information."""
     for gpu in gpus.devices:
         # Only the generation drops to save power while a GPU idles; the width stays.
         if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
+            rented = gpu.virtualization in ("passthrough", "vgpu")
             yield SLOW_PCIE.finding(
                 subjects=(f"gpu:{gpu.index}:width",),
+                severity=Severity.INFO if rented else None,
                 confidence=Confidence.LIKELY,
                 device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",
                 best=f"{gpu.pcie_max_width} lanes",
                 evidence=(nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
-                fixes=(_RESEAT,),
+                fixes=(_OF_THE_HOST if rented else _RESEAT,),
             )
 
 
@@ -242,6 +246,12 @@ _RESEAT = Fix(
     "the slot's speed to automatic in the BIOS",
     commands=("sudo lspci -vv | grep -E 'NVIDIA|LnkCap:|LnkSta:'",),
     safety=Safety.NEEDS_ROOT,
+)
+
+
+_OF_THE_HOST = Fix(
+    summary="nothing from inside a virtual machine: slot and lanes are those of its host",
+    where=Place.HOST,
 )
 
 

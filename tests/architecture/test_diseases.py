@@ -12,6 +12,7 @@ from envdoctor.pages import codes_of, find_page
 from envdoctor.plugin_loading import load_plugins
 from tests.architecture.families import OWN, VOCABULARY
 from tests.captured import CAPTURED
+from tests.support.attached_states import ATTACHED_DISEASES
 from tests.support.cases import CASES
 from tests.support.diagnosis import recorded, report_on
 from tests.support.doctor import envdoctor
@@ -151,7 +152,8 @@ def fired_by_cases() -> frozenset[str]:
     """The codes that the lists of broken machines fire."""
     cases = (*CASES.values(), *DISEASES.values(), *HOST_DISEASES.values())
     machines = [case.snapshot for case in cases]
-    machines += [case.snapshot for case, _ in PLACE_DISEASES.values()]
+    of_places = (*PLACE_DISEASES.values(), *ATTACHED_DISEASES.values())
+    machines += [case.snapshot for case, _ in of_places]
     machines += [recorded(str(path)) for path in CAPTURED]
     return frozenset(one.code for machine in machines for one in report_on(machine).findings)
 

@@ -5,9 +5,11 @@ What belongs to the host is never printed in a container as if it worked there: 
 """
 
 from envdoctor.repair.system.boards import (
+    authorize_thunderbolt,
     gpu_for_wsl,
     remove_driver_inside_wsl,
     show_wsl_libraries,
+    switch_gpu_on,
     torch_of_jetpack,
     update_wsl,
 )
@@ -19,6 +21,7 @@ from envdoctor.repair.system.containers import (
     more_shared_memory,
     open_nodes,
     start_anew,
+    write_cdi,
 )
 from envdoctor.repair.system.driver import (
     allow_module,
@@ -64,6 +67,7 @@ __all__ = [
     "allow_compute",
     "allow_module",
     "ask_slurm",
+    "authorize_thunderbolt",
     "boot_kernel",
     "build_module",
     "connect_power",
@@ -101,7 +105,9 @@ __all__ = [
     "sign_module",
     "start_anew",
     "switch_acs_off",
+    "switch_gpu_on",
     "torch_of_jetpack",
     "update_driver",
     "update_wsl",
+    "write_cdi",
 ]

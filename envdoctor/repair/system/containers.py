@@ -5,6 +5,8 @@ Sources: NVIDIA Container Toolkit documentation; Docker, Podman, Kubernetes, Slu
 
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
+from envdoctor.shell import command
 
 _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
     "docker": (
@@ -62,6 +64,17 @@ def give_gpus(site: Site) -> Fix:
         ("start this container with access to the host's GPUs", (), Place.HOST),
     )
     return Fix(summary=summary, commands=commands, where=where)
+
+
+def write_cdi(site: Site, path: str) -> Fix:
+    """Have the specification for containers written anew, for the driver that runs now."""
+    return on_host(
+        site,
+        "write it anew; from version 1.18 on the NVIDIA Container Toolkit does so by a service of "
+        "its own",
+        command("sudo", "nvidia-ctk", "cdi", "generate", f"--output={path}"),
+        "systemctl status nvidia-cdi-refresh.service",
+    )
 
 
 def give_amd_gpus(site: Site) -> Fix:
