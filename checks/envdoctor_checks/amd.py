@@ -146,19 +146,21 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
         gpu = trace.of_torch(device.index)
         if failed is None or gpu is None:
             continue
+        beside = _that_compute(runtime, used)
         capability = device.compute_capability
         near = nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
         yield ROCM_ARCH_UNSUPPORTED.finding(
             subjects=(gpu.subject,),
+            severity=Severity.WARNING if beside else None,
             version=runtime.version,
             gpu=device.name,
             evidence=(
                 Evidence(label=failed.operation, value=failed.error or "", source=failed.device),
             ),
             fixes=(
-                *((_as_if(near),) if near else ()),
+                *((_leave_others(beside),) if beside else (_as_if(near),) if near else ()),
                 Fix(
-                    summary=("or " if near else "")
+                    summary=("or " if near or beside else "")
                     + "take a torch that is built for this GPU: AMD lists which ROCm "
                     "serves which, and builds wheels of its own",
                     where=Place.HERE,
@@ -169,6 +171,22 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
                 "supported by AMD",
             ),
         )
+
+
+def _that_compute(runtime: TorchRuntime, used: TorchFirstUse) -> tuple[int, ...]:
+    failed = {one.device for one in used.operations if one.error}
+    tried = {one.device for one in used.operations}
+    indices = (device.index for device in runtime.devices)
+    return tuple(one for one in indices if f"cuda:{one}" in tried - failed)
+
+
+def _leave_others(indices: tuple[int, ...]) -> Fix:
+    """An override would be that of all GPUs, and stop those that compute."""
+    return surroundings.set_variable(
+        "HIP_VISIBLE_DEVICES",
+        ",".join(map(str, indices)),
+        summary="show torch the GPUs that it has kernels for, and leave this one out",
+    )
 
 
 def _as_if(target: str) -> Fix:

@@ -146,7 +146,7 @@ def cdi_spec_stale(specs: CdiSpecs, release: DriverRelease, driver: Driver, site
         ),
         fixes=(system.write_cdi(site, first.path),),
         notes=(
-            "the NVIDIA Container Toolkit wants it written anew whenever the driver changes "
+            "the NVIDIA Container Toolkit wants it written again whenever the driver changes "
             "(Support for Container Device Interface)",
         ),
     )

@@ -70,7 +70,7 @@ def write_cdi(site: Site, path: str) -> Fix:
     """Have the specification for containers written anew, for the driver that runs now."""
     return on_host(
         site,
-        "write it anew; from version 1.18 on the NVIDIA Container Toolkit does so by a service of "
+        "write it again; from version 1.18 on the NVIDIA Container Toolkit does so by a service of "
         "its own",
         command("sudo", "nvidia-ctk", "cdi", "generate", f"--output={path}"),
         "systemctl status nvidia-cdi-refresh.service",

@@ -45,6 +45,27 @@ def connect_power() -> Fix:
     )
 
 
+def cool_gpu(site: Site) -> Fix:
+    """Have a GPU that is too hot cooled."""
+    return on_host(
+        site,
+        "look at temperatures and fans; clear the air path or cool the room",
+        "nvidia-smi -q -d TEMPERATURE,PERFORMANCE",
+        safety=Safety.SAFE,
+    )
+
+
+def power_gpu(site: Site) -> Fix:
+    """Have a GPU that the hardware holds back given its power."""
+    return on_host(
+        site,
+        "look at the power: cables of the card, each to a connector of its own, the power supply, "
+        "and what the server's management says of its power limit",
+        "nvidia-smi -q -d POWER,PERFORMANCE",
+        safety=Safety.SAFE,
+    )
+
+
 def more_address_space() -> Fix:
     """Let the firmware map all of a GPU's memory."""
     return Fix(
