@@ -76,6 +76,10 @@ HELD_DISEASES: dict[str, tuple[Case, str]] = {
         Case(machine(in_state(throttle_reasons=BRAKE, sm_clock_mhz=210)), "gpu-slowed-now", 0),
         "cables",
     ),
+    "branch-of-2022": (
+        Case(machine(Driver={"release": "525.147.05"}), "driver-branch-ended", 0),
+        "580",
+    ),
     "too-hot": (
         Case(
             machine(
@@ -121,6 +125,10 @@ FULL = {
 }
 
 HELD_LOOKALIKES: dict[str, Snapshot] = {
+    "branch-that-ended-this-year": machine(Driver={"release": "570.195.03"}),
+    "old-branch-in-a-container": machine(
+        Driver={"release": "525.147.05"}, Container={"kind": "docker", "evidence": "/.dockerenv"}
+    ),
     "laptop-on-its-battery": machine(
         on_bus("28e0"),
         Gpus(devices=(gpu(0, *MOBILE, **{**DESKTOP, "throttle_reasons": BRAKE}),)),
