@@ -65,6 +65,8 @@ class Limits(Fact):
     """What this process may really use. A null quota or limit means none was found.
 
     `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
+    `locked_memory_bytes` is what it may keep from being swapped (network cards read only that),
+    null where it may lock all.
     """
 
     volatile = frozenset({"shm_free_bytes"})
@@ -78,6 +80,7 @@ class Limits(Fact):
     open_files: int | None = None
     numa_nodes: tuple[int, ...] = ()
     address_space_bytes: int | None = None
+    locked_memory_bytes: int | None = None
 
 
 class WorkingFolder(Fact):

@@ -251,6 +251,7 @@ FIRED_BY = {
     "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
     "ED707": f"{PEERS}::test_nccl_that_hangs_has_its_cause",
     "ED708": f"{PEERS}::test_gpus_that_do_not_reach_each_other",
+    "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",
     "ED710": f"{JOB}::test_what_nothing_explains",
     "ED711": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",
     "ED712": f"{JOB}::test_ranks_that_do_not_reach_each_other",

@@ -1,6 +1,7 @@
 """What is read of the machine, from small file trees that look like other machines."""
 
 import os
+import resource
 from pathlib import Path
 
 import psutil
@@ -176,6 +177,25 @@ def test_the_memory_limit(tree: Tree, files: dict[str, str], limit: int | None) 
     for name, text in files.items():
         tree.file(name, text)
     assert memory_limit_bytes(tree.root) == limit
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "limited"),
+    [("0000000000004000", False), ("000001ffffffffff", False), ("00000000a80425fb", True)],
+)
+def test_whoever_may_lock_memory_is_held_by_no_limit(
+    tree: Tree, capabilities: str, limited: bool
+) -> None:
+    """The last is what Docker leaves to root."""
+    tree.file("proc/self/status", f"Name:\tpython\nCapEff:\t{capabilities}\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    some = 1 << 16 if hard == resource.RLIM_INFINITY else min(1 << 16, hard)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (some, hard))
+    try:
+        found = read_limits(tree.context()).locked_memory_bytes
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
+    assert found == (some if limited else None)
 
 
 def test_the_limits_of_this_process_are_real(children: Children) -> None:

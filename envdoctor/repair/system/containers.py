@@ -116,6 +116,34 @@ def allow_compute(site: Site) -> Fix:
     )
 
 
+def lock_memory(site: Site, *, in_slurm: bool) -> Fix:
+    """Let processes lock as much memory as they want."""
+    if site.container in ("docker", "podman"):
+        return Fix(
+            summary="start the container without a limit on locked memory",
+            commands=(f"{site.container} run --ulimit memlock=-1 IMAGE",),
+            where=Place.HOST,
+        )
+    if site.container == "kubernetes":
+        return Fix(
+            summary="give the pod the capability IPC_LOCK (securityContext.capabilities.add), or "
+            "have the limit of the container runtime raised on the nodes",
+            where=Place.SCHEDULER,
+        )
+    of_slurm = (
+        "; Slurm takes the limits of the machine that submits, unless slurm.conf has "
+        "`PropagateResourceLimitsExcept=MEMLOCK`"
+        if in_slurm
+        else ""
+    )
+    return on_host(
+        site,
+        f"let users lock all memory, and log in again{of_slurm}",
+        "printf '* soft memlock unlimited\\n* hard memlock unlimited\\n' | "
+        "sudo tee /etc/security/limits.d/memlock.conf",
+    )
+
+
 def more_shared_memory(site: Site) -> Fix:
     """Start the container with more shared memory."""
     if site.container == "kubernetes":
