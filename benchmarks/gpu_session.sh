@@ -74,6 +74,9 @@ step() {
 } > "$RESULTS/session.txt" 2>&1
 
 step 60 check.json envdoctor check --python "$PY" --expect gpu --json
+step 20 nvidia_smi.xml nvidia-smi -q -x
+step 20 nvml_agreement.txt python3 benchmarks/nvml_agreement.py \
+    "$RESULTS/check.json" "$RESULTS/nvidia_smi.xml"
 step 240 collect.txt envdoctor collect --calibrate --python "$PY" -o "$RESULTS/facts.json"
 step 30 report.json envdoctor check --facts "$RESULTS/facts.json" --json
 step 30 report.txt envdoctor check --facts "$RESULTS/facts.json"

@@ -15,6 +15,7 @@ from envdoctor.facts import (
     Reason,
     Snapshot,
     Unknown,
+    attached,
     collective,
     derived,
     kernel,
@@ -24,6 +25,7 @@ from envdoctor.facts import (
     torch,
 )
 from envdoctor.facts.assessment import Assessment, ExpectedRate
+from envdoctor.facts.attached import *  # noqa: F403
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationBaseline,
@@ -264,5 +266,6 @@ __all__ += derived.__all__
 __all__ += kernel.__all__
 __all__ += machine.__all__
 __all__ += network.__all__
+__all__ += attached.__all__
 __all__ += python.__all__
 __all__ += torch.__all__

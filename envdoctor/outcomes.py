@@ -343,7 +343,11 @@ def _is_served(gpu: TracedGpu, snapshot: Snapshot) -> bool:
     used = snapshot.value(TorchFirstUse)
     device = f"cuda:{gpu.torch_index}"
     errors = [one.error or "" for one in (used.operations if used else ()) if one.device == device]
-    return not any("no kernel image" in error for error in errors)
+    return not any(words in error for error in errors for words in _NO_CODE_FOR_IT)
+
+
+_NO_CODE_FOR_IT = ("no kernel image", "HIP error: invalid device function")
+"""What CUDA and HIP say where a build has no code for a GPU."""
 
 
 def _compute_on_gpu(snapshot: Snapshot, gpu: TracedGpu) -> Outcome:

@@ -398,6 +398,8 @@ def _ruled_out(snapshot: Snapshot) -> Iterator[str]:
         yield "it is not the driver as a whole: NVML answers"
     if init is not None and init.code == 0 and init.device_count:
         yield "it is not CUDA as a whole: cuInit works without torch, in the same environment"
+    if init is not None and init.code:
+        yield f"it is not torch: without it cuInit ends with {init.status} as well"
 
 
 def _next_look(snapshot: Snapshot) -> Fix:
@@ -407,6 +409,18 @@ def _next_look(snapshot: Snapshot) -> Fix:
         return Fix(
             summary="look what the kernel says of the GPU",
             commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
+            safety=Safety.NEEDS_ROOT,
+        )
+    if lost_at == "cuda":
+        return Fix(
+            summary="look why CUDA finds no GPU that the driver lists: which of its nodes this "
+            "process can open, its compute mode, MIG, and what the kernel says",
+            commands=(
+                "ls -l /dev/nvidia*",
+                "nvidia-smi -q -d COMPUTE",
+                "nvidia-smi -L",
+                "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",
+            ),
             safety=Safety.NEEDS_ROOT,
         )
     return _try(snapshot, "import torch; torch.cuda.init()", "look what torch itself says")

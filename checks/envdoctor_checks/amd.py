@@ -67,7 +67,8 @@ pytorch/pytorch); for where the build does not say its own."""
 
 _FIRST_RDNA = 10
 _OF_RDNA1 = ((10, 1), (10, 3, 0))
-"""RDNA 1 has no code of its own kind in PyTorch's builds; that of RDNA 2 runs on it."""
+"""RDNA 1 has no code of its own kind in PyTorch's builds; that of RDNA 2 is what its users run
+on it (webui.sh of AUTOMATIC1111/stable-diffusion-webui sets 10.3.0 for Navi 1)."""
 
 
 @check(ROCM_FINDS_NO_GPU)
@@ -145,19 +146,21 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
         gpu = trace.of_torch(device.index)
         if failed is None or gpu is None:
             continue
+        beside = _that_compute(runtime, used)
         capability = device.compute_capability
         near = nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
         yield ROCM_ARCH_UNSUPPORTED.finding(
             subjects=(gpu.subject,),
+            severity=Severity.WARNING if beside else None,
             version=runtime.version,
             gpu=device.name,
             evidence=(
                 Evidence(label=failed.operation, value=failed.error or "", source=failed.device),
             ),
             fixes=(
-                *((_as_if(near),) if near else ()),
+                *((_leave_others(beside),) if beside else (_as_if(near),) if near else ()),
                 Fix(
-                    summary=("or " if near else "")
+                    summary=("or " if near or beside else "")
                     + "take a torch that is built for this GPU: AMD lists which ROCm "
                     "serves which, and builds wheels of its own",
                     where=Place.HERE,
@@ -170,6 +173,22 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
         )
 
 
+def _that_compute(runtime: TorchRuntime, used: TorchFirstUse) -> tuple[int, ...]:
+    failed = {one.device for one in used.operations if one.error}
+    tried = {one.device for one in used.operations}
+    indices = (device.index for device in runtime.devices)
+    return tuple(one for one in indices if f"cuda:{one}" in tried - failed)
+
+
+def _leave_others(indices: tuple[int, ...]) -> Fix:
+    """An override would be that of all GPUs, and stop those that compute."""
+    return surroundings.set_variable(
+        "HIP_VISIBLE_DEVICES",
+        ",".join(map(str, indices)),
+        summary="show torch the GPUs that it has kernels for, and leave this one out",
+    )
+
+
 def _as_if(target: str) -> Fix:
     return surroundings.set_variable(
         "HSA_OVERRIDE_GFX_VERSION",
@@ -180,7 +199,8 @@ def _as_if(target: str) -> Fix:
 
 def nearest_target(capability: str, architectures: Iterable[str]) -> str | None:
     """The target of the build, as HSA_OVERRIDE_GFX_VERSION wants it, of the same RDNA generation
-    and the nearest minor below; None where the build has none, and for data-centre GPUs (gfx9),
+    and the nearest minor below (ollama, docs/gpu.md, "Overrides", names the same choice: gfx1034
+    runs as 10.3.0); None where the build has none, and for data-centre GPUs (gfx9),
     whose kinds do not run each other's code."""
     major, minor = map(parse_number, f"{capability}.".split(".")[:2])
     targets = [

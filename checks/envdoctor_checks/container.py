@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from envdoctor.api import (
+    CdiSpecs,
     Code,
     Confidence,
     Container,
     CudaInit,
     Driver,
+    DriverRelease,
     Environment,
     Evidence,
     Findings,
@@ -104,6 +106,18 @@ WSL_WITHOUT_GPU = Code(
     detailed="a GPU is wanted, and {why}",
 )
 
+CDI_SPEC_STALE = Code(
+    id="ED507",
+    name="cdi-spec-stale",
+    family="container-no-gpu-runtime",
+    severity=Severity.WARNING,
+    topic="container",
+    layer=Layer.DEVICE_NODES,
+    message="the CDI specification that gives containers the GPUs is of another driver",
+    detailed="`{path}` gives containers the libraries of driver {named}, and {runs} runs: those "
+    "that are started with it get no GPU",
+)
+
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 """The size that `docker run` gives /dev/shm without --shm-size (docker run reference)."""
 
@@ -111,6 +125,31 @@ _WSL_KERNEL = (5, 10, 43, 3)
 """The first kernel of WSL2 with CUDA (NVIDIA CUDA on WSL User Guide, "Getting Started")."""
 
 _WSL_FOLDER = "/usr/lib/wsl/"
+
+
+@check(CDI_SPEC_STALE)
+def cdi_spec_stale(specs: CdiSpecs, release: DriverRelease, driver: Driver, site: Site) -> Findings:
+    """On a host: the specification that engines use names the libraries of a driver from before."""
+    first = next((one for one in specs.items if one.release), None)
+    if first is None or site.contained or not driver.loaded or not release.release:
+        return
+    if first.release == release.release:
+        return
+    yield CDI_SPEC_STALE.finding(
+        subjects=(first.path,),
+        path=first.path,
+        named=first.release,
+        runs=release.release,
+        evidence=(
+            Evidence(label="libcuda", value=f"of {first.release}", source=first.path),
+            Evidence(label="driver", value=release.release, source=release.source),
+        ),
+        fixes=(system.write_cdi(site, first.path),),
+        notes=(
+            "the NVIDIA Container Toolkit wants it written again whenever the driver changes "
+            "(Support for Container Device Interface)",
+        ),
+    )
 
 
 @check(CONTAINER_NO_GPU_RUNTIME)

@@ -18,7 +18,7 @@ from envdoctor.api import (
     check,
     surroundings,
 )
-from envdoctor_checks.limits import used_gpus, with_a_gpu
+from envdoctor_checks.used_gpus import used_gpus, with_a_gpu
 
 INSTRUCTIONS_UNUSED = Code(
     id="ED622",

@@ -327,9 +327,14 @@ def _leave_out(working: list[TracedGpu]) -> Iterator[Fix]:
 
 
 def _is_newer(capability: str, flags: tuple[str, ...]) -> bool:
+    """By number; 11.0 (Thor) came with CUDA 13, after 12.0 (NVIDIA CUDA release notes), and a build
+    that has code for neither is older than both."""
     major, minor = capability.split(".")
     numbers = [int("".join(filter(str.isdigit, flag.partition("_")[2]))) for flag in flags]
-    return int(major) * 10 + int(minor) > max(numbers)
+    return capability == _AFTER_HIGHER_NUMBERS or int(major) * 10 + int(minor) > max(numbers)
+
+
+_AFTER_HIGHER_NUMBERS = "11.0"
 
 
 @check(ARCH_FLAGS_DISAGREE)
@@ -395,7 +400,7 @@ def no_nvidia_gpu(
                 for gpu in trace.gpus
             ),
         ),
-        fixes=(_give(site) if expected else _nothing(),),
+        fixes=(_take_back(trace, site) or _give(site) if expected else _nothing(),),
     )
 
 
@@ -403,6 +408,14 @@ def _is_of_intel(build: TorchBuild | None, pci: PciGpus | None) -> bool:
     """Whether a build for Intel's GPUs has one here: an NVIDIA GPU is not what it wants."""
     intel = pci is not None and any(one.vendor_id == _INTEL for one in pci.devices)
     return intel and build is not None and build.variant.startswith("xpu")
+
+
+def _take_back(trace: GpuTrace, site: Site) -> Fix | None:
+    """Where a GPU is held for a virtual machine."""
+    held = next((gpu for gpu in trace.gpus if gpu.kernel_driver == "vfio-pci"), None)
+    if held is None or site.contained:
+        return None
+    return system.take_from_vfio(site, held.pci_address, held.device_id)
 
 
 def _give(site: Site) -> Fix:

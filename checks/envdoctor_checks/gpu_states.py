@@ -1,7 +1,5 @@
 """States of a GPU that NVML tells: memory that waits for repair, compute mode, licence, BAR1."""
 
-from collections.abc import Iterator
-
 from envdoctor.api import (
     Code,
     Findings,
@@ -19,7 +17,7 @@ from envdoctor.api import (
     command,
     system,
 )
-from envdoctor_checks.telemetry import nvml
+from envdoctor_checks.telemetry import nvml, visible
 
 MEMORY_REPAIR_PENDING = Code(
     id="ED246",
@@ -114,12 +112,6 @@ _RESIZABLE_FROM = (8, 0)
 """Compute capability: Resizable BAR begins with Ampere (the same)."""
 
 
-def _visible(gpus: Gpus, trace: GpuTrace) -> Iterator[Gpu]:
-    """The GPUs that this process may use."""
-    shown = {gpu.nvml_index for gpu in trace.visible}
-    return (gpu for gpu in gpus.devices if gpu.index in shown)
-
-
 def _described(gpu: Gpu) -> str:
     return f"GPU {gpu.index} ({gpu.name})"
 
@@ -127,7 +119,7 @@ def _described(gpu: Gpu) -> str:
 @check(MEMORY_REPAIR_PENDING, ROW_REMAP_FAILED)
 def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
     """Memory that NVML says is worn; errors that ECC corrected are none."""
-    for gpu in _visible(gpus, trace):
+    for gpu in visible(gpus, trace):
         if gpu.rows_failed:
             yield ROW_REMAP_FAILED.finding(
                 subjects=(f"gpu:{gpu.index}",),
@@ -176,7 +168,7 @@ def _pending(gpu: Gpu) -> str:
 @check(COMPUTE_PROHIBITED, EXCLUSIVE_AND_TAKEN)
 def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | None) -> Findings:
     """A mode that keeps this process from the GPU; an exclusive GPU that is free is none."""
-    for gpu in _visible(gpus, trace):
+    for gpu in visible(gpus, trace):
         subjects = (f"gpu:{gpu.index}",)
         if gpu.compute_mode == "prohibited":
             yield COMPUTE_PROHIBITED.finding(
@@ -210,7 +202,7 @@ def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | 
 @check(VGPU_UNLICENSED)
 def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace) -> Findings:
     """A slice of a GPU that the hypervisor gives; a whole one that is passed through needs none."""
-    for gpu in _visible(gpus, trace):
+    for gpu in visible(gpus, trace):
         if gpu.virtualization == "vgpu" and gpu.licensed is False:
             yield VGPU_UNLICENSED.finding(
                 subjects=(f"gpu:{gpu.index}",),
@@ -235,7 +227,7 @@ def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace) -> Findings:
 @check(MIG_PENDING)
 def mig_mode_pending(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
     """A switch of the MIG mode that waits for a reset."""
-    for gpu in _visible(gpus, trace):
+    for gpu in visible(gpus, trace):
         if None in (gpu.mig_mode, gpu.mig_pending) or gpu.mig_mode == gpu.mig_pending:
             continue
         now, then = ("on" if mode else "off" for mode in (gpu.mig_mode, gpu.mig_pending))
@@ -255,7 +247,7 @@ def persistence_mode_off(gpus: Gpus, trace: GpuTrace, known: Knowledge, site: Si
     held by that, and in a container it is the host's to say."""
     if site.contained or site.wsl:
         return
-    for gpu in _visible(gpus, trace):
+    for gpu in visible(gpus, trace):
         model = known.gpu(gpu.name, gpu.memory_bytes)
         of_a_server = model is not None and model.kind == "datacenter"
         if gpu.persistence_mode is not False or not of_a_server or gpu.virtualization == "vgpu":
@@ -278,8 +270,8 @@ def persistence_mode_off(gpus: Gpus, trace: GpuTrace, known: Knowledge, site: Si
 @check(SMALL_BAR1)
 def small_bar1(gpus: Gpus, trace: GpuTrace) -> Findings:
     """A GPU that could show all of its memory to the others, in a machine that does not let it."""
-    visible = tuple(_visible(gpus, trace))
-    for gpu in visible if len(visible) > 1 else ():
+    shown = tuple(visible(gpus, trace))
+    for gpu in shown if len(shown) > 1 else ():
         capability = _numbers(gpu.compute_capability)
         if gpu.bar1_bytes is None or gpu.memory_bytes is None or capability < _RESIZABLE_FROM:
             continue

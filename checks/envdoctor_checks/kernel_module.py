@@ -72,6 +72,11 @@ MODULE_BLOCKED = Code(
 )
 
 
+_OF_THE_KERNEL = ("nouveau", "nova_core", "NovaCore")
+"""Drivers of Linux itself for NVIDIA's GPUs; the last two are the module and the driver of
+drivers/gpu/nova-core."""
+
+
 class Case(Record):
     """What is known of a GPU whose driver is not loaded."""
 
@@ -90,8 +95,13 @@ class Case(Record):
 
     @property
     def nouveau(self) -> bool:
-        """Whether nouveau has the GPU, so that NVIDIA's module could not take it."""
-        return self.device.driver == "nouveau" or self.driver.nouveau_loaded
+        """Whether a driver of the kernel's own has the GPU, so that NVIDIA's could not take it."""
+        return self.device.driver in _OF_THE_KERNEL or self.driver.nouveau_loaded
+
+    @property
+    def holder(self) -> str:
+        """Its name as that of a module."""
+        return "nova_core" if self.device.driver in _OF_THE_KERNEL[1:] else "nouveau"
 
     @property
     def locked(self) -> str:
@@ -270,14 +280,14 @@ def _evidence(case: Case) -> Iterator[Evidence]:
 
 def _why_not_loaded(case: Case) -> str:
     if case.nouveau:
-        return ": nouveau holds it"
+        return f": {case.holder} holds it"
     return "" if case.installed else ": no driver is installed"
 
 
 def _ways_to_load(case: Case) -> Iterator[Fix]:
     site = case.site
     if case.nouveau:
-        yield system.release_from_nouveau(site)
+        yield system.release_from_nouveau(site, case.holder)
     if not case.installed:
         yield system.install_driver(site)
         return

@@ -32,7 +32,7 @@ from envdoctor.api import (
     system,
 )
 from envdoctor_checks.job import Job, job_of, number_of
-from envdoctor_checks.limits import UsedGpus, used_gpus
+from envdoctor_checks.used_gpus import UsedGpus, used_gpus
 
 _BREAKS = "distributed"
 

@@ -10,12 +10,13 @@ from envdoctor.api import (
     Fix,
     Gpu,
     Gpus,
+    GpuTrace,
     Layer,
     Safety,
     Severity,
     check,
 )
-from envdoctor_checks.telemetry import first_of_each_device, nvml
+from envdoctor_checks.telemetry import first_of_each_device, nvml, visible
 
 OTHER_PROCESS = Code(
     id="ED606",
@@ -68,9 +69,9 @@ _BUSY_PCT = 10
 
 
 @check(OTHER_PROCESS)
-def oom_other_process(gpus: Gpus) -> Findings:
-    """A GPU with processes on it whose memory is at least half full."""
-    for gpu in gpus.devices:
+def oom_other_process(gpus: Gpus, trace: GpuTrace) -> Findings:
+    """A GPU that this process may use, with others on it and at least half of its memory taken."""
+    for gpu in visible(gpus, trace):
         used, total = gpu.memory_used_bytes, gpu.memory_bytes
         if not gpu.process_pids or not used or not total or used < _CROWDED * total:
             continue

@@ -9,14 +9,24 @@ from envdoctor.api import (
     Findings,
     Fix,
     Gpus,
+    GpuTrace,
     Knowledge,
     Layer,
+    Place,
     Safety,
     Severity,
+    Site,
     Telemetry,
     check,
+    system,
 )
-from envdoctor_checks.telemetry import first_of_each_device, nvml, observed, worst_of_each_device
+from envdoctor_checks.telemetry import (
+    first_of_each_device,
+    nvml,
+    observed,
+    visible,
+    worst_of_each_device,
+)
 
 THROTTLED = Code(
     id="ED601",
@@ -39,6 +49,17 @@ POWER_CAP = Code(
     message="the power limit of a GPU is below its default",
     detailed="GPU {index} may draw {limit:.0f} W, its default is {default:.0f} W",
     explains=("ED600",),
+)
+SLOWED_NOW = Code(
+    id="ED621",
+    name="gpu-slowed-now",
+    family="slow-power-or-thermal",
+    severity=Severity.WARNING,
+    topic="speed",
+    layer=Layer.SPEED,
+    message="a GPU is being slowed down",
+    detailed="GPU {index} ({name}) is being slowed down by {reasons}",
+    explains=("ED600", "ED601", "ED614"),
 )
 SLOW_PCIE = Code(
     id="ED603",
@@ -118,14 +139,48 @@ def slow_power_or_thermal(calibration: Calibration) -> Findings:
         )
 
 
+@check(SLOWED_NOW)
+def gpu_slowed_now(
+    gpus: Gpus, trace: GpuTrace, calibration: Calibration | None, site: Site
+) -> Findings:
+    """A GPU that its driver or its hardware holds back at this moment, where nothing was measured;
+    of a laptop, which does so whenever it runs on its battery, it is information."""
+    if calibration is not None and calibration.runs:
+        return
+    for gpu in visible(gpus, trace):
+        reasons = [_HARMFUL_REASONS[one] for one in gpu.throttle_reasons if one in _HARMFUL_REASONS]
+        # The first stands for any of the others.
+        named = [one for one in reasons if one != _HARMFUL_REASONS["HwSlowdown"]] or reasons
+        if not named:
+            continue
+        hot = any("heat" in one for one in named)
+        yield SLOWED_NOW.finding(
+            subjects=(f"gpu:{gpu.index}",),
+            severity=Severity.INFO if "Laptop" in gpu.name else None,
+            confidence=Confidence.LIKELY,
+            index=gpu.index,
+            name=gpu.name,
+            reasons=" and ".join(named),
+            evidence=(
+                nvml("throttle reasons", " ".join(gpu.throttle_reasons)),
+                *((nvml("temperature", f"{gpu.temperature_c} °C"),) if gpu.temperature_c else ()),
+                *((nvml("SM clock", f"{gpu.sm_clock_mhz} MHz"),) if gpu.sm_clock_mhz else ()),
+            ),
+            fixes=(system.cool_gpu(site) if hot else system.power_gpu(site),),
+            notes=("nvidia-smi(1), clocks event reasons",),
+        )
+
+
 @check(POWER_CAP)
-def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Findings:
+def power_cap_below_default(
+    gpus: Gpus, trace: GpuTrace, calibration: Calibration | None
+) -> Findings:
     """A power limit below the default; a warning once the GPU was seen to run into it."""
     capped = calibration is not None and any(
         telemetry.throttle_shares.get("SwPowerCap", 0.0) >= _OFTEN
         for _, telemetry in observed(calibration)
     )
-    for gpu in gpus.devices:
+    for gpu in visible(gpus, trace):
         limit, default = gpu.power_limit_w, gpu.power_default_limit_w
         if limit is None or default is None or limit >= _NEARLY_DEFAULT * default:
             continue
@@ -149,19 +204,22 @@ def power_cap_below_default(gpus: Gpus, calibration: Calibration | None) -> Find
 
 
 @check(SLOW_PCIE)
-def slow_pcie_width(gpus: Gpus) -> Findings:
-    """A PCIe link with fewer lanes than GPU and slot have."""
-    for gpu in gpus.devices:
+def slow_pcie_width(gpus: Gpus, trace: GpuTrace) -> Findings:
+    """A PCIe link with fewer lanes than GPU and slot have; in a virtual machine, where clouds give
+    a T4 eight of its sixteen, it is information."""
+    for gpu in visible(gpus, trace):
         # Only the generation drops to save power while a GPU idles; the width stays.
         if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
+            rented = gpu.virtualization in ("passthrough", "vgpu")
             yield SLOW_PCIE.finding(
                 subjects=(f"gpu:{gpu.index}:width",),
+                severity=Severity.INFO if rented else None,
                 confidence=Confidence.LIKELY,
                 device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",
                 best=f"{gpu.pcie_max_width} lanes",
                 evidence=(nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
-                fixes=(_RESEAT,),
+                fixes=(_OF_THE_HOST if rented else _RESEAT,),
             )
 
 
@@ -242,6 +300,12 @@ _RESEAT = Fix(
     "the slot's speed to automatic in the BIOS",
     commands=("sudo lspci -vv | grep -E 'NVIDIA|LnkCap:|LnkSta:'",),
     safety=Safety.NEEDS_ROOT,
+)
+
+
+_OF_THE_HOST = Fix(
+    summary="nothing from inside a virtual machine: slot and lanes are those of its host",
+    where=Place.HOST,
 )
 
 

@@ -1,4 +1,4 @@
-"""What NVML said while each device was measured: the samples that checks look at."""
+"""What NVML says of the GPUs, at rest and while each device was measured."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,12 +6,21 @@ from envdoctor.api import (
     Calibration,
     CalibrationRun,
     Evidence,
+    Gpu,
+    Gpus,
+    GpuTrace,
     Telemetry,
 )
 
 Observed = Iterator[tuple[CalibrationRun, Telemetry]]
 
 _FEWEST_SAMPLES = 3
+
+
+def visible(gpus: Gpus, trace: GpuTrace) -> Iterator[Gpu]:
+    """The GPUs of NVML that this process may use."""
+    shown = {gpu.nvml_index for gpu in trace.visible}
+    return (gpu for gpu in gpus.devices if gpu.index in shown)
 
 
 def observed(calibration: Calibration) -> Observed:

@@ -33,7 +33,8 @@ class KernelModules(Fact):
     this `kernel`, null where its folder is not there; `signed` says whether the first of them ends
     with a signature, null where it is compressed; `other_kernels` are those that have one.
     `headers` says whether this kernel's headers are installed; `build_log` is the log of a build
-    that failed; `blocked_by` the file of modprobe that forbids the module.
+    that failed; `blocked_by` the file of modprobe that forbids the module,
+    `removed_by` the rule of udev that takes NVIDIA's GPU off the bus.
     """
 
     kernel: str | None
@@ -47,6 +48,7 @@ class KernelModules(Fact):
     dkms: tuple[DkmsModule, ...] = ()
     build_log: str | None = None
     blocked_by: str | None = None
+    removed_by: str | None = None
 
 
 class XidEvent(Record):

@@ -33,7 +33,8 @@ class Host(Fact):
     """Operating system and hardware. Sizes are bytes.
 
     `glibc` is null where there is none; what only a running system can tell is null where files
-    alone were read.
+    alone were read. `hypervisor` says whether the CPU tells of one that it runs under, null where
+    its kind cannot (no x86).
     """
 
     volatile = frozenset({"memory_available_bytes"})
@@ -50,6 +51,7 @@ class Host(Fact):
     physical_cpus: int | None
     memory_bytes: int | None
     memory_available_bytes: int | None
+    hypervisor: bool | None = None
 
 
 class HostIdentity(Fact):
@@ -63,6 +65,8 @@ class Limits(Fact):
     """What this process may really use. A null quota or limit means none was found.
 
     `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
+    `locked_memory_bytes` is what it may keep from being swapped (network cards read only that),
+    null where it may lock all.
     """
 
     volatile = frozenset({"shm_free_bytes"})
@@ -76,6 +80,7 @@ class Limits(Fact):
     open_files: int | None = None
     numa_nodes: tuple[int, ...] = ()
     address_space_bytes: int | None = None
+    locked_memory_bytes: int | None = None
 
 
 class WorkingFolder(Fact):
@@ -102,7 +107,14 @@ class Container(Fact):
 
 class PciDevice(Record):
     """A display or 3D controller on the PCI bus. `vendor_id` and `device_id` are hexadecimal;
-    `numa_node` is null where the firmware names none."""
+    `numa_node` is null where the firmware names none.
+
+    Of NVIDIA's is known besides: `iommu`, the kernel's word for how the IOMMU treats it (DMA and
+    DMA-FQ translate, identity passes through; null without an IOMMU, or where it is not told);
+    `bridges` above it, from the root port down; and of these `redirecting`, the ports of PCIe
+    switches whose ACS sends requests between devices up to the root (null where this user may not
+    read that, or there is one GPU alone).
+    """
 
     volatile = frozenset({"link_speed_gt_s"})
 
@@ -115,6 +127,9 @@ class PciDevice(Record):
     max_link_speed_gt_s: float | None = None
     max_link_width: int | None = None
     numa_node: int | None = None
+    iommu: str | None = None
+    bridges: tuple[str, ...] = ()
+    redirecting: tuple[str, ...] | None = None
 
 
 class PciGpus(Fact):
@@ -195,7 +210,9 @@ class Gpu(Record):
     `pages_pending` say that memory is repaired at the next reset, `rows_failed` that a repair has
     failed. `mig_pending` is the MIG mode after the next reset. `fabric_state` is that of the
     NVSwitch fabric, `fabric_error` NVML's error where its start has failed, `bar1_bytes` the part
-    of the memory that the bus can address. `refused` are fields that NVML refused to tell although
+    of the memory that the bus can address. `peers` are the indices of the GPUs whose memory it may
+    read by itself, `nvlink_peers` those of them over NVLink; null where NVML does not say or there
+    is one GPU alone. `refused` are fields that NVML refused to tell although
     the GPU has them, with its error.
     """
 
@@ -249,6 +266,8 @@ class Gpu(Record):
     fabric_state: Literal["not-started", "in-progress", "completed"] | None = None
     fabric_error: str | None = None
     bar1_bytes: int | None = None
+    peers: tuple[int, ...] | None = None
+    nvlink_peers: tuple[int, ...] | None = None
     refused: dict[str, str] = msgspec.field(default_factory=dict)
 
 

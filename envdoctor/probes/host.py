@@ -38,7 +38,7 @@ def read_host(context: Context) -> Host:
     system = os.uname() if context.is_live else None
     name = system.sysname if system else "Linux"
     release = os_release(context.root)
-    processor, features = cpu(context.root)
+    processor, features, hypervisor = cpu(context.root)
     total, available = memory_bytes(context)
     kernel = (read_text(context.path("/proc/sys/kernel/osrelease")) or "").strip()
     return Host(
@@ -54,6 +54,7 @@ def read_host(context: Context) -> Host:
         physical_cpus=physical_cpus(context),
         memory_bytes=total,
         memory_available_bytes=available,
+        hypervisor=hypervisor,
     )
 
 
@@ -86,15 +87,17 @@ def os_release(root: Path) -> dict[str, str]:
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
 
 
-def cpu(root: Path) -> tuple[str, tuple[str, ...]]:
-    """The name of the CPU and those of its features that matter for training."""
+def cpu(root: Path) -> tuple[str, tuple[str, ...], bool | None]:
+    """The name of the CPU, those of its features that matter for training, and whether it tells
+    that it runs under a hypervisor (the flag of x86; null for other kinds)."""
     text = read_text(root / "proc/cpuinfo") or ""
     first = text.partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     fields = {key.strip(): value.strip() for key, _, value in pairs}
     name = fields.get("model name") or fields.get("Hardware")
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    return name or "unknown", tuple(sorted(flags & TRAINING_FLAGS))
+    hypervisor = "hypervisor" in flags if "flags" in fields else None
+    return name or "unknown", tuple(sorted(flags & TRAINING_FLAGS)), hypervisor
 
 
 def logical_cpus(root: Path) -> int | None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.kernel import DkmsModule, KernelModules
 from envdoctor.probes.context import Context
-from envdoctor.probes.files import read_text
+from envdoctor.probes.files import matching, read_text
 from envdoctor.regular import only_regular
 
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -47,6 +47,12 @@ _BLOCKED = (
 """modprobe.d(5); `prime-select intel` and the like write them."""
 
 
+_UDEV_FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d")
+_REMOVING = (r'ATTR\{vendor\}=="0x10de"', r'ATTR\{class\}=="0x03', r'ATTR\{remove\}="1"')
+"""What envycontrol and others write into 50-remove-nvidia.rules for a laptop that is to run on its
+other GPU (bayasdev/envycontrol)."""
+
+
 def read_kernel_modules(context: Context) -> KernelModules:
     """What files say. Where the module is loaded nothing more has to be known of it."""
     root = context.root
@@ -70,6 +76,7 @@ def read_kernel_modules(context: Context) -> KernelModules:
         dkms=tuple(_dkms(root)),
         build_log=_failed_build(context, kernel),
         blocked_by=_blocked_by(context),
+        removed_by=_removed_by(context),
     )
 
 
@@ -174,7 +181,23 @@ def _forbids(text: str) -> bool:
     return any(re.fullmatch(pattern, line) for line in lines for pattern in _BLOCKED)
 
 
+def _removed_by(context: Context) -> str | None:
+    files = (
+        file
+        for folder in _UDEV_FOLDERS
+        for file in sorted(matching(context.path(folder), "*nvidia*.rules"))
+    )
+    return next((context.name(file) for file in files if _removes(read_text(file) or "")), None)
+
+
+def _removes(text: str) -> bool:
+    """Whether a rule removes display controllers of NVIDIA (class 03), and not only their sound or
+    USB, whatever the order of its parts (udev(7))."""
+    lines = (line.replace(" ", "") for line in text.split("\n") if not line.startswith("#"))
+    return any(all(re.search(part, line) for part in _REMOVING) for line in lines)
+
+
 def observe_kernel_modules(context: Context) -> dict[type[Fact], Known]:
     """The kernel and NVIDIA's module for it."""
-    source = "/lib/modules, /sys/firmware/efi, /etc/modprobe.d, /var/lib/dkms"
+    source = "/lib/modules, /sys/firmware/efi, /etc/modprobe.d, /etc/udev, /var/lib/dkms"
     return {KernelModules: Observed(value=read_kernel_modules(context), source=source)}

@@ -31,7 +31,20 @@ def read_limits(context: Context) -> Limits:
         open_files=_soft_limit("RLIMIT_NOFILE"),
         numa_nodes=numa_nodes(context.root, cpus),
         address_space_bytes=_soft_limit("RLIMIT_AS"),
+        locked_memory_bytes=_locked_memory(context.root),
     )
+
+
+_IPC_LOCK = 14
+"""CAP_IPC_LOCK (linux/capability.h): whoever has it is held by no RLIMIT_MEMLOCK."""
+
+
+def _locked_memory(root: Path) -> int | None:
+    status = read_text(root / "proc/self/status") or ""
+    effective = re.search(r"^CapEff:\s*([0-9a-f]{1,16})$", status, re.MULTILINE)
+    if effective and int(effective[1], 16) >> _IPC_LOCK & 1:
+        return None
+    return _soft_limit("RLIMIT_MEMLOCK")
 
 
 def usable_cpus() -> set[int]:

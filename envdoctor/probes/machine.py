@@ -1,6 +1,7 @@
 """The probes of the machine: host, driver, NVML and cuInit."""
 
 from envdoctor.facts import Fact, Known
+from envdoctor.facts.attached import CdiSpecs, Thunderbolt
 from envdoctor.facts.kernel import KernelLog, KernelModules
 from envdoctor.facts.machine import (
     Container,
@@ -19,6 +20,7 @@ from envdoctor.facts.machine import (
 )
 from envdoctor.facts.network import Network
 from envdoctor.plugins import Cost, Probe, Where
+from envdoctor.probes.attached import observe_attached
 from envdoctor.probes.compiler import observe_compiler
 from envdoctor.probes.container import observe_container
 from envdoctor.probes.context import Context
@@ -140,6 +142,13 @@ MACHINE_PROBES = (
         where=Where.HOST,
         provides=(KernelModules,),
         observe=observe_kernel_modules,
+        static=True,
+    ),
+    Probe(
+        name="what is attached",
+        where=Where.HOST,
+        provides=(Thunderbolt, CdiSpecs),
+        observe=observe_attached,
         static=True,
     ),
     Probe(

@@ -54,7 +54,9 @@ def devices(doctor: int, *, with_states: bool = False) -> dict[str, Any]:
         count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         return {"message": f"nvmlDeviceGetCount: {error_name(error)}", "gpus": []}
-    gpus, unanswered = [], []
+    gpus: list[dict[str, Any]] = []
+    unanswered: list[dict[str, Any]] = []
+    handles: dict[int, Any] = {}
     for index in range(count):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -64,6 +66,10 @@ def devices(doctor: int, *, with_states: bool = False) -> dict[str, Any]:
         else:
             more = states(handle) if with_states else {}
             gpus.append({**describe(index, handle, doctor), **more})
+            handles[index] = handle
+    if with_states and len(handles) > 1:
+        for gpu in gpus:
+            gpu.update(peers_of(gpu["index"], handles))
     return {"device_count": count, "gpus": gpus, "unanswered": unanswered}
 
 
@@ -78,7 +84,7 @@ def raise_if_lost(handle: Any) -> None:
 
 def describe(index: int, handle: Any, doctor: int) -> dict[str, Any]:
     """One GPU, its fields as in facts.machine.Gpu."""
-    memory = attempt(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = memory_of(handle)
     capability = attempt(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
     pci = attempt(pynvml.nvmlDeviceGetPciInfo, handle)
     utilization = attempt(pynvml.nvmlDeviceGetUtilizationRates, handle)
@@ -110,6 +116,34 @@ def describe(index: int, handle: Any, doctor: int) -> dict[str, Any]:
         "utilization_pct": utilization.gpu if utilization else None,
         "process_pids": [pid for pid in compute_pids(handle) if not is_child_of(doctor, pid)],
     }
+
+
+def peers_of(index: int, handles: dict[int, Any]) -> dict[str, Any]:
+    """Whose memory a GPU may read by itself, and whose over NVLink (the driver's own view, that of
+    `nvidia-smi topo -p2p r` and `n`)."""
+
+    def reached(by: int) -> list[int] | None:
+        answers = {
+            other: attempt(pynvml.nvmlDeviceGetP2PStatus, handles[index], handle, by)
+            for other, handle in handles.items()
+            if other != index
+        }
+        if None in answers.values():
+            return None
+        return [other for other, status in answers.items() if status == pynvml.NVML_P2P_STATUS_OK]
+
+    return {"peers": reached(_P2P_READ), "nvlink_peers": reached(_P2P_NVLINK)}
+
+
+_P2P_READ, _P2P_NVLINK = 0, 2
+"""nvmlGpuP2PCapsIndex_t of nvml.h; pynvml's own constant of the first is a tuple by mistake."""
+
+
+def memory_of(handle: Any) -> Any:
+    """The memory of a GPU. What the driver keeps for itself counts as used in the first version
+    alone, which drivers before 510 offer; nvidia-smi shows the second."""
+    found = attempt(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+    return found or attempt(pynvml.nvmlDeviceGetMemoryInfo, handle)
 
 
 def states(handle: Any) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from envdoctor.pages import codes_of, find_page, find_topic_page
 from envdoctor.plugin_loading import load_plugins
 from tests.architecture.families import OWN, VOCABULARY
 from tests.captured import CAPTURED
+from tests.support.attached_states import ATTACHED_DISEASES
 from tests.support.cases import CASES
 from tests.support.diagnosis import recorded, report_on
 from tests.support.doctor import envdoctor
 from tests.support.gpu_states import DISEASES
+from tests.support.held_states import HELD_DISEASES
 from tests.support.host_states import HOST_DISEASES
 from tests.support.place_states import PLACE_DISEASES
 
@@ -164,7 +166,8 @@ def fired_by_cases() -> frozenset[str]:
     """The codes that the lists of broken machines fire."""
     cases = (*CASES.values(), *DISEASES.values(), *HOST_DISEASES.values())
     machines = [case.snapshot for case in cases]
-    machines += [case.snapshot for case, _ in PLACE_DISEASES.values()]
+    of_places = (*PLACE_DISEASES.values(), *ATTACHED_DISEASES.values(), *HELD_DISEASES.values())
+    machines += [case.snapshot for case, _ in of_places]
     machines += [recorded(str(path)) for path in CAPTURED]
     return frozenset(one.code for machine in machines for one in report_on(machine).findings)
 
@@ -174,6 +177,7 @@ COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
 
 NETWORK = "tests/machines/test_network.py"
+PEERS = "tests/machines/test_peers.py"
 POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
 IMPORTS = "tests/repair/test_import_errors.py"
@@ -259,6 +263,9 @@ FIRED_BY = {
     "ED704": f"{NETWORK}::test_variables_that_contradict_themselves",
     "ED705": f"{NETWORK}::test_a_port_without_a_subnet_manager",
     "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
+    "ED707": f"{PEERS}::test_nccl_that_hangs_has_its_cause",
+    "ED708": f"{PEERS}::test_gpus_that_do_not_reach_each_other",
+    "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",
     "ED710": f"{JOB}::test_what_nothing_explains",
     "ED711": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",
     "ED712": f"{JOB}::test_ranks_that_do_not_reach_each_other",

@@ -14,6 +14,7 @@ from envdoctor.loader.owners import Owners, wheel_files
 from envdoctor.loader.preload import read_plan
 from envdoctor.loader.search import system_of
 from envdoctor.loader.strings import version_after
+from envdoctor.probes.attached import read_cdi_specs, read_thunderbolt
 from envdoctor.probes.boundary import Undecodable, json_object, typed
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.container import read_container
@@ -34,7 +35,14 @@ from envdoctor.probes.target import interpreter
 from envdoctor.probes.toolkits import read_toolkits
 from tests.boundary.parser import Files, Parser
 from tests.boundary.words import MACHINE_WORDS, TEXT_WORDS
+from tests.probes.test_pci import configuration
 
+ATTACHED = (
+    "etc/cdi/nvidia.yaml",
+    "run/cdi/nvidia.json",
+    "sys/bus/thunderbolt/devices/0-1/authorized",
+    "sys/bus/thunderbolt/devices/0-1/device_name",
+)
 PROC = (
     "proc/cpuinfo",
     "proc/meminfo",
@@ -207,6 +215,19 @@ def machine_parsers(folder: Path) -> dict[str, Parser]:
             ),
             words=(*MACHINE_WORDS, b"compute", b"a", b"cuda>=", b"1.", b"close ", b":", b";"),
         ),
+        "what is attached": Parser(
+            lambda data: _attached(_all_of(ATTACHED, files, data, context=root)),
+            (
+                b"cdiVersion: 0.5.0\nkind: nvidia.com/gpu\n/lib/libcuda.so.535.183.01\n",
+                b'{"cdiVersion":"0.6.0","kind":"nvidia.com/gpu","x":"/libcuda.so.580.95"}',
+                b"0\n",
+            ),
+            words=(b"cdiVersion", b"nvidia.com/gpu", b"libcuda.so.", b"1.2.3", b":", b'"', b"1"),
+        ),
+        "PCI configuration": Parser(
+            lambda data: _configuration(files, data),
+            (configuration(0x1D), configuration(0), bytes(64)),
+        ),
         "network": Parser(
             lambda data: read_network(_all_of(NETWORK, files, data, context=_of_a_job(root))),
             (
@@ -296,6 +317,26 @@ def _pci(files: Files, data: bytes) -> None:
     parts = data.split(b"|", len(names) - 1)
     for name, part in zip(names, [*parts, *[b""] * len(names)], strict=False):
         files.put(f"{PCI}/{name}", part)
+    read_pci(files.folder)
+
+
+def _attached(context: Context) -> None:
+    read_thunderbolt(context)
+    read_cdi_specs(context)
+
+
+def _configuration(files: Files, data: bytes) -> None:
+    """That of a port above two GPUs, for which alone it is read."""
+    for port, gpu in (("0000:02:08.0", "0000:07:00.0"), ("0000:02:09.0", "0000:08:00.0")):
+        above = f"sys/devices/pci0000:00/0000:00:01.0/{port}"
+        for name, text in (("class", "0x030200"), ("vendor", "0x10de"), ("device", "0x20b5")):
+            files.put(f"{above}/{gpu}/{name}", text.encode())
+        files.put(f"{above}/config", data)
+        for address, folder in ((gpu, f"{above}/{gpu}"), (port, above)):
+            link = files.folder / "sys/bus/pci/devices" / address
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(files.folder / folder)
     read_pci(files.folder)
 
 

@@ -29,7 +29,8 @@ NAMES = (
     *("judged texts", "fits", "GPU names", "proc", "cgroup and CPU lists"),
     *("kernel log", "kernel modules", "PCI", "os-release"),
     *("toolkit", "pyvenv.cfg", ".pth", "files of a dist-info", "owners", "torch/__init__.py"),
-    *("ld.so", "strings of a library", "variables", "network", "cuInit"),
+    *("ld.so", "strings of a library", "variables", "what is attached", "PCI configuration"),
+    *("network", "cuInit"),
 )
 SLOW = ("fits", "GPU names", "judged texts", "NVML", "variables")
 LONG_BYTES = 64_000

@@ -87,6 +87,20 @@ def test_what_nvml_refuses_keeps_its_error(described: Described) -> None:
     assert (lost.compute_mode, other.compute_mode, other.refused) == (None, "default", {})
 
 
+def test_which_gpus_reach_each_other_is_a_bit_for_each(described: Described) -> None:
+    """Four GPUs on two bridges of NVLink; the last one reaches nobody by itself."""
+    lines = ("0 peers 6", "0 nvlink_peers 2", "1 peers 5", "1 nvlink_peers 1", "3 peers 0")
+    gpus = described(*lines, gpus=4)
+    assert [(gpu.peers, gpu.nvlink_peers) for gpu in gpus] == [
+        ((1, 2), (1,)),
+        ((0, 2), (0,)),
+        (None, None),
+        ((), None),
+    ]
+    (alone,) = described("0 peers 0")
+    assert (alone.peers, alone.nvlink_peers) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("lines", "name"),
     [

@@ -12,18 +12,21 @@ from envdoctor.findings import Verdict
 from envdoctor.knowledge import Knowledge, load
 from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Loaded
+from tests.support.attached_states import ATTACHED_DISEASES
 from tests.support.diagnosis import report_on
 from tests.support.gpu_states import DISEASES as GPU_DISEASES
 from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
+from tests.support.held_states import HELD_DISEASES, HELD_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
 from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
 
+IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES}
 DISEASES = {
     **GPU_DISEASES,
     **HOST_DISEASES,
-    **{name: case for name, (case, _) in PLACE_DISEASES.items()},
+    **{name: case for name, (case, _) in IN_THEIR_PLACE.items()},
 }
-LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES, **PLACE_LOOKALIKES}
+LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES, **PLACE_LOOKALIKES, **HELD_LOOKALIKES}
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
 
@@ -51,11 +54,11 @@ def test_the_cause_is_first_and_alone(
     assert first.fixes
 
 
-@pytest.mark.parametrize("name", PLACE_DISEASES)
+@pytest.mark.parametrize("name", IN_THEIR_PLACE)
 def test_the_first_fix_is_one_for_that_place(
     name: str, loaded: Loaded, services: Mapping[type, object]
 ) -> None:
-    case, word = PLACE_DISEASES[name]
+    case, word = IN_THEIR_PLACE[name]
     first = diagnose(case.snapshot, loaded, services).findings[0].fixes[0]
     assert word in "\n".join((first.summary, *first.commands))
 

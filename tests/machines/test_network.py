@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Driver,
     Environment,
     FabricPort,
+    Limits,
     Network,
     NetworkInterface,
     Observed,
@@ -200,6 +202,33 @@ def test_infiniband_beside_a_driver_that_lets_it_read_no_gpu() -> None:
     assert with_driver("open") == []
     assert with_driver("proprietary", GEFORCE) == []
     assert with_driver("proprietary", ports=(WITHOUT_A_CABLE,)) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "variables", "network", "expected"),
+    [
+        (8 << 20, TWO_NODES, {"ports": (NDR,)}, True),
+        (64 << 10, TWO_NODES, {"ports": (ROCE,)}, True),
+        (None, TWO_NODES, {"ports": (NDR,)}, False),
+        (64 << 30, TWO_NODES, {"ports": (NDR,)}, False),
+        (8 << 20, ONE_NODE, {"ports": (NDR,)}, False),
+        (8 << 20, {}, {"ports": (NDR,)}, False),
+        (8 << 20, TWO_NODES, {"ports": (WITHOUT_A_CABLE,)}, False),
+        (8 << 20, {**TWO_NODES, "NCCL_IB_DISABLE": "1"}, {"ports": (ROCE,)}, False),
+    ],
+)
+def test_memory_that_cards_may_not_read(
+    limit: int | None, variables: dict[str, str], network: dict[str, Any], expected: bool
+) -> None:
+    snapshot = on_network(with_gpus(A100, 2, **variables), **network)
+    limits = snapshot.value(Limits)
+    assert limits is not None
+    held = replace(limits, locked_memory_bytes=limit)
+    report = report_on(snapshot.with_facts({Limits: Observed(value=held, source="synthetic")}))
+    found = [one for one in report.findings if one.name == "locked-memory-limit"]
+    assert bool(found) is expected
+    if found:
+        assert "PropagateResourceLimitsExcept" in found[0].fixes[0].summary
 
 
 # --- where processes meet ---

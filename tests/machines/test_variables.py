@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Environment,
@@ -101,6 +102,18 @@ def test_the_remedy_of_geforce_cards_is_left_alone() -> None:
     assert one.severity.value == "warning"
     assert one.fixes[0].commands == ("unset NCCL_P2P_DISABLE",)
     assert "unless NCCL hangs without it" in one.fixes[0].summary
+
+
+def test_gpus_that_the_driver_keeps_apart_lose_nothing() -> None:
+    """Two RTX 6000 Ada on a board whose driver allows no peer access."""
+    snapshot = with_gpus("NVIDIA RTX 6000 Ada Generation", 2, NCCL_P2P_DISABLE="1")
+    listed = snapshot.value(Gpus)
+    assert listed is not None
+    for peers, expected in (((), []), ((0, 1), ["debug-environment"])):
+        gpus = Gpus(devices=tuple(replace(gpu, peers=peers) for gpu in listed.devices))
+        known = snapshot.with_facts({Gpus: Observed(value=gpus, source="synthetic")})
+        slowed = [one.name for one in report_on(known).findings if one.severity.value == "warning"]
+        assert slowed == expected
 
 
 def test_one_gpu_sends_nothing_to_another() -> None:

@@ -1,6 +1,7 @@
 """What is read of the machine, from small file trees that look like other machines."""
 
 import os
+import resource
 from pathlib import Path
 
 import psutil
@@ -178,6 +179,25 @@ def test_the_memory_limit(tree: Tree, files: dict[str, str], limit: int | None) 
     assert memory_limit_bytes(tree.root) == limit
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "limited"),
+    [("0000000000004000", False), ("000001ffffffffff", False), ("00000000a80425fb", True)],
+)
+def test_whoever_may_lock_memory_is_held_by_no_limit(
+    tree: Tree, capabilities: str, limited: bool
+) -> None:
+    """The last is what Docker leaves to root."""
+    tree.file("proc/self/status", f"Name:\tpython\nCapEff:\t{capabilities}\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    some = 1 << 16 if hard == resource.RLIM_INFINITY else min(1 << 16, hard)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (some, hard))
+    try:
+        found = read_limits(tree.context()).locked_memory_bytes
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
+    assert found == (some if limited else None)
+
+
 def test_the_limits_of_this_process_are_real(children: Children) -> None:
     limits = read_limits(context_of(children))
     assert 0 < limits.usable_cpus <= limits.affinity_cpus
@@ -298,8 +318,23 @@ def test_cpu_and_os_of_another_machine(tree: Tree) -> None:
     tree.file(
         "etc/os-release", 'NAME="Rocky Linux"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3"\n'
     )
-    assert cpu(tree.root) == ("AMD EPYC 7742", ("avx2", "fma"))
+    assert cpu(tree.root) == ("AMD EPYC 7742", ("avx2", "fma"), False)
     assert os_release(tree.root)["PRETTY_NAME"] == "Rocky Linux 9.3"
+
+
+@pytest.mark.parametrize(
+    ("line", "hypervisor"),
+    [
+        ("flags\t\t: fpu avx2 hypervisor", True),
+        ("flags\t\t: fpu avx2", False),
+        ("Features\t: asimd", None),
+    ],
+)
+def test_a_cpu_of_x86_tells_of_its_hypervisor(
+    tree: Tree, line: str, hypervisor: bool | None
+) -> None:
+    tree.file("proc/cpuinfo", f"model name\t: a CPU\n{line}\n")
+    assert cpu(tree.root)[2] is hypervisor
 
 
 def test_toolkits_in_the_order_that_builds_use(tree: Tree) -> None:

@@ -1,10 +1,12 @@
-"""Repairs of WSL and of Jetson boards.
+"""Repairs of WSL, of Jetson boards, and of laptops with a GPU that is switched off or outside.
 
-Sources: NVIDIA's CUDA on WSL User Guide; NVIDIA Jetson Linux release notes.
+Sources: NVIDIA's CUDA on WSL User Guide; NVIDIA Jetson Linux release notes; boltctl(1);
+Documentation/admin-guide/thunderbolt of Linux.
 """
 
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
 
 
 def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
@@ -73,7 +75,8 @@ def torch_of_jetpack(site: Site) -> Fix:
     """The torch that NVIDIA builds for a Jetson; wheels for servers lack its code.
 
     JetPack 4 has Linux 4.9, 5 has 5.10, 6 has 5.15 and 7 has 6.8 (NVIDIA Jetson Linux release
-    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform".
+    notes). Wheels: NVIDIA, "Installing PyTorch for Jetson Platform"; the one of JetPack 5 serves
+    5.1 to 5.1.2 ("PyTorch for Jetson", NVIDIA's forum).
     """
     kernel = site.kernel or ""
     if kernel.startswith("4."):
@@ -109,4 +112,36 @@ def torch_of_jetpack(site: Site) -> Fix:
             "--index-url https://pypi.jetson-ai-lab.io/jp6/cu126",
         ),
         safety=Safety.CHANGES_ENV,
+    )
+
+
+def authorize_thunderbolt(site: Site, name: str) -> Fix:
+    """Let a Thunderbolt device in, for good."""
+    return on_host(
+        site,
+        f"authorize `{name}` (`boltctl` lists its UUID), or let the firmware admit all "
+        "Thunderbolt devices",
+        "boltctl list",
+        "boltctl enroll --policy auto UUID",
+    )
+
+
+_SWITCHES = (
+    ("envycontrol", "sudo envycontrol -s hybrid"),
+    ("supergfx", "supergfxctl --mode Hybrid"),
+    ("system76", "sudo system76-power graphics hybrid"),
+    ("prime", "sudo prime-select on-demand"),
+)
+"""What switches a laptop's GPUs, by a word of the file that it writes."""
+
+
+def switch_gpu_on(site: Site, file: str) -> Fix:
+    """Bring the NVIDIA GPU of a laptop back onto the bus."""
+    known = next((line for word, line in _SWITCHES if word in file), None)
+    return on_host(
+        site,
+        "switch the laptop to both GPUs with the tool that wrote that file, and restart; without "
+        "the tool remove the file",
+        known or "sudo envycontrol -s hybrid",
+        "sudo reboot",
     )

@@ -5,6 +5,8 @@ Sources: NVIDIA Container Toolkit documentation; Docker, Podman, Kubernetes, Slu
 
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
+from envdoctor.shell import command
 
 _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
     "docker": (
@@ -64,6 +66,17 @@ def give_gpus(site: Site) -> Fix:
     return Fix(summary=summary, commands=commands, where=where)
 
 
+def write_cdi(site: Site, path: str) -> Fix:
+    """Have the specification for containers written anew, for the driver that runs now."""
+    return on_host(
+        site,
+        "write it again; from version 1.18 on the NVIDIA Container Toolkit does so by a service of "
+        "its own",
+        command("sudo", "nvidia-ctk", "cdi", "generate", f"--output={path}"),
+        "systemctl status nvidia-cdi-refresh.service",
+    )
+
+
 def give_amd_gpus(site: Site) -> Fix:
     """Start this container, pod or job with AMD's GPUs."""
     if site.container == "kubernetes":
@@ -100,6 +113,34 @@ def allow_compute(site: Site) -> Fix:
         "in the image",
         commands=commands,
         where=Place.HOST,
+    )
+
+
+def lock_memory(site: Site, *, in_slurm: bool) -> Fix:
+    """Let processes lock as much memory as they want."""
+    if site.container in ("docker", "podman"):
+        return Fix(
+            summary="start the container without a limit on locked memory",
+            commands=(f"{site.container} run --ulimit memlock=-1 IMAGE",),
+            where=Place.HOST,
+        )
+    if site.container == "kubernetes":
+        return Fix(
+            summary="give the pod the capability IPC_LOCK (securityContext.capabilities.add), or "
+            "have the limit of the container runtime raised on the nodes",
+            where=Place.SCHEDULER,
+        )
+    of_slurm = (
+        "; Slurm takes the limits of the machine that submits, unless slurm.conf has "
+        "`PropagateResourceLimitsExcept=MEMLOCK`"
+        if in_slurm
+        else ""
+    )
+    return on_host(
+        site,
+        f"let users lock all memory, and log in again{of_slurm}",
+        "printf '* soft memlock unlimited\\n* hard memlock unlimited\\n' | "
+        "sudo tee /etc/security/limits.d/memlock.conf",
     )
 
 

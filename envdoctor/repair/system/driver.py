@@ -1,6 +1,7 @@
 """Repairs of the driver and its kernel module.
 
-Sources: NVIDIA Driver Installation Guide; RPM Fusion's page on NVIDIA; the Debian and Arch wikis.
+Sources: NVIDIA Driver Installation Guide; RPM Fusion, Howto/NVIDIA (also what rpm-ostree is
+told); the Debian and Arch wikis.
 """
 
 from envdoctor.findings import Fix, Place, Safety
@@ -176,17 +177,17 @@ def sign_module(site: Site, *, certain: bool = False) -> Fix:
     )
 
 
-def release_from_nouveau(site: Site) -> Fix:
-    """Keep nouveau from taking the GPU."""
+def release_from_nouveau(site: Site, holder: str = "nouveau") -> Fix:
+    """Keep the kernel's own driver, nouveau or nova_core, from taking the GPU."""
     if site.os_family == "nixos":
         return Fix(
-            summary=f'blacklist nouveau: boot.blacklistedKernelModules = [ "nouveau" ]; and '
+            summary=f'blacklist {holder}: boot.blacklistedKernelModules = [ "{holder}" ]; and '
             f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}"
         )
     if site.os_family == "fedora-atomic":
         return on_host(
             site,
-            "nouveau holds the GPU: keep it from loading, and restart",
+            f"{holder} holds the GPU: keep it from loading, and restart",
             "sudo rpm-ostree kargs --append=rd.driver.blacklist=nouveau,nova_core "
             "--append=modprobe.blacklist=nouveau,nova_core",
             "systemctl reboot",
@@ -194,10 +195,25 @@ def release_from_nouveau(site: Site) -> Fix:
     rebuild = _INITRAMFS.get(site.os_family)
     return on_host(
         site,
-        "nouveau holds the GPU: blacklist it, rebuild the initramfs, restart",
-        "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | "
-        "sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
+        f"{holder} holds the GPU: blacklist it, rebuild the initramfs, restart",
+        f"printf 'blacklist {holder}\\noptions {holder} modeset=0\\n' | "
+        "sudo tee /etc/modprobe.d/blacklist-nouveau.conf"
+        if holder == "nouveau"
+        else f"echo blacklist {holder} | sudo tee /etc/modprobe.d/blacklist-{holder}.conf",
         *((rebuild,) if rebuild else ()),
+        "sudo reboot",
+    )
+
+
+def take_from_vfio(site: Site, address: str | None, device_id: str | None) -> Fix:
+    """Give a GPU that is held for a virtual machine back to NVIDIA's driver."""
+    return on_host(
+        site,
+        f"vfio-pci holds the GPU for virtual machines: take 10de:{device_id or '...'} out of "
+        "`vfio-pci.ids=` of the kernel's command line and of /etc/modprobe.d, and restart; a "
+        "virtual machine that has it now has to be stopped first",
+        "grep -rn vfio /etc/modprobe.d /proc/cmdline",
+        *((f"cat /sys/bus/pci/devices/{address}/driver_override",) if address else ()),
         "sudo reboot",
     )
 

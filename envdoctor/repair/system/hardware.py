@@ -1,8 +1,9 @@
 """Repairs of GPUs and of what connects them: firmware, fabric, power, licences."""
 
-from envdoctor.findings import Fix, Place
-from envdoctor.repair.site import Site
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import OsFamily, Site
 from envdoctor.repair.system.place import on_host
+from envdoctor.versions import parse_number
 
 
 def restart(site: Site, because: str) -> Fix:
@@ -44,12 +45,76 @@ def connect_power() -> Fix:
     )
 
 
+def cool_gpu(site: Site) -> Fix:
+    """Have a GPU that is too hot cooled."""
+    return on_host(
+        site,
+        "look at temperatures and fans; clear the air path or cool the room",
+        "nvidia-smi -q -d TEMPERATURE,PERFORMANCE",
+        safety=Safety.SAFE,
+    )
+
+
+def power_gpu(site: Site) -> Fix:
+    """Have a GPU that the hardware holds back given its power."""
+    return on_host(
+        site,
+        "look at the power: cables of the card, each to a connector of its own, the power supply, "
+        "and what the server's management says of its power limit",
+        "nvidia-smi -q -d POWER,PERFORMANCE",
+        safety=Safety.SAFE,
+    )
+
+
 def more_address_space() -> Fix:
     """Let the firmware map all of a GPU's memory."""
     return Fix(
         summary="switch `Above 4G decoding` and `Resizable BAR` on in the firmware; in a virtual "
         "machine give it more MMIO space",
         where=Place.FIRMWARE,
+    )
+
+
+_KERNEL_ARGUMENT: dict[OsFamily, tuple[str, ...]] = {
+    "ubuntu": ("sudoedit /etc/default/grub", "sudo update-grub"),
+    "debian": ("sudoedit /etc/default/grub", "sudo update-grub"),
+    "fedora": ("sudo grubby --update-kernel=ALL --args=iommu=pt",),
+    "fedora-atomic": ("sudo rpm-ostree kargs --append=iommu=pt",),
+    "rhel": ("sudo grubby --update-kernel=ALL --args=iommu=pt",),
+    "suse": ("sudoedit /etc/default/grub", "sudo grub2-mkconfig -o /boot/grub2/grub.cfg"),
+    "arch": ("sudoedit /etc/default/grub", "sudo grub-mkconfig -o /boot/grub/grub.cfg"),
+}
+"""How `iommu=pt` comes into the kernel's command line; those who edit add it to
+GRUB_CMDLINE_LINUX."""
+
+
+def pass_through_iommu(site: Site) -> Fix:
+    """Have the IOMMU pass the addresses of the machine's own devices through."""
+    return on_host(
+        site,
+        "give the kernel `iommu=pt` (in GRUB_CMDLINE_LINUX) and restart, or switch the IOMMU "
+        "(VT-d, AMD-Vi) off in the firmware where no virtual machine needs it",
+        *_KERNEL_ARGUMENT.get(site.os_family, ()),
+        "sudo reboot",
+    )
+
+
+def switch_acs_off(site: Site, ports: tuple[str, ...]) -> Fix:
+    """Let the ports of PCIe switches send between the devices below them, until the next start."""
+    return on_host(
+        site,
+        "switch ACS off on the ports of the switch (until the next start of the machine), or in "
+        "the firmware; not where virtual machines have the GPUs",
+        *(f"sudo setpci -s {port} ECAP_ACS+0x6.w=0000" for port in ports),
+    )
+
+
+def look_at_topology() -> Fix:
+    """See which GPUs reach each other."""
+    return Fix(
+        summary="see which pairs reach each other, and give those to a job of few GPUs",
+        commands=("nvidia-smi topo -p2p r", "nvidia-smi topo -m"),
+        safety=Safety.SAFE,
     )
 
 
@@ -79,26 +144,37 @@ def fabric_of_rack() -> Fix:
     )
 
 
+_LAST_WITH_A_HYPHEN = 575
+"""The last branch whose RPM is called nvidia-fabric-manager; from 580 on it is
+nvidia-fabricmanager, as its service and its Debian packages always were."""
+
+
 def fabric_manager(site: Site, release: str | None, *, fifth_nvlink: bool = False) -> Fix:
-    """Install and start the fabric manager of the driver's own release; from NVLink 5 on (B200) it
-    works with a subnet manager, NVLSM (NVIDIA Fabric Manager User Guide)."""
+    """Install and start the fabric manager of the driver's own release. From NVLink 5 on (B200) it
+    starts a subnet manager, the package nvlsm, which reaches the switches by the module ib_umad
+    (NVIDIA Fabric Manager User Guide, fourth generation NVSwitches; the EC2 guide on P6-B200 has
+    the packages)."""
     branch = (release or "").partition(".")[0]
+    number = parse_number(branch)
+    before = number is not None and number <= _LAST_WITH_A_HYPHEN
+    rpm = "nvidia-fabric-manager" if before else "nvidia-fabricmanager"
     install = {
         "ubuntu": f"sudo apt-get install nvidia-fabricmanager-{branch}",
         "debian": "sudo apt-get install nvidia-fabricmanager",
-        "rhel": "sudo dnf install nvidia-fabricmanager",
-        "fedora": "sudo dnf install nvidia-fabricmanager",
-        "suse": "sudo zypper install nvidia-fabricmanager",
+        "rhel": f"sudo dnf install {rpm}",
+        "fedora": f"sudo dnf install {rpm}",
+        "suse": f"sudo zypper install {rpm}",
     }.get(site.os_family)
     of_release = f" of the driver's release {release}" if release else " of the driver's release"
     beside = ", and the subnet manager NVLSM that B200 and later need," if fifth_nvlink else ""
     if install and fifth_nvlink:
-        install += " nvlsm"
+        install += " nvlsm infiniband-diags"
     return on_host(
         site,
         f"install the fabric manager{of_release}{beside} where it is missing, and start its "
         "service",
         *((install,) if install else ()),
+        *(("sudo modprobe ib_umad",) if fifth_nvlink else ()),
         "sudo systemctl enable --now nvidia-fabricmanager",
     )
 

@@ -1,0 +1,74 @@
+"""Thunderbolt devices and CDI specifications, from sysfs and files."""
+
+import os
+import re
+from pathlib import Path
+
+from envdoctor.facts import Fact, Known, Observed
+from envdoctor.facts.attached import CdiSpec, CdiSpecs, Thunderbolt, ThunderboltDevice
+from envdoctor.probes.context import Context
+from envdoctor.probes.files import matching, read_text
+
+_THUNDERBOLT = "/sys/bus/thunderbolt/devices"
+_DEVICE = r"\d+-[1-9a-f][0-9a-f]*"
+"""DOMAIN-ROUTE; route 0 is the machine itself (Documentation/admin-guide/thunderbolt)."""
+
+_MOST_DEVICES = 32
+_MOST_CHARACTERS = 64
+
+_CDI_FOLDERS = ("/var/run/cdi", "/run/cdi", "/etc/cdi")
+"""Where engines look; a device of the first goes before the same one of the last (CDI, SPEC.md,
+"CDI JSON Specification"; cdi.DefaultSpecDirs)."""
+
+_VERSION = re.compile(r"""["']?cdiVersion["']?:\s*["']?(\d+\.\d+\.\d+)""")
+_KIND = re.compile(r"""["']?kind["']?:\s*["']?nvidia\.com/gpu\b""")
+_LIBRARY = re.compile(r"/libcuda\.so\.(\d{3,4}(?:\.\d{1,4}){1,2})\b")
+
+
+def read_thunderbolt(context: Context) -> Thunderbolt:
+    """The devices below the machine's own controllers; none where the kernel has no Thunderbolt."""
+    folder = context.path(_THUNDERBOLT)
+    try:
+        names = sorted(os.listdir(folder))[:_MOST_DEVICES]
+    except OSError:
+        return Thunderbolt()
+    found = []
+    for name in names:
+        authorized = read_text(folder / name / "authorized", 16)
+        if not re.fullmatch(_DEVICE, name) or authorized is None:
+            continue
+        texts = (read_text(folder / name / one, 256) for one in ("vendor_name", "device_name"))
+        words = " ".join(" ".join(text.split()) for text in texts if text)
+        label = words[:_MOST_CHARACTERS] or name
+        # 0 is not, 1 is, 2 is with a key.
+        is_let_in = authorized.strip() not in ("", "0")
+        found.append(ThunderboltDevice(name=label, authorized=is_let_in))
+    return Thunderbolt(devices=tuple(found))
+
+
+def read_cdi_specs(context: Context) -> CdiSpecs:
+    """The specifications for nvidia.com/gpu, in the order in which engines prefer them."""
+    found: dict[Path, CdiSpec] = {}
+    for folder in _CDI_FOLDERS:
+        for pattern in ("*.yaml", "*.json"):
+            for file in sorted(matching(context.path(folder), pattern)):
+                # /var/run is a link to /run.
+                own = context.real_path(context.name(file))
+                text = read_text(own) or ""
+                if own in found or not _KIND.search(text):
+                    continue
+                version, library = _VERSION.search(text), _LIBRARY.search(text)
+                found[own] = CdiSpec(
+                    path=context.name(file),
+                    version=version[1] if version else None,
+                    release=library[1] if library else None,
+                )
+    return CdiSpecs(items=tuple(found.values()))
+
+
+def observe_attached(context: Context) -> dict[type[Fact], Known]:
+    """What hangs on Thunderbolt, and what containers are given."""
+    return {
+        Thunderbolt: Observed(value=read_thunderbolt(context), source=_THUNDERBOLT),
+        CdiSpecs: Observed(value=read_cdi_specs(context), source=", ".join(_CDI_FOLDERS)),
+    }
