@@ -11,7 +11,7 @@ from envdoctor.knowledge import Knowledge
 from envdoctor.prescribe.companions import extensions_known
 from envdoctor.prescribe.records import Machine, SeenGpu
 from envdoctor.repair.site import is_externally_managed, project_of
-from envdoctor.repair.stores import store_of
+from envdoctor.stores import store_of
 from envdoctor.versions import readable
 
 RELEVANT = ("torchvision", "torchaudio", "torchtext", "triton", "numpy", "cuda-toolkit")

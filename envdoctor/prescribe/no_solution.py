@@ -6,7 +6,7 @@ from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.drivers import advised_branch, may_use_forward_compat, release_key
 from envdoctor.prescribe.candidates import Candidate, driver_os, floor_of, uses_gpu
 from envdoctor.prescribe.records import Machine
-from envdoctor.repair.stores import made_with
+from envdoctor.stores import made_with
 
 
 def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:

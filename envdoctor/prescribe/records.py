@@ -8,7 +8,7 @@ from envdoctor.facts import Fact
 from envdoctor.facts.python import PipSetting
 from envdoctor.knowledge import WheelTarget
 from envdoctor.record import Record
-from envdoctor.repair.stores import Store
+from envdoctor.stores import Store
 
 
 class SeenGpu(Record):

@@ -10,8 +10,8 @@ from envdoctor.repair.changes import Batch, Change
 from envdoctor.repair.managers import MANAGERS
 from envdoctor.repair.pip_interface import install_for_user, install_into_folder
 from envdoctor.repair.site import OsFamily, Site
-from envdoctor.repair.stores import store_of
 from envdoctor.shell import command
+from envdoctor.stores import store_of
 from envdoctor.versions import parse_version
 
 _ENVIRONMENT = re.compile(r"(?P<prefix>/.*)/lib(?:64)?/python3\.\d+/site-packages")

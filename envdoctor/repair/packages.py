@@ -15,8 +15,8 @@ from envdoctor.repair.manager import names_in
 from envdoctor.repair.managers import MANAGERS, conda_install
 from envdoctor.repair.pip_settings import remarks
 from envdoctor.repair.site import Site
-from envdoctor.repair.stores import made_with, repair_of, store_of
 from envdoctor.shell import command
+from envdoctor.stores import made_with, repair_of, store_of
 from envdoctor.versions import parse_version
 from envdoctor.wheel_index import is_variant
 

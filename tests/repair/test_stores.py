@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from envdoctor.repair import packages
-from envdoctor.repair.stores import store_of
+from envdoctor.stores import store_of
 from tests.repair.facts import distribution
 from tests.repair.test_restore import SITE
 from tests.support.doctor import report_of
