@@ -154,8 +154,9 @@ def test_versions_are_read_in_one_place() -> None:
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
-        *("record", "clock", "companions", "regular", "versions", "shell", "wheel_index", "errors"),
+        *("record", "clock", "companions", "regular", "versions", "shell", "stores", "wheel_index"),
         *(
+            "errors",
             "error_documents",
             "formats",
             "controls",
