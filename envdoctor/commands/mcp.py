@@ -24,7 +24,6 @@ def command(output: Output, /) -> None:
     extra `envdoctor[mcp]`.
 
     \b
-    claude mcp add envdoctor -- envdoctor mcp
     {"mcpServers": {"envdoctor": {"command": "envdoctor", "args": ["mcp"]}}}
     """
     if importlib.util.find_spec("mcp") is None:
