@@ -353,7 +353,7 @@ def _evidence_of(
     return tuple(
         Evidence(
             label=item.name,
-            value=f"{item.damaged_count} files, `{judged[0].file.path}` {_what(judged[0].file)}",
+            value=f"{_files(item)}, `{judged[0].file.path}` {_what(judged[0].file)}",
             source=f"{item.metadata_path}/RECORD",
         )
         for item, judged in damaged[:_SHOWN_PACKAGES]
@@ -409,7 +409,7 @@ def _said(item: DamagedDistribution, file: DamagedFile) -> dict[str, Any]:
     return {
         "distribution": item.name,
         "version": item.version,
-        "files": "1 file" if item.damaged_count == 1 else f"{item.damaged_count} files",
+        "files": _files(item),
         "file": file.path,
         "what": _what(file),
     }
@@ -454,7 +454,7 @@ def _harmless(items: list[DamagedDistribution], more: int) -> Finding:
         evidence=tuple(
             Evidence(
                 label=item.name,
-                value=f"{item.damaged_count} files, `{item.files[0].path}` {_what(item.files[0])}",
+                value=f"{_files(item)}, `{item.files[0].path}` {_what(item.files[0])}",
                 source=f"{item.metadata_path}/RECORD",
             )
             for item in items[:_SHOWN_PACKAGES]
@@ -464,6 +464,10 @@ def _harmless(items: list[DamagedDistribution], more: int) -> Finding:
             *((f"and of {rest} more",) if rest > 0 else ()),
         ),
     )
+
+
+def _files(item: DamagedDistribution) -> str:
+    return "1 file" if item.damaged_count == 1 else f"{item.damaged_count} files"
 
 
 def _what(file: DamagedFile) -> str:

@@ -7,6 +7,7 @@ from envdoctor.fits import Combination, Fit, Part
 
 _WIDTH = 96
 _SHOWN_SOURCES = 2
+_OF_THE_MACHINE = frozenset({"gpu", "driver"})
 _MARKS = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -31,7 +32,10 @@ def render_fit(fit: Fit) -> str:
 def _verdict(fit: Fit) -> str:
     if fit.fits:
         return "published in this combination"
-    if any(part.ok is False for part in fit.parts):
+    refusing = list(dict.fromkeys(part.name for part in fit.parts if part.ok is False))
+    if refusing and _OF_THE_MACHINE.issuperset(refusing):
+        return f"published, but does not run with that {' and '.join(refusing)}"
+    if refusing:
         return "not published in this combination"
     if fit.unread and all(part.ok for part in fit.parts):
         return "published, as far as it was understood"

@@ -227,3 +227,20 @@ def test_the_nearest_is_for_the_same_host() -> None:
 def test_sources_are_whole() -> None:
     text = render_fit(_fit("torch 2.6 cu124"))
     assert text.count("(") == text.count(")")
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        (
+            "torch 2.9 cu130 on RTX 3090 with driver 550",
+            "published, but does not run with that driver",
+        ),
+        ("torch 2.9 cu130 on V100", "published, but does not run with that gpu"),
+        ("torch 2.6.0 cuda 12.1", "not published in this combination"),
+    ],
+)
+def test_the_first_line_tells_what_was_published_from_what_runs_here(
+    claim: str, verdict: str
+) -> None:
+    assert render_fit(_fit(claim)).splitlines()[0].endswith(f": {verdict}")
