@@ -40,7 +40,8 @@ class Entry(Record):
 
 
 class Simulation(Mutable):
-    """One run. `mapped` are the objects after the import and the version queries."""
+    """One run. `mapped` are the objects after the import and the version queries;
+    `but_for_the_driver` are those that an opening would bring where there is a driver."""
 
     process: Process
     libraries: LibraryCatalogue
@@ -49,6 +50,7 @@ class Simulation(Mutable):
     preload_problems: list[Problem] = msgspec.field(default_factory=list)
     import_error: str | None = None
     mapped: tuple[MappedObject, ...] = ()
+    but_for_the_driver: list[MappedObject] = msgspec.field(default_factory=list)
     caller: MappedObject | None = None
 
     def note(self, opening: Opening, *, when: OpenedAt, how: OpenedBy) -> None:
@@ -204,7 +206,7 @@ def _later(program: Program, run: Simulation, moments: tuple[str, ...]) -> None:
 
 
 def _calls(program: Program, run: Simulation) -> Iterator[tuple[MappedObject, Dlopen, str]]:
-    for one in list(run.process.mapped):
+    for one in (*run.process.mapped, *run.but_for_the_driver):
         soname = one.elf.soname or os.path.basename(one.path)
         version_in = partial(run.process.files.version_after, one.path)
         for call, name in run.libraries.opened_by(soname, program.cuda_major, version_in):
@@ -215,6 +217,8 @@ def _open_later(run: Simulation, caller: MappedObject, call: Dlopen, name: str) 
     if run.process.find(name) is not None:
         return
     opening = run.process.dlopen(name, caller)
+    if opening.problems and all(run.libraries.is_of_driver(it.library) for it in opening.problems):
+        run.but_for_the_driver += opening.added
     for loaded in opening.added:
         is_root = loaded is opening.root
         run.entries.append(
