@@ -459,6 +459,40 @@ def test_what_a_library_opened_later_needs_is_told(torch26: Miniature):
     assert "first operation on a GPU" in findings[0].notes[0]
 
 
+def test_what_a_library_that_needs_the_driver_would_open_is_told_without_a_driver(
+    torch26: Miniature,
+):
+    """As libcaffe2_nvrtc needs libcuda: the libnvrtc that it brings opens its builtins by name."""
+    shop = torch26.shop
+    stub = shop.library("driver/libcuda.so.1")
+    nvrtc = "site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12"
+    shop.library(
+        nvrtc,
+        source='const char *nvrtcBuiltins(void) { return "libnvrtc-builtins.so.12.4"; }',
+        flags=["-Wl,-rpath,$ORIGIN"],
+    )
+    shop.library(
+        "site-packages/torch/lib/libcaffe2_nvrtc.so",
+        needs=["driver/libcuda.so.1", nvrtc],
+        flags=["-Wl,-rpath,$ORIGIN/../../nvidia/cuda_nvrtc/lib"],
+    )
+    cpu, cuda = ("site-packages/torch/lib/libtorch_cpu.so", torch26.find("libtorch_cuda.so"))
+    shop.library(cpu, flags=["-Wl,-rpath,$ORIGIN"])
+    unlinked(cuda)
+    shop.library(
+        "site-packages/torch/lib/libtorch_cuda.so",
+        source="int cuda_use(void) { return 1; }",
+        needs=[cpu],
+        flags=["-Wl,-rpath,$ORIGIN"],
+    )
+    stub.unlink()
+    missing = ("libnvrtc-builtins.so.12.4",)
+    found = [one for one in torch26.findings() if one.subjects == missing]
+    assert codes(found) == {"ED301"}
+    shop.library("site-packages/nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.4")
+    assert not [one for one in torch26.findings() if one.subjects == missing]
+
+
 def test_the_wheels_own_library_in_place_of_the_systems_is_no_shadow(torch26: Miniature):
     """A recipe puts the wheels' folders on LD_LIBRARY_PATH; what they replace was not torch's."""
     own = torch26.find("libnvJitLink.so.12")
