@@ -32,6 +32,7 @@ from envdoctor.plugins import Check, Loaded
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.machine import observe_before_measuring, observe_for_a_job
 from envdoctor.probes.run import Children
+from envdoctor.probes.staging import NO_ANSWER
 from envdoctor.record import Record
 from envdoctor.report import Report, Selection
 from envdoctor.scope import within
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 _DIAGNOSING_S = 0.4
 """After the deadline, which ends what is looked at. It takes a quarter of that; what is left of the
 second that a run may take too long is for writing."""
+
+_WITH_THE_TARGET_S = 0.5
+"""Before the deadline: who waits for a target until then has waited with all of the time."""
 
 _LAST_S = 0.5
 """Before the deadline: what a collective is ended with, so that it can still be judged."""
@@ -264,6 +268,11 @@ class Session:
 
     def ran_out(self, snapshot: Snapshot) -> bool:
         """Whether the time of this run ended before all was looked at, or measured."""
+        if time.monotonic() < self._deadline - _WITH_THE_TARGET_S:
+            return False
+        target = snapshot.value(Target)
+        if target is not None and target.problem and target.detail.startswith(NO_ANSWER):
+            return True
         if time.monotonic() < self._deadline:
             return False
         late = (

@@ -27,6 +27,10 @@ _FLOODED = "it wrote without end into the descriptor of the doctor"
 NO_LIMIT = float("inf")
 
 
+NO_ANSWER = "no answer within the time limit"
+"""How the end of a stage that hung is told."""
+
+
 class StageRun:
     """The stages of one interpreter, run in a thread of its own; more can be asked for meanwhile.
 
@@ -285,7 +289,7 @@ def _end_of(child: ChildResult, seconds: float, tail: str) -> StageResult:
 
 def _named_end(child: ChildResult) -> tuple[StageState, str]:
     if child.timed_out:
-        return "hang", "no answer within the time limit"
+        return "hang", NO_ANSWER
     if child.signal is not None:
         return "signal", f"the interpreter was ended by {child.signal}"
     if child.exit_code:

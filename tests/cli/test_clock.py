@@ -17,8 +17,10 @@ from envdoctor.api import (
     Distributions,
     Fact,
     InstalledFiles,
+    Observed,
     Reason,
     Snapshot,
+    Target,
     TorchBuild,
     TorchImport,
     Unknown,
@@ -29,6 +31,8 @@ from envdoctor.facts.calibration import TIME_RAN_OUT
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.findings import Verdict
 from envdoctor.outcomes import outcomes_of
+from envdoctor.probes.staging import NO_ANSWER
+from envdoctor.session import Session
 from tests.support.diagnosis import loaded, report_on, services
 from tests.support.doctor import Run, envdoctor, slack_s
 from tests.support.machines import machine
@@ -117,6 +121,14 @@ def test_what_time_did_not_suffice_for_is_no_success(tmp_path: Path, command: st
         assert any(one.get("reason") == "timed-out" for one in run.json["facts"].values())
         return
     assert run.json["type"] in ("error", "calibration-report")
+
+
+@pytest.mark.parametrize(("detail", "late"), [(f"{NO_ANSWER}, before it began", True), ("", False)])
+def test_a_target_that_was_waited_for_to_the_end_was_not_looked_at(detail: str, late: bool) -> None:
+    target = Target(path="/p", chosen_because="named", problem="failed", detail=detail)
+    snapshot = Snapshot({Target: Observed(value=target, source="synthetic")})
+    assert Session(time.monotonic()).ran_out(snapshot) is late
+    assert not Session(time.monotonic() + 60).ran_out(snapshot)
 
 
 def test_an_import_that_was_seen_to_hang_is_an_answer(patient: Patient) -> None:

@@ -31,7 +31,7 @@ def test_every_format_that_a_command_offers_has_an_emitter() -> None:
     context = click.Context(cli)
     offered = {name: choices(cli.get_command(context, name)) for name in COMMANDS}  # type: ignore[arg-type]
     assert {name for name, formats in offered.items() if not formats} == {
-        *("completion", "rule", "schema"),
+        *("completion", "mcp", "rule", "schema"),
     }
     assert {one for formats in offered.values() for one in formats} == set(EMITTERS)
     assert choices(cli) == offered["check"] == [*DIAGNOSIS]
