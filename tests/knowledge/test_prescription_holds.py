@@ -122,7 +122,7 @@ RELAXED = {
 }
 
 
-@settings(max_examples=200, **RELAXED)
+@settings(max_examples=80, **RELAXED)
 @given(worlds(realistic=False))
 def test_what_is_prescribed_works_on_any_machine(world: World) -> None:
     _holds(world)
@@ -138,7 +138,7 @@ def test_what_is_prescribed_works_on_5000_machines(world: World) -> None:
 def test_most_realistic_machines_get_a_build() -> None:
     answers: Counter[bool] = Counter()
 
-    @settings(max_examples=200, **RELAXED)
+    @settings(max_examples=80, **RELAXED)
     @given(worlds(realistic=True))
     def count(world: World) -> None:
         answers[_holds(world) > 0] += 1
