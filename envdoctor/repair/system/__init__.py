@@ -66,10 +66,18 @@ from envdoctor.repair.system.place import (
     look_at_kernel_log,
     on_host,
 )
+from envdoctor.repair.system.resources import (
+    allow_new_system_calls,
+    free_memory,
+    more_memory,
+    more_tasks,
+    set_clock,
+)
 
 __all__ = [
     "allow_compute",
     "allow_module",
+    "allow_new_system_calls",
     "ask_slurm",
     "authorize_thunderbolt",
     "boot_kernel",
@@ -80,6 +88,7 @@ __all__ = [
     "fabric_manager",
     "fabric_manager_of_hypervisor",
     "fabric_of_rack",
+    "free_memory",
     "give_amd_gpus",
     "give_gpus",
     "gpu_for_wsl",
@@ -92,7 +101,9 @@ __all__ = [
     "look_at_kernel_log",
     "look_at_topology",
     "more_address_space",
+    "more_memory",
     "more_shared_memory",
+    "more_tasks",
     "on_host",
     "open_module",
     "open_nodes",
@@ -106,6 +117,7 @@ __all__ = [
     "replace_gpu",
     "reset_gpu",
     "restart",
+    "set_clock",
     "share_gpu",
     "show_libcuda",
     "show_wsl_libraries",
