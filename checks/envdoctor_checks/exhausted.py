@@ -93,11 +93,11 @@ def threads_refused(
     runtime: TorchRuntime | None,
     used: TorchFirstUse | None,
 ) -> Findings:
-    """An import that says so; or a limit below what torch starts, where nothing was computed."""
+    """An import that says so; or a limit below what torch starts, which a first small operation
+    on one thread does not need."""
     said = dict(_refusals(imported, companions))
-    wanted = (runtime.threads or 0) if runtime is not None and used is None else 0
-    room = None if limits.tasks is None else limits.tasks - (limits.tasks_running or 0)
-    is_short = room is not None and room < wanted
+    wanted = (runtime.threads or 0) if runtime is not None else 0
+    is_short = _is_short(limits, wanted, computed=used is not None)
     # A limit of the address space has the same effect, and a finding of its own.
     if not is_short and (not said or limits.address_space_bytes is not None):
         return
@@ -105,6 +105,7 @@ def threads_refused(
     forbidden = site.contained and "Operation not permitted" in line
     yield THREADS_REFUSED.finding(
         breaks=tuple(said) or ("compute:cpu",),
+        severity=Severity.ERROR if said or used is None else Severity.WARNING,
         confidence=Confidence.LIKELY,
         why=_why_refused(limits, forbidden),
         evidence=tuple(_of_threads(limits, wanted, line)),
@@ -121,6 +122,18 @@ _EACH_A_THREAD = (
     "torch and the libraries below it start a thread for each core, and each worker of a "
     "DataLoader its own"
 )
+
+
+_OF_THE_DOCTOR = 32
+"""More tasks than the doctor and its children have, which are among those that were counted."""
+
+
+def _is_short(limits: Limits, wanted: int, *, computed: bool) -> bool:
+    """Whether so many threads find no room, as far as is known."""
+    if limits.tasks is None:
+        return False
+    mine = _OF_THE_DOCTOR if computed and limits.tasks_running is not None else 0
+    return limits.tasks - (limits.tasks_running or 0) + mine < wanted
 
 
 def _refusals(
@@ -274,6 +287,6 @@ def clock_is_behind(host: Host, site: Site) -> Findings:
         fixes=(system.set_clock(site),),
         notes=(
             "pip and downloads of models then end by `certificate is not yet valid`; a board "
-            "without a battery begins anew at each start",
+            "without a battery starts in the past each time",
         ),
     )
