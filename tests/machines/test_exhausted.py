@@ -45,8 +45,8 @@ def printed(text: str) -> TorchImport:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, children: Children) -> Tree:
-    return Tree(tmp_path, children)
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
 
 
 # --- threads ---
