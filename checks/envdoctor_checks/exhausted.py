@@ -10,11 +10,9 @@ from envdoctor.api import (
     Confidence,
     Evidence,
     Findings,
-    Fix,
     Host,
     Layer,
     Limits,
-    Safety,
     Severity,
     Site,
     TemporaryFolder,
@@ -23,7 +21,6 @@ from envdoctor.api import (
     TorchImport,
     TorchRuntime,
     check,
-    command,
     system,
 )
 from envdoctor_checks.import_failures import failures_of
@@ -220,6 +217,7 @@ def no_temporary_folder(
     folders: TemporaryFolders,
     imported: TorchImport | None,
     companions: CompanionImports | None,
+    site: Site,
 ) -> Findings:
     """The folder that Python would choose is full, or there is none."""
     chosen = next((one for one in folders.items if _takes_a_file(one)), None)
@@ -239,13 +237,10 @@ def no_temporary_folder(
             for one in folders.items
         ),
         fixes=(
-            Fix(
-                summary="make room, or name a folder on a disk that has some",
-                commands=(
-                    command("df", "-h", folders.items[0].path),
-                    "export TMPDIR=/path/on/another/disk",
-                ),
-                safety=Safety.SAFE,
+            system.room_for_temporary_files(
+                site,
+                folders.items[0].path,
+                full=any(one.free_bytes is not None for one in folders.items),
             ),
         ),
         notes=(

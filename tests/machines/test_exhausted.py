@@ -163,6 +163,16 @@ def test_an_import_that_is_killed(limit: int | None, available: int, expected: s
     assert report_on(snapshot).exit_code == 1
 
 
+def test_an_import_that_is_killed_in_wsl() -> None:
+    """Its memory is what Windows gives it."""
+    snapshot = machine(
+        DEAD, Host={"memory_available_bytes": 300 << 20}, Container={"wsl": 2, "kind": "none"}
+    )
+    first = report_on(snapshot).findings[0]
+    assert first.name == "memory-exhausted"
+    assert ".wslconfig" in first.fixes[0].summary
+
+
 def test_little_memory_alone_is_no_finding() -> None:
     small = {"memory_available_bytes": 400 << 20}
     assert names(machine(Host=small, Limits={"cgroup_memory_bytes": GIB})) == []
@@ -201,6 +211,14 @@ HOME = ("/home/user", 50 * GIB, 10**6)
 def test_room_for_temporary_files(given: TemporaryFolders, expected: bool) -> None:
     found = names(machine(given))
     assert found == ([("no-temporary-folder", "warning")] if expected else [])
+
+
+def test_a_pod_without_a_folder_for_temporary_files() -> None:
+    pod = {"kind": "kubernetes", "nvidia_runtime": None}
+    snapshot = machine(folders(("/tmp", None, None)), Container=pod, Limits={"shm_bytes": GIB})
+    (one,) = report_on(snapshot).findings
+    assert (one.name, one.fixes[0].commands) == ("no-temporary-folder", ())
+    assert "emptyDir" in one.fixes[0].summary
 
 
 def test_an_import_that_needs_a_temporary_file() -> None:

@@ -45,6 +45,7 @@ from envdoctor.repair.system.hardware import (
     fabric_manager,
     fabric_manager_of_hypervisor,
     fabric_of_rack,
+    guest_driver,
     install_gsp_firmware,
     license_vgpu,
     look_at_topology,
@@ -71,6 +72,7 @@ from envdoctor.repair.system.resources import (
     free_memory,
     more_memory,
     more_tasks,
+    room_for_temporary_files,
     set_clock,
 )
 
@@ -92,6 +94,7 @@ __all__ = [
     "give_amd_gpus",
     "give_gpus",
     "gpu_for_wsl",
+    "guest_driver",
     "install_driver",
     "install_gsp_firmware",
     "libraries_of_release",
@@ -117,6 +120,7 @@ __all__ = [
     "replace_gpu",
     "reset_gpu",
     "restart",
+    "room_for_temporary_files",
     "set_clock",
     "share_gpu",
     "show_libcuda",

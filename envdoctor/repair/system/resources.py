@@ -3,6 +3,7 @@
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
 from envdoctor.repair.system.place import on_host
+from envdoctor.shell import command
 
 
 def more_tasks(site: Site) -> tuple[Fix, ...]:
@@ -73,10 +74,31 @@ def more_memory(site: Site) -> tuple[Fix, ...]:
 
 def free_memory(site: Site) -> Fix:
     """See who has the memory; add some."""
+    if site.wsl:
+        return Fix(
+            summary="give WSL more of the memory of Windows: `memory=12GB` below `[wsl2]` in "
+            "%UserProfile%\\.wslconfig, then start it again",
+            commands=("wsl.exe --shutdown",),
+            where=Place.HOST,
+        )
     return on_host(
         site,
         "end what holds the memory, or add memory or swap",
         "free -h; ps -eo pid,rss,args --sort=-rss | head",
+        safety=Safety.SAFE,
+    )
+
+
+def room_for_temporary_files(site: Site, folder: str, *, full: bool) -> Fix:
+    """Make room, or take another folder."""
+    if site.container == "kubernetes" and not full:
+        return Fix(
+            summary="mount a volume `emptyDir: {}` at /tmp of the pod: its root is read-only",
+            where=Place.SCHEDULER,
+        )
+    return Fix(
+        summary="make room, or name a folder on a disk that has some",
+        commands=(command("df", "-h", folder), "export TMPDIR=/path/on/another/disk"),
         safety=Safety.SAFE,
     )
 
