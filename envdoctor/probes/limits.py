@@ -133,6 +133,9 @@ _USUAL = ("/tmp", "/var/tmp", "/usr/tmp")
 
 def observe_temporary_folders(context: Context) -> dict[type[Fact], Known]:
     """The space for temporary files, in the folders that tempfile tries one after the other."""
+    if not context.is_live:
+        why = "who may write where is known of a running system"
+        return {TemporaryFolders: only_live(context, why)}
     named = (context.env.get(name, "") for name in _TEMPORARY)
     paths = (os.path.join(context.cwd, path) for path in (*filter(None, named), *_USUAL))
     folders = tuple(_temporary(context, path) for path in dict.fromkeys([*paths, context.cwd]))

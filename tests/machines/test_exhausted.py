@@ -261,6 +261,11 @@ def test_folders_that_do_not_exist(tmp_path: Path, children: Children) -> None:
     assert _folder(context_of(children, env={"TMPDIR": str(gone)}), gone).free_bytes is None
 
 
+def test_a_disk_that_is_only_looked_at_says_nothing_of_room(tree: Tree) -> None:
+    """It may be mounted read-only for that."""
+    assert isinstance(observe_temporary_folders(tree.context())[TemporaryFolders], Unknown)
+
+
 # --- the clock ---
 
 

@@ -190,7 +190,7 @@ def fabric_manager_of_hypervisor() -> Fix:
 
 
 def guest_driver(site: Site) -> Fix:
-    """Install the driver that a part of a GPU needs (Azure, N-series GPU driver setup for Linux)."""
+    """Install the driver that a part of a GPU needs (Azure, N-series driver setup for Linux)."""
     return on_host(
         site,
         "or, where the provider gives this virtual machine a part of a GPU (vGPU, NVads A10 of "
