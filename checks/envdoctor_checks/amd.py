@@ -86,7 +86,9 @@ def rocm_finds_no_gpu(
     of_rocm = build.hip is not None or build.variant.startswith("rocm")
     if amd is None or not of_rocm or wanted.gpu != "yes" or trace.visible or runtime.device_count:
         return
-    in_slurm = environment is not None and "SLURM_JOB_ID" in environment.variables
+    variables = environment.variables if environment is not None else {}
+    hiding = _hiding(variables, sum(one.vendor_id == AMD for one in pci.devices))
+    in_slurm = "SLURM_JOB_ID" in variables
     yield ROCM_FINDS_NO_GPU.finding(
         confidence=Confidence.LIKELY,
         device=amd.device_id,
@@ -101,13 +103,31 @@ def rocm_finds_no_gpu(
             Evidence(
                 label="torch", value=runtime.cuda_error or "0 GPUs", source="torch.cuda.init()"
             ),
+            *(Evidence(label=name, value=variables[name], source="environment") for name in hiding),
         ),
-        fixes=tuple(_ways_in(site, amd, in_slurm=in_slurm)),
+        fixes=(
+            *(surroundings.unset(name, summary="let ROCm see the GPU") for name in hiding),
+            *_ways_in(site, amd, in_slurm=in_slurm),
+        ),
         notes=(
             "ROCm opens /dev/kfd and /dev/dri/renderD*, which belong to the group `render` (AMD "
             "ROCm documentation, installation prerequisites)",
         ),
     )
+
+
+_HIDES = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+"""What HIP and ROCm's runtime choose devices by (ROCm, "GPU isolation techniques")."""
+
+
+def _hiding(variables: dict[str, str], devices: int) -> list[str]:
+    """Those that begin with the number of no GPU: what follows it is hidden as well."""
+    first = {name: variables.get(name, "").partition(",")[0].strip() for name in _HIDES}
+    return [
+        name
+        for name, value in first.items()
+        if value == "-1" or ((number := parse_number(value)) is not None and number >= devices)
+    ]
 
 
 def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:

@@ -1,5 +1,6 @@
 """What keeps torch from computing on the CPU as fast as the CPU can."""
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.api import (
@@ -13,10 +14,12 @@ from envdoctor.api import (
     Host,
     Layer,
     Severity,
+    Site,
     TorchBuild,
     TorchRuntime,
     check,
     surroundings,
+    system,
 )
 from envdoctor_checks.used_gpus import used_gpus, with_a_gpu
 
@@ -30,6 +33,17 @@ INSTRUCTIONS_UNUSED = Code(
     fault="environment",
     message="torch leaves instructions unused that the CPU has",
     detailed="{how}, and this CPU has {better}",
+)
+
+CPU_AT_LOWEST_CLOCK = Code(
+    id="ED623",
+    name="cpu-at-lowest-clock",
+    family="cpu-at-lowest-clock",
+    severity=Severity.WARNING,
+    topic="speed",
+    layer=Layer.SPEED,
+    message="the governor of the CPU's clock keeps it at its lowest",
+    detailed="the governor `powersave` of `{driver}` keeps the CPU at its lowest clock",
 )
 
 _PLAIN = ("DEFAULT", "NO AVX")
@@ -76,6 +90,38 @@ def cpu_instructions_unused(
     severity = Severity.INFO if used is not None and with_a_gpu(used) else None
     kept = list(_kept_by_variables(environment.variables, frozenset(host.cpu_flags), severity))
     yield from kept or _kept_by_the_build(host, runtime, severity)
+
+
+_CHOOSES_BY_ITSELF = re.compile(r"intel_pstate|amd[-_]pstate[-_]epp")
+"""Drivers whose `powersave` follows the load (Linux, intel_pstate and amd-pstate, active mode)."""
+
+
+@check(CPU_AT_LOWEST_CLOCK)
+def cpu_at_lowest_clock(host: Host, site: Site) -> Findings:
+    """`powersave` of the kernel itself; that of drivers which bear the name as well is sound."""
+    driver = host.frequency_driver
+    if host.frequency_governor != "powersave" or driver is None:
+        return
+    if _CHOOSES_BY_ITSELF.fullmatch(driver):
+        return
+    yield CPU_AT_LOWEST_CLOCK.finding(
+        driver=driver,
+        evidence=(
+            Evidence(
+                label="governor",
+                value=f"powersave of {driver}",
+                source="/sys/devices/system/cpu/cpu0/cpufreq",
+            ),
+        ),
+        fixes=(
+            system.on_host(
+                site,
+                "choose one that follows the load",
+                "echo schedutil | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+            ),
+        ),
+        notes=("its decoding of images and its launching of kernels are slower by the same part",),
+    )
 
 
 def _kept_by_variables(

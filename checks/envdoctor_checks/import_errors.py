@@ -108,6 +108,20 @@ CPU_LACKS_INSTRUCTIONS = Code(
     detailed="the import ends by SIGILL, and this CPU ({cpu}) has no AVX2",
 )
 
+USER_WITHOUT_NAME = Code(
+    id="ED335",
+    name="user-without-name",
+    family="user-without-name",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.INTERPRETER,
+    fault="machine",
+    breaks="import:torch",
+    message="the user of this process has no name, and torch names its cache after it",
+    detailed="user {thing}, whom this process runs as, has no name, and torch names its cache "
+    "after it",
+)
+
 _DEVELOPMENT = {
     "_ctypes": "libffi-dev",
     "_ssl": "libssl-dev",
@@ -203,7 +217,22 @@ def _of_backend(case: Case) -> Iterator[Fix]:
     )
 
 
+def _of_user(case: Case) -> Iterator[Fix]:
+    yield surroundings.set_variable("USER", f"user{case.thing}", summary="give the user a name")
+    yield Fix(
+        summary="or enter the user in /etc/passwd of the image (`useradd --uid`), or start the "
+        "container as a user that is there",
+        where=Place.IMAGE if case.site.contained else Place.HERE,
+    )
+
+
 READINGS = (
+    Reading(
+        text=re.compile(r"getpwuid\(\): uid not found: (\d+)"),
+        code=USER_WITHOUT_NAME,
+        fixes=_of_user,
+        note="torch 2.6 asks `getpass.getuser()` alone, torch 2.13 does without a name",
+    ),
     Reading(
         text=re.compile(r"(?<![^\s:])([^\s:]+): cannot enable executable stack"),
         code=EXECUTABLE_STACK,

@@ -13,6 +13,7 @@ from envdoctor.api import (
     Gpu,
     Gpus,
     GpuTrace,
+    Host,
     KernelLog,
     Knowledge,
     Layer,
@@ -185,7 +186,7 @@ _WHY: tuple[tuple[MessageKind, str], ...] = (
 
 
 @check(GPU_INIT_FAILED)
-def gpu_init_failed(log: KernelLog, trace: GpuTrace, site: Site) -> Findings:
+def gpu_init_failed(log: KernelLog, trace: GpuTrace, site: Site, host: Host | None) -> Findings:
     """A GPU that the driver holds and does not list, and lines of the log that say why."""
     if trace.nvml is None:
         return
@@ -206,7 +207,11 @@ def gpu_init_failed(log: KernelLog, trace: GpuTrace, site: Site) -> Findings:
                 for one in lines
                 if one.kind in dict(_WHY)
             ),
-            fixes=(*_ways_to_start(kind, site), system.look_at_kernel_log(site)),
+            fixes=(
+                *_ways_to_start(kind, site),
+                *((system.guest_driver(site),) if host is not None and host.hypervisor else ()),
+                system.look_at_kernel_log(site),
+            ),
         )
 
 

@@ -25,6 +25,7 @@ from envdoctor.facts.machine import (
     Limits,
     Nvml,
     PciGpus,
+    TemporaryFolders,
     Toolkits,
     WorkingFolder,
 )
@@ -56,7 +57,14 @@ _ELSEWHERE: frozenset[type[Fact]] = frozenset(
 
 _OF_ONE_LOOK: frozenset[type[Fact]] = frozenset(
     (
-        *(HostIdentity, WorkingFolder, ImportTrials, Calibration, CalibrationBaseline),
+        *(
+            HostIdentity,
+            WorkingFolder,
+            TemporaryFolders,
+            ImportTrials,
+            Calibration,
+            CalibrationBaseline,
+        ),
         *(Assessment, DriverRelease, GpuTrace, Wanted),
     )
 )

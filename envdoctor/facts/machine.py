@@ -22,6 +22,8 @@ __all__ = [
     "Nvml",
     "PciDevice",
     "PciGpus",
+    "TemporaryFolder",
+    "TemporaryFolders",
     "Toolkit",
     "Toolkits",
     "UnansweredGpu",
@@ -34,10 +36,13 @@ class Host(Fact):
 
     `glibc` is null where there is none; what only a running system can tell is null where files
     alone were read. `hypervisor` says whether the CPU tells of one that it runs under, null where
-    its kind cannot (no x86).
+    its kind cannot (no x86). `frequency_driver` and `frequency_governor` set
+    the clock of the first CPU, null where nothing in Linux does, as in most virtual machines.
+    `clock_behind_s` says by how many seconds the clock lies before what is certain to be past, null
+    where it does not.
     """
 
-    volatile = frozenset({"memory_available_bytes"})
+    volatile = frozenset({"memory_available_bytes", "clock_behind_s"})
 
     os: str
     os_id: str
@@ -52,6 +57,9 @@ class Host(Fact):
     memory_bytes: int | None
     memory_available_bytes: int | None
     hypervisor: bool | None = None
+    frequency_driver: str | None = None
+    frequency_governor: str | None = None
+    clock_behind_s: float | None = None
 
 
 class HostIdentity(Fact):
@@ -66,10 +74,12 @@ class Limits(Fact):
 
     `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
     `locked_memory_bytes` is what it may keep from being swapped (network cards read only that),
-    null where it may lock all.
+    null where it may lock all. `tasks` is how many processes and threads its control group or its
+    user may have, null without a limit; `tasks_running` how many of them there are, null where only
+    the user's are limited, which nothing counts.
     """
 
-    volatile = frozenset({"shm_free_bytes"})
+    volatile = frozenset({"shm_free_bytes", "tasks_running"})
 
     usable_cpus: float
     affinity_cpus: int
@@ -81,6 +91,8 @@ class Limits(Fact):
     numa_nodes: tuple[int, ...] = ()
     address_space_bytes: int | None = None
     locked_memory_bytes: int | None = None
+    tasks: int | None = None
+    tasks_running: int | None = None
 
 
 class WorkingFolder(Fact):
@@ -93,6 +105,24 @@ class WorkingFolder(Fact):
 
     path: str
     free_bytes: int
+
+
+class TemporaryFolder(Record):
+    """A folder for temporary files. `free_bytes` and `free_files` are what this user may still
+    make there, null where the folder is missing or closed to this user."""
+
+    volatile = frozenset({"free_bytes", "free_files"})
+
+    path: str
+    free_bytes: int | None = None
+    free_files: int | None = None
+
+
+class TemporaryFolders(Fact):
+    """Where Python puts temporary files, torch.compile its kernels and pip what it unpacks: in the
+    first of these that takes a file."""
+
+    items: tuple[TemporaryFolder, ...]
 
 
 class Container(Fact):

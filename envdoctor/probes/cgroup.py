@@ -1,4 +1,4 @@
-"""CPU quota and memory limit of this process's control groups, versions 1 and 2.
+"""CPU quota, memory limit and limit of tasks of this process's control groups, versions 1 and 2.
 
 Source: the Linux kernel's documentation, admin-guide/cgroup-v2 and admin-guide/cgroup-v1. A limit
 of any ancestor binds, so the smallest one up to the root counts.
@@ -27,6 +27,21 @@ def memory_limit_bytes(root: Path) -> int | None:
     limits = [read_number(folder / "memory.max") for folder in folders_v2]
     limits += [read_number(folder / "memory.limit_in_bytes") for folder in folders_v1]
     return min((limit for limit in limits if limit and limit < _NO_LIMIT_BYTES), default=None)
+
+
+def task_limit(root: Path) -> tuple[int, int | None] | None:
+    """How many processes and threads the group that leaves the least room may have, and how many
+    it has; None without a limit (admin-guide/cgroup-v1/pids)."""
+    folders = [
+        *_folders(root, "", "sys/fs/cgroup"),
+        *_folders(root, "pids", "sys/fs/cgroup/pids"),
+    ]
+    found = [
+        (limit, read_number(folder / "pids.current"))
+        for folder in folders
+        if (limit := read_number(folder / "pids.max")) is not None
+    ]
+    return min(found, key=lambda one: one[0] - (one[1] or 0), default=None)
 
 
 def _quotas_v2(root: Path) -> Iterator[float]:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import re
+import time
 from pathlib import Path
 
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
@@ -55,7 +56,36 @@ def read_host(context: Context) -> Host:
         memory_bytes=total,
         memory_available_bytes=available,
         hypervisor=hypervisor,
+        frequency_driver=_of_clock(context, "scaling_driver"),
+        frequency_governor=_of_clock(context, "scaling_governor"),
+        clock_behind_s=clock_behind_s(context) if context.is_live else None,
     )
+
+
+def _of_clock(context: Context, name: str) -> str | None:
+    """A setting of the first CPU's clock (Linux, CPU Performance Scaling)."""
+    return (
+        read_text(context.path(f"/sys/devices/system/cpu/cpu0/cpufreq/{name}")) or ""
+    ).strip() or None
+
+
+_WRITTEN_BY_THE_SYSTEM = ("/etc/ld.so.cache", "/var/lib/dpkg/status", "/var/lib/rpm")
+"""What the system itself writes when packages are installed, with the time of that moment."""
+
+_CERTAIN_S = 86_400.0
+"""A clock that another system set to local time is wrong by hours."""
+
+
+def clock_behind_s(context: Context) -> float | None:
+    """How far the clock lies before what the system has written already; None if by no day."""
+    newest = 0.0
+    for name in _WRITTEN_BY_THE_SYSTEM:
+        try:
+            newest = max(newest, os.stat(context.path(name)).st_mtime)
+        except OSError:
+            continue
+    behind = newest - time.time()
+    return round(behind) if behind > _CERTAIN_S else None
 
 
 _MACHINE_ID = re.compile("[0-9a-f]{32}")

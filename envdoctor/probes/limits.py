@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
-from envdoctor.facts.machine import Limits, WorkingFolder
-from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
+from envdoctor.facts.machine import Limits, TemporaryFolder, TemporaryFolders, WorkingFolder
+from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes, task_limit
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 from envdoctor.probes.live import only_live
@@ -21,6 +21,7 @@ def read_limits(context: Context) -> Limits:
     affinity = len(cpus)
     quota = cpu_quota(context.root)
     shm = _space(context.path("/dev/shm"))
+    tasks, running = _tasks(context.root)
     return Limits(
         usable_cpus=min(float(affinity), quota) if quota else float(affinity),
         affinity_cpus=affinity,
@@ -32,19 +33,37 @@ def read_limits(context: Context) -> Limits:
         numa_nodes=numa_nodes(context.root, cpus),
         address_space_bytes=_soft_limit("RLIMIT_AS"),
         locked_memory_bytes=_locked_memory(context.root),
+        tasks=tasks,
+        tasks_running=running,
     )
 
 
 _IPC_LOCK = 14
 """CAP_IPC_LOCK (linux/capability.h): whoever has it is held by no RLIMIT_MEMLOCK."""
 
+_UNCOUNTED = (21, 24)
+"""CAP_SYS_ADMIN and CAP_SYS_RESOURCE: whoever has one is held by no RLIMIT_NPROC (getrlimit(2))."""
+
 
 def _locked_memory(root: Path) -> int | None:
+    return None if _capable(root, _IPC_LOCK) else _soft_limit("RLIMIT_MEMLOCK")
+
+
+def _tasks(root: Path) -> tuple[int | None, int | None]:
+    """How many processes and threads there may be and are, by the narrower of the two limits."""
+    of_group = task_limit(root)
+    free = os.getuid() == 0 or _capable(root, *_UNCOUNTED)
+    of_user = None if free else _soft_limit("RLIMIT_NPROC")
+    if of_user is not None and (of_group is None or of_user < of_group[0]):
+        return of_user, None
+    return of_group or (None, None)
+
+
+def _capable(root: Path, *capabilities: int) -> bool:
+    """Whether this process has one of these capabilities in force."""
     status = read_text(root / "proc/self/status") or ""
     effective = re.search(r"^CapEff:\s*([0-9a-f]{1,16})$", status, re.MULTILINE)
-    if effective and int(effective[1], 16) >> _IPC_LOCK & 1:
-        return None
-    return _soft_limit("RLIMIT_MEMLOCK")
+    return effective is not None and any(int(effective[1], 16) >> one & 1 for one in capabilities)
 
 
 def usable_cpus() -> set[int]:
@@ -105,3 +124,34 @@ def observe_working_folder(context: Context) -> dict[type[Fact], Known]:
         return {WorkingFolder: Unknown(reason=Reason.UNDECODABLE, detail=detail)}
     folder = WorkingFolder(path=context.cwd, free_bytes=space[1])
     return {WorkingFolder: Observed(value=folder, source="statvfs")}
+
+
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+_USUAL = ("/tmp", "/var/tmp", "/usr/tmp")
+"""Where Python's tempfile looks, in this order, and then in the working folder."""
+
+
+def observe_temporary_folders(context: Context) -> dict[type[Fact], Known]:
+    """The space for temporary files, in the folders that tempfile tries one after the other."""
+    if not context.is_live:
+        why = "who may write where is known of a running system"
+        return {TemporaryFolders: only_live(context, why)}
+    named = (context.env.get(name, "") for name in _TEMPORARY)
+    paths = (os.path.join(context.cwd, path) for path in (*filter(None, named), *_USUAL))
+    folders = tuple(_temporary(context, path) for path in dict.fromkeys([*paths, context.cwd]))
+    source = "TMPDIR, access, statvfs"
+    return {TemporaryFolders: Observed(value=TemporaryFolders(items=folders), source=source)}
+
+
+def _temporary(context: Context, path: str) -> TemporaryFolder:
+    folder = context.path(path)
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return TemporaryFolder(path=path)
+    # Of a read-only file system access(2) says the same.
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return TemporaryFolder(path=path)
+    # Btrfs and others make inodes as they need them, and count none.
+    files = space.f_favail if space.f_files else None
+    return TemporaryFolder(path=path, free_bytes=space.f_frsize * space.f_bavail, free_files=files)

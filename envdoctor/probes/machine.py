@@ -15,6 +15,7 @@ from envdoctor.facts.machine import (
     Limits,
     Nvml,
     PciGpus,
+    TemporaryFolders,
     Toolkits,
     WorkingFolder,
 )
@@ -30,7 +31,11 @@ from envdoctor.probes.environment import observe_environment
 from envdoctor.probes.host import observe_host
 from envdoctor.probes.kernel_log import observe_kernel_log
 from envdoctor.probes.kernel_modules import observe_kernel_modules
-from envdoctor.probes.limits import observe_limits, observe_working_folder
+from envdoctor.probes.limits import (
+    observe_limits,
+    observe_temporary_folders,
+    observe_working_folder,
+)
 from envdoctor.probes.network import observe_network
 from envdoctor.probes.pci import observe_pci
 from envdoctor.probes.toolkits import observe_toolkits
@@ -100,6 +105,13 @@ MACHINE_PROBES = (
         where=Where.HOST,
         provides=(WorkingFolder,),
         observe=observe_working_folder,
+        static=True,
+    ),
+    Probe(
+        name="temporary folders",
+        where=Where.HOST,
+        provides=(TemporaryFolders,),
+        observe=observe_temporary_folders,
         static=True,
     ),
     Probe(

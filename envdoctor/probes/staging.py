@@ -226,7 +226,7 @@ class StageRun:
             end,
             stage=killer.name,
             state="exit" if end.state == "ok" else end.state,
-            detail=(end.detail or "the interpreter exited with code 0") + before,
+            detail=(end.detail or "the interpreter exited with code 0") + before + _last_words(end),
         )
         self._take(result)
         self._on_stage(killer, result.state, result.detail)
@@ -285,6 +285,15 @@ def _end_of(child: ChildResult, seconds: float, tail: str) -> StageResult:
         signal=child.signal,
         output_tail=tail,
     )
+
+
+_LONGEST_WORDS = 200
+
+
+def _last_words(end: StageResult) -> str:
+    """What a library wrote last that then left the interpreter by exit(3): it says why."""
+    words = end.output_tail.splitlines()[-1:] if end.state == "exit" else []
+    return f": {words[0].strip()[:_LONGEST_WORDS]}" if words else ""
 
 
 def _named_end(child: ChildResult) -> tuple[StageState, str]:

@@ -180,6 +180,7 @@ NETWORK = "tests/machines/test_network.py"
 PEERS = "tests/machines/test_peers.py"
 POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
+EXHAUSTED = "tests/machines/test_exhausted.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 
 FIRED_BY = {
@@ -265,6 +266,12 @@ FIRED_BY = {
     "ED706": f"{NETWORK}::test_infiniband_beside_a_driver_that_lets_it_read_no_gpu",
     "ED707": f"{PEERS}::test_nccl_that_hangs_has_its_cause",
     "ED708": f"{PEERS}::test_gpus_that_do_not_reach_each_other",
+    "ED328": f"{EXHAUSTED}::test_threads_that_an_import_is_refused",
+    "ED329": f"{EXHAUSTED}::test_an_import_that_is_killed",
+    "ED333": f"{EXHAUSTED}::test_room_for_temporary_files",
+    "ED334": f"{EXHAUSTED}::test_a_clock_in_the_past",
+    "ED335": f"{EXHAUSTED}::test_a_user_without_a_name",
+    "ED623": f"{EXHAUSTED}::test_a_cpu_held_at_its_lowest_clock",
     "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",
     "ED710": f"{JOB}::test_what_nothing_explains",
     "ED711": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",

@@ -54,6 +54,17 @@ def test_the_cause_is_first_and_alone(
     assert first.fixes
 
 
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [("part-of-a-gpu-under-the-usual-driver", True), ("bar-without-address-space", False)],
+)
+def test_a_part_of_a_gpu_needs_the_drivers_of_its_provider(
+    name: str, offered: bool, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    first = diagnose(DISEASES[name].snapshot, loaded, services).findings[0]
+    assert any("GRID driver" in fix.summary for fix in first.fixes) is offered
+
+
 @pytest.mark.parametrize("name", IN_THEIR_PLACE)
 def test_the_first_fix_is_one_for_that_place(
     name: str, loaded: Loaded, services: Mapping[type, object]

@@ -280,6 +280,24 @@ HOST_DISEASES: dict[str, Case] = {
         "gpu-init-failed",
         1,
     ),
+    "part-of-a-gpu-under-the-usual-driver": Case(
+        machine(
+            *NONE_STARTED,
+            KernelLog(
+                messages=(
+                    DriverMessage(
+                        kind="init-failed",
+                        text="NVRM: GPU 0000:07:00.0: RmInitAdapter failed! (0x22:0x56:742)",
+                        pci_address="0000:07:00.0",
+                    ),
+                )
+            ),
+            Host={"hypervisor": True},
+            TorchRuntime=NO_CUDA,
+        ),
+        "gpu-init-failed",
+        1,
+    ),
     "no-firmware-for-the-gsp": Case(
         machine(
             *NONE_STARTED,

@@ -544,6 +544,25 @@ PLACE_DISEASES: dict[str, tuple[Case, str]] = {
         Case(rocm(on_bus("1002", "744c", None)), "rocm-finds-no-gpu", 1),
         "modprobe amdgpu",
     ),
+    "radeon-that-a-variable-hides": (
+        Case(
+            rocm(
+                Environment={"variables": {"HIP_VISIBLE_DEVICES": "-1"}},
+                Expectation={"device": "gpu", "evidence": "--expect gpu"},
+            ),
+            "rocm-finds-no-gpu",
+            1,
+        ),
+        "unset HIP_VISIBLE_DEVICES",
+    ),
+    "radeon-of-a-number-that-is-not-there": (
+        Case(
+            rocm(Environment={"variables": {"ROCR_VISIBLE_DEVICES": "3,0"}}),
+            "rocm-finds-no-gpu",
+            1,
+        ),
+        "unset ROCR_VISIBLE_DEVICES",
+    ),
     "radeon-that-the-container-lacks": (
         Case(rocm(Container=CONTAINER), "rocm-finds-no-gpu", 1),
         "--device=/dev/kfd",

@@ -189,6 +189,15 @@ def fabric_manager_of_hypervisor() -> Fix:
     )
 
 
+def guest_driver(site: Site) -> Fix:
+    """Install the driver that a part of a GPU needs (Azure, N-series driver setup for Linux)."""
+    return on_host(
+        site,
+        "or, where the provider gives this virtual machine a part of a GPU (vGPU, NVads A10 of "
+        "Azure): install the provider's GRID driver in place of the usual one",
+    )
+
+
 def license_vgpu(site: Site) -> Fix:
     """Give a virtual GPU its licence, or a profile with CUDA."""
     return on_host(

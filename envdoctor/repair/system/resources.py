@@ -1,0 +1,113 @@
+"""What a process runs out of: tasks, memory; and the clock."""
+
+from envdoctor.findings import Fix, Place, Safety
+from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
+from envdoctor.shell import command
+
+
+def more_tasks(site: Site) -> tuple[Fix, ...]:
+    """Allow more processes and threads; or start fewer."""
+    fewer = Fix(
+        summary="or let the libraries start fewer",
+        commands=("export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",),
+        safety=Safety.SAFE,
+    )
+    if site.container in ("docker", "podman"):
+        more = Fix(
+            summary="start the container with a higher limit of processes and threads",
+            commands=(f"{site.container} run --pids-limit=-1 IMAGE",),
+            where=Place.HOST,
+        )
+    elif site.container == "kubernetes":
+        more = Fix(
+            summary="have the limit of the nodes raised (`podPidsLimit` of the kubelet)",
+            where=Place.HOST,
+        )
+    else:
+        more = on_host(
+            site,
+            "see which limit it is and have it raised: `nproc` in /etc/security/limits.d, TasksMax "
+            "of the systemd slice, or that of the job",
+            "ulimit -u; cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup | tail -n 1)/pids.max",
+            safety=Safety.SAFE,
+        )
+    return more, fewer
+
+
+def allow_new_system_calls(site: Site) -> Fix:
+    """Let the container make threads."""
+    engine = "podman" if site.container == "podman" else "docker"
+    return Fix(
+        summary="update Docker (20.10.10 or later) and libseccomp on the host; until then start "
+        "the container without the filter",
+        commands=(f"{engine} run --security-opt seccomp=unconfined IMAGE",),
+        where=Place.HOST,
+    )
+
+
+def more_memory(site: Site) -> tuple[Fix, ...]:
+    """Raise the limit of memory."""
+    if site.container == "kubernetes":
+        return (
+            Fix(
+                summary="ask for more memory (`resources.limits.memory` of the container)",
+                where=Place.SCHEDULER,
+            ),
+        )
+    if site.container in ("docker", "podman"):
+        return (
+            Fix(
+                summary="start the container with more memory",
+                commands=(f"{site.container} run --memory=8g IMAGE",),
+                where=Place.HOST,
+            ),
+        )
+    return (
+        Fix(
+            summary="ask for more memory, where a scheduler or systemd limits it (`--mem` of "
+            "Slurm, MemoryMax of systemd)",
+            where=Place.SCHEDULER,
+        ),
+    )
+
+
+def free_memory(site: Site) -> Fix:
+    """See who has the memory; add some."""
+    if site.wsl:
+        return Fix(
+            summary="give WSL more of the memory of Windows: `memory=12GB` below `[wsl2]` in "
+            "%UserProfile%\\.wslconfig, then start it again",
+            commands=("wsl.exe --shutdown",),
+            where=Place.HOST,
+        )
+    return on_host(
+        site,
+        "end what holds the memory, or add memory or swap",
+        "free -h; ps -eo pid,rss,args --sort=-rss | head",
+        safety=Safety.SAFE,
+    )
+
+
+def room_for_temporary_files(site: Site, folder: str, *, full: bool) -> Fix:
+    """Make room, or take another folder."""
+    if site.container == "kubernetes" and not full:
+        return Fix(
+            summary="mount a volume `emptyDir: {}` at /tmp of the pod: its root is read-only",
+            where=Place.SCHEDULER,
+        )
+    return Fix(
+        summary="make room, or name a folder on a disk that has some",
+        commands=(command("df", "-h", folder), "export TMPDIR=/path/on/another/disk"),
+        safety=Safety.SAFE,
+    )
+
+
+def set_clock(site: Site) -> Fix:
+    """Set the clock by the network."""
+    return on_host(
+        site,
+        "look whether that is so, and have the clock set by the network",
+        "date",
+        "sudo timedatectl set-ntp true",
+    )
