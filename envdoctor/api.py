@@ -16,6 +16,7 @@ from envdoctor.facts import (
     Snapshot,
     Unknown,
     attached,
+    attempts,
     collective,
     derived,
     kernel,
@@ -26,6 +27,7 @@ from envdoctor.facts import (
 )
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.attached import *  # noqa: F403
+from envdoctor.facts.attempts import *  # noqa: F403
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationBaseline,
@@ -267,5 +269,6 @@ __all__ += kernel.__all__
 __all__ += machine.__all__
 __all__ += network.__all__
 __all__ += attached.__all__
+__all__ += attempts.__all__
 __all__ += python.__all__
 __all__ += torch.__all__
