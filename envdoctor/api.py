@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from envdoctor.repair import (
         Site,
         Source,
+        compilers,
         doctor,
         interpreters,
         packages,
@@ -143,6 +144,7 @@ _LOADED_LATER = {
     "envdoctor.repair": (
         "Site",
         "Source",
+        "compilers",
         "doctor",
         "interpreters",
         "packages",
@@ -227,6 +229,7 @@ __all__ = [
     "advised_branch",
     "check",
     "command",
+    "compilers",
     "covers",
     "cudnn_serves",
     "decode_cudnn",

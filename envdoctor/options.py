@@ -14,8 +14,9 @@ Tried = Literal["compile", "extend"]
 class Options(Record):
     """What the user wants of an examination. `static` executes nothing of the target's packages;
     `deep` hashes every installed file; `companions` says which of the libraries that are built on
-    torch are imported; `tried` is what is tried beside; `root` is where another file system lies, of which files alone are read;
-    `scope` judges the machine alone (node) or the target alone (user);
+    torch are imported; `tried` is what is tried beside; `root` is where another file system lies,
+    of which files alone are read; `scope` judges the machine alone (node) or the target alone
+    (user);
     `timeout_s` bounds the whole.
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that

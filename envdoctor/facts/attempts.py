@@ -11,7 +11,8 @@ __all__ = ["Attempt", "CompileAttempts", "ExtendAttempts"]
 class Attempt(Record):
     """One attempt, on a device (`cpu`, `cuda:0`) or in a language (`C++`, `CUDA`).
 
-    `error` is null where it gave the right result; `exception` is the type of what was raised.
+    `error` is null where it gave the right result; `exception` is the type of what was raised,
+    `output` what compilers printed meanwhile where the exception does not hold it.
     """
 
     volatile = frozenset({"seconds"})
@@ -19,14 +20,20 @@ class Attempt(Record):
     on: str
     error: str | None = None
     exception: str | None = None
+    output: str = ""
     seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """All that was said where it failed."""
+        return f"{self.error}\n{self.output}" if self.error is not None else ""
 
     @property
     def in_one_line(self) -> str:
         """The line of the error that says most; empty where there is none."""
-        lines = [line.strip() for line in (self.error or "").splitlines() if line.strip()]
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
         telling = (line for line in lines if _TELLS.search(line))
-        return next(telling, lines[0] if lines else self.exception or "")[:_LONGEST]
+        return next(telling, lines[0] if lines else "")[:_LONGEST]
 
 
 _TELLS = re.compile(r": (fatal )?error: |: not found$|: cannot find -l|No such file or directory")

@@ -17,10 +17,11 @@ TRIED: Mapping[type[CompileAttempts] | type[ExtendAttempts], Action] = {
 
 def attempted(snapshot: Snapshot) -> Iterator[Outcome]:
     """The outcomes that are looked at where the user asks for it, and only there."""
+    trace = snapshot.value(GpuTrace) or GpuTrace(gpus=())
     for kind, action in TRIED.items():
         fact = snapshot.get(kind)
         if not isinstance(fact, Unknown):
-            yield from (_of(one, action, fact.value, snapshot) for one in fact.value.items)
+            yield from (_of(one, action, fact.value, trace) for one in fact.value.items)
         elif fact.reason is Reason.CRASHED:
             yield Outcome(action=action, state="fails", detail=fact.detail, source=_SOURCES[action])
         elif fact.reason not in _NOBODY_ASKED:
@@ -34,11 +35,11 @@ _SOURCES: Mapping[Action, str] = {
 
 
 def _of(
-    one: Attempt, action: Action, tried: CompileAttempts | ExtendAttempts, snapshot: Snapshot
+    one: Attempt, action: Action, tried: CompileAttempts | ExtendAttempts, trace: GpuTrace
 ) -> Outcome:
     return Outcome(
         action=action,
-        subject=subject_of(one, snapshot),
+        subject=trace.subject_of(one.on),
         wanted=_wish(one, tried),
         state="works" if one.error is None else "fails",
         detail=one.in_one_line,
@@ -46,16 +47,15 @@ def _of(
     )
 
 
-def subject_of(one: Attempt, snapshot: Snapshot) -> str:
-    """What an attempt was made on, by the name of the GPU that torch calls `cuda:0`."""
-    trace = snapshot.value(GpuTrace)
-    if trace is None or not one.on.startswith("cuda:"):
-        return one.on
-    known = (gpu.subject for gpu in trace.gpus if f"cuda:{gpu.torch_index}" == one.on)
-    return next(known, f"gpu:{one.on}")
-
-
 def _wish(one: Attempt, tried: CompileAttempts | ExtendAttempts) -> Wish:
-    """Beside a GPU nobody trains on the CPU, for which torch.compile needs another compiler."""
-    beside_a_gpu = one.on == "cpu" and len(tried.items) > 1
-    return "optional" if beside_a_gpu else "yes"
+    """Beside a GPU nobody trains on the CPU, for which torch.compile needs another compiler; and
+    beside a GPU that it serves, an old one that it does not is a choice."""
+    others = [other for other in tried.items if other is not one and other.on.startswith("cuda:")]
+    if one.on == "cpu":
+        return "optional" if others else "yes"
+    unserved = _TOO_OLD in one.text and any(other.error is None for other in others)
+    return "optional" if unserved else "yes"
+
+
+_TOO_OLD = "too old to be supported by the triton"
+"""What Inductor says of a GPU below compute capability 7.0 (torch/_inductor/exc.py)."""

@@ -36,18 +36,49 @@ def cuda_devices(child, torch):
 
 def attempt(child, try_it, torch, on):
     started = child.clock()
+    # What Triton's compilers print is in no exception.
+    heard = Heard(on.startswith("cuda:"))
     said = {"exception": None, "message": None}
     try:
         said["message"] = try_it(torch, on)
     except Exception as error:
         said = child.describe(error)
-    seconds = child.clock() - started
+    finally:
+        output = heard.end()
+    failed = said["message"] is not None
     return {
         "on": on,
         "error": said["message"],
         "exception": said["exception"],
-        "seconds": seconds,
+        "output": output if failed else "",
+        "seconds": child.clock() - started,
     }
+
+
+MAX_OUTPUT = 4000
+
+
+class Heard:
+    """The last of what this process and its children print, until the end."""
+
+    def __init__(self, listens):
+        self.kept = None
+        if listens and hasattr(os, "memfd_create"):
+            self.kept = os.memfd_create("printed")
+            self.before = [(number, os.dup(number)) for number in (1, 2)]
+            for number, _ in self.before:
+                os.dup2(self.kept, number)
+
+    def end(self):
+        if self.kept is None:
+            return ""
+        for number, before in self.before:
+            os.dup2(before, number)
+            os.close(before)
+        size = os.fstat(self.kept).st_size
+        text = os.pread(self.kept, MAX_OUTPUT, max(size - MAX_OUTPUT, 0))
+        os.close(self.kept)
+        return text.decode("utf-8", "replace")
 
 
 def random_number():
