@@ -12,7 +12,7 @@ from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
-from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
+from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import try_in_target
@@ -138,8 +138,19 @@ COMPILE_FAILED = Code(
     topic="torch",
     layer=Layer.FIRST_USE,
     breaks="compile",
-    message="what was to be compiled here does not work",
-    detailed="{what} fails: {text}",
+    message="torch.compile does not work",
+    detailed="torch.compile for {subjects} fails: {text}",
+)
+EXTENSION_FAILED = Code(
+    id="ED423",
+    name="extension-not-built",
+    family="extension-not-built",
+    severity=Severity.ERROR,
+    topic="toolkit",
+    layer=Layer.FIRST_USE,
+    breaks="extend",
+    message="an extension of torch cannot be built",
+    detailed="an extension in {subjects} cannot be built: {text}",
 )
 
 CORE_CODES = (
@@ -155,6 +166,7 @@ CORE_CODES = (
     CUDA_DOES_NOT_START,
     COLLECTIVE_FAILED,
     COMPILE_FAILED,
+    EXTENSION_FAILED,
     *POLICY_CODES,
 )
 
@@ -179,7 +191,7 @@ def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Fin
             yield _of_companion(outcome, snapshot)
         elif outcome.action == "distributed":
             yield _of_collective(outcome, snapshot)
-        elif outcome.action in _COMPILES:
+        elif outcome.action in _ATTEMPTS:
             yield _of_attempt(outcome, snapshot)
         elif outcome.action == "start":
             yield _of_start(outcome, snapshot)
@@ -347,38 +359,37 @@ def _of_rank(rank: JobRank) -> str:
     return {"died": f"died ({rank.how})", "silent": "no answer"}.get(rank.state, rank.error)
 
 
-_COMPILES: Mapping[str, tuple[type[CompileAttempts] | type[ExtendAttempts], str, str]] = {
+_ATTEMPTS: Mapping[str, tuple[type[CompileAttempts] | type[ExtendAttempts], Code, str]] = {
     "compile": (
         CompileAttempts,
-        "torch.compile for {}",
+        COMPILE_FAILED,
         "import torch; print(torch.compile(lambda x: x + 1)(torch.ones(2, device={!r})))",
     ),
     "extend": (
         ExtendAttempts,
-        "building an extension in {}",
+        EXTENSION_FAILED,
         "from torch.utils.cpp_extension import load_inline as build; "
         "build('attempt', 'int f() {{ return 1; }}', functions=['f'], verbose=True)",
     ),
 }
-"""What was tried, by action: the fact, how it is called, and how it is tried by itself."""
+"""What was tried, by action: the fact, its code, and how it is tried by itself."""
 
 
 def _of_attempt(outcome: Outcome, snapshot: Snapshot) -> Finding:
-    kind, words, line = _COMPILES[outcome.action]
+    kind, code, line = _ATTEMPTS[outcome.action]
     trace, tried = snapshot.value(GpuTrace), snapshot.value(kind)
     items = tried.items if tried and trace else ()
     failed = [one for one in items if trace and trace.subject_of(one.on) == outcome.subject]
-    subjects = (outcome.subject,) if outcome.subject else ()
     device = failed[0].on if failed else "cpu"
-    return COMPILE_FAILED.finding(
-        subjects=subjects,
+    return code.finding(
+        subjects=(outcome.subject,) if outcome.subject else (),
         breaks=(outcome.id,),
-        what=words.format(in_words(subjects)) if subjects else outcome.source,
         text=outcome.detail or "it ended without a word",
         evidence=tuple(
             Evidence(label=one.exception or "result", value=one.text.strip(), source=outcome.source)
             for one in failed
-        ),
+        )
+        or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
         fixes=(_try(snapshot, line.format(device), "see the whole of what the compilers say"),),
     )
 

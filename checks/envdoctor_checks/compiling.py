@@ -1,7 +1,7 @@
 """Why torch.compile or the building of an extension fails, read from the words of the compilers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from envdoctor.api import (
     CompileAttempts,
     Confidence,
     Distributions,
+    Environment,
     Evidence,
     ExtendAttempts,
     Fault,
@@ -140,6 +141,16 @@ PTXAS_TOO_OLD = _code(
 )
 
 
+SWITCHED_OFF = _code(
+    "ED392",
+    "compile-switched-off",
+    "torch.compile is switched off: it runs the function as it is",
+    family="debug-environment",
+    topic="torch",
+    layer=Layer.INTERPRETER,
+)
+
+
 class Case(Record):
     """What is known when an attempt has failed: the place, torch's CUDA, and what its error names.
 
@@ -151,6 +162,7 @@ class Case(Record):
     cuda: str | None
     cache: str
     has_ninja: bool
+    variables: Mapping[str, str]
     folder: str | None = None
 
 
@@ -214,7 +226,17 @@ def _of_libcuda(case: Case) -> tuple[Fix, ...]:
 
 
 def _of_ptxas(case: Case) -> tuple[Fix, ...]:
-    return (surroundings.unset("TRITON_PTXAS_PATH", summary="let triton use its own ptxas"),)
+    if "TRITON_PTXAS_PATH" in case.variables:
+        return (surroundings.unset("TRITON_PTXAS_PATH", summary="let triton use its own ptxas"),)
+    return (doctor.other_builds(case.site, "install a newer torch, whose triton knows this GPU"),)
+
+
+_SWITCHES = ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")
+"""What has torch.compile do nothing (torch/_dynamo/config.py)."""
+
+
+def _of_switch(case: Case) -> tuple[Fix, ...]:
+    return tuple(surroundings.unset(name) for name in _SWITCHES if name in case.variables)
 
 
 _READINGS = (
@@ -306,6 +328,12 @@ _READINGS = (
         code=PTXAS_TOO_OLD,
         fixes=_of_ptxas,
     ),
+    Reading(
+        text=re.compile(r"^torch\.compile left the function as it is"),
+        code=SWITCHED_OFF,
+        fixes=_of_switch,
+        confidence=Confidence.LIKELY,
+    ),
 )
 """In their order: the first that reads an error is its cause."""
 
@@ -320,9 +348,10 @@ def why_nothing_is_compiled(
     trace: GpuTrace,
     build: TorchBuild | None,
     distributions: Distributions | None,
+    environment: Environment | None,
 ) -> Findings:
     """What the errors of torch.compile say of their cause."""
-    about = _about("compile", site, build, distributions)
+    about = _about("compile", site, build, distributions, environment)
     for one in tried.items:
         yield from _cause(one, "compile", trace, about)
 
@@ -334,9 +363,10 @@ def why_no_extension_is_built(
     trace: GpuTrace,
     build: TorchBuild | None,
     distributions: Distributions | None,
+    environment: Environment | None,
 ) -> Findings:
     """What the errors of building an extension say of their cause."""
-    about = _about("extend", site, build, distributions)
+    about = _about("extend", site, build, distributions, environment)
     for one in tried.items:
         yield from _cause(one, "extend", trace, about)
 
@@ -346,13 +376,18 @@ _FOLDERS = {"compile": "TORCHINDUCTOR_CACHE_DIR", "extend": "TMPDIR"}
 
 
 def _about(
-    action: str, site: Site, build: TorchBuild | None, distributions: Distributions | None
+    action: str,
+    site: Site,
+    build: TorchBuild | None,
+    distributions: Distributions | None,
+    environment: Environment | None,
 ) -> Case:
     return Case(
         site=site,
         cuda=build.cuda if build else None,
         cache=_FOLDERS[action],
         has_ninja=distributions is not None and distributions.first("ninja") is not None,
+        variables=environment.variables if environment else {},
     )
 
 
@@ -362,12 +397,16 @@ def _cause(one: Attempt, action: str, trace: GpuTrace, about: Case) -> Findings:
     if found is None:
         return
     reading, said = found
+    fixes = reading.fixes(replace(about, folder=said.groupdict().get("folder")))
+    if not fixes:
+        # What would explain it is not here.
+        return
     data: dict[str, Any] = {name: text for name, text in said.groupdict().items() if text}
     yield reading.code.finding(
         breaks=(f"{action}:{trace.subject_of(one.on)}",),
         confidence=reading.confidence,
         evidence=(Evidence(label=action, value=one.in_one_line, source=one.on),),
-        fixes=reading.fixes(replace(about, folder=data.get("folder"))),
+        fixes=fixes,
         notes=(reading.note,) if reading.note else (),
         **data,
     )

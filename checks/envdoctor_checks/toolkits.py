@@ -80,7 +80,10 @@ def nvcc_of_another_cuda(
 ) -> Findings:
     """Nvcc is of another CUDA major than torch; it matters only to those who build extensions."""
     first = next(iter(toolkits.items), None)
-    if first is None or first.version is None or build.cuda is None or toolkits.nvcc is None:
+    if first is None or first.version is None or build.cuda is None:
+        return
+    if toolkits.nvcc is None and not _is_refused(tried, _ANOTHER_CUDA):
+        # Builds look at /usr/local/cuda as well, if any are made.
         return
     if toolkits.cuda_home and first.source not in ("CUDA_HOME", "CUDA_PATH"):
         # What the variable names is no toolkit, and builds use no other.
@@ -114,9 +117,13 @@ def _severity(
     toolkits: Toolkits, tried: ExtendAttempts | None, refusal: re.Pattern[str]
 ) -> Severity:
     """An error where an extension was tried and just that was said; a hint where nobody builds."""
-    if any(refusal.search(one.text) for one in (tried.items if tried else ())):
+    if _is_refused(tried, refusal):
         return Severity.ERROR
     return Severity.WARNING if toolkits.cuda_home else Severity.INFO
+
+
+def _is_refused(tried: ExtendAttempts | None, refusal: re.Pattern[str]) -> bool:
+    return any(refusal.search(one.text) for one in (tried.items if tried else ()))
 
 
 def _toolkit_for(cuda: str, toolkits: Toolkits) -> Fix:

@@ -87,10 +87,11 @@ def random_number():
 
 def compiled_is_right(torch, device):
     constant = random_number() / 2.0**24
+    is_compiling = asks_the_compiler(torch)
 
     def function(x):
         # While it is compiled, the compiler takes the first branch for the only one.
-        if is_compiling(torch):
+        if is_compiling():
             return (x * constant).relu() + 1
         return x * 0 - 1
 
@@ -102,8 +103,14 @@ def compiled_is_right(torch, device):
     return None if torch.allclose(result, expected) else "wrong result"
 
 
-def is_compiling(torch):
-    return torch._dynamo.is_compiling()
+def asks_the_compiler(torch):
+    """What tells a function that it is being compiled; before torch 2.1 it lies in Dynamo."""
+    asks = getattr(getattr(torch, "compiler", None), "is_compiling", None)
+    if asks is not None:
+        return asks
+    import torch._dynamo as dynamo
+
+    return dynamo.is_compiling
 
 
 IN_CPP = "int64_t added(int64_t x) { return x + %d; }"
