@@ -12,7 +12,7 @@ from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
-from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity
+from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import try_in_target
@@ -139,7 +139,7 @@ COMPILE_FAILED = Code(
     layer=Layer.FIRST_USE,
     breaks="compile",
     message="torch.compile does not work",
-    detailed="torch.compile for {subjects} fails: {text}",
+    detailed="torch.compile{where} fails: {text}",
 )
 EXTENSION_FAILED = Code(
     id="ED423",
@@ -150,7 +150,7 @@ EXTENSION_FAILED = Code(
     layer=Layer.FIRST_USE,
     breaks="extend",
     message="an extension of torch cannot be built",
-    detailed="an extension in {subjects} cannot be built: {text}",
+    detailed="an extension{where} cannot be built: {text}",
 )
 
 CORE_CODES = (
@@ -359,31 +359,36 @@ def _of_rank(rank: JobRank) -> str:
     return {"died": f"died ({rank.how})", "silent": "no answer"}.get(rank.state, rank.error)
 
 
-_ATTEMPTS: Mapping[str, tuple[type[CompileAttempts] | type[ExtendAttempts], Code, str]] = {
+_ATTEMPTS: Mapping[str, tuple[type[CompileAttempts] | type[ExtendAttempts], Code, str, str]] = {
     "compile": (
         CompileAttempts,
         COMPILE_FAILED,
+        " for ",
         "import torch; print(torch.compile(lambda x: x + 1)(torch.ones(2, device={!r})))",
     ),
     "extend": (
         ExtendAttempts,
         EXTENSION_FAILED,
+        " in ",
         "from torch.utils.cpp_extension import load_inline as build; "
         "build('attempt', 'int f() {{ return 1; }}', functions=['f'], verbose=True)",
     ),
 }
-"""What was tried, by action: the fact, its code, and how it is tried by itself."""
+"""What was tried, by action: the fact, its code, the word before what it was tried on, and how it
+is tried by itself."""
 
 
 def _of_attempt(outcome: Outcome, snapshot: Snapshot) -> Finding:
-    kind, code, line = _ATTEMPTS[outcome.action]
+    kind, code, before, line = _ATTEMPTS[outcome.action]
     trace, tried = snapshot.value(GpuTrace), snapshot.value(kind)
     items = tried.items if tried and trace else ()
     failed = [one for one in items if trace and trace.subject_of(one.on) == outcome.subject]
     device = failed[0].on if failed else "cpu"
+    subjects = (outcome.subject,) if outcome.subject else ()
     return code.finding(
-        subjects=(outcome.subject,) if outcome.subject else (),
+        subjects=subjects,
         breaks=(outcome.id,),
+        where=before + in_words(subjects) if subjects else "",
         text=outcome.detail or "it ended without a word",
         evidence=tuple(
             Evidence(label=one.exception or "result", value=one.text.strip(), source=outcome.source)

@@ -110,7 +110,7 @@ PYTHON_TOO_NEW = _code(
     "ED387",
     "python-too-new-for-compile",
     "torch.compile of this torch does not support this Python",
-    "torch.compile of this torch does not support Python {python}",
+    "torch.compile of this torch does not support Python {python} and newer",
     topic="torch",
     layer=Layer.BUILD,
 )
@@ -296,7 +296,8 @@ _READINGS = (
     ),
     Reading(
         text=re.compile(
-            r"(?:Dynamo|torch\.compile) is not (?:yet )?supported on Python (?P<python>3\.\d+)"
+            r"(?:Dynamo|torch\.compile) is not (?:yet )?supported on Python (?P<python>3\.\d+)|"
+            r"Python (?P<older>3\.\d+)\+ not yet supported for torch\.compile"
         ),
         code=PYTHON_TOO_NEW,
         fixes=_of_python,
@@ -402,6 +403,8 @@ def _cause(one: Attempt, action: str, trace: GpuTrace, about: Case) -> Findings:
         # What would explain it is not here.
         return
     data: dict[str, Any] = {name: text for name, text in said.groupdict().items() if text}
+    if "older" in data:
+        data["python"] = data.pop("older")
     yield reading.code.finding(
         breaks=(f"{action}:{trace.subject_of(one.on)}",),
         confidence=reading.confidence,

@@ -55,6 +55,8 @@ VOCABULARY = frozenset(
         "openmp-duplicate",
         "p2p-not-supported",
         "plugin-load-failed",
+        "ptxas-too-old",
+        "python-headers-missing",
         "python-too-old",
         "rocm-arch-unsupported",
         "rocm-cuda-mix",
@@ -71,6 +73,7 @@ VOCABULARY = frozenset(
         "torch-not-installed",
         "torchaudio-mismatch",
         "torchvision-mismatch",
+        "triton-libcuda-missing",
         "wsl-driver",
         "wsl-libcuda",
     }
