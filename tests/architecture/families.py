@@ -81,5 +81,5 @@ VOCABULARY = frozenset(
 """Labels of the vocabulary in which failures are recorded (../shared/cases/causes.md), as far as
 a code bears them."""
 
-OWN = frozenset({"policy", "wrong-module-flavor"})
+OWN = frozenset({"noexec-mount", "policy", "wrong-module-flavor"})
 """What several codes have in common and no label of the vocabulary names."""
