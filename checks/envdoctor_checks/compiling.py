@@ -167,9 +167,12 @@ class Case(Record):
 
 
 class Reading(Record):
-    """A text that an error holds, and what it says. Its groups fill the message."""
+    """A text that an error holds, and what it says. Its groups fill the message.
 
-    text: re.Pattern[str]
+    `text` is compiled where an attempt was made: most examinations make none.
+    """
+
+    text: str
     code: Code
     fixes: Callable[[Case], tuple[Fix, ...]]
     note: str = ""
@@ -241,40 +244,37 @@ def _of_switch(case: Case) -> tuple[Fix, ...]:
 
 _READINGS = (
     Reading(
-        text=re.compile(r"fatal error: \W?Python\.h\b"),
+        text=r"fatal error: \W?Python\.h\b",
         code=HEADERS_MISSING,
         fixes=_of_headers,
         note="what is compiled becomes a module of this Python, and reads its headers",
     ),
     Reading(
-        text=re.compile(
-            r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|"
+        text=(
+            r"(?m)InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|"
             r"(?:^|[ '\"/])(?:g\+\+|c\+\+|gcc|cc|clang)['\"]?: (?:command )?not found|"
             r"No such file or directory: '(?:\S*/)?(?:g\+\+|c\+\+|gcc|cc|clang)'|"
             r"fatal error: \W?std\w+\.h\b|cannot execute .?(?:cc1|cc1plus|as|ld)\b|"
-            r"nvcc fatal +: .*host compiler",
-            re.MULTILINE,
+            r"nvcc fatal +: .*host compiler"
         ),
         code=COMPILER_MISSING,
         fixes=_of_compiler,
         note="torch itself needs no compiler: only what it compiles here does",
     ),
     Reading(
-        text=re.compile(r"Ninja is required to load C\+\+ extensions"),
+        text=r"Ninja is required to load C\+\+ extensions",
         code=NINJA_MISSING,
         fixes=_of_ninja,
     ),
     Reading(
-        text=re.compile(
-            r"(?P<folder>/[^\s:']*)/[^/\s:']+: failed to map segment from shared object"
-        ),
+        text=r"(?P<folder>/[^\s:']*)/[^/\s:']+: failed to map segment from shared object",
         code=CODE_NOT_EXECUTABLE,
         fixes=_of_folder,
         note="a limit of the address space (`ulimit -v`) has the same words",
         confidence=Confidence.LIKELY,
     ),
     Reading(
-        text=re.compile(
+        text=(
             r"\[Errno (?:13|28|30|122)\] (?P<why>[^:\n]+): '(?P<folder>/[^'\n]*)'|"
             r"\[Errno (?:2|13|28|30|122)\] (?P<nowhere>No usable temporary directory)|"
             r"(?P<full>No space left on device)"
@@ -283,19 +283,19 @@ _READINGS = (
         fixes=_of_folder,
     ),
     Reading(
-        text=re.compile(r"Cannot find a working triton installation|No module named 'triton'"),
+        text=r"Cannot find a working triton installation|No module named 'triton'",
         code=TRITON_MISSING,
         fixes=_of_triton,
     ),
     Reading(
-        text=re.compile(r"too old to be supported by the triton"),
+        text=r"too old to be supported by the triton",
         code=GPU_TOO_OLD,
         fixes=_of_old_gpu,
         note="triton compiles for compute capability 7.0 and above (torch/_inductor/exc.py, "
         "2026-11)",
     ),
     Reading(
-        text=re.compile(
+        text=(
             r"(?:Dynamo|torch\.compile) is not (?:yet )?supported on Python (?P<python>3\.\d+)|"
             r"Python (?P<older>3\.\d+)\+ not yet supported for torch\.compile"
         ),
@@ -303,7 +303,7 @@ _READINGS = (
         fixes=_of_python,
     ),
     Reading(
-        text=re.compile(
+        text=(
             r"CUDA_HOME environment variable is not set|nvcc['\"]?: (?:command )?not found|"
             r"No such file or directory: '(?:\S*/)?nvcc'"
         ),
@@ -312,17 +312,17 @@ _READINGS = (
         note="the wheels of torch bring CUDA's libraries, and not its compiler",
     ),
     Reading(
-        text=re.compile(r"cannot find -lcudart\b"),
+        text=r"cannot find -lcudart\b",
         code=CUDART_NOT_LINKED,
         fixes=_of_cudart,
     ),
     Reading(
-        text=re.compile(r"cannot find -lcuda\b|libcuda\.so cannot found"),
+        text=r"cannot find -lcuda\b|libcuda\.so cannot found",
         code=LIBCUDA_NOT_LINKED,
         fixes=_of_libcuda,
     ),
     Reading(
-        text=re.compile(
+        text=(
             r"ptxas[^\n]*(?P<why>Unsupported \.version[^\n]*|"
             r"'sm_\w+' is not defined for option 'gpu-name')"
         ),
@@ -330,7 +330,7 @@ _READINGS = (
         fixes=_of_ptxas,
     ),
     Reading(
-        text=re.compile(r"^torch\.compile left the function as it is"),
+        text=r"^torch\.compile left the function as it is",
         code=SWITCHED_OFF,
         fixes=_of_switch,
         confidence=Confidence.LIKELY,
@@ -393,7 +393,7 @@ def _about(
 
 
 def _cause(one: Attempt, action: str, trace: GpuTrace, about: Case) -> Findings:
-    readings = ((reading, reading.text.search(one.text)) for reading in _READINGS)
+    readings = ((reading, re.search(reading.text, one.text)) for reading in _READINGS)
     found = next(((reading, said) for reading, said in readings if said), None)
     if found is None:
         return

@@ -106,24 +106,22 @@ def nvcc_of_another_cuda(
     )
 
 
-_ANOTHER_CUDA = re.compile(r"detected CUDA version \([\d.]+\) mismatches the version")
-_ANOTHER_GCC = re.compile(
+_ANOTHER_CUDA = r"detected CUDA version \([\d.]+\) mismatches the version"
+_ANOTHER_GCC = (
     r"unsupported GNU version|(?:less|greater) than the (?:minimum|maximum) required version"
 )
 """What torch.utils.cpp_extension and nvcc's headers say where they refuse."""
 
 
-def _severity(
-    toolkits: Toolkits, tried: ExtendAttempts | None, refusal: re.Pattern[str]
-) -> Severity:
+def _severity(toolkits: Toolkits, tried: ExtendAttempts | None, refusal: str) -> Severity:
     """An error where an extension was tried and just that was said; a hint where nobody builds."""
     if _is_refused(tried, refusal):
         return Severity.ERROR
     return Severity.WARNING if toolkits.cuda_home else Severity.INFO
 
 
-def _is_refused(tried: ExtendAttempts | None, refusal: re.Pattern[str]) -> bool:
-    return any(refusal.search(one.text) for one in (tried.items if tried else ()))
+def _is_refused(tried: ExtendAttempts | None, refusal: str) -> bool:
+    return any(re.search(refusal, one.text) for one in (tried.items if tried else ()))
 
 
 def _toolkit_for(cuda: str, toolkits: Toolkits) -> Fix:

@@ -32,11 +32,11 @@ class Attempt(Record):
     def in_one_line(self) -> str:
         """The line of the error that says most; empty where there is none."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
-        telling = (line for line in lines if _TELLS.search(line))
+        telling = (line for line in lines if re.search(_TELLS, line))
         return next(telling, lines[0] if lines else "")[:_LONGEST]
 
 
-_TELLS = re.compile(r": (fatal )?error: |: not found$|: cannot find -l|No such file or directory")
+_TELLS = r": (fatal )?error: |: not found$|: cannot find -l|No such file or directory"
 """How compilers, shells and linkers begin what went wrong, after a command of some lines."""
 
 _LONGEST = 300
