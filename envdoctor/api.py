@@ -16,6 +16,7 @@ from envdoctor.facts import (
     Snapshot,
     Unknown,
     attached,
+    attempts,
     collective,
     derived,
     kernel,
@@ -26,6 +27,7 @@ from envdoctor.facts import (
 )
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.attached import *  # noqa: F403
+from envdoctor.facts.attempts import *  # noqa: F403
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationBaseline,
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from envdoctor.repair import (
         Site,
         Source,
+        compilers,
         doctor,
         interpreters,
         packages,
@@ -141,6 +144,7 @@ _LOADED_LATER = {
     "envdoctor.repair": (
         "Site",
         "Source",
+        "compilers",
         "doctor",
         "interpreters",
         "packages",
@@ -225,6 +229,7 @@ __all__ = [
     "advised_branch",
     "check",
     "command",
+    "compilers",
     "covers",
     "cudnn_serves",
     "decode_cudnn",
@@ -267,5 +272,6 @@ __all__ += kernel.__all__
 __all__ += machine.__all__
 __all__ += network.__all__
 __all__ += attached.__all__
+__all__ += attempts.__all__
 __all__ += python.__all__
 __all__ += torch.__all__

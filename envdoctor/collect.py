@@ -69,7 +69,7 @@ def collect(
         stage
         for probe in loaded.probes
         for every in probe.stages
-        if (stage := as_wanted(every, options.companions)) is not None
+        if (stage := as_wanted(every, options)) is not None
     ]
     target = target or find_target(options, context, on_event, stages)
     if target.stages is not None:

@@ -65,7 +65,7 @@ def find_target(
         context=context,
         doctor=sys.executable,
         static=options.static,
-        stages=built_in_stages(options.companions) if stages is None else stages,
+        stages=built_in_stages(options) if stages is None else stages,
         deadline=until,
         on_stage=on_stage,
     )

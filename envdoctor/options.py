@@ -7,12 +7,16 @@ from envdoctor.record import Record
 
 Scope = Literal["node", "user"]
 
+Tried = Literal["compile", "extend"]
+"""What is looked at only where the user asks for it: torch.compile, building an extension."""
+
 
 class Options(Record):
     """What the user wants of an examination. `static` executes nothing of the target's packages;
     `deep` hashes every installed file; `companions` says which of the libraries that are built on
-    torch are imported; `root` is where another file system lies, of which files alone are read;
-    `scope` judges the machine alone (node) or the target alone (user);
+    torch are imported; `tried` is what is tried beside; `root` is where another file system lies,
+    of which files alone are read; `scope` judges the machine alone (node) or the target alone
+    (user);
     `timeout_s` bounds the whole.
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
@@ -24,6 +28,7 @@ class Options(Record):
     static: bool = False
     deep: bool = False
     companions: Extent = "light"
+    tried: tuple[Tried, ...] = ()
     expect: Literal["gpu", "cpu"] | None = None
     scope: Scope | None = None
     root: str | None = None

@@ -15,7 +15,7 @@ from envdoctor.diagnose import diagnose_calibration
 from envdoctor.facts.calibration import Precision, Settings
 from envdoctor.findings import Severity
 from envdoctor.formats import Look
-from envdoctor.options import Options, Scope
+from envdoctor.options import Options, Scope, Tried
 from envdoctor.redact import user_filter
 from envdoctor.render.emitters import EMITTERS
 from envdoctor.report import CalibrationReport, Report
@@ -31,6 +31,7 @@ def check(
     static: bool = False,
     deep: bool = False,
     companions: Extent = "light",
+    tried: Sequence[Tried] = (),
     expect: Literal["gpu", "cpu"] | None = None,
     scope: Scope | None = None,
     root: str | None = None,
@@ -39,7 +40,8 @@ def check(
     fail_on: Literal["error", "warning"] = "error",
     timeout_s: float = 300.0,
 ) -> Report:
-    """Diagnose, as `envdoctor check` does with the options of the same names.
+    """Diagnose, as `envdoctor check` does with the options of the same names; `tried` is
+    `--try`.
 
     `python` is an interpreter, a virtual environment or a conda prefix; by default this program's
     own interpreter. `facts` is a recorded file that is diagnosed instead. `timeout_s` bounds the
@@ -52,6 +54,7 @@ def check(
         static=static,
         deep=deep,
         companions=companions,
+        tried=tuple(tried),
         expect=expect,
         scope=scope,
         root=root,

@@ -1,17 +1,18 @@
 """The findings of the outcomes themselves: what was seen to fail. Lower findings explain them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from envdoctor.companions import module_of
 from envdoctor.engine import ENGINE_CODES
 from envdoctor.facts import Fact, Known, Snapshot, Unknown
+from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.collective import Collective, JobRank
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
-from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity
+from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import try_in_target
@@ -129,6 +130,29 @@ COLLECTIVE_FAILED = Code(
     detailed="{text}",
 )
 
+COMPILE_FAILED = Code(
+    id="ED422",
+    name="compile-failed",
+    family="compile-failed",
+    severity=Severity.ERROR,
+    topic="torch",
+    layer=Layer.FIRST_USE,
+    breaks="compile",
+    message="torch.compile does not work",
+    detailed="torch.compile{where} fails: {text}",
+)
+EXTENSION_FAILED = Code(
+    id="ED423",
+    name="extension-not-built",
+    family="extension-not-built",
+    severity=Severity.ERROR,
+    topic="toolkit",
+    layer=Layer.FIRST_USE,
+    breaks="extend",
+    message="an extension of torch cannot be built",
+    detailed="an extension{where} cannot be built: {text}",
+)
+
 CORE_CODES = (
     *ENGINE_CODES,
     DRIVER_HANGS,
@@ -141,6 +165,8 @@ CORE_CODES = (
     CUDA_UNAVAILABLE,
     CUDA_DOES_NOT_START,
     COLLECTIVE_FAILED,
+    COMPILE_FAILED,
+    EXTENSION_FAILED,
     *POLICY_CODES,
 )
 
@@ -165,6 +191,8 @@ def symptoms_of(outcomes: Iterable[Outcome], snapshot: Snapshot) -> Iterator[Fin
             yield _of_companion(outcome, snapshot)
         elif outcome.action == "distributed":
             yield _of_collective(outcome, snapshot)
+        elif outcome.action in _ATTEMPTS:
+            yield _of_attempt(outcome, snapshot)
         elif outcome.action == "start":
             yield _of_start(outcome, snapshot)
         elif _was_listed(outcome, snapshot):
@@ -329,6 +357,46 @@ def _of_collective(outcome: Outcome, snapshot: Snapshot) -> Finding:
 
 def _of_rank(rank: JobRank) -> str:
     return {"died": f"died ({rank.how})", "silent": "no answer"}.get(rank.state, rank.error)
+
+
+_ATTEMPTS: Mapping[str, tuple[type[CompileAttempts] | type[ExtendAttempts], Code, str, str]] = {
+    "compile": (
+        CompileAttempts,
+        COMPILE_FAILED,
+        " for ",
+        "import torch; print(torch.compile(lambda x: x + 1)(torch.ones(2, device={!r})))",
+    ),
+    "extend": (
+        ExtendAttempts,
+        EXTENSION_FAILED,
+        " in ",
+        "from torch.utils.cpp_extension import load_inline as build; "
+        "build('attempt', 'int f() {{ return 1; }}', functions=['f'], verbose=True)",
+    ),
+}
+"""What was tried, by action: the fact, its code, the word before what it was tried on, and how it
+is tried by itself."""
+
+
+def _of_attempt(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    kind, code, before, line = _ATTEMPTS[outcome.action]
+    trace, tried = snapshot.value(GpuTrace), snapshot.value(kind)
+    items = tried.items if tried and trace else ()
+    failed = [one for one in items if trace and trace.subject_of(one.on) == outcome.subject]
+    device = failed[0].on if failed else "cpu"
+    subjects = (outcome.subject,) if outcome.subject else ()
+    return code.finding(
+        subjects=subjects,
+        breaks=(outcome.id,),
+        where=before + in_words(subjects) if subjects else "",
+        text=outcome.detail or "it ended without a word",
+        evidence=tuple(
+            Evidence(label=one.exception or "result", value=one.text.strip(), source=outcome.source)
+            for one in failed
+        )
+        or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
+        fixes=(_try(snapshot, line.format(device), "see the whole of what the compilers say"),),
+    )
 
 
 def _device(subject: str, snapshot: Snapshot) -> str:

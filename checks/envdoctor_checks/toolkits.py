@@ -1,10 +1,13 @@
 """The CUDA toolkit beside torch, cuDNN and the GPU, and what is newer than the knowledge."""
 
+import re
+
 from envdoctor.api import (
     Code,
     Distributions,
     Driver,
     Evidence,
+    ExtendAttempts,
     Finding,
     Findings,
     Fix,
@@ -72,10 +75,15 @@ KNOWLEDGE_OUTDATED = Code(
 
 
 @check(NVCC_TORCH_MISMATCH)
-def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
+def nvcc_of_another_cuda(
+    build: TorchBuild, toolkits: Toolkits, tried: ExtendAttempts | None
+) -> Findings:
     """Nvcc is of another CUDA major than torch; it matters only to those who build extensions."""
     first = next(iter(toolkits.items), None)
-    if first is None or first.version is None or build.cuda is None or toolkits.nvcc is None:
+    if first is None or first.version is None or build.cuda is None:
+        return
+    if toolkits.nvcc is None and not _is_refused(tried, _ANOTHER_CUDA):
+        # Builds look at /usr/local/cuda as well, if any are made.
         return
     if toolkits.cuda_home and first.source not in ("CUDA_HOME", "CUDA_PATH"):
         # What the variable names is no toolkit, and builds use no other.
@@ -83,7 +91,7 @@ def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
     if major_of(first.version) == major_of(build.cuda):
         return
     yield NVCC_TORCH_MISMATCH.finding(
-        severity=Severity.WARNING if toolkits.cuda_home else Severity.INFO,
+        severity=_severity(toolkits, tried, _ANOTHER_CUDA),
         toolkit=first.version,
         cuda=build.cuda,
         evidence=(
@@ -96,6 +104,24 @@ def nvcc_of_another_cuda(build: TorchBuild, toolkits: Toolkits) -> Findings:
             "cpp_extension compares them, and refuses another major",
         ),
     )
+
+
+_ANOTHER_CUDA = r"detected CUDA version \([\d.]+\) mismatches the version"
+_ANOTHER_GCC = (
+    r"unsupported GNU version|(?:less|greater) than the (?:minimum|maximum) required version"
+)
+"""What torch.utils.cpp_extension and nvcc's headers say where they refuse."""
+
+
+def _severity(toolkits: Toolkits, tried: ExtendAttempts | None, refusal: str) -> Severity:
+    """An error where an extension was tried and just that was said; a hint where nobody builds."""
+    if _is_refused(tried, refusal):
+        return Severity.ERROR
+    return Severity.WARNING if toolkits.cuda_home else Severity.INFO
+
+
+def _is_refused(tried: ExtendAttempts | None, refusal: str) -> bool:
+    return any(re.search(refusal, one.text) for one in (tried.items if tried else ()))
 
 
 def _toolkit_for(cuda: str, toolkits: Toolkits) -> Fix:
@@ -111,7 +137,9 @@ def _toolkit_for(cuda: str, toolkits: Toolkits) -> Fix:
 
 
 @check(GCC_UNSUPPORTED)
-def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Knowledge) -> Findings:
+def gcc_that_nvcc_refuses(
+    compiler: HostCompiler, toolkits: Toolkits, known: Knowledge, tried: ExtendAttempts | None
+) -> Findings:
     """The gcc on PATH is too new or too old for nvcc; it matters only to those who build."""
     toolkit = next((one.version for one in toolkits.items if one.version), None)
     accepted = known.host_compilers(toolkit) if toolkit else None
@@ -121,7 +149,7 @@ def gcc_that_nvcc_refuses(compiler: HostCompiler, toolkits: Toolkits, known: Kno
     if accepted.gcc_min <= major <= accepted.gcc_max:
         return
     yield GCC_UNSUPPORTED.finding(
-        severity=Severity.WARNING if toolkits.cuda_home else Severity.INFO,
+        severity=_severity(toolkits, tried, _ANOTHER_GCC),
         version=compiler.version,
         toolkit=toolkit,
         oldest=accepted.gcc_min,

@@ -13,6 +13,7 @@ from envdoctor.commands.options import (
     output_options,
     selection_options,
     target_options,
+    try_option,
 )
 from envdoctor.errors import BadInput
 from envdoctor.formats import DIAGNOSIS
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Diagnose recorded facts or a report (- is stdin).",
 )
+@try_option
 @selection_options
 @output_options(DIAGNOSIS)
 @click.pass_context
@@ -41,6 +43,7 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
     \b
     envdoctor check
     envdoctor check --python ~/venvs/train --json
+    envdoctor check --try compile                     whether torch.compile works, too
     envdoctor check --expect gpu --fail-on warning    the gate of a CI runner
     envdoctor check --facts facts.json                a machine recorded elsewhere
     envdoctor check --root /mnt/image                 an unpacked image

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from envdoctor.commands.options import options_for, output_options, target_options
+from envdoctor.commands.options import options_for, output_options, target_options, try_option
 from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import Calibration
@@ -18,6 +18,7 @@ from envdoctor.session import Session
     "seen until then is recorded), 130 interrupted."
 )
 @target_options
+@try_option
 @click.option("--calibrate", is_flag=True, help="Measure a training step as well.")
 @output_options(FactsDocument.formats)
 @click.pass_context

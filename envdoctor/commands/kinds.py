@@ -37,6 +37,24 @@ class PathName(Word):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
+class OneOf(Word):
+    """One of a few words; of a list with commas the last."""
+
+    name = "word"
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = tuple(words)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        """The words."""
+        from click.shell_completion import CompletionItem
+
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + one) for one in _begun_with(last, self._words)]
+
+
 class CodeName(Word):
     """A code, the name of a disease or a topic; of a list with commas the last."""
 

@@ -3,12 +3,12 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from envdoctor.commands.kinds import CodeName, PathName
+from envdoctor.commands.kinds import CodeName, OneOf, PathName
 from envdoctor.errors import BadInput
 from envdoctor.formats import DIAGNOSIS, ENDINGS, MACHINE, OTHERS, Detail
 from envdoctor.output import Destination, Output, is_standard_output
@@ -106,6 +106,30 @@ def words_of(values: Sequence[str]) -> tuple[str, ...]:
 
 def _words(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
     return words_of(values)
+
+
+_TRIED = ("compile", "extend")
+
+
+def _tried(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    words = words_of(values)
+    unknown = next((word for word in words if word not in _TRIED), None)
+    if unknown is not None:
+        raise BadInput(f"--try `{unknown}` is nothing to try; give compile or extend")
+    return tuple(dict.fromkeys(words))
+
+
+try_option = click.option(
+    "--try",
+    "tried",
+    type=OneOf(_TRIED),
+    multiple=True,
+    callback=_tried,
+    metavar="compile|extend",
+    help="Try torch.compile, or building an extension, as well, and judge it; repeatable, or a "
+    "list with commas. Takes the compilers half a minute and more.",
+)
+"""What is run only where somebody asks for it."""
 
 
 _LABELS = "CODE|NAME|TOPIC"
@@ -266,7 +290,9 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
     from envdoctor.options import Options
 
     root, scope = _root_of(given["root"]), given["scope"]
+    tried = given.get("tried", ())
     _refuse_what_is_out_of_scope(scope, python, given["expect"])
+    _refuse_to_try(tried, given)
     if root is not None and scope is None:
         from envdoctor.find_target import scope_below
 
@@ -276,6 +302,7 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         static=given["static"] or root is not None,
         deep=given["deep"],
         companions=given["companions"],
+        tried=tried,
         expect=given["expect"],
         scope=scope,
         root=root,
@@ -294,6 +321,20 @@ def _refuse_what_is_out_of_scope(scope: str | None, python: str | None, expect: 
         raise BadInput("--scope node looks at no target and --python names one; give one")
     if scope == "user" and expect == "gpu":
         raise BadInput("--scope user judges no GPU and --expect gpu asks for one; give one")
+
+
+def _refuse_to_try(tried: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Raise BadInput where something is to be tried and nothing is to be run."""
+    reasons = {
+        "--static": (given["static"], "executes nothing of the target"),
+        "--root": (given["root"] is not None, "executes nothing of another file system"),
+        "--scope node": (given["scope"] == "node", "looks at no target"),
+        "--facts": (given.get("facts") is not None, "diagnoses recorded facts"),
+    }
+    against = next((name for name, (is_given, _) in reasons.items() if is_given), None)
+    if tried and against is not None:
+        why = reasons[against][1]
+        raise BadInput(f"{against} {why} and --try {','.join(tried)} runs its torch; give one")
 
 
 _OF_A_ROOT = ("etc", "usr", "proc", "sys")

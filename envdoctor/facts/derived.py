@@ -81,6 +81,13 @@ class GpuTrace(Fact):
         """The GPU that torch calls `cuda:<index>`."""
         return next((gpu for gpu in self.gpus if gpu.torch_index == index), None)
 
+    def subject_of(self, device: str) -> str:
+        """What torch calls `cuda:0`, as findings and outcomes call it; any other as it is."""
+        if not device.startswith("cuda:"):
+            return device
+        found = (gpu.subject for gpu in self.gpus if device == f"cuda:{gpu.torch_index}")
+        return next(found, f"gpu:{device}")
+
     def of_nvml(self, index: int) -> TracedGpu | None:
         """The GPU that NVML and nvidia-smi call `<index>`."""
         return next((gpu for gpu in self.gpus if gpu.nvml_index == index), None)

@@ -1,9 +1,7 @@
 """Which outcomes a policy makes wanted. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-import msgspec
 
 from envdoctor.facts import Reason
 from envdoctor.outcomes import Outcome
@@ -11,19 +9,19 @@ from envdoctor.policy.records import PolicyFile
 
 
 def wanted_by(held: PolicyFile, outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    """The outcomes, those that the policy asks for wanted; such as nobody tried are unseen."""
-    asked: dict[str, bool] = {one: False for one in held.policy.outcomes if one != "gpu"}
-    found = []
-    for outcome in outcomes:
-        if outcome.action in asked:
-            asked[outcome.action] = True
-            outcome = msgspec.structs.replace(outcome, wanted="yes")  # noqa: PLW2901
-        found.append(outcome)
-    left = (_untried(one) for one, there in asked.items() if not there)
-    return (*found, *left)
+    """The outcomes, with such as the policy asks for and nobody tried unseen. What was tried is
+    wanted, because somebody asked for that."""
+    tried = tuple(outcomes)
+    there = {"gpu", *(one.action for one in tried)}
+    left = dict.fromkeys(one for one in held.policy.outcomes if one not in there)
+    return (*tried, *(_untried(one) for one in left))
 
 
-_TRIED_BY = {"distributed": "; `envdoctor collective` does"}
+_TRIED_BY: Mapping[str, str] = {
+    "distributed": "envdoctor collective",
+    "compile": "envdoctor check --try compile",
+    "extend": "envdoctor check --try extend",
+}
 
 
 def _untried(action: Any) -> Outcome:
@@ -31,5 +29,5 @@ def _untried(action: Any) -> Outcome:
         action=action,
         state="unseen",
         reason=Reason.SWITCHED_OFF,
-        detail=f"a diagnosis does not try it{_TRIED_BY.get(action, '')}",
+        detail=f"a diagnosis does not try it; `{_TRIED_BY[action]}` does",
     )

@@ -4,10 +4,12 @@ What they are is known without any plugin, so that a child begins before the plu
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envdoctor.companions import LIBRARIES, Extent, Library
+from envdoctor.options import Options, Tried
 from envdoctor.probes.stage import Stage, StageResult
 
 if TYPE_CHECKING:
@@ -76,11 +78,12 @@ def companion_stages(extent: Extent) -> dict[str, Stage]:
     return {} if extent == "none" else {one.name: _stage_of(one, extent) for one in LIBRARIES}
 
 
-def as_wanted(stage: Stage, extent: Extent) -> Stage | None:
-    """A stage as it is to be run; null for that of a library that is left out."""
-    if stage.name not in _COMPANION_STAGES:
+def as_wanted(stage: Stage, options: Options) -> Stage | None:
+    """A stage as it is to be run; null for one that is left out."""
+    wanted = (*companion_stages(options.companions).values(), *attempt_stages(options))
+    if stage.name not in _BY_CHOICE:
         return stage
-    return next((one for one in companion_stages(extent).values() if one.name == stage.name), None)
+    return next((one for one in wanted if one.name == stage.name), None)
 
 
 def _stage_of(library: Library, extent: Extent) -> Stage:
@@ -95,9 +98,36 @@ def _stage_of(library: Library, extent: Extent) -> Stage:
     )
 
 
-_COMPANION_STAGES = {stage.name for stage in companion_stages("all").values()}
+ATTEMPTS: Mapping[Tried, Stage] = {
+    "compile": Stage(
+        name="torch.compile",
+        source=_SOURCES / "attempts.py",
+        function="compiling",
+        needs=(IMPORT.name,),
+        timeout_s=240.0,
+        slow_because="torch.compile builds its first kernels with the compilers of this machine",
+    ),
+    "extend": Stage(
+        name="building an extension",
+        source=_SOURCES / "attempts.py",
+        function="extending",
+        needs=(IMPORT.name,),
+        timeout_s=240.0,
+        slow_because="the headers of torch take a compiler half a minute",
+    ),
+}
+"""What is run only where the user asks for it. On 2 busy CPUs they took 28 s and 54 s."""
 
 
-def built_in_stages(extent: Extent) -> tuple[Stage, ...]:
-    """All of them."""
-    return (*TORCH_STAGES, *companion_stages(extent).values())
+def attempt_stages(options: Options) -> tuple[Stage, ...]:
+    """What is tried beside, in the order of its danger."""
+    return tuple(stage for name, stage in ATTEMPTS.items() if name in options.tried)
+
+
+_BY_CHOICE = {stage.name for stage in (*companion_stages("all").values(), *ATTEMPTS.values())}
+
+
+def built_in_stages(options: Options) -> tuple[Stage, ...]:
+    """All that are to be run."""
+    companions = companion_stages(options.companions)
+    return (*TORCH_STAGES, *companions.values(), *attempt_stages(options))

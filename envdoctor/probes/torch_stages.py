@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from envdoctor.facts import F, Fact, Known, Observed, Reason, Unknown
+from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.torch import (
     CompanionImports,
     LoadedLibraries,
@@ -11,9 +12,11 @@ from envdoctor.facts.torch import (
     TorchImport,
     TorchRuntime,
 )
+from envdoctor.options import Tried
 from envdoctor.plugins import Cost, Probe, Where
 from envdoctor.probes.boundary import Undecodable, typed
 from envdoctor.probes.built_in_stages import (
+    ATTEMPTS,
     FIRST_USE,
     IMPORT,
     LOADED_LIBRARIES,
@@ -169,6 +172,24 @@ def _companion(name: str, result: StageResult) -> dict[str, Any]:
     }
 
 
+def decode_compiling(results: Results) -> dict[type[Fact], Known]:
+    """What torch.compile did, where that was asked for."""
+    return _of_attempt(results, "compile", CompileAttempts)
+
+
+def decode_extending(results: Results) -> dict[type[Fact], Known]:
+    """What building an extension did, where that was asked for."""
+    return _of_attempt(results, "extend", ExtendAttempts)
+
+
+def _of_attempt(results: Results, tried: Tried, kind: type[F]) -> dict[type[Fact], Known]:
+    stage = ATTEMPTS[tried]
+    if stage.name not in results:
+        detail = f"`envdoctor check --try {tried}` tries it"
+        return {kind: Unknown(reason=Reason.SWITCHED_OFF, detail=detail)}
+    return _of_stage(results, stage, kind, stage.name)
+
+
 TARGET_PROBES = (
     Probe(
         name="import torch",
@@ -208,5 +229,21 @@ TARGET_PROBES = (
         stages=tuple(companion_stages("light").values()),
         decode=decode_companions,
         cost=Cost.SLOW,
+    ),
+    Probe(
+        name="torch.compile",
+        where=Where.TARGET,
+        provides=(CompileAttempts,),
+        stages=(ATTEMPTS["compile"],),
+        decode=decode_compiling,
+        cost=Cost.LOAD,
+    ),
+    Probe(
+        name="building an extension",
+        where=Where.TARGET,
+        provides=(ExtendAttempts,),
+        stages=(ATTEMPTS["extend"],),
+        decode=decode_extending,
+        cost=Cost.LOAD,
     ),
 )

@@ -3,7 +3,7 @@
 Each function is something that a repair means to do, and yields it as a Fix for a Site.
 """
 
-from envdoctor.repair import doctor, interpreters, packages, surroundings, system
+from envdoctor.repair import compilers, doctor, interpreters, packages, surroundings, system
 from envdoctor.repair.changes import Source, pytorch_source
 from envdoctor.repair.packages import prescribed
 from envdoctor.repair.site import Site, site_of
@@ -11,6 +11,7 @@ from envdoctor.repair.site import Site, site_of
 __all__ = [
     "Site",
     "Source",
+    "compilers",
     "doctor",
     "interpreters",
     "packages",

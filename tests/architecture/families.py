@@ -55,6 +55,8 @@ VOCABULARY = frozenset(
         "openmp-duplicate",
         "p2p-not-supported",
         "plugin-load-failed",
+        "ptxas-too-old",
+        "python-headers-missing",
         "python-too-old",
         "rocm-arch-unsupported",
         "rocm-cuda-mix",
@@ -71,6 +73,7 @@ VOCABULARY = frozenset(
         "torch-not-installed",
         "torchaudio-mismatch",
         "torchvision-mismatch",
+        "triton-libcuda-missing",
         "wsl-driver",
         "wsl-libcuda",
     }
@@ -78,5 +81,5 @@ VOCABULARY = frozenset(
 """Labels of the vocabulary in which failures are recorded (../shared/cases/causes.md), as far as
 a code bears them."""
 
-OWN = frozenset({"policy", "wrong-module-flavor"})
+OWN = frozenset({"noexec-mount", "policy", "wrong-module-flavor"})
 """What several codes have in common and no label of the vocabulary names."""

@@ -182,6 +182,10 @@ POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
 EXHAUSTED = "tests/machines/test_exhausted.py"
 IMPORTS = "tests/repair/test_import_errors.py"
+ATTEMPTS = "tests/machines/test_attempts.py"
+COMPILING = f"{ATTEMPTS}::test_what_torch_compile_says_has_a_name"
+BY_TRITON = f"{ATTEMPTS}::test_what_triton_says_has_a_name"
+EXTENDING = f"{ATTEMPTS}::test_what_building_an_extension_says_has_a_name"
 
 FIRED_BY = {
     "ED001": "tests/plugins/test_third_party.py::test_a_plugin_that_fails_is_a_finding",
@@ -285,6 +289,10 @@ FIRED_BY = {
     "ED719": f"{JOB}::test_a_wrong_sum",
     **{f"ED80{number}": f"{POLICY}::test_what_does_not_hold_is_a_finding" for number in range(7)},
     "ED807": f"{POLICY}::test_an_exception_that_has_expired_says_so",
+    **dict.fromkeys(("ED380", "ED381", "ED383", "ED384", "ED387", "ED422"), COMPILING),
+    **dict.fromkeys(("ED385", "ED386", "ED390", "ED391"), BY_TRITON),
+    **dict.fromkeys(("ED382", "ED388", "ED389", "ED423"), EXTENDING),
+    "ED392": f"{ATTEMPTS}::test_a_variable_that_switches_torch_compile_off",
     "ED720": f"{JOB}::test_packets_of_full_size_are_lost",
 }
 """Diseases that need more than facts in a list (real libraries, a calibration), by the test that

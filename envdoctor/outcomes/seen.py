@@ -6,7 +6,6 @@ never healthy, and what nobody looked at is neither.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 from msgspec.structs import replace
 
@@ -35,72 +34,11 @@ from envdoctor.facts.torch import (
     TorchImport,
     TorchRuntime,
 )
-from envdoctor.findings import Finding
-from envdoctor.findings import in_words as subjects_in_words
 from envdoctor.options import Scope
+from envdoctor.outcomes.attempts import attempted
+from envdoctor.outcomes.record import Outcome, Wish, unseen
 from envdoctor.plugins import derive
-from envdoctor.record import Record
 from envdoctor.withheld_gpus import HIDES_EVERY_GPU, gpu_nodes
-
-Action = Literal["import", "compute", "start", "distributed", "compile", "extend", "hold"]
-Wish = Literal["yes", "optional", "elsewhere", "unknown"]
-State = Literal["works", "fails", "unseen"]
-
-
-class Outcome(Record):
-    """Something that the user wants to do with this torch, on one subject, and whether it works.
-
-    `action` and `subject`: import torch or a companion; compute on `cpu` or `gpu:0`; start CUDA on
-    `gpu:0`, which is asked of a machine alone; distributed, compile and extend have no subject;
-    hold to a policy, by its file.
-    `wanted`: `optional` only degrades the verdict where it fails, `elsewhere` is judged only by
-    what would break it on any machine, `unknown` is where it could not be found out. `state` was
-    `seen` or, where nobody could look, `predicted` (`basis`). `reason` and `detail` say why it is
-    unseen, or what happened; `source` where that was seen.
-    """
-
-    action: Action
-    subject: str = ""
-    wanted: Wish = "yes"
-    state: State
-    basis: Literal["seen", "predicted"] = "seen"
-    reason: Reason | None = None
-    detail: str = ""
-    source: str = ""
-
-    @property
-    def id(self) -> str:
-        """The name by which findings refer to it: `compute:gpu:0`."""
-        return f"{self.action}:{self.subject}" if self.subject else self.action
-
-    def broken_by(self, finding: Finding) -> bool:
-        """Whether a finding keeps this outcome from working."""
-        # Nothing computes where CUDA does not start.
-        own = f"compute:{self.subject}" if self.action == "start" else self.id
-        names = {own, self.id}
-        if any(
-            name == one or name.startswith(f"{one}:") for one in finding.breaks for name in names
-        ):
-            return True
-        # No layer names the GPU that is wanted here, so it may be the one of the finding.
-        unnamed = own == "compute:gpu" and self.wanted != "elsewhere"
-        return unnamed and any(one.startswith("compute:gpu:") for one in finding.breaks)
-
-
-IMPORT_TORCH = "import:torch"
-
-
-def in_words(*outcomes: Outcome) -> str:
-    """`import torch and torchvision, computing on the CPU and GPU 0`."""
-    words = []
-    for action in dict.fromkeys(one.action for one in outcomes):
-        subjects = tuple(one.subject for one in outcomes if one.action == action)
-        words.append(f"{_VERBS.get(action, action)} {subjects_in_words(subjects)}".strip())
-    return ", ".join(words)
-
-
-_VERBS = {"compute": "compute on", "start": "start CUDA on", "hold": "hold to"}
-
 
 # --- what is wanted ---
 
@@ -215,20 +153,26 @@ def outcomes_of(snapshot: Snapshot, scope: Scope | None = None) -> tuple[Outcome
     if scope == "node":
         return tuple(_start_on_gpus(snapshot, wanted, trace))
     if scope == "user":
-        return (_import(snapshot), _compute_on_cpu(snapshot), *_companions(snapshot))
+        return (
+            _import(snapshot),
+            _compute_on_cpu(snapshot),
+            *_companions(snapshot),
+            *attempted(snapshot),
+        )
     return (
         _import(snapshot),
         _compute_on_cpu(snapshot),
         *_compute_on_gpus(snapshot, wanted, trace),
         *_companions(snapshot),
         *_distributed(snapshot),
+        *attempted(snapshot),
     )
 
 
 def _import(snapshot: Snapshot) -> Outcome:
     fact = snapshot.get(TorchImport)
     if isinstance(fact, Unknown):
-        return _unseen("import", "torch", _why_nobody_knows(snapshot, fact))
+        return unseen("import", "torch", _why_nobody_knows(snapshot, fact))
     found = fact.value
     # Facts that do not tell where torch was imported from may still tell that it was used.
     empty = found.is_no_torch and snapshot.value(TorchRuntime) is None
@@ -266,17 +210,6 @@ def _why_nobody_knows(snapshot: Snapshot, why: Unknown) -> Unknown:
     return next((one for one in unknown if one.reason.is_failure), why)
 
 
-def _unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") -> Outcome:
-    return Outcome(
-        action=action,
-        subject=subject,
-        wanted=wanted,
-        state="unseen",
-        reason=why.reason,
-        detail=why.detail,
-    )
-
-
 def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
     fact, runtime = snapshot.get(TorchFirstUse), snapshot.value(TorchRuntime)
     if not isinstance(fact, Unknown):
@@ -287,7 +220,7 @@ def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
     if runtime is not None and not runtime.device_count:
         # Without a GPU in torch, it is the CPU that the interpreter died on.
         return _unseen_or_crashed("cpu", fact, "the first operation")
-    return _unseen("compute", "cpu", fact)
+    return unseen("compute", "cpu", fact)
 
 
 def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> Outcome:
@@ -295,7 +228,7 @@ def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> O
     failed = next((one for one in operations if one.error is not None), None)
     if not operations:
         nobody = Unknown(reason=Reason.NOT_OBSERVED, detail=f"nothing was tried on {device}")
-        return _unseen("compute", subject, nobody, wanted)
+        return unseen("compute", subject, nobody, wanted)
     return Outcome(
         action="compute",
         subject=subject,
@@ -317,7 +250,7 @@ def _compute_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Ite
     if wanted.gpu != "yes":
         reason = Reason.NOT_APPLICABLE if wanted.gpu == "elsewhere" else Reason.NOT_OBSERVED
         why = Unknown(reason=reason, detail=wanted.because)
-        yield _unseen("compute", "gpu", why, wanted.gpu)
+        yield unseen("compute", "gpu", why, wanted.gpu)
         return
     seen = [_compute_on_gpu(snapshot, gpu) for gpu in trace.visible]
     if not seen:
@@ -364,7 +297,7 @@ def _compute_on_gpu(snapshot: Snapshot, gpu: TracedGpu) -> Outcome:
 
 def _unseen_or_crashed(subject: str, why: Unknown, what: str) -> Outcome:
     if why.reason is not Reason.CRASHED:
-        return _unseen("compute", subject, why)
+        return unseen("compute", subject, why)
     return Outcome(action="compute", subject=subject, state="fails", detail=why.detail, source=what)
 
 
@@ -390,7 +323,7 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
         vendor = "Intel"
     if vendor:
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=f"nothing was tried on {vendor}'s GPU")
-        return _unseen("compute", "gpu", why)
+        return unseen("compute", "gpu", why)
     return _without_torch("gpu", runtime.value)
 
 
@@ -410,12 +343,12 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
     subjects = [gpu.subject for gpu in trace.visible] or ["gpu"]
     if wanted.gpu != "yes":
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=wanted.because)
-        yield _unseen("start", "gpu", why, wanted.gpu)
+        yield unseen("start", "gpu", why, wanted.gpu)
     elif not trace.visible and _is_on_bus(snapshot, _AMD):
         why = Unknown(reason=Reason.NOT_OBSERVED, detail="no look here starts ROCm on AMD's GPUs")
-        yield _unseen("start", "gpu", why)
+        yield unseen("start", "gpu", why)
     elif isinstance(init, Unknown):
-        yield from (_unseen("start", subject, init) for subject in subjects)
+        yield from (unseen("start", subject, init) for subject in subjects)
     elif init.value.code != 0:
         text = f"{init.value.status}: {init.value.message}".removesuffix(": ")
         yield from (_not_started(subject, text) for subject in subjects)
@@ -454,7 +387,7 @@ def _distributed(snapshot: Snapshot) -> Iterator[Outcome]:
     fact = snapshot.get(Collective)
     if isinstance(fact, Unknown):
         if fact.reason is not Reason.NOT_OBSERVED:
-            yield _unseen("distributed", "", fact)
+            yield unseen("distributed", "", fact)
         return
     tried = fact.value
     yield Outcome(
@@ -482,7 +415,7 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
     there = {library_of(one.name) for one in installed.items} if installed else set()
     for name in fact.value.unseen:
         if installed is None or name in there:
-            yield _unseen("import", name, late, _wish(name))
+            yield unseen("import", name, late, _wish(name))
 
 
 def _wish(library: str) -> Wish:
@@ -522,7 +455,7 @@ def _no_need_here(one: CompanionImport, snapshot: Snapshot) -> str:
 
 def _left_out(one: CompanionImport, reason: str) -> Outcome:
     why = Unknown(reason=Reason.NOT_APPLICABLE, detail=reason)
-    return _unseen("import", one.name, why, "optional")
+    return unseen("import", one.name, why, "optional")
 
 
 _WITHOUT_NUMPY = "compiled without numpy"
@@ -555,7 +488,7 @@ def _unseen_companions(snapshot: Snapshot, why: Unknown) -> Iterator[Outcome]:
         return
     for name in PYTORCHS_OWN:
         if installed.first(name) is not None:
-            yield _unseen("import", name, why)
+            yield unseen("import", name, why)
 
 
 def _of_companion(one: CompanionImport) -> str:
