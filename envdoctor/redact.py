@@ -66,7 +66,7 @@ class Filter:
         bare = [without_sequences(text) for text in texts]
         redacted = self._redacted(bare)
         if not self._for_programs or pasted:
-            return [without_controls(text) for text in redacted]
+            return self._shown(redacted)
         coloured = [
             number for number, text in enumerate(texts) if text != bare[number] == redacted[number]
         ]
@@ -74,6 +74,15 @@ class Filter:
         for number, text in zip(coloured, whole, strict=True):
             redacted[number] = text
         return [escaped(text) for text in redacted]
+
+    def _shown(self, redacted: Sequence[str]) -> list[str]:
+        """The texts for people. What a control parted, to a rule's eye, its � may join."""
+        shown = [without_controls(text) for text in redacted]
+        changed = [number for number, text in enumerate(shown) if text != redacted[number]]
+        again = self._redacted([shown[number] for number in changed])
+        for number, text in zip(changed, again, strict=True):
+            shown[number] = text
+        return shown
 
     def _redacted(self, texts: Sequence[str]) -> list[str]:
         """The texts without what identifies a person and without secrets."""

@@ -173,6 +173,7 @@ def test_nothing_is_left_that_a_terminal_obeys_or_that_cannot_be_encoded(text: s
     assert "\n" not in one.line(text)
 
 
+@example("TOKEN=000\x1f")
 @given(ANYTHING | st.from_regex(r"/(home|Users)/[a-z.@]+/x|https?://[a-z:@/]+|token=\w+"))
 def test_what_is_filtered_is_filtered(text: str) -> None:
     once = Filter(ANN).text(text)
