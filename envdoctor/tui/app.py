@@ -21,7 +21,8 @@ from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
 from envdoctor.tui.themes import DARK, LIGHT, THEMES
-from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
+from envdoctor.tui.widgets.finding_text import commands_of
+from envdoctor.tui.wishes import CopyWanted, DetailWanted, FixWanted, PredictionWanted, RerunWanted
 from envdoctor.writing import write_text
 
 
@@ -185,6 +186,20 @@ class DoctorApp(App[int]):
         self.copy_to_clipboard(message.text)
         # Nothing tells whether the terminal takes it: tmux and some others may not.
         self.notify(message.text, title="sent to the terminal's clipboard", markup=False)
+
+    @on(FixWanted)
+    def _copy_fix(self, message: FixWanted) -> None:
+        fixes = message.finding.fixes if message.finding is not None else ()
+        if sum(bool(fix.commands) for fix in fixes) < 2:
+            self._copy(CopyWanted(commands_of(message.finding)))
+            return
+        from envdoctor.tui.screens.copying import CopyScreen
+
+        self.push_screen(CopyScreen(self.state, fixes), self._copy_chosen)
+
+    def _copy_chosen(self, text: str | None) -> None:
+        if text is not None:
+            self._copy(CopyWanted(text))
 
     @on(DetailWanted)
     def _detail(self, message: DetailWanted) -> None:

@@ -237,7 +237,7 @@ def test_a_command_comes_to_the_clipboard_of_the_terminal(terminal: Open) -> Non
     one = terminal("tui", str(machines.file_of("broken_driver")))
     one.accept_clipboard()
     one.wait_for("fix: ")
-    one.press("c")
+    one.press("c", "1")
     seen = one.wait_for("sent to the terminal's clipboard")
     command = next(line for line in seen.splitlines() if "$ " in line).partition("$ ")[2]
     one.wait_for_clipboard(command.rstrip(" │┃▌▐|"))

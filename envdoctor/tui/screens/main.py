@@ -16,10 +16,9 @@ from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.also import Also
-from envdoctor.tui.widgets.banner import Banner
+from envdoctor.tui.widgets.banner import TALL, Banner
 from envdoctor.tui.widgets.calibration import CalibrationPane
 from envdoctor.tui.widgets.chain import ChainList
-from envdoctor.tui.widgets.finding_text import commands_of
 from envdoctor.tui.widgets.findings import FindingsPane
 from envdoctor.tui.widgets.findings_tree import Row
 from envdoctor.tui.widgets.keys import KeyLine
@@ -28,7 +27,7 @@ from envdoctor.tui.widgets.masthead import Masthead
 from envdoctor.tui.widgets.probes import ProbeList
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.widgets.what_if import WhatIfPane
-from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
+from envdoctor.tui.wishes import DetailWanted, FixWanted, PredictionWanted, RerunWanted
 
 TABS = {
     "overview": "#chain",
@@ -39,8 +38,7 @@ TABS = {
 }
 """The tabs, in their order, with the part of each that takes the keys."""
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
-_TALL = 36
-_HEIGHTS = [(0, "-short"), (_TALL, "-tall")]
+_HEIGHTS = [(0, "-short"), (TALL, "-tall")]
 
 
 class Views(TabbedContent):
@@ -89,7 +87,8 @@ class MainScreen(StateScreen):
 
     def on_resize(self, event: Resize) -> None:
         """Where lines are few, they are for what matters most."""
-        self.query_one(ProbeList).short = event.size.height < _TALL
+        self.query_one(ProbeList).short = event.size.height < TALL
+        self.query_one(Banner).height = event.size.height
 
     def show_tab(self, name: str) -> None:
         """Show a tab and put the focus into it."""
@@ -140,8 +139,8 @@ class MainScreen(StateScreen):
         return report.findings[0] if report and report.findings else None
 
     def action_copy(self) -> None:
-        """Copy the commands of the fix of the finding."""
-        self.app.post_message(CopyWanted(commands_of(self.finding)))
+        """Copy the commands of a fix of the finding."""
+        self.app.post_message(FixWanted(self.finding))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check needs: that under the cursor, else that of the finding."""
