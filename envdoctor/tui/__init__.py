@@ -22,7 +22,7 @@ def run(options: Options, output: Output, *, path: str | None = None) -> tuple[i
     """
     from envdoctor.tui.summary import printable, summary
 
-    app = _app(options, output, path)
+    app = _app(options, output, path, followed=True)
     # The collector then leaves alone what was imported, which halves its pauses (40 to 20 ms here).
     gc.freeze()
     code = app.run()
@@ -50,15 +50,27 @@ def picture(
     return take_screenshot(_app(options, output, path), svg, size=columns_and_rows, keys=keys)
 
 
-def _app(options: Options, output: Output, path: str | None) -> "DoctorApp":
+def _app(
+    options: Options, output: Output, path: str | None, *, followed: bool = False
+) -> "DoctorApp":
+    """The application; `followed` in the colours that the user or the terminal has chosen."""
     from envdoctor.tui.app import DoctorApp
     from envdoctor.tui.ascii import ascii_driver
     from envdoctor.tui.model import LiveModel
+    from envdoctor.tui.remembered import remember, starts_light
     from envdoctor.tui.terminal import shows_unicode
 
     session = _checked(options, path)
     model = LiveModel(options, output, path=path, session=session)
-    return DoctorApp(model, driver_class=None if shows_unicode(os.environ) else ascii_driver())
+    driver = None if shows_unicode(os.environ) else ascii_driver()
+    if not followed:
+        return DoctorApp(model, driver_class=driver)
+    return DoctorApp(
+        model,
+        driver_class=driver,
+        light=starts_light(os.environ),
+        remember=lambda light: remember(os.environ, light=light),
+    )
 
 
 def _checked(options: Options, path: str | None) -> "Session | None":

@@ -1,12 +1,15 @@
 """What another GPU would bring here. Pure."""
 
+from collections.abc import Iterable
+
 import msgspec
 
-from envdoctor.calibration.assess import assess, predict_model
+from envdoctor.calibration.assess import assess, model_precisions, predict_model
+from envdoctor.calibration.expectation import Expectations
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
-from envdoctor.knowledge import Knowledge
-from envdoctor.tui.contract import Predicted
+from envdoctor.knowledge import GpuModel, Knowledge
+from envdoctor.tui.contract import GpuForecast, Predicted
 
 
 def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> Predicted:
@@ -21,3 +24,31 @@ def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> 
     settings = msgspec.structs.replace(measured.settings, what_if=(gpu,))
     asked = msgspec.structs.replace(measured, settings=settings)
     return Predicted(gpu=gpu, assessment=assess(asked, knowledge))
+
+
+def forecasts(
+    gpus: Iterable[str], measured: Calibration | None, knowledge: Knowledge
+) -> tuple[GpuForecast, ...]:
+    """A row for each GPU, in the same order."""
+    expectations = Expectations(knowledge)
+    here = max((run.images_per_s.median for run in measured.runs), default=0.0) if measured else 0.0
+    known = {model.model: model for model in knowledge.gpus}
+    return tuple(_forecast(known[gpu], expectations, here) for gpu in gpus if gpu in known)
+
+
+def _forecast(model: GpuModel, expectations: Expectations, here: float) -> GpuForecast:
+    rates = [
+        (expected.images_per_s.median, precision)
+        for precision in model_precisions(model)
+        if (expected := expectations.of_model(model, precision, device=model.model)) is not None
+    ]
+    if not rates:
+        return GpuForecast(gpu=model.model, memory_gb=model.memory_gb)
+    rate, precision = max(rates)
+    return GpuForecast(
+        gpu=model.model,
+        memory_gb=model.memory_gb,
+        precision=precision,
+        images_per_s=rate,
+        ratio=rate / here if here else None,
+    )

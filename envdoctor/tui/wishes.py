@@ -13,6 +13,10 @@ class CopyWanted(Message):
         self.text = text
 
 
+class ForecastsWanted(Message):
+    """Predict every GPU, for the table."""
+
+
 class FixWanted(Message):
     """Copy a fix of this finding: the only one, or the one that the user then chooses."""
 

@@ -120,6 +120,22 @@ def test_dependencies_are_a_tree_that_enter_closes() -> None:
     play(RecordedModel(REPORT), steps, (120, 40))
 
 
+def test_the_slash_searches_a_library() -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "3", "slash", *"torch_cuda")
+        tree = pilot.app.screen.query_one(LibrariesTree)
+        assert [str(node.label) for node in tree.root.children] == [
+            "✓ libtorch_cuda.so  torch  RPATH"
+        ]
+        await press(pilot, "x")
+        assert "no library has these words" in screen_text(pilot.app)
+        await press(pilot, "escape")
+        assert "▼ ✓ libtorch_python.so" in screen_text(pilot.app)
+        assert pilot.app.focused is tree
+
+    play(RecordedModel(REPORT), steps, (120, 40))
+
+
 def test_while_the_examination_runs_it_says_not_yet() -> None:
     model = RecordedModel(None)
     without = machines.read("healthy_cpu")

@@ -27,7 +27,13 @@ from envdoctor.tui.widgets.masthead import Masthead
 from envdoctor.tui.widgets.probes import ProbeList
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.widgets.what_if import WhatIfPane
-from envdoctor.tui.wishes import DetailWanted, FixWanted, PredictionWanted, RerunWanted
+from envdoctor.tui.wishes import (
+    DetailWanted,
+    FixWanted,
+    ForecastsWanted,
+    PredictionWanted,
+    RerunWanted,
+)
 
 TABS = {
     "overview": "#chain",
@@ -38,6 +44,8 @@ TABS = {
 }
 """The tabs, in their order, with the part of each that takes the keys."""
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
+_BROAD = 150
+"""From so many columns on the table of GPUs has its prediction beside it."""
 _HEIGHTS = [(0, "-short"), (TALL, "-tall")]
 
 
@@ -89,6 +97,7 @@ class MainScreen(StateScreen):
         """Where lines are few, they are for what matters most."""
         self.query_one(ProbeList).short = event.size.height < TALL
         self.query_one(Banner).height = event.size.height
+        self.set_class(event.size.width >= _BROAD, "-broad")
 
     def show_tab(self, name: str) -> None:
         """Show a tab and put the focus into it."""
@@ -99,9 +108,13 @@ class MainScreen(StateScreen):
         return not (action == "filter" and isinstance(self.focused, Input))
 
     def action_filter(self) -> None:
-        """The search of what-if on its tab; on any other the filter of the findings."""
-        if self.query_one(TabbedContent).active == "what-if":
+        """The search of what-if and of the libraries on their tabs; else that of the findings."""
+        active = self.query_one(TabbedContent).active
+        if active == "what-if":
             self.query_one(WhatIfPane).open_search()
+            return
+        if active == "libraries":
+            self.query_one(LibrariesPane).open_filter()
             return
         self.query_one(TabbedContent).active = "findings"
         self.query_one(FindingsPane).open_filter()
@@ -113,6 +126,7 @@ class MainScreen(StateScreen):
             return
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
+            self.app.post_message(ForecastsWanted())
         if not isinstance(self.focused, Input):
             self.query_one(TABS[pane_id]).focus()
 
