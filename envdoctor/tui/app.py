@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input
 
 from envdoctor.errors import Unwritable
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
@@ -52,7 +53,8 @@ class DoctorApp(App[int]):
         Binding("ctrl+c", "interrupt", "Quit at once", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
         *(
-            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
+            # With priority as `/` has it: of two keys in quick succession the first is done first.
+            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False, priority=True)
             for number, name in enumerate(TABS, 1)
         ),
         Binding("r", "rerun", "Re-run"),
@@ -165,7 +167,10 @@ class DoctorApp(App[int]):
         self._model.close()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`x` is offered while there is something to stop, `m` while there is not."""
+        """`x` is offered while there is something to stop, `m` while there is not; in a field and
+        in a dialog a digit is a digit."""
+        if action == "tab":
+            return not (self.screen.is_modal or isinstance(self.focused, Input))
         if action in ("measure", "stop"):
             return (action == "stop") == (self.state.measuring is not None)
         return True

@@ -6,6 +6,7 @@ from typing import Protocol
 from envdoctor.calibration.progress import CalibrationProgress
 from envdoctor.events import ProbeEvent
 from envdoctor.facts.assessment import Assessment
+from envdoctor.facts.calibration import Spread
 from envdoctor.facts.python import Candidate
 from envdoctor.record import Record
 from envdoctor.report import Report
@@ -91,7 +92,7 @@ class GpuForecast(Record):
     gpu: str
     memory_gb: float | None = None
     precision: str = ""
-    images_per_s: float | None = None
+    images_per_s: Spread | None = None
     ratio: float | None = None
 
 

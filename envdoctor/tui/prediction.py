@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from envdoctor.calibration.assess import assess, model_precisions, predict_model
 from envdoctor.calibration.expectation import Expectations
@@ -38,17 +39,20 @@ def forecasts(
 
 def _forecast(model: GpuModel, expectations: Expectations, here: float) -> GpuForecast:
     rates = [
-        (expected.images_per_s.median, precision)
+        (expected.images_per_s.median, precision, expected.images_per_s)
         for precision in model_precisions(model)
         if (expected := expectations.of_model(model, precision, device=model.model)) is not None
     ]
+    unknown = GpuForecast(gpu=model.model, memory_gb=model.memory_gb)
     if not rates:
-        return GpuForecast(gpu=model.model, memory_gb=model.memory_gb)
-    rate, precision = max(rates)
-    return GpuForecast(
-        gpu=model.model,
-        memory_gb=model.memory_gb,
-        precision=precision,
-        images_per_s=rate,
-        ratio=rate / here if here else None,
+        return unknown
+    median, precision, rate = max(rates, key=lambda one: one[0])
+    if model.has_tensor_cores and precision not in _HALF:
+        # Its data sheet says nothing of half precision: beside the others it would look slow.
+        return unknown
+    return replace(
+        unknown, precision=precision, images_per_s=rate, ratio=median / here if here else None
     )
+
+
+_HALF = ("fp16", "bf16")

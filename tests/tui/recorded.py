@@ -20,6 +20,7 @@ from envdoctor.tui.contract import (
     TargetsFound,
     WatchTurned,
 )
+from tests.tui.machines import spread
 
 PAGE = """## What it means
 
@@ -44,9 +45,11 @@ class RecordedModel:
     known_gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
     predicted: Predicted | None = None
     forecasts: tuple[GpuForecast, ...] = (
-        GpuForecast(gpu="A100-SXM4-80GB", memory_gb=80, precision="fp16", images_per_s=2500.0),
         GpuForecast(
-            gpu="H100-SXM5", memory_gb=80, precision="bf16", images_per_s=4700.0, ratio=2.3
+            gpu="A100-SXM4-80GB", memory_gb=80, precision="fp16", images_per_s=spread(2500.0)
+        ),
+        GpuForecast(
+            gpu="H100-SXM5", memory_gb=80, precision="bf16", images_per_s=spread(4700.0), ratio=2.3
         ),
         GpuForecast(gpu="L4", memory_gb=24),
     )

@@ -100,8 +100,9 @@ class MainScreen(StateScreen):
         self.set_class(event.size.width >= _BROAD, "-broad")
 
     def show_tab(self, name: str) -> None:
-        """Show a tab and put the focus into it."""
+        """Show a tab and put the focus into it, at once: the next key belongs to it."""
         self.query_one(TabbedContent).active = name
+        self.set_focus(self.query_one(TABS[name]))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In a field `/` is a letter."""
@@ -127,7 +128,8 @@ class MainScreen(StateScreen):
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
             self.app.post_message(ForecastsWanted())
-        if not isinstance(self.focused, Input):
+        types = isinstance(self.focused, Input) and event.pane in self.focused.ancestors
+        if not types:
             self.query_one(TABS[pane_id]).focus()
 
     @on(WhatIfPane.Asked)

@@ -173,7 +173,7 @@ class LibrariesPane(Vertical):
     def _typed(self, event: Input.Changed) -> None:
         tree = self.query_one(LibrariesTree)
         tree.show(self._resolution, event.value)
-        self._explain(tree.chosen)
+        self.call_after_refresh(lambda: self._explain(tree.chosen))
 
     @on(Input.Submitted, "#library-search")
     def _to_the_tree(self) -> None:

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from envdoctor.calibration.speedup import figure, in_digits
+from envdoctor.calibration.speedup import in_digits
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.tui.contract import GpuForecast, Predicted
 from envdoctor.tui.state import State
@@ -88,12 +88,13 @@ class WhatIfPane(Vertical):
     def action_order(self) -> None:
         """The next order of the list."""
         self._order = (self._order + 1) % len(_ORDERS)
+        self.query_one("#gpus", OptionList).highlighted = None
         self._list()
 
     def _list(self) -> None:
         known = {one.gpu: one for one in self.state.forecasts}
         rows = [known.get(name) or GpuForecast(gpu=name) for name in self._gpus]
-        highest = max((one.images_per_s or 0.0 for one in rows), default=0.0)
+        highest = max(map(_rate_of, rows), default=0.0)
         wanted = self._words.lower().split()
         shown = [one for one in rows if all(word in one.gpu.lower() for word in wanted)]
         shown = ordered(shown, self._order)
@@ -141,11 +142,15 @@ class WhatIfPane(Vertical):
             self.post_message(self.Asked(event.option.id))
 
 
+def _rate_of(one: GpuForecast) -> float:
+    return one.images_per_s.median if one.images_per_s is not None else 0.0
+
+
 def ordered(rows: Sequence[GpuForecast], order: int) -> list[GpuForecast]:
     """The rows in one of the orders."""
     keys: tuple[Callable[[GpuForecast], tuple[float, str]], ...] = (
         lambda one: (0.0, ""),
-        lambda one: (-(one.images_per_s or 0.0), one.gpu),
+        lambda one: (-_rate_of(one), one.gpu),
         lambda one: (-(one.memory_gb or 0.0), one.gpu),
         lambda one: (0.0, one.gpu),
     )
@@ -158,17 +163,23 @@ _HEAD = f"{'GPU':<27} {'memory':>7} {'':<5} {'images/s':>8} {'':<{_BAR}} {'× he
 def gpu_line(one: GpuForecast, highest: float) -> Content:
     """`H100 SXM5 80 GB   80 GB bf16  3,100 ━━━━━━   2.4×`; its name alone until it is predicted."""
     name = one.gpu if len(one.gpu) <= 27 else f"{one.gpu[:26]}…"
-    if one.images_per_s is None:
+    rate = one.images_per_s
+    if rate is None:
         memory = f"{one.memory_gb:g} GB" if one.memory_gb else ""
         return Content(f"{name:<27} {memory:>7}".rstrip())
-    filled = "━" * max(1, round(_BAR * one.images_per_s / highest))
+    filled = "━" * max(1, round(_BAR * rate.median / highest))
     memory = f"{one.memory_gb:g} GB" if one.memory_gb else ""
-    ratio = f"{figure(one.ratio)}×" if one.ratio is not None else ""
+    ratio = f"{_times(one.ratio)}×" if one.ratio is not None else ""
     return Content.assemble(
-        f"{name:<27} {memory:>7} {one.precision:<5} {figure(one.images_per_s):>8} ",
+        f"{name:<27} {memory:>7} {one.precision:<5} {in_digits(rate.median, rate):>8} ",
         (f"{filled:<{_BAR}}", "$text-success"),
         f" {ratio:>6}",
     )
+
+
+def _times(ratio: float) -> str:
+    """A ratio of a prediction, in as many digits as its error of some ten percent allows."""
+    return f"{ratio:.1f}" if ratio < 10 else f"{float(f'{ratio:.2g}'):,.0f}"
 
 
 def prediction(predicted: Predicted) -> RenderableType:
