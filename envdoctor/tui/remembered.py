@@ -1,16 +1,22 @@
 """What is kept from one start to the next: dark or light, a word in a file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from envdoctor.tui.background import background_is_light
+from envdoctor.tui.background import asked_background
 
 
-def starts_light(env: Mapping[str, str]) -> bool:
-    """As the user chose last, else as the terminal's background is."""
+@contextmanager
+def starting_colours(env: Mapping[str, str]) -> Iterator[Callable[[], bool]]:
+    """What tells whether to start light: as the user chose last, else as the terminal is."""
     chosen = remembered(env)
-    return background_is_light(env) if chosen is None else chosen
+    if chosen is not None:
+        yield lambda: chosen
+        return
+    with asked_background(env) as is_light:
+        yield is_light
 
 
 def remembered(env: Mapping[str, str]) -> bool | None:

@@ -10,21 +10,26 @@ from pathlib import Path
 import pytest
 
 from envdoctor.tui.app import DoctorApp
-from envdoctor.tui.background import background_is_light
-from envdoctor.tui.remembered import remember, remembered, starts_light
+from envdoctor.tui.background import asked_background
+from envdoctor.tui.remembered import remember, remembered, starting_colours
 from envdoctor.tui.themes import LIGHT
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import press, settled
 
 
+def starts(env: dict[str, str]) -> bool:
+    with starting_colours(env) as is_light:
+        return is_light()
+
+
 def test_what_was_chosen_is_remembered(tmp_path: Path) -> None:
     env = {"XDG_STATE_HOME": str(tmp_path / "new"), "SSH_CONNECTION": "x", "COLORFGBG": "0;15"}
     assert remembered(env) is None
-    assert starts_light(env)
+    assert starts(env)
     remember(env, light=False)
     assert remembered(env) is False
-    assert not starts_light(env)
+    assert not starts(env)
     (tmp_path / "full").touch()
     remember({"XDG_STATE_HOME": str(tmp_path / "full")}, light=True)
 
@@ -33,7 +38,8 @@ def test_what_was_chosen_is_remembered(tmp_path: Path) -> None:
     ("colours", "light"), [("0;15", True), ("15;0", False), ("0;default;7", True), ("", False)]
 )
 def test_without_an_answer_the_variable_tells(colours: str, light: bool) -> None:
-    assert background_is_light({"COLORFGBG": colours}, "/nowhere") is light
+    with asked_background({"COLORFGBG": colours}, "/nowhere") as is_light:
+        assert is_light() is light
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,8 @@ def test_a_terminal_that_is_asked(answer: bytes, light: bool) -> None:
     thread = threading.Thread(target=answers)
     thread.start()
     try:
-        assert background_is_light({}, os.ttyname(side)) is light
+        with asked_background({}, os.ttyname(side)) as is_light:
+            assert is_light() is light
     finally:
         thread.join()
         os.close(terminal)
