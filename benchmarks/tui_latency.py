@@ -57,7 +57,7 @@ TABS = {
 MARKS = {
     "2": b"severities|nothing is known yet",
     "3": b"librar|not yet known",
-    "5": b"choose a GPU",
+    "5": b"move to a GPU",
     "1": b"PyTorch|LOOKING",
 }
 """For a key, words that only the screen behind it shows, before the first report or after it."""

@@ -15,7 +15,7 @@ from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchR
 from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
-from envdoctor.repair.interpreters import try_in_target
+from envdoctor.repair.interpreters import see_where_it_hangs, try_in_target
 
 TORCH_IMPORT_FAILED = Code(
     id="ED401",
@@ -248,13 +248,27 @@ def _of_import(snapshot: Snapshot) -> Finding:
     return code.finding(
         **_said(imported),
         evidence=tuple(_evidence_of_import(imported)),
-        fixes=(_try(snapshot, "import torch", "see the whole output of the import"),),
+        fixes=(_look_at_import(snapshot, imported),),
     )
 
 
+_LET_IT_HANG_S = 60
+"""How long the import may take before its place is printed; the user can raise it."""
+
+
+def _look_at_import(snapshot: Snapshot, imported: TorchImport) -> Fix:
+    if imported.outcome == "hang":
+        return see_where_it_hangs(_python(snapshot), "import torch", after_s=_LET_IT_HANG_S)
+    return _try(snapshot, "import torch", "see the whole output of the import")
+
+
 def _try(snapshot: Snapshot, code: str, summary: str) -> Fix:
+    return try_in_target(_python(snapshot), code, summary=summary)
+
+
+def _python(snapshot: Snapshot) -> str:
     target = snapshot.value(Target)
-    return try_in_target(target.path if target else "python3", code, summary=summary)
+    return target.path if target else "python3"
 
 
 def _said(imported: TorchImport) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def _some_of(lost: int, total: int) -> str:
 def _evidence_of_loss(nvml: Nvml, trace: GpuTrace) -> Iterator[Evidence]:
     yield Evidence(
         label="GPUs",
-        value=f"{trace.bus} on the PCI bus, {trace.nvml} in NVML",
+        value=f"{_count(trace.bus)} on the PCI bus, {_count(trace.nvml)} in NVML",
         source="/sys/bus/pci/devices, NVML",
     )
     for gpu in trace.visible:
@@ -345,3 +345,7 @@ def gpus_not_listed(nvml: Nvml, driver: Driver, trace: GpuTrace, site: Site) -> 
             system.ask_slurm("if this is a job of a scheduler: "),
         ),
     )
+
+
+def _count(number: int | None) -> str:
+    return "an unknown number" if number is None else str(number)

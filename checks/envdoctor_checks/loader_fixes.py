@@ -35,7 +35,7 @@ _WITHOUT_BRACKETS = str.maketrans("", "", " ()")
 def rule_of(library: ResolvedLibrary) -> str:
     """Why a file wins: the rule and, for RPATH and RUNPATH, whose it is."""
     whose = f" of {library.rule_of}" if library.rule_of else ""
-    return f"{library.rule}{whose}"
+    return f"{library.rule or 'the rule is not known'}{whose}"
 
 
 def without_path(

@@ -8,6 +8,9 @@ from envdoctor.formats import Text
 from envdoctor.output import Destination, Output
 
 SHELLS = ("bash", "zsh", "fish")
+_EVERY_COMMA, _FIRST_COMMA = 'string split ","', 'string split --max 1 ","'
+"""How click's script for fish takes an answer (`plain,ED100,ED201`) apart, and how it must, so that
+lists of codes are completed too."""
 
 
 @click.command()
@@ -26,4 +29,5 @@ def command(output: Output, ctx: click.Context, /, shell: str) -> None:
     assert kind is not None
     root = ctx.find_root().command
     script = kind(root, {}, "envdoctor", "_ENVDOCTOR_COMPLETE")
-    output.publish(Text(body=script.source_template % script.source_vars()), Destination())
+    body = script.source_template % script.source_vars()
+    output.publish(Text(body=body.replace(_EVERY_COMMA, _FIRST_COMMA)), Destination())

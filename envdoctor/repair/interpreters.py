@@ -35,6 +35,14 @@ def try_in_target(python: str, code: str, *, summary: str) -> Fix:
     return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
 
 
+def see_where_it_hangs(python: str, code: str, *, after_s: int) -> Fix:
+    """Run a line of Python in the target, and end it by a signal that prints where it stands;
+    without an end this command would hang as well."""
+    line = f"timeout -s ABRT {after_s} {command(python, '-X', 'faulthandler', '-c', code)}"
+    summary = f"see where it hangs: after {after_s} s this prints file and line"
+    return Fix(summary=summary, commands=(line,), safety=Safety.SAFE)
+
+
 def try_without_site(python: str) -> Fix:
     """Start an interpreter that reads no .pth file and no sitecustomize."""
     line = command(python, "-S", "-c", "print('it starts')")

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from envdoctor.options import Options
@@ -20,9 +20,11 @@ def run(options: Options, output: Output, *, path: str | None = None) -> tuple[i
     through the filter of `output`. Ask `envdoctor.tui.terminal.can_show` first. Raises BadInput,
     before anything is drawn, for a file or a selection of checks that cannot be used.
     """
+    from envdoctor.tui.remembered import starting_colours
     from envdoctor.tui.summary import printable, summary
 
-    app = _app(options, output, path)
+    with starting_colours(os.environ) as is_light:
+        app = _app(options, output, path, is_light=is_light)
     # The collector then leaves alone what was imported, which halves its pauses (40 to 20 ms here).
     gc.freeze()
     code = app.run()
@@ -50,15 +52,32 @@ def picture(
     return take_screenshot(_app(options, output, path), svg, size=columns_and_rows, keys=keys)
 
 
-def _app(options: Options, output: Output, path: str | None) -> "DoctorApp":
+def _app(
+    options: Options,
+    output: Output,
+    path: str | None,
+    *,
+    is_light: Callable[[], bool] | None = None,
+) -> "DoctorApp":
+    """The application, in the colours that the user or the terminal has chosen if these are asked
+    for."""
     from envdoctor.tui.app import DoctorApp
     from envdoctor.tui.ascii import ascii_driver
     from envdoctor.tui.model import LiveModel
+    from envdoctor.tui.remembered import remember
     from envdoctor.tui.terminal import shows_unicode
 
     session = _checked(options, path)
     model = LiveModel(options, output, path=path, session=session)
-    return DoctorApp(model, driver_class=None if shows_unicode(os.environ) else ascii_driver())
+    driver = None if shows_unicode(os.environ) else ascii_driver()
+    if is_light is None:
+        return DoctorApp(model, driver_class=driver)
+    return DoctorApp(
+        model,
+        driver_class=driver,
+        light=is_light(),
+        remember=lambda light: remember(os.environ, light=light),
+    )
 
 
 def _checked(options: Options, path: str | None) -> "Session | None":

@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from types import FrameType
 from typing import ClassVar
 
@@ -12,16 +13,26 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input
 
 from envdoctor.errors import Unwritable
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
-from envdoctor.tui.contract import Event, Failed, Model, Saved
+from envdoctor.tui.contract import EnvironmentChanged, Event, Failed, Model, Saved
 from envdoctor.tui.notices import notices, why_not_on_top, why_not_saved, why_nothing_else
+from envdoctor.tui.palette import PALETTE, TAB_HELP
 from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
 from envdoctor.tui.themes import DARK, LIGHT, THEMES
-from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
+from envdoctor.tui.widgets.finding_text import commands_of
+from envdoctor.tui.wishes import (
+    CopyWanted,
+    DetailWanted,
+    FixWanted,
+    ForecastsWanted,
+    PredictionWanted,
+    RerunWanted,
+)
 from envdoctor.writing import write_text
 
 
@@ -42,7 +53,8 @@ class DoctorApp(App[int]):
         Binding("ctrl+c", "interrupt", "Quit at once", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
         *(
-            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False)
+            # With priority as `/` has it: of two keys in quick succession the first is done first.
+            Binding(str(number), f"tab('{name}')", name.capitalize(), show=False, priority=True)
             for number, name in enumerate(TABS, 1)
         ),
         Binding("r", "rerun", "Re-run"),
@@ -51,13 +63,22 @@ class DoctorApp(App[int]):
         Binding("t", "target", "Target"),
         Binding("s", "save", "Save"),
         Binding("o", "open", "Open", show=False),
+        Binding("w", "watch", "Watch", show=False),
         Binding("d", "dark", "Dark/light", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
     ]
 
-    def __init__(self, model: Model, *, driver_class: type[Driver] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        driver_class: type[Driver] | None = None,
+        light: bool = False,
+        remember: Callable[[bool], None] = lambda light: None,
+    ) -> None:
         super().__init__(driver_class=driver_class)
+        self._light, self._remember = light, remember
         self._model = model
         self._signals: list[int] = []
         self.state = State()
@@ -68,7 +89,7 @@ class DoctorApp(App[int]):
     def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = DARK.name
+        self.theme = LIGHT.name if self._light else DARK.name
         # Movement costs bandwidth over ssh and tells nothing.
         self.animation_level = "none"
         if not self.is_headless:
@@ -97,8 +118,15 @@ class DoctorApp(App[int]):
     def _told(self, message: Told) -> None:
         before = self.state
         self._set(after(before, message.event))
+        if isinstance(message.event, EnvironmentChanged):
+            self._look_again()
         for one in notices(before, message.event):
             self.notify(one.text, title=one.title, severity=one.severity, markup=False)
+
+    def _look_again(self) -> None:
+        """A calibration is not interrupted by a change, nor an examination begun twice."""
+        if not self.state.busy:
+            self._model.rerun(None)
 
     def _set(self, state: State) -> None:
         turned = (self.state.measuring is None) != (state.measuring is None)
@@ -139,7 +167,10 @@ class DoctorApp(App[int]):
         self._model.close()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`x` is offered while there is something to stop, `m` while there is not."""
+        """`x` is offered while there is something to stop, `m` while there is not; in a field and
+        in a dialog a digit is a digit."""
+        if action == "tab":
+            return not (self.screen.is_modal or isinstance(self.focused, Input))
         if action in ("measure", "stop"):
             return (action == "stop") == (self.state.measuring is not None)
         return True
@@ -154,6 +185,17 @@ class DoctorApp(App[int]):
         """Look at everything again."""
         if not self._refused(why_nothing_else(self.state)):
             self._model.rerun(None)
+
+    def action_watch(self) -> None:
+        """Look again whenever the environment changes, or not any more."""
+        if self.state.source:
+            self.notify("a recorded machine does not change; `t` examines a live one")
+            return
+        self._model.watch(on=not self.state.watching)
+
+    @on(ForecastsWanted)
+    def _compare(self) -> None:
+        self._model.compare()
 
     @on(RerunWanted)
     def _rerun_check(self, message: RerunWanted) -> None:
@@ -185,6 +227,20 @@ class DoctorApp(App[int]):
         self.copy_to_clipboard(message.text)
         # Nothing tells whether the terminal takes it: tmux and some others may not.
         self.notify(message.text, title="sent to the terminal's clipboard", markup=False)
+
+    @on(FixWanted)
+    def _copy_fix(self, message: FixWanted) -> None:
+        fixes = message.finding.fixes if message.finding is not None else ()
+        if sum(bool(fix.commands) for fix in fixes) < 2:
+            self._copy(CopyWanted(commands_of(message.finding)))
+            return
+        from envdoctor.tui.screens.copying import CopyScreen
+
+        self.push_screen(CopyScreen(self.state, fixes), self._copy_chosen)
+
+    def _copy_chosen(self, text: str | None) -> None:
+        if text is not None:
+            self._copy(CopyWanted(text))
 
     @on(DetailWanted)
     def _detail(self, message: DetailWanted) -> None:
@@ -248,16 +304,12 @@ class DoctorApp(App[int]):
         self.push_screen(HelpScreen())
 
     def action_dark(self) -> None:
-        """Change between dark and light."""
+        """Change between dark and light; the next start begins with the same."""
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+        self._remember(not self.current_theme.dark)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield SystemCommand("Re-run", "look at everything again", self.action_rerun)
-        yield SystemCommand("Measure", "training speed of this machine", self.action_measure)
-        yield SystemCommand("Stop", "end the calibration", self.action_stop)
-        yield SystemCommand("Target", "examine another interpreter", self.action_target)
-        yield SystemCommand("Save", "JSON, Markdown, facts or a screenshot", self.action_save)
-        yield SystemCommand("Open", "a saved report or facts file", self.action_open)
-        yield SystemCommand("Dark or light", "change the colours", self.action_dark)
-        yield SystemCommand("Keys", "all keys on one page", self.action_help)
-        yield SystemCommand("Quit", "leave envdoctor", self.action_quit)
+        for title, help_text, action in PALETTE:
+            yield SystemCommand(title, help_text, partial(self.run_action, action))
+        for name, help_text in TAB_HELP.items():
+            yield SystemCommand(name.capitalize(), help_text, partial(self.action_tab, name))

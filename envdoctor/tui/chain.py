@@ -5,16 +5,16 @@ A finding belongs to the link of its layer; how a link is, its findings and its 
 
 import enum
 from collections.abc import Iterator
+from itertools import groupby
 
-import msgspec
 from msgspec.structs import replace
 
 from envdoctor.facts import Reason
-from envdoctor.facts.derived import GpuTrace
 from envdoctor.findings import Finding, Layer, Severity, Verdict
 from envdoctor.outcomes import Outcome
 from envdoctor.record import Record
-from envdoctor.report import Report, Stack, StackGpu
+from envdoctor.report import Report, Stack
+from envdoctor.tui.gpu_links import MOST_ROWS, GpuRow, gpu_rows
 
 
 class LinkState(enum.Enum):
@@ -81,6 +81,7 @@ def chain_of(report: Report, *, final: bool = True) -> tuple[Link, ...]:
     While facts are missing (`final` is false), what has no value yet is waiting, not absent.
     """
     worst = _worst_by_link(report)
+    rows = gpu_rows(report)
     links = tuple(
         Link(
             name=name,
@@ -89,8 +90,47 @@ def chain_of(report: Report, *, final: bool = True) -> tuple[Link, ...]:
             finding=worst.get(name),
         )
         for name, value, present in _values(report)
+        if name != GPU or not rows
     )
+    links = (*_together(tuple(_gpu_link(row, report, len(rows)) for row in rows)), *links)
     return _proven(links, report) if final else tuple(map(_waiting, links))
+
+
+def _gpu_link(row: GpuRow, report: Report, of: int) -> Link:
+    finding = _worst_of_gpu(row, report)
+    state = _state(GPU, LinkState.OK, report, finding, subject=row.subject)
+    if row.slow and state is LinkState.OK:
+        state = LinkState.WARNING
+    value = ", ".join(filter(None, (row.value, row.slow)))
+    name = GPU if of == 1 else f"{GPU} {row.number}"
+    return Link(name=name, value=value, state=state, finding=finding)
+
+
+def _worst_of_gpu(row: GpuRow, report: Report) -> Finding | None:
+    """What was found at this GPU, its speed included, or at all of them."""
+    worst: Finding | None = None
+    for finding in report.findings:
+        named = [one for one in finding.subjects if one.startswith("gpu:")]
+        at_gpu = link_of(finding) == GPU if not named else row.subject in named
+        elsewhere = link_of(finding) not in (GPU, None)
+        if at_gpu and not elsewhere and _outranks(finding, worst):
+            worst = finding
+    return worst
+
+
+def _together(links: tuple[Link, ...]) -> tuple[Link, ...]:
+    """Where there are many GPUs, neighbours that are the same share a row: `GPU 0-6`."""
+    if len(links) <= MOST_ROWS:
+        return links
+    groups = [
+        list(group) for _, group in groupby(links, lambda one: (one.value, one.state, one.finding))
+    ]
+    return tuple(
+        replace(group[0], name=f"{group[0].name}-{group[-1].name.removeprefix(f'{GPU} ')}")
+        if len(group) > 1
+        else group[0]
+        for group in groups
+    )
 
 
 def _worst_by_link(report: Report) -> dict[str, Finding]:
@@ -146,10 +186,12 @@ def _proven(links: tuple[Link, ...], report: Report) -> tuple[Link, ...]:
 # --- the state of a link ---
 
 
-def _state(name: str, present: LinkState, report: Report, finding: Finding | None) -> LinkState:
+def _state(
+    name: str, present: LinkState, report: Report, finding: Finding | None, *, subject: str = ""
+) -> LinkState:
     if finding is not None and finding.severity is Severity.ERROR:
         return LinkState.BROKEN if finding.because is None else LinkState.AFFECTED
-    by_outcomes = _state_by_outcomes(name, report)
+    by_outcomes = _state_by_outcomes(name, report, subject)
     if by_outcomes in (LinkState.AFFECTED, LinkState.UNKNOWN):
         return by_outcomes
     if finding is not None and finding.severity is Severity.WARNING:
@@ -157,9 +199,13 @@ def _state(name: str, present: LinkState, report: Report, finding: Finding | Non
     return by_outcomes or present
 
 
-def _state_by_outcomes(name: str, report: Report) -> LinkState | None:
-    """What the outcomes say of a link; None where they say nothing against it."""
-    outcomes = [one for one in report.outcomes if _rests_on(one, name)]
+def _state_by_outcomes(name: str, report: Report, subject: str) -> LinkState | None:
+    """What the outcomes say of a link, or of one GPU; None where they say nothing against it."""
+    outcomes = [
+        one
+        for one in report.outcomes
+        if _rests_on(one, name) and (not subject or one.subject in (subject, "gpu", ""))
+    ]
     wanted = [one for one in outcomes if one.wanted in _WANTED]
     if any(one.state == "fails" for one in wanted):
         return LinkState.AFFECTED
@@ -167,7 +213,7 @@ def _state_by_outcomes(name: str, report: Report) -> LinkState | None:
         return LinkState.UNKNOWN
     if any(one.state == "fails" for one in outcomes):
         return LinkState.WARNING
-    if name == GPU and not wanted and (report.stack.gpus or _traced(report)):
+    if name == GPU and not wanted and subject:
         return LinkState.UNUSED
     return None
 
@@ -185,8 +231,7 @@ def _rests_on(outcome: Outcome, link: str) -> bool:
 
 def _values(report: Report) -> Iterator[tuple[str, str, LinkState]]:
     stack = report.stack
-    gpus = _gpus(stack.gpus) or _traced(report)
-    yield (GPU, *_seen(gpus, report, "Gpus", "no NVIDIA GPU is visible"))
+    yield (GPU, *_seen(None, report, "Gpus", "no NVIDIA GPU is visible"))
     yield (DRIVER, *_seen(_driver(stack), report, "Driver", "no NVIDIA driver"))
     in_build = stack.torch_cuda is not None
     why_not = "not in a CPU build of torch" if stack.torch_version else "not known"
@@ -208,15 +253,6 @@ def _seen(value: str | None, report: Report, fact: str, absent: str) -> tuple[st
     return _either(value, absent)
 
 
-def _traced(report: Report) -> str | None:
-    """The GPUs that the bus shows and NVML does not."""
-    fact = report.facts.get("GpuTrace", {})
-    if fact.get("type") != "Observed":
-        return None
-    trace = msgspec.convert(fact["value"], GpuTrace)
-    return "; ".join(gpu.described for gpu in trace.gpus) or None
-
-
 def _either(value: str | None, otherwise: str) -> tuple[str, LinkState]:
     return (value, LinkState.OK) if value else (otherwise, LinkState.ABSENT)
 
@@ -233,18 +269,3 @@ def _cuda(stack: Stack) -> str | None:
         return None
     runtime = f", cudart {stack.cudart}" if stack.cudart else ""
     return f"{stack.torch_cuda} in torch's build{runtime}"
-
-
-def _gpus(gpus: tuple[StackGpu, ...]) -> str | None:
-    described = [_gpu(gpu) for gpu in gpus]
-    counted = dict.fromkeys(described, 0)
-    for text in described:
-        counted[text] += 1
-    parts = [text if number == 1 else f"{number} × {text}" for text, number in counted.items()]
-    return "; ".join(parts) or None
-
-
-def _gpu(gpu: StackGpu) -> str:
-    capability = f", sm_{gpu.compute_capability.replace('.', '')}" if gpu.compute_capability else ""
-    memory = f", {gpu.memory_bytes / 2**30:.0f} GiB" if gpu.memory_bytes else ""
-    return f"{gpu.name}{capability}{memory}"

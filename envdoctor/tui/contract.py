@@ -6,6 +6,7 @@ from typing import Protocol
 from envdoctor.calibration.progress import CalibrationProgress
 from envdoctor.events import ProbeEvent
 from envdoctor.facts.assessment import Assessment
+from envdoctor.facts.calibration import Spread
 from envdoctor.facts.python import Candidate
 from envdoctor.record import Record
 from envdoctor.report import Report
@@ -84,6 +85,33 @@ class Predicted(Record):
     reason: str = ""
 
 
+class GpuForecast(Record):
+    """What a GPU should reach in its fastest precision, in images/s; `ratio` is how many times as
+    fast as the fastest run measured here that is, null where nothing was measured."""
+
+    gpu: str
+    memory_gb: float | None = None
+    precision: str = ""
+    images_per_s: Spread | None = None
+    ratio: float | None = None
+
+
+class GpusCompared(Record):
+    """Every GPU that can be predicted, the usual ones first."""
+
+    gpus: tuple[GpuForecast, ...]
+
+
+class WatchTurned(Record):
+    """From now on a change of the environment is told, or is not told any more."""
+
+    on: bool
+
+
+class EnvironmentChanged(Record):
+    """Packages, the interpreter or the driver are not what they were a moment ago."""
+
+
 class Saved(Record):
     """A file was written."""
 
@@ -109,6 +137,9 @@ Event = (
     | FilesFound
     | TargetsFound
     | Predicted
+    | GpusCompared
+    | WatchTurned
+    | EnvironmentChanged
     | Saved
     | Failed
 )
@@ -142,6 +173,12 @@ class Model(Protocol):
 
     def predict(self, gpu: str) -> None:
         """Predict what a GPU would bring here."""
+
+    def compare(self) -> None:
+        """Predict all GPUs, for the table."""
+
+    def watch(self, *, on: bool) -> None:
+        """Tell when the environment changes, or stop telling it."""
 
     def page(self, code: str) -> str | None:
         """The page of a disease in Markdown; null if there is none."""

@@ -28,10 +28,12 @@ from envdoctor.tui.contract import (
     CalibrationEnded,
     CalibrationProgressed,
     CalibrationStarted,
+    EnvironmentChanged,
     Event,
     ExaminationStarted,
     Failed,
     FilesFound,
+    GpusCompared,
     Listener,
     ProbeChanged,
     ReadingEnded,
@@ -39,15 +41,17 @@ from envdoctor.tui.contract import (
     ReportReady,
     Saved,
     TargetsFound,
+    WatchTurned,
     WorkEnded,
 )
 from envdoctor.tui.files import saved_files
 from envdoctor.tui.jobs import Job, Jobs, run_aside
 from envdoctor.tui.partial import PartialReports
-from envdoctor.tui.prediction import prediction
+from envdoctor.tui.prediction import forecasts, prediction
 from envdoctor.tui.rerun import only_for, with_calibration_of
 from envdoctor.tui.saving import document_of
 from envdoctor.tui.targets import targets_of_machine
+from envdoctor.tui.watching import Watch, signature
 from envdoctor.writing import write_text
 
 SAVING_S = 1.0
@@ -77,10 +81,12 @@ class LiveModel:
         self._jobs = Jobs(WorkEnded())
         self._readings = Jobs(ReadingEnded())
         self._predictions = Jobs()
+        self._comparisons = Jobs()
         self._saves: list[threading.Thread] = []
         self._session = session
         self._session_lock = threading.Lock()
         self._snapshot = Snapshot()
+        self._watch: Watch | None = None
 
     def start(self, listener: Listener) -> None:
         self._listener = listener
@@ -163,6 +169,24 @@ class LiveModel:
 
         self._predictions.start("prediction", work, self._listener)
 
+    def compare(self) -> None:
+        def work(job: Job) -> None:
+            knowledge = self._ready_session().knowledge
+            measured = self._snapshot.value(Calibration)
+            job.tell(GpusCompared(gpus=forecasts(self.gpus(), measured, knowledge)))
+
+        self._comparisons.start("comparison", work, self._listener)
+
+    def watch(self, *, on: bool) -> None:
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        if on:
+            self._watch = Watch(
+                lambda: signature(self._snapshot), lambda: self._listener(EnvironmentChanged())
+            )
+        self._listener(WatchTurned(on=on))
+
     def page(self, code: str) -> str | None:
         loaded = self._session.loaded if self._session else None
         disease = find_code(code, loaded) if loaded else None
@@ -197,7 +221,9 @@ class LiveModel:
         self._saves.append(run_aside("saving", work, self._listener))
 
     def close(self) -> None:
-        for jobs in (self._jobs, self._readings, self._predictions):
+        if self._watch is not None:
+            self._watch.end()
+        for jobs in (self._jobs, self._readings, self._predictions, self._comparisons):
             jobs.close()
         deadline = time.monotonic() + SAVING_S
         while self._saves:

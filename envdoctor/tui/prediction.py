@@ -1,12 +1,16 @@
 """What another GPU would bring here. Pure."""
 
-import msgspec
+from collections.abc import Iterable
 
-from envdoctor.calibration.assess import assess, predict_model
+import msgspec
+from msgspec.structs import replace
+
+from envdoctor.calibration.assess import assess, model_precisions, predict_model
+from envdoctor.calibration.expectation import Expectations
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
-from envdoctor.knowledge import Knowledge
-from envdoctor.tui.contract import Predicted
+from envdoctor.knowledge import GpuModel, Knowledge
+from envdoctor.tui.contract import GpuForecast, Predicted
 
 
 def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> Predicted:
@@ -21,3 +25,34 @@ def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> 
     settings = msgspec.structs.replace(measured.settings, what_if=(gpu,))
     asked = msgspec.structs.replace(measured, settings=settings)
     return Predicted(gpu=gpu, assessment=assess(asked, knowledge))
+
+
+def forecasts(
+    gpus: Iterable[str], measured: Calibration | None, knowledge: Knowledge
+) -> tuple[GpuForecast, ...]:
+    """A row for each GPU, in the same order."""
+    expectations = Expectations(knowledge)
+    here = max((run.images_per_s.median for run in measured.runs), default=0.0) if measured else 0.0
+    known = {model.model: model for model in knowledge.gpus}
+    return tuple(_forecast(known[gpu], expectations, here) for gpu in gpus if gpu in known)
+
+
+def _forecast(model: GpuModel, expectations: Expectations, here: float) -> GpuForecast:
+    rates = [
+        (expected.images_per_s.median, precision, expected.images_per_s)
+        for precision in model_precisions(model)
+        if (expected := expectations.of_model(model, precision, device=model.model)) is not None
+    ]
+    unknown = GpuForecast(gpu=model.model, memory_gb=model.memory_gb)
+    if not rates:
+        return unknown
+    median, precision, rate = max(rates, key=lambda one: one[0])
+    if model.has_tensor_cores and precision not in _HALF:
+        # Its data sheet says nothing of half precision: beside the others it would look slow.
+        return unknown
+    return replace(
+        unknown, precision=precision, images_per_s=rate, ratio=median / here if here else None
+    )
+
+
+_HALF = ("fp16", "bf16")

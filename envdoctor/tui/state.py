@@ -16,12 +16,15 @@ from envdoctor.tui.contract import (
     Event,
     ExaminationStarted,
     FilesFound,
+    GpuForecast,
+    GpusCompared,
     Predicted,
     ProbeChanged,
     ReadingEnded,
     ReadingStarted,
     ReportReady,
     TargetsFound,
+    WatchTurned,
     WorkEnded,
 )
 
@@ -90,8 +93,11 @@ class GpuTrack(Record):
 
 
 class Measuring(Record):
-    """The calibration that is going on: the last news, the rates of all that was timed, and how
-    the GPUs are."""
+    """The calibration that is going on: what is measured and how long, the last news, the rates of
+    all that was timed, and how the GPUs are. `since` is on the monotonic clock."""
+
+    since: float = 0.0
+    plan: str = ""
 
     now: CalibrationProgress | None = None
     tracks: tuple[Track, ...] = ()
@@ -115,6 +121,8 @@ class State(Record):
     targets: tuple[Candidate, ...] | None = None
     files: tuple[str, ...] | None = None
     predicted: Predicted | None = None
+    forecasts: tuple[GpuForecast, ...] = ()
+    watching: bool = False
 
     @property
     def running(self) -> tuple[ProbeState, ...]:
@@ -145,7 +153,7 @@ def after(state: State, event: Event) -> State:
     if isinstance(event, ReportReady):
         return _with_report(state, event)
     if isinstance(event, CalibrationStarted):
-        started = Measuring()
+        started = Measuring(since=time.monotonic())
         return replace(state, examining=None, reading=None, measuring=started, calibration_note="")
     if isinstance(event, CalibrationProgressed):
         before = state.measuring or Measuring()
@@ -158,10 +166,19 @@ def after(state: State, event: Event) -> State:
         return replace(state, reading=event.path)
     if isinstance(event, ReadingEnded):
         return replace(state, reading=None)
+    return _with_answer(state, event)
+
+
+def _with_answer(state: State, event: Event) -> State:
+    """The state with what the user has asked for."""
     if isinstance(event, FilesFound):
         return replace(state, files=event.files)
     if isinstance(event, TargetsFound):
         return replace(state, targets=event.targets)
+    if isinstance(event, GpusCompared):
+        return replace(state, forecasts=event.gpus)
+    if isinstance(event, WatchTurned):
+        return replace(state, watching=event.on)
     if isinstance(event, Predicted):
         return replace(state, predicted=event)
     return state
@@ -170,7 +187,13 @@ def after(state: State, event: Event) -> State:
 def _examining(state: State, what: str) -> State:
     """What was found in another target or file does not hold for this one."""
     if what != state.examined:
-        state = State(examined=what, targets=state.targets, files=state.files)
+        state = State(
+            examined=what,
+            targets=state.targets,
+            files=state.files,
+            forecasts=state.forecasts,
+            watching=state.watching,
+        )
     return replace(state, examining=what, measuring=None, reading=None, probes=(), final=False)
 
 
@@ -225,7 +248,8 @@ def _with_progress(before: Measuring, now: CalibrationProgress) -> Measuring:
     for sample in now.gpus:
         index = sample.gpu.index
         known[index] = known.get(index, GpuTrack(index=index)).with_sample(sample)
-    return Measuring(now=now, tracks=tracks, gpus=tuple(known.values()))
+    gpus = tuple(known.values())
+    return replace(before, now=now, plan=now.plan or before.plan, tracks=tracks, gpus=gpus)
 
 
 def _longer(figures: tuple[float, ...], newest: float | None) -> tuple[float, ...]:

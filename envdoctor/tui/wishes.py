@@ -13,6 +13,18 @@ class CopyWanted(Message):
         self.text = text
 
 
+class ForecastsWanted(Message):
+    """Predict every GPU, for the table."""
+
+
+class FixWanted(Message):
+    """Copy a fix of this finding: the only one, or the one that the user then chooses."""
+
+    def __init__(self, finding: Finding | None) -> None:
+        super().__init__()
+        self.finding = finding
+
+
 class RerunWanted(Message):
     """Run one check again; None where none is chosen."""
 

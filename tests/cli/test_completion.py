@@ -4,9 +4,12 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -84,28 +87,60 @@ def test_an_unknown_shell_is_bad_input() -> None:
 
 
 def test_tab_in_a_real_bash(tmp_path: Path) -> None:
-    (tmp_path / "facts-of-the-cluster.json").write_text("{}")
-    here = tmp_path / "bin"
+    with shell_in(tmp_path, "bash", "--norc", "--noprofile", "-i") as screen:
+        screen.type('bind "set enable-bracketed-paste off"; eval "$(envdoctor completion bash)"\n')
+        screen.type("echo read''y\n", until="ready")
+        press_tab(screen)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_tab_in_a_real_zsh(tmp_path: Path) -> None:
+    with shell_in(tmp_path, "zsh", "-f", "-i") as screen:
+        screen.type("unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D\r")
+        screen.type('eval "$(envdoctor completion zsh)"; echo read""y\r', until="ready")
+        press_tab(screen)
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_tab_in_a_real_fish(tmp_path: Path) -> None:
+    with shell_in(tmp_path, "fish", "--no-config", "-i") as screen:
+        screen.type('envdoctor completion fish | source; echo read""y\r', until="ready")
+        press_tab(screen)
+
+
+def press_tab(screen: "Screen") -> None:
+    """The same keys in every shell: a command, a path, a code, and a code behind a comma."""
+    screen.type("envdoctor rule driver-t\t", until="driver-too-old ")
+    screen.type("\x15envdoctor predict rtx-4090-d\t", until="rtx-4090-d ")
+    screen.type("\x15envdoctor check --skip ED100,driver-t\t", until="ED100,driver-too-old")
+    screen.type("\x15envdoctor chec\t", until="check ")
+    screen.type("--facts fa\t", until="facts-of-the-cluster.json")
+    screen.type("--only ED20\t\t", until="ED200")
+
+
+@contextmanager
+def shell_in(folder: Path, *argv: str) -> Iterator["Screen"]:
+    """A shell in a folder that holds a facts file, in a terminal, with `envdoctor` on its PATH."""
+    (folder / "facts-of-the-cluster.json").write_text("{}")
+    here = folder / "bin"
     here.mkdir()
     command = here / "envdoctor"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m envdoctor "$@"\n')
     command.chmod(0o755)
     child, terminal = pty.fork()
     if child == 0:
-        os.chdir(tmp_path)
+        os.chdir(folder)
         os.environ["PATH"] = f"{here}:{os.environ['PATH']}"
         os.environ["TERM"] = "dumb"
+        os.environ["HOME"] = str(folder)
         try:
-            os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+            os.execvp(argv[0], argv)
         finally:
             os._exit(127)
     try:
-        screen = Screen(terminal)
-        screen.type('bind "set enable-bracketed-paste off"; eval "$(envdoctor completion bash)"\n')
-        screen.type("echo read''y\n", until="ready")
-        screen.type("envdoctor chec\t", until="envdoctor check ")
-        screen.type("--facts fa\t", until="--facts facts-of-the-cluster.json")
-        screen.type("--only ED20\t\t", until="ED201")
+        yield Screen(terminal)
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
@@ -122,7 +157,12 @@ class Screen:
         """Press keys, and wait until a text was shown since."""
         os.write(self._terminal, keys.encode())
         seen, limit = "", time.monotonic() + 60
-        while until not in re.sub(r"[\r\x07]", "", seen):
+        while until not in _plain(seen):
             assert time.monotonic() < limit, f"no `{until}` in {seen!r}"
             if select.select([self._terminal], [], [], 1.0)[0]:
                 seen += os.read(self._terminal, 65536).decode()
+
+
+def _plain(seen: str) -> str:
+    """What stands on the screen: without colours, bells and the moves of the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\(B|\x1b\][^\x07]*\x07|[\r\x07]", "", seen)

@@ -640,6 +640,7 @@ def two_gpus() -> Report:
         devices=tuple(_gpu(index, "NVIDIA A100-SXM4-80GB", "8.0", 80 * 2**30) for index in range(2))
     )
     capped = POWER_CAP.finding(
+        subjects=("gpu:1",),
         limit=250,
         default=400,
         evidence=(Evidence(label="power limit", value="250 W", source="NVML"),),

@@ -10,13 +10,17 @@ from envdoctor.tui.contract import (
     CalibrationStarted,
     ExaminationStarted,
     FilesFound,
+    GpuForecast,
+    GpusCompared,
     Listener,
     Predicted,
     ProbeChanged,
     ReportReady,
     Saved,
     TargetsFound,
+    WatchTurned,
 )
+from tests.tui.machines import spread
 
 PAGE = """## What it means
 
@@ -40,6 +44,15 @@ class RecordedModel:
     closed: bool = False
     known_gpus: tuple[str, ...] = ("A100-SXM4-80GB", "H100-SXM5", "L4")
     predicted: Predicted | None = None
+    forecasts: tuple[GpuForecast, ...] = (
+        GpuForecast(
+            gpu="A100-SXM4-80GB", memory_gb=80, precision="fp16", images_per_s=spread(2500.0)
+        ),
+        GpuForecast(
+            gpu="H100-SXM5", memory_gb=80, precision="bf16", images_per_s=spread(4700.0), ratio=2.3
+        ),
+        GpuForecast(gpu="L4", memory_gb=24),
+    )
     files: tuple[str, ...] = ("facts.json", "report.json")
 
     def start(self, listener: Listener) -> None:
@@ -84,6 +97,13 @@ class RecordedModel:
         self.asked.append(("predict", gpu))
         reason = "measure first (`m`) to see the speedup against this machine"
         self.tell(self.predicted or Predicted(gpu=gpu, assessment=None, reason=reason))
+
+    def compare(self) -> None:
+        self.tell(GpusCompared(gpus=self.forecasts))
+
+    def watch(self, *, on: bool) -> None:
+        self.asked.append(("watch", on))
+        self.tell(WatchTurned(on=on))
 
     def page(self, code: str) -> str | None:
         self.asked.append(("page", code))

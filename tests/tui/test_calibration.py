@@ -140,7 +140,7 @@ def test_a_partial_calibration_says_so(model: RecordedModel) -> None:
 
 def test_the_overview_says_how_fast_it_trains() -> None:
     async def steps(pilot: Pilot[int]) -> None:
-        assert "cuda:0 trains 2,000 images/s of ResNet-50 in fp16" in screen_text(pilot.app)
+        assert "━ 2,000 images/s of ResNet-50 in fp16" in screen_text(pilot.app)
 
     play(RecordedModel(machines.read("two_gpus")), steps)
 
@@ -160,7 +160,7 @@ def test_what_if(model: RecordedModel) -> None:
 
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "5", "down", "enter")
-        assert model.asked == [("predict", "H100-SXM5")]
+        assert model.asked[-1] == ("predict", "H100-SXM5")
         seen = screen_text(pilot.app)
         assert "H100-SXM5: prediction, not measured" in seen
         assert "fp16: 2,100 images/s (1,900 – 2,300), from made up for this test" in seen
@@ -177,7 +177,7 @@ def test_what_if_search(model: RecordedModel) -> None:
         gpus = pilot.app.screen.query_one("#gpus", OptionList)
         assert [option.id for option in gpus.options] == ["H100-SXM5"]
         await press(pilot, "enter")
-        assert model.asked == [("predict", "H100-SXM5")]
+        assert model.asked[-1] == ("predict", "H100-SXM5")
 
     play(model, steps)
 

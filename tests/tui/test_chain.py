@@ -8,7 +8,7 @@ import pytest
 from envdoctor.api import Code, Finding, Layer, Reason, Severity
 from envdoctor.findings import Verdict
 from envdoctor.outcomes import Outcome
-from envdoctor.report import Report, Stack
+from envdoctor.report import Report, Stack, StackGpu
 from envdoctor.symptoms import CORE_CODES
 from envdoctor.tui.chain import Link, LinkState, chain_of, link_of
 from tests.support.cases import CASES
@@ -25,6 +25,11 @@ def links(report: Report, *, final: bool = True) -> dict[str, Link]:
 
 def states(report: Report, *, final: bool = True) -> dict[str, LinkState]:
     return {name: link.state for name, link in links(report, final=final).items()}
+
+
+def of_gpus(report: Report) -> set[LinkState]:
+    """How the GPUs are, whatever their number."""
+    return {state for name, state in states(report).items() if name.startswith("GPU")}
 
 
 # --- where a disease sits ---
@@ -101,7 +106,7 @@ def test_the_chain_of_the_broken_driver() -> None:
 
 
 def test_a_machine_that_computes_is_ok_from_end_to_end() -> None:
-    assert set(states(machines.read("two_gpus")).values()) == {LinkState.OK}
+    assert set(states(changed("two_gpus", findings=(), assessment=None)).values()) == {LinkState.OK}
     cpu = states(machines.read("healthy_cpu"))
     assert cpu.pop("PyTorch") is LinkState.OK
     assert set(cpu.values()) == {LinkState.ABSENT}
@@ -126,8 +131,36 @@ def of_gpu(state: str, **more: Any) -> Outcome:
     ],
 )
 def test_a_gpu_is_as_its_outcome(outcomes: tuple[Outcome, ...], state: LinkState) -> None:
-    report = changed("two_gpus", findings=(), outcomes=outcomes)
-    assert states(report)["GPU"] is state
+    report = changed("two_gpus", findings=(), assessment=None, outcomes=outcomes)
+    assert states(report)["GPU 0"] is state
+
+
+def test_each_gpu_has_a_row_and_a_slow_one_is_no_ok() -> None:
+    both = changed("two_gpus", findings=(), assessment=None)
+    assert states(both)["GPU 0"] is states(both)["GPU 1"] is LinkState.OK
+    capped = links(changed("two_gpus", assessment=None))
+    assert (capped["GPU 0"].state, capped["GPU 0"].finding) == (LinkState.OK, None)
+    assert capped["GPU 1"].state is LinkState.WARNING
+    assert capped["GPU 1"].finding is not None
+    slow = links(changed("two_gpus", findings=()))
+    assert slow["GPU 0"].state is LinkState.OK
+    assert slow["GPU 1"].state is LinkState.WARNING
+    assert slow["GPU 1"].value.endswith("57 % of expected speed")
+
+
+def test_many_gpus_that_are_the_same_share_a_row() -> None:
+    stack = Stack(gpus=(StackGpu(name="H100"),) * 8)
+    outcomes = tuple(
+        Outcome(action="compute", subject=f"gpu:{n}", state="fails" if n == 5 else "works")
+        for n in range(8)
+    )
+    eight = changed("healthy_cpu", stack=stack, outcomes=outcomes, facts={})
+    assert states(eight)["GPU 5"] is LinkState.AFFECTED
+    assert [name for name in states(eight) if name.startswith("GPU")] == [
+        "GPU 0-4",
+        "GPU 5",
+        "GPU 6-7",
+    ]
 
 
 def test_torch_is_as_its_import_and_the_cpu_are() -> None:
@@ -196,7 +229,7 @@ def test_on_machines_that_nobody_has_seen_the_chain_says_what_the_outcomes_say()
         wanted = [one for one in report.outcomes if one.wanted in ("yes", "unknown")]
         on_gpu = [one for one in wanted if one.subject.startswith("gpu")]
         if any(one.state != "works" for one in on_gpu):
-            assert seen["GPU"] not in good, story
+            assert not of_gpus(report) <= good, story
         if any(one.state != "works" for one in wanted):
             assert not set(seen.values()) <= good, story
         if report.verdict in (Verdict.UNPROVEN, Verdict.INCOMPLETE):

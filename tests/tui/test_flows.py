@@ -156,6 +156,9 @@ def test_passed_and_skipped_checks_open_on_demand(model: RecordedModel) -> None:
 def test_copy_puts_the_fix_on_the_clipboard(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "c")
+        assert "copy which fix?" in screen_text(pilot.app)
+        assert pilot.app.clipboard == ""
+        await press(pilot, "1")
         assert pilot.app.clipboard == "sudo apt install nvidia-driver-535-server"
         assert "sent to the terminal's clipboard" in toasts(pilot.app)
 

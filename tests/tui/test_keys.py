@@ -127,8 +127,16 @@ def test_one_check_again_is_that_of_the_root_cause_where_there_is_no_list(
     assert model.asked == [("rerun", ("driver-too-old",))]
 
 
-@pytest.mark.parametrize("keys", [("c",), ("2", "c"), ("enter", "c")])
-def test_copy_takes_all_commands_of_the_first_fix_that_has_any(keys: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("keys", "copied"),
+    [
+        (("c", "2"), "sudo one\nsudo two"),
+        (("2", "c", "3"), "three"),
+        (("enter", "c", "1", "enter"), "sudo one\nsudo two"),
+        (("c", "4", "escape"), ""),
+    ],
+)
+def test_several_fixes_are_copied_by_their_numbers(keys: tuple[str, ...], copied: str) -> None:
     fixes = (
         Fix(summary="ask whoever runs the machine"),
         Fix(summary="or do it", commands=("sudo one", "sudo two")),
@@ -137,7 +145,7 @@ def test_copy_takes_all_commands_of_the_first_fix_that_has_any(keys: tuple[str, 
 
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, *keys)
-        assert pilot.app.clipboard == "sudo one\nsudo two"
+        assert pilot.app.clipboard == copied
 
     play(RecordedModel(with_root(fixes=fixes)), steps)
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.events import Key
 from textual.pilot import Pilot
 
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
@@ -116,6 +117,27 @@ def test_dependencies_are_a_tree_that_enter_closes() -> None:
         assert "· also needs libc10.so" in seen
         await press(pilot, *["down"] * 3, "enter")
         assert "libc10.so" not in screen_text(pilot.app).partition("libtorch_python.so")[2]
+
+    play(RecordedModel(REPORT), steps, (120, 40))
+
+
+def test_the_slash_searches_a_library() -> None:
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        # As one burst: the search is that of the tab that the first key has opened.
+        for name, char in (("3", "3"), ("slash", "/"), *((one, one) for one in "torch")):
+            pilot.app.post_message(Key(name, char))
+        await settled(pilot)
+        await press(pilot, *"_cuda")
+        tree = pilot.app.screen.query_one(LibrariesTree)
+        assert [str(node.label) for node in tree.root.children] == [
+            "✓ libtorch_cuda.so  torch  RPATH"
+        ]
+        await press(pilot, "x")
+        assert "no library has these words" in screen_text(pilot.app)
+        await press(pilot, "escape")
+        assert "▼ ✓ libtorch_python.so" in screen_text(pilot.app)
+        assert pilot.app.focused is tree
 
     play(RecordedModel(REPORT), steps, (120, 40))
 

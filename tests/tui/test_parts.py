@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from envdoctor.events import ProbeEvent
+from envdoctor.knowledge import load
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
 from envdoctor.report import ExaminedTarget, Report
@@ -27,11 +28,14 @@ from envdoctor.tui.grouping import (
     passed_checks,
     unrun_checks,
 )
+from envdoctor.tui.prediction import forecasts
 from envdoctor.tui.state import State, after
 from envdoctor.tui.summary import printable, summary
 from envdoctor.tui.targets import targets_of_machine
 from envdoctor.tui.terminal import can_show, shows_unicode
+from envdoctor.tui.widgets.banner import title
 from envdoctor.tui.widgets.strip import probe_line
+from envdoctor.tui.widgets.what_if import ordered
 from tests.tui import machines
 
 
@@ -216,3 +220,21 @@ def test_saved_files_are_listed_newest_first_whatever_lies_beside_them(tmp_path:
     (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere")
     assert saved_files(tmp_path) == ("new.json", "old.json")
     assert saved_files(tmp_path / "nowhere") == ()
+
+
+def test_the_banner_says_whose_fault_it_is() -> None:
+    broken = msgspec.structs.replace(machines.read("broken_driver"), fault="machine")
+    assert title(State(report=broken, final=True)).endswith("; the cause lies in the machine")
+
+
+def test_the_table_of_gpus_is_ordered_by_speed_memory_and_name() -> None:
+    knowledge = load()
+    names = ("L4", "H100 SXM5 80 GB", "Tesla T4")
+    rows = forecasts(tuple(m.model for m in knowledge.gpus if m.model in names), None, knowledge)
+    assert len(rows) >= 2
+    rates = [one.images_per_s.median for one in ordered(rows, 1) if one.images_per_s]
+    assert rates == sorted(rates, reverse=True)
+    memory = [one.memory_gb or 0 for one in ordered(rows, 2)]
+    assert memory == sorted(memory, reverse=True)
+    assert [one.gpu for one in ordered(rows, 3)] == sorted(one.gpu for one in rows)
+    assert {one.ratio for one in rows} == {None}

@@ -236,8 +236,10 @@ def test_a_calibration_is_stopped_by_x_alone_and_the_program_goes_on(terminal: O
 def test_a_command_comes_to_the_clipboard_of_the_terminal(terminal: Open) -> None:
     one = terminal("tui", str(machines.file_of("broken_driver")))
     one.accept_clipboard()
-    one.wait_for("fix: ")
+    one.wait_for("fix 1: ")
     one.press("c")
+    one.wait_for("copy which fix?")
+    one.press("1")
     seen = one.wait_for("sent to the terminal's clipboard")
     command = next(line for line in seen.splitlines() if "$ " in line).partition("$ ")[2]
     one.wait_for_clipboard(command.rstrip(" │┃▌▐|"))

@@ -153,8 +153,8 @@ def more_shared_memory(site: Site) -> Fix:
         )
     engine = "podman" if site.container == "podman" else "docker"
     return Fix(
-        summary="start the container with more",
-        commands=(f"{engine} run --shm-size=8g IMAGE", f"{engine} run --ipc=host IMAGE"),
+        summary="start the container with more (or with `--ipc=host`: all of the host's)",
+        commands=(f"{engine} run --shm-size=8g IMAGE",),
         where=Place.HOST,
     )
 

@@ -19,11 +19,11 @@ from envdoctor.report import Report
 from envdoctor.tui.grouping import Fate, check_of, fate_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.finding_text import commands_of, evidence_lines, headline, note_lines
+from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.widgets.strip import StatusStrip
-from envdoctor.tui.wishes import CopyWanted, RerunWanted
+from envdoctor.tui.wishes import CopyWanted, FixWanted, RerunWanted
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL, fate_text
 
 PageOf = Callable[[str], str | None]
@@ -172,10 +172,12 @@ class DetailScreen(StateScreen):
         await self._show(report.findings[(here + step) % len(ids)])
 
     def action_copy(self) -> None:
-        """Copy the focused fix, else the first one that has commands."""
+        """Copy the focused fix, else the only one, else the one that is chosen then."""
         focused = next((box for box in self.query(FixBox) if box.has_focus), None)
-        wanted = focused.commands if focused is not None else None
-        self.app.post_message(CopyWanted(wanted or commands_of(self.finding)))
+        if focused is not None and focused.commands:
+            self.app.post_message(CopyWanted(focused.commands))
+        else:
+            self.app.post_message(FixWanted(self.finding))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check of this finding needs."""

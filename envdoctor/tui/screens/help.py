@@ -18,12 +18,13 @@ KEYS = (
             ("r", "look at everything again"),
             ("R", "look again at what one check needs"),
             ("t", "examine another interpreter"),
-            ("c", "copy the fix's commands to the clipboard"),
+            ("c 1 2 3", "copy a fix's commands, by its number"),
+            ("w", "look again at every change; again ends it"),
             ("m", "measure, or measure again"),
             ("x", "stop measuring; what was measured is kept"),
             ("s", "save JSON, Markdown, facts or a screenshot"),
             ("o", "open a saved report or facts file"),
-            ("d", "dark or light"),
+            ("d", "dark or light; the next start begins with it"),
             ("Ctrl-P", "command palette"),
             ("q", "quit"),
             ("Ctrl-C", "quit at once, also in the middle of work"),
@@ -46,10 +47,15 @@ KEYS = (
         ),
     ),
     (
+        "libraries",
+        (("/", "search a library; Esc clears"),),
+    ),
+    (
         "what-if",
         (
             ("/", "search a GPU; Esc clears"),
-            ("Enter", "what that GPU would bring here"),
+            ("f", "usual, fastest, most memory, by name"),
+            ("up down, Enter", "what that GPU would bring here"),
         ),
     ),
 )

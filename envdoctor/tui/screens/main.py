@@ -16,10 +16,9 @@ from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.also import Also
-from envdoctor.tui.widgets.banner import Banner
+from envdoctor.tui.widgets.banner import TALL, Banner
 from envdoctor.tui.widgets.calibration import CalibrationPane
 from envdoctor.tui.widgets.chain import ChainList
-from envdoctor.tui.widgets.finding_text import commands_of
 from envdoctor.tui.widgets.findings import FindingsPane
 from envdoctor.tui.widgets.findings_tree import Row
 from envdoctor.tui.widgets.keys import KeyLine
@@ -28,7 +27,13 @@ from envdoctor.tui.widgets.masthead import Masthead
 from envdoctor.tui.widgets.probes import ProbeList
 from envdoctor.tui.widgets.strip import StatusStrip
 from envdoctor.tui.widgets.what_if import WhatIfPane
-from envdoctor.tui.wishes import CopyWanted, DetailWanted, PredictionWanted, RerunWanted
+from envdoctor.tui.wishes import (
+    DetailWanted,
+    FixWanted,
+    ForecastsWanted,
+    PredictionWanted,
+    RerunWanted,
+)
 
 TABS = {
     "overview": "#chain",
@@ -39,8 +44,9 @@ TABS = {
 }
 """The tabs, in their order, with the part of each that takes the keys."""
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
-_TALL = 36
-_HEIGHTS = [(0, "-short"), (_TALL, "-tall")]
+_BROAD = 150
+"""From so many columns on the table of GPUs has its prediction beside it."""
+_HEIGHTS = [(0, "-short"), (TALL, "-tall")]
 
 
 class Views(TabbedContent):
@@ -89,20 +95,27 @@ class MainScreen(StateScreen):
 
     def on_resize(self, event: Resize) -> None:
         """Where lines are few, they are for what matters most."""
-        self.query_one(ProbeList).short = event.size.height < _TALL
+        self.query_one(ProbeList).short = event.size.height < TALL
+        self.query_one(Banner).height = event.size.height
+        self.set_class(event.size.width >= _BROAD, "-broad")
 
     def show_tab(self, name: str) -> None:
-        """Show a tab and put the focus into it."""
+        """Show a tab and put the focus into it, at once: the next key belongs to it."""
         self.query_one(TabbedContent).active = name
+        self.set_focus(self.query_one(TABS[name]))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """In a field `/` is a letter."""
         return not (action == "filter" and isinstance(self.focused, Input))
 
     def action_filter(self) -> None:
-        """The search of what-if on its tab; on any other the filter of the findings."""
-        if self.query_one(TabbedContent).active == "what-if":
+        """The search of what-if and of the libraries on their tabs; else that of the findings."""
+        active = self.query_one(TabbedContent).active
+        if active == "what-if":
             self.query_one(WhatIfPane).open_search()
+            return
+        if active == "libraries":
+            self.query_one(LibrariesPane).open_filter()
             return
         self.query_one(TabbedContent).active = "findings"
         self.query_one(FindingsPane).open_filter()
@@ -114,7 +127,9 @@ class MainScreen(StateScreen):
             return
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
-        if not isinstance(self.focused, Input):
+            self.app.post_message(ForecastsWanted())
+        types = isinstance(self.focused, Input) and event.pane in self.focused.ancestors
+        if not types:
             self.query_one(TABS[pane_id]).focus()
 
     @on(WhatIfPane.Asked)
@@ -140,8 +155,8 @@ class MainScreen(StateScreen):
         return report.findings[0] if report and report.findings else None
 
     def action_copy(self) -> None:
-        """Copy the commands of the fix of the finding."""
-        self.app.post_message(CopyWanted(commands_of(self.finding)))
+        """Copy the commands of a fix of the finding."""
+        self.app.post_message(FixWanted(self.finding))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check needs: that under the cursor, else that of the finding."""

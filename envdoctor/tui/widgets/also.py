@@ -11,6 +11,8 @@ from envdoctor.tui.state import State
 from envdoctor.tui.words import severity_label
 
 MOST_LINES = 5
+BAR = 24
+"""Cells of the bar of the fastest device."""
 
 
 class Also(Static):
@@ -55,7 +57,22 @@ def rates(report: Report) -> list[Content]:
     fastest = {
         run.device: run for run in sorted(calibration.runs, key=lambda run: run.images_per_s.median)
     }
-    return [
-        Content(f"{run.device} trains {rate_in_words(run)} of ResNet-50 in {run.precision}")
-        for device, run in sorted(fastest.items())
-    ]
+    highest = max((run.images_per_s.median for run in fastest.values()), default=1.0) or 1.0
+    expected = report.assessment.expected if report.assessment else ()
+    slow = {(one.device, one.precision) for one in expected if one.verdict == "slower"}
+    lines = []
+    for device, run in sorted(fastest.items()):
+        is_slow = (run.device, run.precision) in slow
+        style = "$text-warning" if is_slow else "$text-success"
+        filled = max(1, round(BAR * run.images_per_s.median / highest))
+        said = f"{rate_in_words(run)} of ResNet-50 in {run.precision}"
+        lines.append(
+            Content.assemble(
+                f"{device:<7} ",
+                ("━" * filled, style),
+                " " * (BAR - filled),
+                f" {said}",
+                (", slower than expected" if is_slow else "", style),
+            )
+        )
+    return lines

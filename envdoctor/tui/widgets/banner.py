@@ -5,16 +5,19 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envdoctor.findings import Finding, Severity, Verdict
-from envdoctor.render.text import meaning_of
+from envdoctor.render.text import cause_of, meaning_of
 from envdoctor.report import Report
 from envdoctor.tui.state import State
 from envdoctor.tui.unseen import not_looked_for, not_tried
-from envdoctor.tui.widgets.finding_text import fix_lines
+from envdoctor.tui.widgets.finding_text import evidence_lines, fix_lines, fix_title, numbered
 from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import VERDICT_SYMBOL, plural, severity_label, sureness
 
 MESSAGE_LINES = 3
 """How much of a message is shown above its fix; the detail has all of it."""
+
+TALL, HIGH = 36, 50
+"""From so many lines of the screen on there is room for every command, and for the evidence."""
 
 _CLASSES = tuple(f"-{verdict.value}" for verdict in Verdict)
 
@@ -23,6 +26,8 @@ class Banner(Static):
     """A box: the verdict as its title, the root cause and its fix inside."""
 
     state: reactive[State] = reactive(State())
+    height: reactive[int] = reactive(24)
+    """The lines of the screen."""
 
     def on_mount(self) -> None:
         self._show(self.state)
@@ -32,6 +37,10 @@ class Banner(Static):
         if not shown or before.examining != state.examining:
             self._show(state)
 
+    def watch_height(self, before: int, height: int) -> None:
+        if self.is_mounted and _room(before) != _room(height):
+            self._show(self.state)
+
     def _show(self, state: State) -> None:
         self.remove_class(*_CLASSES)
         verdict = verdict_shown(state)
@@ -39,7 +48,7 @@ class Banner(Static):
             self.add_class(f"-{verdict.value}")
         self.border_title = title(state)
         self.border_subtitle = counts(state.report) if state.report else ""
-        self.update(Paragraphs(body(state)))
+        self.update(Paragraphs(body(state, self.height)))
 
 
 def verdict_shown(state: State) -> Verdict | None:
@@ -59,18 +68,29 @@ def title(state: State) -> str:
     if report is None or verdict is None:
         return "… LOOKING: no error found so far" if report else "… LOOKING"
     so_far = "" if state.final else " (still looking)"
-    return f"{VERDICT_SYMBOL[verdict]} {verdict.value.upper()}: {meaning_of(report)}{so_far}"
+    return f"{VERDICT_SYMBOL[verdict]} {verdict.value.upper()}: {_meaning(report)}{so_far}"
 
 
-def body(state: State) -> list[Paragraph]:
-    """The root cause with its fix; where none is sure, what could not be looked at."""
+def _meaning(report: Report) -> str:
+    """What the verdict means, and whether the machine or the environment is to be repaired."""
+    return f"{meaning_of(report)}{cause_of(report)}"
+
+
+def _room(height: int) -> int:
+    return (height >= TALL) + (height >= HIGH)
+
+
+def body(state: State, height: int = 24) -> list[Paragraph]:
+    """The root cause with its fixes, and as much about it as fits a screen of that height; where
+    none is sure, what could not be looked at."""
     report = state.report
     if report is None:
         return [Paragraph(text=Content(state.examining or "`r` looks again"))]
     is_open = report.verdict in (Verdict.INCOMPLETE, Verdict.UNPROVEN)
     parts = _unseen(report) if state.final and is_open else []
     if report.findings and report.findings[0].severity is not Severity.INFO:
-        parts += _cause(report.findings[0])
+        parts += _cause(report.findings[0], _room(height))
+        parts += _consequences(report) if height >= HIGH else []
     if parts:
         return parts
     ran = sum(check.status == "ran" for check in report.checks)
@@ -93,15 +113,31 @@ def counts(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _cause(finding: Finding) -> list[Paragraph]:
-    """Where space is short the message is cut, never the fix."""
+def _cause(finding: Finding, room: int) -> list[Paragraph]:
+    """Where space is short the message is cut and the other fixes are named, never the first."""
     said = Content.assemble(
         severity_label(finding),
         (f" {finding.name}{sureness(finding)}", "bold"),
         f": {finding.message}",
     )
-    fix = (line for fix in finding.fixes[:1] for line in fix_lines(fix))
-    return [Paragraph(text=said, most=MESSAGE_LINES), *fix]
+    parts = [Paragraph(text=said, most=MESSAGE_LINES)]
+    for label, fix in numbered(finding.fixes):
+        if label in ("", "1") or room:
+            parts += fix_lines(fix, label)
+        else:
+            parts.append(Paragraph(text=fix_title(fix, label), hang=7, most=1))
+    return [*parts, *(evidence_lines(finding.evidence) if room else ())]
+
+
+def _consequences(report: Report) -> list[Paragraph]:
+    """What follows from the root cause."""
+    root = report.findings[0].id
+    parts = []
+    for one in (one for one in report.findings if one.because == root):
+        said = Content.assemble(severity_label(one), f" {one.name}: {one.message}")
+        parts.append(Paragraph(text=said, first="  ", hang=4))
+    title = Paragraph(text=Content.styled("causes", "bold"))
+    return [Paragraph(text=Content("")), title, *parts] if parts else []
 
 
 def _unseen(report: Report) -> list[Paragraph]:

@@ -28,6 +28,7 @@ class CalibrationPane(VerticalScroll, can_focus=True):
     def compose(self) -> ComposeResult:
         yield Static(_NONE_YET, id="calibration-says", markup=False)
         with Vertical(id="live"):
+            yield Static(id="live-plan", markup=False)
             yield Static(id="live-now", markup=False)
             yield ProgressBar(id="live-bar", show_eta=False)
             yield Vertical(id="live-rows")
@@ -63,6 +64,10 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         now = measuring.now
         says = (now and now.message) or "starting the worker"
         self.query_one("#live-now", Static).update(says, layout=False)
+        plan = self.query_one("#live-plan", Static)
+        plan.display = bool(measuring.plan)
+        if before is None or before.plan != measuring.plan:
+            plan.update(measuring.plan)
         bar = self.query_one(ProgressBar)
         bar.display = bool(now and now.budget_s)
         if now is not None and now.budget_s:

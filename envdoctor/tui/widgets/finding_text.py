@@ -42,16 +42,23 @@ def evidence_lines(evidence: Iterable[Evidence]) -> Iterator[Paragraph]:
         yield Paragraph(text=text, first="  ", hang=4)
 
 
+def numbered(fixes: Iterable[Fix]) -> Iterator[tuple[str, Fix]]:
+    """Every fix with the number by which it is copied; without one where there is a single fix."""
+    fixes = tuple(fixes)
+    for number, fix in enumerate(fixes, 1):
+        yield (str(number) if len(fixes) > 1 else ""), fix
+
+
 def fixes_lines(fixes: Iterable[Fix]) -> Iterator[Paragraph]:
     """Every way to repair, each below an empty line."""
-    for fix in fixes:
+    for label, fix in numbered(fixes):
         yield _line("")
-        yield from fix_lines(fix)
+        yield from fix_lines(fix, label)
 
 
-def fix_lines(fix: Fix) -> Iterator[Paragraph]:
+def fix_lines(fix: Fix, label: str = "") -> Iterator[Paragraph]:
     """One way to repair, with its commands and what they change."""
-    yield Paragraph(text=fix_title(fix), hang=5)
+    yield Paragraph(text=fix_title(fix, label), hang=7 if label else 5)
     for command in fix.commands:
         yield Paragraph(text=Content.styled(command, "bold"), first="  $ ", hang=6)
     if fix.proof:
@@ -59,17 +66,19 @@ def fix_lines(fix: Fix) -> Iterator[Paragraph]:
         yield Paragraph(text=proved, first="  ", hang=4)
 
 
+def fix_title(fix: Fix, label: str = "") -> Content:
+    """`fix 1: update the driver  (needs root)`."""
+    return Content.assemble(
+        (f"fix {label}: " if label else "fix: ", "bold"),
+        fix.summary,
+        (f"  ({SAFETY[fix.safety]})", "$text-muted"),
+    )
+
+
 def commands_of(finding: Finding | None) -> str | None:
-    """What `c` copies: all commands of the first fix that has any."""
+    """All commands of the first fix that has any."""
     fixes = finding.fixes if finding is not None else ()
     return next(("\n".join(fix.commands) for fix in fixes if fix.commands), None)
-
-
-def fix_title(fix: Fix) -> Content:
-    """`fix: update the driver  (needs root)`."""
-    return Content.assemble(
-        ("fix: ", "bold"), fix.summary, (f"  ({SAFETY[fix.safety]})", "$text-muted")
-    )
 
 
 def note_lines(notes: Iterable[str]) -> Iterator[Paragraph]:

@@ -1,13 +1,16 @@
 """The loader's resolution: for each library the file that wins, why, and what is wrong."""
 
+from typing import ClassVar
+
 import msgspec
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static, Tree
+from textual.widgets import Input, Static, Tree
 from textual.widgets.tree import TreeNode
 
 from envdoctor.facts.libraries import Extension, LibraryResolution, Problem, ResolvedLibrary
@@ -40,15 +43,25 @@ class Item(Record):
 class LibrariesTree(KeptTree[Item]):
     """What is wrong first, then which library is opened for which, by the moment of loading."""
 
-    def show(self, resolution: LibraryResolution | None) -> None:
-        """All of it anew."""
+    def show(self, resolution: LibraryResolution | None, words: str = "") -> None:
+        """All of it anew; with words a flat list of the libraries that have them all."""
         with self.rebuilt(lambda item: item.library is not None):
-            if resolution is not None:
+            if resolution is not None and words.strip():
+                self._add_matching(resolution, words.lower().split())
+            elif resolution is not None:
                 self._add_wrong(resolution)
                 for when, title in _WHEN.items():
                     self._add_moment(resolution, when, title)
                 for extension in resolution.extensions:
                     self._add_extension(extension)
+
+    def _add_matching(self, resolution: LibraryResolution, words: list[str]) -> None:
+        matching = [one for one in resolution.libraries if _matches(one, words)]
+        for library in matching:
+            item = Item(key=f"found {library.soname}", library=library)
+            self.root.add_leaf(library_line(library), data=item)
+        if not matching:
+            self.root.add_leaf(Text("no library has these words; Esc clears"), Item(key="none"))
 
     def _add_wrong(self, resolution: LibraryResolution) -> None:
         wrong = [one for one in resolution.libraries if is_wrong(one)]
@@ -96,9 +109,17 @@ class LibrariesTree(KeptTree[Item]):
 class LibrariesPane(Vertical):
     """The tree, with all about the line under its cursor beside or below it."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "unfilter", "Clear search", show=False),
+    ]
     state: reactive[State] = reactive(State())
 
     def compose(self) -> ComposeResult:
+        yield Input(
+            placeholder="search a library (all words must match); Esc clears",
+            id="library-search",
+            compact=True,
+        )
         yield Static("", id="libraries-say", markup=False)
         with Container(id="libraries-and-detail"):
             yield LibrariesTree(id="libraries-tree")
@@ -107,6 +128,7 @@ class LibrariesPane(Vertical):
 
     def on_mount(self) -> None:
         self._resolution: LibraryResolution | None = None
+        self.query_one("#library-search").display = False
         self._show(self.state)
 
     def watch_state(self, before: State, state: State) -> None:
@@ -121,7 +143,7 @@ class LibrariesPane(Vertical):
             return
         self._resolution = resolution
         tree = self.query_one(LibrariesTree)
-        tree.show(resolution)
+        tree.show(resolution, self.query_one("#library-search", Input).value)
         self._explain(tree.chosen)
 
     @on(Tree.NodeHighlighted, "#libraries-tree")
@@ -133,6 +155,29 @@ class LibrariesPane(Vertical):
     def _selected(self, event: Tree.NodeSelected[Item]) -> None:
         event.stop()
         self.query_one(LibrariesTree).toggle_below(event.node)
+
+    def open_filter(self) -> None:
+        """Show the search and put the focus into it, at once: the next key belongs to it."""
+        field = self.query_one("#library-search", Input)
+        field.display = True
+        self.screen.set_focus(field)
+
+    def action_unfilter(self) -> None:
+        """The whole tree again."""
+        field = self.query_one("#library-search", Input)
+        field.value = ""
+        field.display = False
+        self.query_one(LibrariesTree).focus()
+
+    @on(Input.Changed, "#library-search")
+    def _typed(self, event: Input.Changed) -> None:
+        tree = self.query_one(LibrariesTree)
+        tree.show(self._resolution, event.value)
+        self.call_after_refresh(lambda: self._explain(tree.chosen))
+
+    @on(Input.Submitted, "#library-search")
+    def _to_the_tree(self) -> None:
+        self.query_one(LibrariesTree).focus()
 
     def _explain(self, item: Item | None) -> None:
         text: Content | Paragraphs = Content("")
@@ -170,6 +215,12 @@ def says(resolution: LibraryResolution | None, state: State) -> str:
     if wrong:
         return f"! {wrong} of {count} with problems"
     return f"✓ {count}, nothing wrong"
+
+
+def _matches(library: ResolvedLibrary, words: list[str]) -> bool:
+    owner = library.owner.name if library.owner else ""
+    text = " ".join(filter(None, (library.soname, library.path, owner, library.version))).lower()
+    return all(word in text for word in words)
 
 
 def is_wrong(library: ResolvedLibrary) -> bool:

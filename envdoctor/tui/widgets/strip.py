@@ -48,7 +48,8 @@ def strip(state: State, now: float) -> Content:
         return Content(f" {spinner(now)} {waiting}{total}")
     if state.measuring:
         news = state.measuring.now
-        return Content(f" {spinner(now)} measuring: {(news and news.message) or 'starting'}")
+        what = (news and news.message) or "starting"
+        return Content(f" {spinner(now)} {now - state.measuring.since:.0f} s, measuring: {what}")
     if state.reading:
         return Content(f" {spinner(now)} reading {state.reading}")
     return Content.styled(f" {_idle(state)}", "$text-muted")
@@ -88,4 +89,5 @@ def _idle(state: State) -> str:
         parts.append(f"{unseen} could not look")
     if other := number_of(did_not_apply(state.report)):
         parts.append(f"{other} did not apply")
-    return f"{', '.join(parts)} · {state.report.created_at}"
+    watching = " · looks again on changes (`w` ends it)" if state.watching else ""
+    return f"{', '.join(parts)} · {state.report.created_at}{watching}"
