@@ -66,6 +66,6 @@ def test_the_preview_has_the_fix_before_the_evidence() -> None:
         await press(pilot, "2")
         preview = screen_text(pilot.app).partition("✗ error ED201")[2]
         assert "$ sudo apt install nvidia-driver-535-server" in preview
-        assert preview.index("fix: update") < preview.index("evidence")
+        assert preview.index("fix 1: update") < preview.index("evidence")
 
-    play(RecordedModel(machines.read("broken_driver")), steps, (80, 40))
+    play(RecordedModel(machines.read("broken_driver")), steps, (80, 48))
