@@ -79,9 +79,10 @@ class Filter:
         """The texts for people. What a control parted, to a rule's eye, its � may join."""
         shown = [without_controls(text) for text in redacted]
         changed = [number for number, text in enumerate(shown) if text != redacted[number]]
-        again = self._redacted([shown[number] for number in changed])
-        for number, text in zip(changed, again, strict=True):
-            shown[number] = text
+        if changed:
+            again = self._redacted([shown[number] for number in changed])
+            for number, text in zip(changed, again, strict=True):
+                shown[number] = text
         return shown
 
     def _redacted(self, texts: Sequence[str]) -> list[str]:
