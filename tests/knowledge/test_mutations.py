@@ -264,7 +264,7 @@ MUTATIONS = (
     Mutation("bitsandbytes", EXTENSIONS, "or build.cuda in binaries.cuda", "or True"),
     Mutation("toolkit: major", TOOLKITS, "major_of(first.version) == major_of(build.cuda)", "True"),
     Mutation("toolkit: CUDA_HOME", TOOLKITS, "if toolkits.cuda_home else", "if False else"),
-    Mutation("toolkit: nvcc", TOOLKITS, " or toolkits.nvcc is None", ""),
+    Mutation("toolkit: nvcc", TOOLKITS, "if toolkits.nvcc is None and", "if False and"),
     Mutation("data: sm_70 in cu128", TORCH_DATA, '["sm_70", "sm_75", "sm_80"', '["sm_75", "sm_80"'),
 )
 
