@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from envdoctor.probes.run import Children
 
 ON_CI = os.environ.get("CI") == "true"
+
+# Fewer examples than Hypothesis takes by itself: the lanes take thousands.
+settings.register_profile("suite", settings(), max_examples=60)
+settings.load_profile("suite")
 
 # What a shell starts in the background ignores SIGINT, and so would all that the tests start; what
 # `nohup` starts, SIGHUP.
