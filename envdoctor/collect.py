@@ -95,6 +95,14 @@ def _expectation(options: Options) -> Observed[Expectation]:
     return Observed(value=Expectation(device=options.expect, evidence=evidence), source="the user")
 
 
+def _seen_nothing(facts: Provided) -> Unknown | None:
+    """Why a probe has not seen what it is for; null where no more is unknown than what nobody asked
+    it to try."""
+    unknown = [fact for fact in facts.values() if isinstance(fact, Unknown)]
+    asked = [one for one in unknown if one.reason is not Reason.SWITCHED_OFF]
+    return next(iter(asked or (unknown if len(unknown) == len(facts) else ())), None)
+
+
 class _Running(Mutable):
     """A probe at work, or the run of the target's stages: what it gives, and until when."""
 
@@ -161,7 +169,7 @@ class _Run(Mutable):
 
     def _tell(self, name: str, facts: Provided, seconds: float = 0.0) -> None:
         self.snapshot = self.snapshot.with_facts(facts)
-        unknown = next((fact for fact in facts.values() if isinstance(fact, Unknown)), None)
+        unknown = _seen_nothing(facts)
         state, detail = ("unknown", unknown.detail) if unknown else ("finished", "")
         self.on_event(ProbeEvent(probe=name, state=state, seconds=seconds, detail=detail))
         self.on_snapshot(self.snapshot)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from envdoctor.api import Context, Fact, Known, Observed, Plugin, Probe, Reason, Unknown, Where
-from envdoctor.collect import collect
+from envdoctor.collect import _seen_nothing, collect
 from envdoctor.events import ProbeEvent
 from envdoctor.facts import Snapshot
+from envdoctor.facts.machine import Environment, Limits
 from envdoctor.options import Options
 from envdoctor.plugins import Loaded
 from envdoctor.probes.run import Children
@@ -210,3 +211,22 @@ def test_every_probe_that_ran_tells_its_end(children: Children, tmp_path: Path) 
     )
     ends = {one.probe: one.state for one in told if one.state != "started"}
     assert ends == {"target": "finished", "first": "finished", "raises": "unknown"}
+
+
+OFF = Unknown(reason=Reason.SWITCHED_OFF, detail="`--try` tries it")
+LATE = Unknown(reason=Reason.TIMED_OUT, detail="no answer in time")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (Observed(value=Environment(variables={}), source="x"), OFF, None),
+        (Observed(value=Environment(variables={}), source="x"), LATE, LATE),
+        (OFF, LATE, LATE),
+        (OFF, OFF, OFF),
+    ],
+)
+def test_what_nobody_asked_for_is_not_what_a_probe_has_missed(
+    first: Known, second: Known, told: Unknown | None
+) -> None:
+    assert _seen_nothing({Environment: first, Limits: second}) is told
