@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -207,6 +208,18 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_ctrl_c_prints_the_partial_document_and_exits_with_130() -> None:
+    """Beside other work even the half second after Ctrl-C may be too short for a report; of three
+    times once it is not."""
+    report = interrupted()
+    for _ in range(2):
+        report = report if report["type"] == "calibration-report" else interrupted()
+    assert report["type"] == "calibration-report"
+    assert report["calibration"]["complete"] is False
+    assert report["calibration"]["interrupted"] is True
+
+
+def interrupted() -> Any:
+    """The document of a calibration that gets a SIGINT while it measures."""
     arguments = ("calibrate", "--python", sys.executable, "--json", "--batch-size", "1")
     process = subprocess.Popen(
         command(*arguments, "--budget", "100"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -220,12 +233,7 @@ def test_ctrl_c_prints_the_partial_document_and_exits_with_130() -> None:
     report = json.loads(out)
     validator().validate(report)
     assert process.returncode == report["exit_code"] == 130
-    if report["type"] == "error":
-        # Beside other work even the half second after Ctrl-C may be too short for a report.
-        assert "interrupted" in report["message"]
-        return
-    assert report["calibration"]["complete"] is False
-    assert report["calibration"]["interrupted"] is True
+    return report
 
 
 def test_the_document_and_the_baseline(tmp_path: Path) -> None:
