@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from envdoctor.companions import Extent
 from envdoctor.diagnose import diagnose_calibration
+from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import Precision, Settings
 from envdoctor.findings import Severity
 from envdoctor.formats import Look
@@ -48,6 +49,11 @@ def check(
     whole in seconds. Raises BadInput.
     """
     _show_in_notebooks()
+    if tried and (static or root is not None or scope == "node" or facts is not None):
+        raise BadInput(
+            "`tried` runs the target's torch, and static, root, facts and scope='node' run nothing "
+            "of it; give one"
+        )
     session = Session(time.monotonic() + timeout_s)
     options = Options(
         python=python or sys.executable,

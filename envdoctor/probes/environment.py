@@ -82,8 +82,8 @@ _COUNTED = (_COUNTS, None)
 _INSTRUCTIONS = (r"(?i:default|all|sse41|avx(?:2|512|10)?(?:_[a-z0-9]{1,8}){0,4})|", None)
 
 WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
-    "ATEN_CPU_CAPABILITY": (_words("default", "avx2", "avx512", "vsx", "zvector", "sve256"), None),
     "AMD_SERIALIZE_KERNEL": _SWITCH,
+    "ATEN_CPU_CAPABILITY": (_words("default", "avx2", "avx512", "vsx", "zvector", "sve256"), None),
     "CONDA_DEFAULT_ENV": _FOLDER,
     "CONDA_PREFIX": _FOLDER,
     "CUBLAS_WORKSPACE_CONFIG": (r"[:\d]{0,64}", None),

@@ -56,6 +56,12 @@ def test_what_cannot_be_used_is_bad_input(given: dict[str, object]) -> None:
         envdoctor.check(**given)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("given", [{"static": True}, {"scope": "node"}, {"facts": "f"}])
+def test_what_runs_nothing_tries_nothing(given: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="give one"):
+        envdoctor.check(tried=("compile",), **given)  # type: ignore[arg-type]
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute `chek`"):
         envdoctor.chek  # noqa: B018
