@@ -109,14 +109,9 @@ def dependency_of_torch(
     """
     seen = _Seen(imported=imported, companions=companions, resolution=resolution)
     unmet = list(_unmet(distributions, markers_of(interpreter), seen))
-    missing = [one for one in unmet if one.found is None]
-    wheels = [one for one in missing if one.of_cuda]
-    if len(wheels) > 1:
-        torch = distributions.first("torch") or wheels[0].asker
-        yield _wheels_missing(wheels, torch, seen, site)
-    for one in missing:
-        if not (one.of_cuda and len(wheels) > 1):
-            yield _missing(one, seen, site)
+    torch = distributions.first("torch")
+    for together in _gone_together([one for one in unmet if one.found is None], seen):
+        yield _missing(together, torch, seen, site)
     for one in unmet:
         if one.found is not None:
             yield _violated(one, one.found, seen, site)
@@ -180,18 +175,57 @@ def _text_of(wanted: Requirement) -> str:
 # --- not installed ---
 
 
-def _missing(one: _Unmet, seen: _Seen, site: Site) -> Finding:
-    summary = f"install the {one.name} that {one.asker.name} asks for"
-    fix = packages.install(site, f"{one.name}{one.wanted}", summary=summary, beside=one.asker)
+def _gone_together(missing: list[_Unmet], seen: _Seen) -> list[list[_Unmet]]:
+    """What one cause took: NVIDIA's wheels, and what one distribution was installed without. The
+    one that weighs most comes first; what is only told is told by itself."""
+    torchs = sum(one.of_cuda for one in missing) > 1
+    groups: dict[str, list[_Unmet]] = {}
+    for one in missing:
+        weighs = _severity_of_missing(one, seen) is not Severity.INFO
+        asker = "torch" if one.of_cuda and torchs else one.asker.name
+        groups.setdefault(asker if weighs else one.name, []).append(one)
+    return [
+        sorted(group, key=lambda one: _severity_of_missing(one, seen).rank, reverse=True)
+        for group in groups.values()
+    ]
+
+
+def _missing(
+    together: list[_Unmet], torch: Distribution | None, seen: _Seen, site: Site
+) -> Finding:
+    first, shown = together[0], together[:_SHOWN]
+    asker, rest = first.asker, len(together) - len(shown)
+    more = Evidence(label="and", value=f"{rest} more", source=asker.metadata_path)
     return DEPENDENCY_MISSING.finding(
-        subjects=(one.name,),
-        severity=_severity_of_missing(one, seen),
-        breaks=_broken_by(one, seen),
-        evidence=(_source(one),),
-        fixes=(fix,),
-        notes=_NO_NUMPY if one.name == "numpy" else (),
-        **_said(one),
+        subjects=tuple(one.name for one in together),
+        severity=_severity_of_missing(first, seen),
+        breaks=tuple(dict.fromkeys(what for one in together for what in _broken_by(one, seen))),
+        evidence=(*map(_source, shown), *((more,) * (rest > 0))),
+        fixes=(_brought_back(together, torch, site),),
+        notes=_NO_NUMPY if any(one.name == "numpy" for one in together) else (),
+        **_said(first) if len(together) == 1 else _said_of_several(together),
     )
+
+
+def _brought_back(together: list[_Unmet], torch: Distribution | None, site: Site) -> Fix:
+    """One command for all: NVIDIA's wheels, on whatever index they are, come with torch."""
+    asker = together[0].asker
+    if sum(one.of_cuda for one in together) > 1:
+        whole = torch or asker
+        summary = f"install all that {whole.name} requires and that is missing"
+        return packages.complete(site, whole, summary=summary)
+    what = together[0].name if len(together) == 1 else "packages"
+    summary = f"install the {what} that {asker.name} asks for"
+    wanted = [f"{one.name}{one.wanted}" for one in together]
+    return packages.install(site, *wanted, summary=summary, beside=asker)
+
+
+def _said_of_several(together: list[_Unmet]) -> dict[str, Any]:
+    of_cuda = all(one.of_cuda for one in together)
+    kind = "NVIDIA's wheels" if of_cuda else "packages"
+    said = _said(together[0])
+    name = f"{said['name']}, like {len(together) - 1} more {kind},"
+    return {**said, "name": name, "wanted": "them"}
 
 
 def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
@@ -216,33 +250,6 @@ def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
     if one.of_cuda:
         return ("import:torch", "compute:gpu") if seen.torch_fails else ("compute:gpu",)
     return seen.failed_for(one.name) or (f"import:{library_of(one.asker.name)}",)
-
-
-def _wheels_missing(wheels: list[_Unmet], torch: Distribution, seen: _Seen, site: Site) -> Finding:
-    """All wheels of NVIDIA's libraries that are not there, and the one command for all."""
-    asker = wheels[0].asker
-    rest = len(wheels) - _SHOWN
-    return DEPENDENCY_MISSING.finding(
-        subjects=tuple(one.name for one in wheels),
-        severity=_severity_of_missing(wheels[0], seen),
-        breaks=_broken_by(wheels[0], seen),
-        name=f"{wheels[0].name}, like {len(wheels) - 1} more of NVIDIA's wheels,",
-        by=asker.name,
-        by_version=asker.version,
-        wanted="them",
-        evidence=(
-            *map(_source, wheels[:_SHOWN]),
-            *(
-                (Evidence(label="and", value=f"{rest} more", source=asker.metadata_path),)
-                * (rest > 0)
-            ),
-        ),
-        fixes=(
-            packages.complete(
-                site, torch, summary=f"install all that {torch.name} requires and that is missing"
-            ),
-        ),
-    )
 
 
 # --- another version ---

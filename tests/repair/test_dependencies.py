@@ -65,17 +65,16 @@ def test_a_missing_triton_breaks_compiling_and_no_more() -> None:
 
 
 def test_a_missing_module_that_the_import_names_is_the_cause() -> None:
-    torch = distribution("torch", "2.6.0", OWN, "typing-extensions>=4.10.0", "jinja2")
+    """`pip install --no-deps torch`: one cause, one finding, and one command for all."""
+    torch = distribution("torch", "2.6.0", OWN, "jinja2", "filelock", "typing-extensions>=4.10.0")
     facts = (Distributions(items=(torch,)), failed("No module named 'typing_extensions'"))
-    found = findings(*facts)
-    assert found["ED361:typing-extensions"].severity is Severity.ERROR
-    assert found["ED361:jinja2"].severity is Severity.WARNING
-    assert (
-        found["ED361:typing-extensions"]
-        .fixes[0]
-        .commands[0]
-        .endswith("'typing-extensions>=4.10.0'")
-    )
+    (found,) = roots(*facts)
+    assert (found.code, found.severity) == ("ED361", Severity.ERROR)
+    assert found.subjects == ("typing-extensions", "jinja2", "filelock")
+    assert found.breaks == ("import:torch",)
+    assert "typing-extensions, like 2 more packages, is not installed" in found.message
+    packages = "'typing-extensions>=4.10.0' jinja2 filelock"
+    assert found.fixes[0].commands == (f"{PREFIX}/bin/python -m pip install {packages}",)
 
 
 def test_an_old_version_that_the_import_names_is_the_cause() -> None:
@@ -102,15 +101,15 @@ def test_what_a_domain_library_requires_breaks_that_library() -> None:
         message="No module named 'numpy'",
     )
     found = findings(Distributions(items=(torch, vision)), CompanionImports(items=(failing,)))
-    numpy, pillow = found["ED361:numpy"], found["ED361:pillow"]
-    assert (numpy.severity, numpy.breaks) == (Severity.ERROR, ("import:torchvision",))
-    assert pillow.severity is Severity.WARNING
+    both = found["ED361:numpy,pillow"]
+    assert (both.severity, both.breaks) == (Severity.ERROR, ("import:torchvision",))
+    assert both.fixes[0].commands[0].endswith("install numpy 'pillow>=5'")
     assert "ED361:torch" not in found
     without_pillow = replace(failing, message="No module named 'PIL'")
     found = findings(
         Distributions(items=(torch, vision)), CompanionImports(items=(without_pillow,))
     )
-    assert found["ED361:pillow"].severity is Severity.ERROR
+    assert found["ED361:pillow,numpy"].severity is Severity.ERROR
 
 
 def test_what_a_requirement_of_torch_requires_in_turn() -> None:
