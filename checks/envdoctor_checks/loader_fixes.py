@@ -77,7 +77,7 @@ class Repair(Record):
             return (_driver(self.site),)
         if self.is_apart(library, problem):
             return _in_one_folder(self.resolution, self._installed("torch"))
-        return (self._reinstall(library),)
+        return (self._reinstall(library, problem),)
 
     def is_of_paths(self, library: ResolvedLibrary, problem: Problem) -> bool:
         """Whether the file is there, and one change of where the loader looks serves all such."""
@@ -94,7 +94,7 @@ class Repair(Record):
         found = self._installed(wanted.partition("==")[0]) if wanted else None
         return found is not None and found.location != torch.location
 
-    def _reinstall(self, library: ResolvedLibrary) -> Fix:
+    def _reinstall(self, library: ResolvedLibrary, problem: Problem) -> Fix:
         owner = library.owner
         if owner is not None and owner.kind == "dpkg":
             return packages.restore_system_package(self.site, owner.name)
@@ -103,6 +103,8 @@ class Repair(Record):
         if wanted is not None:
             return self._pinned(wanted, torch)
         if owner is not None and owner.kind == "conda":
+            if self.libraries.is_of("mkl", library.soname) and problem.kind == "symbol":
+                return packages.mkl_with_profiling(self.site)
             return packages.restore_conda_package(self.site, owner.name, owner.version)
         found = (self._installed(owner.name) if owner else None) or torch
         if found is not None:

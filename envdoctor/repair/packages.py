@@ -218,6 +218,16 @@ def newer_libstdcxx(site: Site) -> Fix:
     )
 
 
+def mkl_with_profiling(site: Site) -> Fix:
+    """Bring an Intel MKL that has the profiling interface which older builds of torch take of it:
+    2024.1 left it out (pytorch/pytorch#123097)."""
+    return Fix(
+        summary="install an MKL before 2024.1, which has what this torch takes of it",
+        commands=(conda_install(site, "conda-forge", "mkl<2024.1"),),
+        safety=Safety.CHANGES_ENV,
+    )
+
+
 _FFMPEG = {
     "debian": "sudo apt-get install ffmpeg",
     "ubuntu": "sudo apt-get install ffmpeg",

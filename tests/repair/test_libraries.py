@@ -326,6 +326,24 @@ def test_a_newer_libstdcxx_comes_from_conda_only_in_conda() -> None:
     )
 
 
+def test_an_mkl_of_conda_without_the_profiling_interface_is_not_installed_again() -> None:
+    """The same release would lack it again (pytorch/pytorch#123097)."""
+    lacks = Problem(
+        kind="symbol", library="libmkl_core.so.2", needed_by="x", names=("iJIT_NotifyEvent",)
+    )
+    library = ResolvedLibrary(
+        soname="libmkl_core.so.2",
+        path=f"{PREFIX}/lib/libmkl_core.so.2",
+        rule="RUNPATH",
+        owner=Owner(kind="conda", name="mkl", version="2024.1.0"),
+        problems=(lacks,),
+    )
+    conda = Installer(name="conda", evidence=f"{PREFIX}/conda-meta", in_conda=True)
+    finding = of_code(findings(resolution(library), conda), "ED322")
+    line = f"conda install --yes --prefix {PREFIX} -c conda-forge 'mkl<2024.1'"
+    assert finding.fixes[0].commands == (line,)
+
+
 def test_cuda_home_points_at_a_toolkit_that_is_here() -> None:
     build = TorchBuild(
         version="2.6.0+cu124",
