@@ -12,6 +12,7 @@ from envdoctor.derived import CORE_DERIVATIONS
 from envdoctor.engine import derive_facts
 from envdoctor.errors import BadInput, Unseen
 from envdoctor.facts import Snapshot
+from envdoctor.facts.python import Target
 from envdoctor.options import Options
 from envdoctor.output import Destination, Output
 from envdoctor.prescribe import (
@@ -119,6 +120,13 @@ def _elsewhere(session: Session, here: str | None, elsewhere: dict[str, Any]) ->
 
 
 def _here(snapshot: Snapshot, session: Session) -> Machine:
+    """The machine that was examined. Raises BadInput for a Python for which no command is any use.
+    """
+    target = snapshot.value(Target)
+    if target is not None and target.problem is not None:
+        raise BadInput(
+            f"`{target.path}` cannot be used: {target.detail}; name another Python with --python"
+        )
     derived = derive_facts(CORE_DERIVATIONS, snapshot, session.services)
     return machine_in(derived, session.knowledge)
 

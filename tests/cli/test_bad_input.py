@@ -56,6 +56,16 @@ def test_a_target_that_is_no_python(
     assert (run.exit_code, run.json["type"]) == (2, "error")
 
 
+def test_no_command_is_given_for_a_python_that_dies(tmp_path: Path) -> None:
+    """What the doctor would have it install, it could not."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    python.chmod(0o755)
+    assert names(report_of("--python", python)) == ["target-unusable"]
+    for command in ("prescribe", "calibrate"):
+        refused(envdoctor(command, "--python", python), str(python), "SIGSEGV")
+
+
 def test_a_file_that_is_not_executable(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("#!/bin/sh\n")
     assert report_of("--python", tmp_path / "python")["target"]["problem"] == "not-executable"
