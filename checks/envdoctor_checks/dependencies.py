@@ -41,6 +41,8 @@ _CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
 _TRITON = ("triton", "pytorch-triton")
 _MODULES = {"pillow": "PIL"}
 """What is imported under another name than it is installed."""
+_FORKS = {"pillow": "pillow-simd"}
+"""What stands in for a package under a name of its own (Pillow-SIMD, README)."""
 _NO_NUMPY = (
     "where something imports as `numpy` all the same, it is a folder that was left over: torch "
     "works without numpy, and not with an empty one",
@@ -129,7 +131,7 @@ def _unmet(
                 satisfies(one, wanted) for one in _at_first(name, distributions)
             ):
                 continue
-            if name in known:
+            if name in known or (found is None and distributions.named(_FORKS.get(name, name))):
                 continue
             if found is None or asker.name == "torch" or seen.failed_for(name):
                 known.add(name)

@@ -112,6 +112,13 @@ def test_what_a_domain_library_requires_breaks_that_library() -> None:
     assert found["ED361:pillow,numpy"].severity is Severity.ERROR
 
 
+def test_a_fork_that_stands_in_is_what_is_required() -> None:
+    vision = distribution("torchvision", "0.21.0", OWN, "pillow>=5")
+    fork = distribution("pillow-simd", "9.5.0.post1")
+    assert "ED361:pillow" in findings(Distributions(items=(TORCH, *REQUIRED, vision)))
+    assert "ED361:pillow" not in findings(Distributions(items=(TORCH, *REQUIRED, vision, fork)))
+
+
 def test_what_a_requirement_of_torch_requires_in_turn() -> None:
     """SymPy says itself that it lacks mpmath; jinja2 is imported late and says nothing."""
     torch = distribution("torch", "2.6.0", OWN, "sympy==1.13.1", "jinja2")
