@@ -3,6 +3,7 @@
 from typing import Literal
 
 from envdoctor.companions import Extent
+from envdoctor.facts.calibration import Model
 from envdoctor.record import Record
 
 Scope = Literal["node", "user"]
@@ -21,7 +22,7 @@ class Options(Record):
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
     makes the exit code 1; `policy` is the file that says what the machine is held to. With
-    `calibrate` a training step is measured, for `budget_s` where that is not null.
+    `calibrate` a training step of `model` is measured, for `budget_s` where that is not null.
     """
 
     python: str | None = None
@@ -38,4 +39,5 @@ class Options(Record):
     fail_on: str = "error"
     policy: str | None = None
     calibrate: bool = False
+    model: Model = "resnet50"
     budget_s: float | None = None

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
+from envdoctor.calibration.expectation import CHANNELS_LAST, CONTIGUOUS, Expectations
 from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
 from envdoctor.facts.assessment import (
@@ -22,6 +22,7 @@ from envdoctor.facts.calibration import (
     Ceiling,
     InputPipeline,
     MemoryFormat,
+    Model,
     Precision,
     Spread,
 )
@@ -39,23 +40,37 @@ DEFAULT_WHAT_IF = ("Tesla T4", "GeForce RTX 4090", "A100 SXM4 80 GB")
 
 def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     """Everything that follows from the measurements and the knowledge."""
-    expectations = Expectations(knowledge)
-    expected = (
-        *_expected_of_runs(calibration, expectations, knowledge),
-        *_expected_of_what_if(calibration, expectations, knowledge),
-    )
+    expected: tuple[ExpectedRate, ...] = ()
+    if calibration.settings.model == "resnet50":
+        expectations = Expectations(knowledge)
+        expected = (
+            *_expected_of_runs(calibration, expectations, knowledge),
+            *_expected_of_what_if(calibration, expectations, knowledge),
+        )
     pipeline = calibration.pipeline
     fed = pipeline.feeding_rate if pipeline else None
     # A bound is no figure: nothing is compared with it, and no epoch is worked out from it.
     runs = calibration.figures
+    images = tuple(run for run in runs if run.images_per_s is not None)
     return Assessment(
         expected=expected,
-        speedups=(*_measured(runs), *_predicted(runs, expected, fed)),
-        epochs=tuple(_epochs(runs, expected, fed)),
-        feeds=tuple(_feeds(runs, pipeline, expected)),
+        no_reference=no_reference(calibration.settings.model),
+        speedups=(*_measured(runs), *_predicted(images, expected, fed)),
+        epochs=tuple(_epochs(images, expected, fed)),
+        feeds=tuple(_feeds(images, pipeline, expected)),
         recommended_workers=recommended_workers(pipeline) if pipeline else None,
         pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
         matmul_shares=tuple(_matmul_shares(runs, calibration.ceilings)),
+    )
+
+
+def no_reference(model: Model) -> str:
+    """Why nothing is expected of a network; empty where there are published rates of it."""
+    if model == "resnet50":
+        return ""
+    return (
+        f"no reference for {model}: no rates of it are published that plain torch could be held "
+        "against, so that nothing is expected here, and no other GPU is predicted"
     )
 
 
@@ -71,7 +86,7 @@ def main_runs(runs: Iterable[CalibrationRun]) -> tuple[CalibrationRun, ...]:
 
 
 def _rank(run: CalibrationRun) -> tuple[int, float]:
-    return run.batch_size, run.images_per_s.median
+    return run.batch_size, run.rate.median
 
 
 def label(run: CalibrationRun) -> str:
@@ -127,7 +142,7 @@ def _expected_of_runs(
             gpu,
             run.precision,
             device=run.device,
-            memory_format=run.memory_format,
+            memory_format=run.memory_format or CHANNELS_LAST,
             measured=run,
         )
         rate = rate or _expected_of_ceilings(run, calibration, expectations)
@@ -204,7 +219,7 @@ def _counterpart(
     one in channels_last), or a larger batch. None where there is none."""
     if run.compiled:
         return _alike(runs, run, compiled=False)
-    if run.memory_format != CHANNELS_LAST:
+    if run.memory_format == CONTIGUOUS:
         return _alike(runs, run, memory_format=CHANNELS_LAST)
     main = plain.get(run.precision)
     if main is None or main.batch_size <= run.batch_size:
@@ -219,14 +234,12 @@ def _alike(
     return next((one for one in runs if _kind(one) == wanted), None)
 
 
-def _kind(run: CalibrationRun) -> tuple[str, str, bool, int]:
+def _kind(run: CalibrationRun) -> tuple[str, str | None, bool, int]:
     return run.precision, run.memory_format, run.compiled, run.batch_size
 
 
 def _compare(fast: CalibrationRun, slow: CalibrationRun, of: str, against: str) -> Speedup:
-    return speedup(
-        of=of, against=against, kind="measured", fast=fast.images_per_s, slow=slow.images_per_s
-    )
+    return speedup(of=of, against=against, kind="measured", fast=fast.rate, slow=slow.rate)
 
 
 def _predicted(
@@ -243,7 +256,7 @@ def _predicted(
                 against=label(here),
                 kind="predicted",
                 fast=rate.images_per_s,
-                slow=here.images_per_s,
+                slow=here.rate,
             )
             if fed is not None and fed < rate.images_per_s.median:
                 yield speedup(
@@ -251,16 +264,16 @@ def _predicted(
                     against=label(here),
                     kind="predicted",
                     fast=_capped(rate.images_per_s, fed),
-                    slow=_capped(here.images_per_s, fed),
+                    slow=_capped(here.rate, fed),
                 )
-    for run in (one for one in plain if fed is not None and fed < one.images_per_s.median):
+    for run in (one for one in plain if fed is not None and fed < one.rate.median):
         assert fed is not None
         yield speedup(
             of=f"{label(run)}, fed by this input pipeline",
             against=f"{label(run)}, data on the device",
             kind="predicted",
-            fast=_capped(run.images_per_s, fed),
-            slow=run.images_per_s,
+            fast=_capped(run.rate, fed),
+            slow=run.rate,
         )
 
 
@@ -271,7 +284,7 @@ def _capped(rate: Spread, limit: float) -> Spread:
 
 
 def _fastest(runs: Iterable[CalibrationRun]) -> CalibrationRun | None:
-    return max(runs, key=lambda run: run.images_per_s.median, default=None)
+    return max(runs, key=lambda run: run.rate.median, default=None)
 
 
 def _rates(
@@ -279,7 +292,7 @@ def _rates(
 ) -> Iterator[tuple[str, Precision, Origin, float]]:
     """Device, precision, kind and rate of all that is measured or predicted."""
     for run in main_runs(runs):
-        yield run.device, run.precision, "measured", run.images_per_s.median
+        yield run.device, run.precision, "measured", run.rate.median
     for rate in expected:
         if rate.verdict == "not-measured":
             yield rate.device, rate.precision, "predicted", rate.images_per_s.median

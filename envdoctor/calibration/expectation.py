@@ -17,6 +17,7 @@ from envdoctor.knowledge import GpuModel, Knowledge
 from envdoctor.record import Record
 
 CHANNELS_LAST: MemoryFormat = "channels_last"
+CONTIGUOUS: MemoryFormat = "contiguous"
 
 SMALLEST_BATCH = 64
 """Published rates are of full batches; a smaller one than this leaves a GPU idle for other
@@ -72,11 +73,19 @@ class Expectations:
             f"the measured {ceilings.matrix_tflops:,.1f} TFLOP/s and "
             f"{ceilings.bandwidth_gb_s:,.0f} GB/s"
         )
-        channels_last = run.memory_format == CHANNELS_LAST
+        memory_format = run.memory_format or CHANNELS_LAST
+        channels_last = memory_format == CHANNELS_LAST
         known = self._from_roofline(prediction, limits, series, None, channels_last=channels_last)
         if not comparable:
             known = known.doubted("fitted on other kinds of GPU, so no yardstick")
-        return _expected(known, run.device, run.device_name, run.precision, run.memory_format, run)
+        return _expected(
+            known,
+            run.device,
+            run.device_name,
+            run.precision,
+            run.memory_format or CHANNELS_LAST,
+            run,
+        )
 
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_KnownRate | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
@@ -189,7 +198,7 @@ def _expected(
         factor=known.factor,
         images_per_s=known.rate,
         basis=known.basis,
-        measured_over_expected=None if run is None else run.images_per_s.median / known.rate.median,
+        measured_over_expected=None if run is None else run.rate.median / known.rate.median,
         verdict="unknown" if run and known.doubtful else verdict_of(run, known.rate),
     )
 
@@ -198,9 +207,9 @@ def verdict_of(run: CalibrationRun | None, expected: Spread) -> RateVerdict:
     """Whether the interval of a run lies below the expected range, above it, or meets it."""
     if run is None:
         return "not-measured"
-    if run.images_per_s.high < expected.low:
+    if run.rate.high < expected.low:
         return "slower"
-    return "faster" if run.images_per_s.low > expected.high else "as-expected"
+    return "faster" if run.rate.low > expected.high else "as-expected"
 
 
 def _around(rate: float, error: float) -> Spread:

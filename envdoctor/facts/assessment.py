@@ -97,11 +97,14 @@ class MatmulShare(Record):
 class Assessment(Fact):
     """What a calibration means, by what vendors publish.
 
+    `no_reference` says why nothing is expected of the network that was trained, and no other GPU is
+    predicted; empty where that is not so.
     `recommended_workers` is a number of DataLoader workers; `pin_memory_ratio` is how much faster
     pinned memory is copied to the first GPU than pageable memory. Null where it was not measured.
     """
 
     expected: tuple[ExpectedRate, ...] = ()
+    no_reference: str = ""
     speedups: tuple[Speedup, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     feeds: tuple[FeedRate, ...] = ()

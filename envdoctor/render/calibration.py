@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from envdoctor.calibration.assess import duration
+from envdoctor.calibration.assess import duration, label, main_runs
 from envdoctor.calibration.speedup import figure, in_digits
 from envdoctor.facts.assessment import (
     Assessment,
@@ -14,6 +14,7 @@ from envdoctor.facts.assessment import (
     Speedup,
 )
 from envdoctor.facts.calibration import (
+    NAMES,
     BatchAdvice,
     Calibration,
     CalibrationRun,
@@ -42,7 +43,7 @@ def render_calibration(calibration: Calibration, assessment: Assessment) -> str:
         _runs(calibration),
         _section("largest safe batch", _batches(calibration.batches)),
         _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
-        _section("should reach", _expected(assessment.expected, predictions=False)),
+        _section("should reach", _should_reach(assessment)),
         _section("speedups", _speedups(assessment.speedups, "measured")),
         _section("limits of the hardware", _limits(calibration, assessment)),
         _section("input pipeline", _pipeline(calibration.pipeline, assessment)),
@@ -68,7 +69,7 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _heading(calibration: Calibration) -> Iterator[str]:
     conditions = calibration.conditions
-    yield "calibration: ResNet-50 training step, synthetic 224x224 images"
+    yield f"calibration: {what_is_trained(calibration)}"
     parts = [f"torch {conditions.torch_version}" if conditions.torch_version else ""]
     if conditions.threads is not None:
         parts.append(f"{conditions.threads} thread{'s' if conditions.threads != 1 else ''}")
@@ -76,6 +77,15 @@ def _heading(calibration: Calibration) -> Iterator[str]:
     yield "  " + ", ".join(part for part in parts if part)
     if not calibration.complete:
         yield from _wrapped(f"PARTIAL: {calibration.incomplete_because}", "  ")
+
+
+def what_is_trained(calibration: Calibration) -> str:
+    """The network and its data, in words; the length of sequences where the devices agree."""
+    name = f"{NAMES[calibration.settings.model]} training step, synthetic"
+    if calibration.settings.model == "resnet50":
+        return f"{name} 224x224 images"
+    lengths = {run.sequence_length for run in calibration.runs}
+    return f"{name} sequences" + (f" of {lengths.pop()} tokens" if len(lengths) == 1 else "")
 
 
 def _runs(calibration: Calibration) -> Iterator[str]:
@@ -86,9 +96,10 @@ def _runs(calibration: Calibration) -> Iterator[str]:
             yield ""
             yield f"{run.device}  {run.device_name}"
             yield (
-                "  precision      images/s  (range)            ms/step   TFLOP/s   memory  batch"
+                f"  precision      {run.unit}  (range)            ms/step   TFLOP/s   memory  batch"
             )
         yield _run(run)
+    yield from _of_sequences(calibration.runs)
     if calibration.bounds:
         yield from _wrapped(f"> {at_least_in_words(calibration)}", "  ")
     if any(not run.stable and not run.at_least for run in calibration.runs):
@@ -97,6 +108,15 @@ def _runs(calibration: Calibration) -> Iterator[str]:
             "more), or the machine's clocks moved",
             "  ",
         )
+
+
+def _of_sequences(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    """How long a sequence was on each device, and how many of them are a second's work."""
+    for run in main_runs(runs):
+        if run.sequence_length is not None:
+            done = f"{figure(run.rate.median / run.sequence_length)} sequences/s"
+            text = f"{label(run)}: {done} of {run.sequence_length:,} tokens"
+            yield from _wrapped(text, "  ")
 
 
 def at_least_in_words(calibration: Calibration) -> str:
@@ -116,7 +136,7 @@ def at_least_in_words(calibration: Calibration) -> str:
 
 
 def _run(run: CalibrationRun) -> str:
-    rate = run.images_per_s
+    rate = run.rate
     mark = " " if run.stable or run.at_least else "*"
     more = ">" if run.at_least else " "
     interval = "at least" if run.at_least else _range(rate)
@@ -131,7 +151,8 @@ def _run(run: CalibrationRun) -> str:
 def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
     for batch in batches:
         advice = f"; {batch.advice}" if batch.advice else ""
-        text = f"{batch.device} {batch.precision}: {batch.largest_safe} images{advice}"
+        samples = "images" if batch.bytes_per_sequence is None else "sequences"
+        text = f"{batch.device} {batch.precision}: {batch.largest_safe} {samples}{advice}"
         yield from _wrapped(text, "  ")
 
 
@@ -165,7 +186,7 @@ def _sampled(telemetry: Telemetry) -> Iterator[str]:
 def _extra(run: CalibrationRun) -> str:
     if run.compiled:
         return " compiled"
-    return "" if run.memory_format == "channels_last" else " NCHW"
+    return " NCHW" if run.memory_format == "contiguous" else ""
 
 
 def _vaguely(rate: Spread) -> str:
@@ -175,6 +196,11 @@ def _vaguely(rate: Spread) -> str:
 
 def _range(rate: Spread) -> str:
     return f"({figure(rate.low)} - {figure(rate.high)})"
+
+
+def _should_reach(assessment: Assessment) -> Iterator[str]:
+    yield from _expected(assessment.expected, predictions=False)
+    yield from _wrapped(assessment.no_reference, "  ")
 
 
 def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from envdoctor.calibration.assess import assess, model_precisions, predict_model
+from envdoctor.calibration.assess import assess, model_precisions, no_reference, predict_model
 from envdoctor.calibration.expectation import Expectations
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
@@ -24,7 +24,8 @@ def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> 
         return Predicted(gpu=gpu, assessment=predicted, reason=reason)
     settings = msgspec.structs.replace(measured.settings, what_if=(gpu,))
     asked = msgspec.structs.replace(measured, settings=settings)
-    return Predicted(gpu=gpu, assessment=assess(asked, knowledge))
+    reason = no_reference(measured.settings.model)
+    return Predicted(gpu=gpu, assessment=assess(asked, knowledge), reason=reason)
 
 
 def forecasts(
@@ -32,7 +33,8 @@ def forecasts(
 ) -> tuple[GpuForecast, ...]:
     """A row for each GPU, in the same order."""
     expectations = Expectations(knowledge)
-    here = max((run.images_per_s.median for run in measured.runs), default=0.0) if measured else 0.0
+    runs = measured.runs if measured else ()
+    here = max((run.images_per_s.median for run in runs if run.images_per_s), default=0.0)
     known = {model.model: model for model in knowledge.gpus}
     return tuple(_forecast(known[gpu], expectations, here) for gpu in gpus if gpu in known)
 

@@ -22,6 +22,7 @@ from .peers import measure_all_reduce
 from .pipeline import measure_pipeline
 from .plan import CpuBudget, cpu_budget, tell_plan
 from .stats import median
+from .workloads import RESNET50, WORKLOADS
 
 QUIET_WAIT_S = 3.0
 QUIET_WAIT_SHARE = 0.1
@@ -67,12 +68,13 @@ def _measure(
     settings: dict[str, Any],
     budget: CpuBudget,
 ) -> None:
+    workload = WORKLOADS[settings.get("model") or RESNET50.model]
     if device.kind != "cpu":
-        measure_gpu(channel, device, precisions, settings)
+        measure_gpu(channel, device, precisions, settings, workload)
         return
     until = time.monotonic() + budget.training
     _make_room(channel, device, settings, budget)
-    measure_cpu(channel, device, precisions, settings, until)
+    measure_cpu(channel, device, precisions, settings, workload, until)
 
 
 def _make_room(

@@ -73,7 +73,7 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         if now is not None and now.budget_s:
             bar.update(total=now.budget_s, progress=min(now.seconds, now.budget_s))
         for track in measuring.tracks:
-            label = f"{track.device} {track.precision}  {figure(track.rates[-1])} images/s"
+            label = f"{track.device} {track.precision}  {figure(track.rates[-1])} {track.unit}"
             self._show_row(f"{track.device} {track.precision}", label, track.rates)
         for gpu in measuring.gpus:
             for name, unit, figures in gpu.curves:
