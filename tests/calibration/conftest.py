@@ -21,6 +21,7 @@ collect_ignore = (
     if find_spec("torch")
     else [
         "test_decisions.py",
+        "test_gpt2.py",
         "test_gpu_path.py",
         "test_measure.py",
         "test_others.py",
