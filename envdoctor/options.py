@@ -1,10 +1,12 @@
 """What the user wants of an examination."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from envdoctor.companions import Extent
-from envdoctor.facts.calibration import Model
 from envdoctor.record import Record
+
+if TYPE_CHECKING:
+    from envdoctor.facts.calibration import Model
 
 Scope = Literal["node", "user"]
 
@@ -39,5 +41,5 @@ class Options(Record):
     fail_on: str = "error"
     policy: str | None = None
     calibrate: bool = False
-    model: Model = "resnet50"
+    model: "Model" = "resnet50"
     budget_s: float | None = None

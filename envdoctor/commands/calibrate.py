@@ -103,7 +103,7 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
 @output_options(CalibrationReport.formats)
 @click.pass_context
 def command(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
-    """Measure how fast this machine trains ResNet-50, and say how fast it should be.
+    """Measure how fast this machine trains a network, and say how fast it should be.
 
     \b
     envdoctor calibrate

@@ -96,7 +96,8 @@ def _runs(calibration: Calibration) -> Iterator[str]:
             yield ""
             yield f"{run.device}  {run.device_name}"
             yield (
-                f"  precision      {run.unit}  (range)            ms/step   TFLOP/s   memory  batch"
+                f"  {'precision':<13} {run.unit:>9}  {'(range)':<19} {'ms/step':>9} TFLOP/s"
+                f" {'memory':>8}  {'batch':>5}"
             )
         yield _run(run)
     yield from _of_sequences(calibration.runs)
@@ -143,8 +144,8 @@ def _run(run: CalibrationRun) -> str:
     memory = "?" if run.peak_memory_bytes is None else f"{run.peak_memory_bytes / 1e9:.1f} GB"
     extra = _extra(run)
     return (
-        f"{more} {run.precision + extra:<13} {figure(rate.median):>9}{mark} {interval:<17}"
-        f" {run.ms_per_step:>9,.1f} {run.tflops:>9.2f} {memory:>8}  {run.batch_size:>5}"
+        f"{more} {run.precision + extra:<13} {figure(rate.median):>9}{mark} {interval:<19}"
+        f" {run.ms_per_step:>9,.1f} {run.tflops:>7.2f} {memory:>8}  {run.batch_size:>5}"
     )
 
 

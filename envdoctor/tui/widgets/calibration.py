@@ -14,7 +14,7 @@ from envdoctor.tui.widgets.calibration_text import heading, sections
 from envdoctor.tui.widgets.spark import SparkRow
 
 _NONE_YET = (
-    "not measured yet: `m` measures a ResNet-50 training step on every device of the target "
+    "not measured yet: `m` measures a training step on every device of the target "
     "and puts load on the machine for about 20 s for the CPU and 10 s for each precision of "
     "each GPU; `x` stops it"
 )
