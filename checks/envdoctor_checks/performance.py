@@ -76,7 +76,7 @@ _HOST_BOUND = 0.9
 @check(GPU_SLOWER)
 def gpu_slower_than_expected(assessment: Assessment) -> Findings:
     """A GPU whose measured rate lies below the range that is expected of its model."""
-    slow = [one for one in assessment.expected if one.verdict == "slower"]
+    slow = [one for one in assessment.expected if one.verdict == "slower" and one.device != "cpu"]
     for device in dict.fromkeys(one.device for one in slow):
         those = sorted((one for one in slow if one.device == device), key=_share)
         worst = those[0]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from envdoctor.calibration.cpu_expectation import expected_of_cpu
 from envdoctor.calibration.expectation import CHANNELS_LAST, CONTIGUOUS, Expectations
 from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
@@ -46,6 +47,7 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
         expected = (
             *_expected_of_runs(calibration, expectations, knowledge),
             *_expected_of_what_if(calibration, expectations, knowledge),
+            *expected_of_cpu(calibration, main_runs(calibration.figures), _tflop(knowledge)),
         )
     pipeline = calibration.pipeline
     fed = pipeline.feeding_rate if pipeline else None
@@ -62,6 +64,10 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
         pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
         matmul_shares=tuple(_matmul_shares(runs, calibration.ceilings)),
     )
+
+
+def _tflop(knowledge: Knowledge) -> float:
+    return knowledge.resnet50.train_step_gflop_per_image / 1000
 
 
 def no_reference(model: Model) -> str:

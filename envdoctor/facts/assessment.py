@@ -28,7 +28,8 @@ Origin = Literal["measured", "predicted"]
 class ExpectedRate(Record):
     """The rate that a device should reach, and whether it does.
 
-    `basis` says from what: published rates with their source, or the roofline. `factor` is what a
+    `basis` says from what: published rates with their source, the roofline, or, of a CPU, what it
+    was itself measured to do. `factor` is what a
     rate without channels_last was multiplied by for it; null where the rate is that of the
     `memory_format` itself, or where the format makes no known difference.
     """

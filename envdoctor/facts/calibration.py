@@ -102,12 +102,28 @@ class Conditions(Record):
     were waited for, so that fewer threads were used. `busy` are the programs that took most, as far
     as they are seen from here.
 
+    `onednn`: whether torch computes with it. `cpu_features`: those of the CPU that decide how fast
+    dense arithmetic is. `cpu_clock_mhz` as Linux tells it. `thread_gain`: how many times as fast a
+    matrix product is on all threads as on one. `denormal_cost`: how many times as long arithmetic
+    on denormal numbers takes.
+
     `threads` is what torch used, `default_threads` what it would have used by itself;
     `noise_pct` is the spread of a fixed small kernel on this machine, in per cent of its median.
     """
 
     volatile = frozenset(
-        {"started_at", "noise_pct", "load_average", "seconds", "others_cpus", "busy", "threads"}
+        {
+            "started_at",
+            "noise_pct",
+            "load_average",
+            "seconds",
+            "others_cpus",
+            "busy",
+            "threads",
+            "cpu_clock_mhz",
+            "thread_gain",
+            "denormal_cost",
+        }
     )
 
     started_at: str
@@ -123,6 +139,11 @@ class Conditions(Record):
     load_average: float | None = None
     others_cpus: float | None = None
     busy: tuple[BusyProcess, ...] = ()
+    onednn: bool | None = None
+    cpu_features: tuple[str, ...] = ()
+    cpu_clock_mhz: float | None = None
+    thread_gain: float | None = None
+    denormal_cost: float | None = None
     seconds: float = 0.0
 
 

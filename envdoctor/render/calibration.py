@@ -19,12 +19,19 @@ from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Ceiling,
+    Conditions,
     InputPipeline,
     Spread,
     Telemetry,
 )
 
 WIDTH = 80
+
+_SLOW_START = 1.2
+"""A first step that takes so many times as long as a later one is told."""
+
+_COSTLY = 2.0
+"""Denormal numbers that cost less are nobody's disease."""
 
 VERDICTS: dict[RateVerdict, str] = {
     "as-expected": "as expected",
@@ -41,6 +48,7 @@ def render_calibration(calibration: Calibration, assessment: Assessment) -> str:
     sections = (
         _heading(calibration),
         _runs(calibration),
+        _section("first steps", _first(calibration.runs)),
         _section("largest safe batch", _batches(calibration.batches)),
         _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
         _section("should reach", _should_reach(assessment)),
@@ -149,6 +157,23 @@ def _run(run: CalibrationRun) -> str:
     )
 
 
+def _first(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    for name, said in first_steps(runs):
+        yield from _wrapped(f"{name}: {said}", "  ")
+
+
+def first_steps(runs: Iterable[CalibrationRun]) -> Iterator[tuple[str, str]]:
+    """What torch.compile took, and how long the first step did where that was clearly longer than
+    the later ones: the run, and the figures in words."""
+    for run in runs:
+        name, step_s = f"{label(run)}{_extra(run)}", run.ms_per_step / 1000
+        if run.compile_s is not None:
+            yield name, f"torch.compile took {duration(run.compile_s, 2)}"
+        elif run.first_step_s is not None and run.first_step_s > _SLOW_START * step_s:
+            first = duration(run.first_step_s, 2)
+            yield name, f"the first step took {first}, later ones {duration(step_s, 2)}"
+
+
 def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
     for batch in batches:
         advice = f"; {batch.advice}" if batch.advice else ""
@@ -224,9 +249,23 @@ def _speedups(speedups: Iterable[Speedup], kind: Origin) -> Iterator[str]:
 
 def _limits(calibration: Calibration, assessment: Assessment) -> Iterator[str]:
     yield from map(_ceiling, calibration.ceilings)
+    yield from _of_the_cpu(calibration.conditions)
     for one in assessment.matmul_shares:
         step = f"a step in {one.precision} on {one.device}"
         yield from _wrapped(f"{step} computes at {100 * one.share:.0f} % of the matmul", "  ")
+
+
+def _of_the_cpu(conditions: Conditions) -> Iterator[str]:
+    """What its threads gain, and what denormal numbers cost where they cost something."""
+    gain, cost = conditions.thread_gain, conditions.denormal_cost
+    if gain is not None:
+        yield f"  {conditions.threads} threads of the CPU compute {gain:.1f} times as fast as one"
+    if cost is not None and cost >= _COSTLY:
+        text = (
+            f"arithmetic on denormal numbers takes {cost:.0f} times as long: "
+            "torch.set_flush_denormal(True) makes them zero"
+        )
+        yield from _wrapped(text, "  ")
 
 
 def _ceiling(ceiling: Ceiling) -> str:

@@ -11,6 +11,7 @@ from envdoctor.facts.calibration import NAMES, UNITS, Calibration, Spread, Unit
 from envdoctor.findings import Finding, Fix, Safety
 from envdoctor.formats import Look
 from envdoctor.record import Record
+from envdoctor.render.calibration import first_steps
 from envdoctor.render.text import cause_of, meaning_of, outcome_rows, stack_rows
 from envdoctor.report import Report, ReportSet, reports_in
 
@@ -171,6 +172,7 @@ def _calibration(body: Element, calibration: Calibration, assessment: Assessment
             _add(body, "p", "Dashed: what such a device should reach.", "faint")
         if assessment.no_reference:
             _add(body, "p", f"{assessment.no_reference}.".capitalize(), "faint")
+    _table(body, first_steps(calibration.runs))
     _table(body, ((f"{one.of} against {one.against}", one.sentence) for one in assessment.speedups))
 
 

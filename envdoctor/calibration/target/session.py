@@ -14,6 +14,7 @@ from .attempt import attempt
 from .ceilings import measure_ceilings
 from .channel import Channel
 from .cpu import measure_cpu
+from .cpu_character import character
 from .devices import Device, Precision, all_devices
 from .gpu import measure_gpu
 from .machine import threads_for
@@ -74,6 +75,7 @@ def _measure(
         return
     until = time.monotonic() + budget.training
     _make_room(channel, device, settings, budget)
+    channel.send("conditions", **character(device))
     measure_cpu(channel, device, precisions, settings, workload, until)
 
 
@@ -145,6 +147,11 @@ def _called(device: Device, name: str) -> bool:
     return name in (device.name, device.kind, "gpu" if device.kind != "cpu" else "cpu")
 
 
+def _asked_for(device: Device, precision: Precision, wanted: list[str]) -> bool:
+    """Whether a CPU is to compute in a precision that it has no instructions for, but can."""
+    return device.kind == "cpu" and precision.name in wanted
+
+
 def _offered(channel: Channel, device: Device, settings: dict[str, Any]) -> list[Precision]:
     wanted = settings.get("precisions") or []
     offered: list[Precision] = []
@@ -152,7 +159,7 @@ def _offered(channel: Channel, device: Device, settings: dict[str, Any]) -> list
     for precision, problem in known:
         if wanted and precision.name not in wanted:
             continue
-        if problem:
+        if problem and not _asked_for(device, precision, wanted):
             channel.left_out(device.name, precision.name, problem, failed=False)
         else:
             offered.append(precision)

@@ -17,7 +17,7 @@ from envdoctor.facts.calibration import (
     Spread,
     Telemetry,
 )
-from envdoctor.render.calibration import VERDICTS
+from envdoctor.render.calibration import VERDICTS, first_steps
 from envdoctor.tui.words import rich_style
 
 
@@ -28,6 +28,8 @@ def sections(
     if calibration.runs:
         title = f"{NAMES[calibration.settings.model]} training"
         yield title, _rates_of(calibration, assessment)
+    if first := list(first_steps(calibration.runs)):
+        yield "first steps", Text("\n".join(f"{name}: {said}" for name, said in first))
     if assessment.speedups:
         yield "speedups", speedup_table(assessment.speedups)
     if assessment.epochs:
