@@ -46,7 +46,7 @@ def test_a_cpu_should_reach_what_its_own_product_and_copy_promise() -> None:
         rate = rates[precision].images_per_s
         assert 2.0 < rate.high / rate.low < 2.5, "an honest range"
     text = render_calibration(measured(FP32), assess(measured(FP32), load()))
-    assert "measured is 104 % of that: as expected" in " ".join(text.split())
+    assert "measured is 103 % of that: as expected" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(("rate", "said"), [(1.7, True), (3.4, False), (7.0, False)])
