@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from envdoctor.calibration.correction import yardsticks
 from envdoctor.calibration.cpu_expectation import expected_of_cpu
 from envdoctor.calibration.expectation import CHANNELS_LAST, CONTIGUOUS, Expectations
+from envdoctor.calibration.reference import SERIES_OF_PRECISION
 from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
 from envdoctor.facts.assessment import (
@@ -44,9 +46,10 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     expected: tuple[ExpectedRate, ...] = ()
     if calibration.settings.model == "resnet50":
         expectations = Expectations(knowledge)
+        of_runs = tuple(_expected_of_runs(calibration, expectations, knowledge))
         expected = (
-            *_expected_of_runs(calibration, expectations, knowledge),
-            *_expected_of_what_if(calibration, expectations, knowledge),
+            *of_runs,
+            *_expected_of_what_if(calibration, expectations, knowledge, of_runs),
             *expected_of_cpu(calibration, main_runs(calibration.figures), _tflop(knowledge)),
         )
     pipeline = calibration.pipeline
@@ -175,16 +178,22 @@ def _expected_of_ceilings(
 
 
 def _expected_of_what_if(
-    calibration: Calibration, expectations: Expectations, knowledge: Knowledge
+    calibration: Calibration,
+    expectations: Expectations,
+    knowledge: Knowledge,
+    of_runs: Iterable[ExpectedRate],
 ) -> Iterator[ExpectedRate]:
+    measured = yardsticks(main_runs(calibration.figures), of_runs)
     names = calibration.settings.what_if
     if not names and all(run.device == "cpu" for run in calibration.runs):
         names = DEFAULT_WHAT_IF
     for gpu in what_if_models(names, knowledge):
         precision = amp_precision(gpu) or "fp32"
         rate = expectations.of_model(gpu, precision, device=gpu.model)
-        if rate is not None:
-            yield rate
+        if rate is None:
+            continue
+        yardstick = measured.get(SERIES_OF_PRECISION[precision])
+        yield yardstick.corrected(rate) if yardstick else rate
 
 
 def _measured(runs: tuple[CalibrationRun, ...]) -> Iterator[Speedup]:

@@ -29,9 +29,10 @@ class ExpectedRate(Record):
     """The rate that a device should reach, and whether it does.
 
     `basis` says from what: published rates with their source, the roofline, or, of a CPU, what it
-    was itself measured to do. `factor` is what a
-    rate without channels_last was multiplied by for it; null where the rate is that of the
-    `memory_format` itself, or where the format makes no known difference.
+    was itself measured to do. `factor` is what a rate without channels_last was multiplied by for
+    it; null where the rate is that of the `memory_format` itself, or where the format makes no
+    known difference. `correction` is what a prediction was multiplied by because a GPU that was
+    measured here does that share of its own reference; null where nothing was.
     """
 
     device: str
@@ -39,6 +40,7 @@ class ExpectedRate(Record):
     precision: Precision
     memory_format: MemoryFormat = "channels_last"
     factor: float | None = None
+    correction: float | None = None
     images_per_s: Spread
     basis: str
     measured_over_expected: float | None
