@@ -130,11 +130,18 @@ def predict_model(
     knowledge: Knowledge,
     precisions: Iterable[Precision] = (),
     memory_format: MemoryFormat = CHANNELS_LAST,
+    power_limit_w: float | None = None,
 ) -> tuple[ExpectedRate, ...]:
     """What that GPU would do, in these precisions or in all that it has; nothing is measured."""
     expectations = Expectations(knowledge)
     rates = (
-        expectations.of_model(gpu, precision, device=gpu.model, memory_format=memory_format)
+        expectations.of_model(
+            gpu,
+            precision,
+            device=gpu.model,
+            memory_format=memory_format,
+            power_limit_w=power_limit_w,
+        )
         for precision in tuple(precisions) or model_precisions(gpu)
     )
     return tuple(rate for rate in rates if rate is not None)
@@ -153,6 +160,7 @@ def _expected_of_runs(
             device=run.device,
             memory_format=run.memory_format or CHANNELS_LAST,
             measured=run,
+            power_limit_w=run.telemetry.power_limit_w if run.telemetry else None,
         )
         rate = rate or _expected_of_ceilings(run, calibration, expectations)
         if rate is not None:

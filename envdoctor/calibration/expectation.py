@@ -13,7 +13,7 @@ from envdoctor.calibration.reference import (
 from envdoctor.calibration.roofline import Ceilings, Roofline, RooflineRate
 from envdoctor.facts.assessment import ExpectedRate, RateVerdict
 from envdoctor.facts.calibration import CalibrationRun, MemoryFormat, Precision, Spread
-from envdoctor.knowledge import GpuModel, Knowledge
+from envdoctor.knowledge import GpuModel, Knowledge, LaptopGpu
 from envdoctor.record import Record
 
 CHANNELS_LAST: MemoryFormat = "channels_last"
@@ -30,6 +30,7 @@ class Expectations:
     """Expected rates from one knowledge base."""
 
     def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
         self._roofline = Roofline(knowledge)
         self._rates = {
             (rate.gpu, rate.series, rate.channels_last): rate for rate in published_rates(knowledge)
@@ -43,15 +44,22 @@ class Expectations:
         device: str,
         memory_format: MemoryFormat = CHANNELS_LAST,
         measured: CalibrationRun | None = None,
+        power_limit_w: float | None = None,
     ) -> ExpectedRate | None:
         """What a GPU model should reach in images/s; None where nothing is known of it.
 
-        `measured` is the run that is held against it, if there is one.
+        `measured` is the run that is held against it, if there is one. The power limit counts for
+        GPUs of laptops, whose clock follows from it; where it is not known, the range holds all
+        that their makers may choose.
         """
+        laptop = self._knowledge.laptop(gpu.model)
         channels_last = memory_format == CHANNELS_LAST
         series = SERIES_OF_PRECISION[precision]
         known = self._published(gpu, series, channels_last=channels_last)
-        known = known or self._from_data_sheet(gpu, series, channels_last=channels_last)
+        if known is None and laptop is not None:
+            known = self._of_laptop(gpu, laptop, series, power_limit_w)
+        elif known is None:
+            known = self._from_data_sheet(gpu, series, channels_last=channels_last)
         if known is None:
             return None
         return _expected(known, device, gpu.model, precision, memory_format, measured)
@@ -103,6 +111,26 @@ class Expectations:
             return None
         known = _KnownRate(rate=_around(other.images_per_s, spread), basis=_published_basis(other))
         return self._with_channels_last(known, gpu)
+
+    def _of_laptop(
+        self, gpu: GpuModel, laptop: LaptopGpu, series: str, limit_w: float | None
+    ) -> "_KnownRate | None":
+        least, most = laptop.power_w
+        limits = (least, most) if limit_w is None else (limit_w, limit_w)
+        sheets = [
+            msgspec.structs.replace(gpu, fp32_tflops=laptop.fp32_tflops(one)) for one in limits
+        ]
+        low, high = (self._from_data_sheet(one, series, channels_last=False) for one in sheets)
+        if low is None or high is None:
+            return None
+        chosen = f"its maker chooses {least:g} to {most:g} W"
+        if limit_w is not None:
+            clock = laptop.clock_mhz(limit_w)
+            chosen = f"at {limit_w:g} W, of {least:g} to {most:g}, its clock is {clock:,.0f} MHz"
+        rate = Spread(
+            median=(low.rate.median + high.rate.median) / 2, low=low.rate.low, high=high.rate.high
+        )
+        return msgspec.structs.replace(high, rate=rate, basis=f"{high.basis}; {chosen}")
 
     def _with_channels_last(self, known: "_KnownRate", gpu: GpuModel | None) -> "_KnownRate":
         """What a contiguous rate becomes; the range takes in that the factor is not known well."""
