@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from envdoctor.calibration.speedup import figure
-from envdoctor.facts.assessment import ExpectedRate
+from envdoctor.facts.assessment import ExpectedRate, RateVerdict
 from envdoctor.facts.calibration import Calibration, CalibrationRun, Conditions, Spread
 from envdoctor.record import Record
 
@@ -66,14 +66,17 @@ def expected_of_cpu(
             images_per_s=rate,
             basis=_basis(run, calibration.conditions, matmul, copy),
             measured_over_expected=run.rate.median / rate.median,
-            verdict=(
-                "slower"
-                if run.rate.high < rate.low
-                else "faster"
-                if run.rate.low > rate.high
-                else "as-expected"
-            ),
+            verdict=_verdict(run.rate, rate),
         )
+
+
+def _verdict(measured: Spread, expected: Spread) -> RateVerdict:
+    if measured.high < expected.low:
+        return "slower"
+    if measured.low > expected.high:
+        return "faster"
+    # An interval that is wide because the machine was not quiet meets any range.
+    return "as-expected" if expected.low <= measured.median <= expected.high else "unknown"
 
 
 def _range(tflop: float, matmul: float, copy: float, batch: int) -> Spread:

@@ -63,6 +63,13 @@ def test_a_cpu_far_below_its_own_product(rate: float, said: bool) -> None:
     assert slower.because == found["cpu-instructions-unused"].id
 
 
+def test_a_wide_interval_meets_any_range_and_says_nothing() -> None:
+    wide = msgspec.structs.replace(FP32, images_per_s=spread(1.1, noise=2.5))
+    (rate,) = (one for one in assess(measured(wide), load()).expected if one.device == "cpu")
+    assert rate.verdict == "unknown"
+    assert "cpu-slower-than-expected" not in findings(measured(wide))
+
+
 def test_nothing_is_expected_of_a_bound() -> None:
     bound = msgspec.structs.replace(make_run(0.3, device="cpu", precision="fp32"), at_least=True)
     assert "cpu-slower-than-expected" not in findings(measured(bound))
