@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from envdoctor.calibration.correction import yardsticks
-from envdoctor.calibration.cpu_expectation import expected_of_cpu
 from envdoctor.calibration.expectation import CHANNELS_LAST, CONTIGUOUS, Expectations
 from envdoctor.calibration.reference import SERIES_OF_PRECISION
 from envdoctor.calibration.roofline import Ceilings
@@ -46,6 +44,9 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     expected: tuple[ExpectedRate, ...] = ()
     if calibration.settings.model == "resnet50":
         expectations = Expectations(knowledge)
+        # Those who measure nothing do not wait for it.
+        from envdoctor.calibration.cpu_expectation import expected_of_cpu
+
         of_runs = tuple(_expected_of_runs(calibration, expectations, knowledge))
         expected = (
             *of_runs,
@@ -191,6 +192,9 @@ def _expected_of_what_if(
     knowledge: Knowledge,
     of_runs: Iterable[ExpectedRate],
 ) -> Iterator[ExpectedRate]:
+    # Those who measure nothing do not wait for it.
+    from envdoctor.calibration.correction import yardsticks
+
     measured = yardsticks(main_runs(calibration.figures), of_runs)
     names = calibration.settings.what_if
     if not names and all(run.device == "cpu" for run in calibration.runs):

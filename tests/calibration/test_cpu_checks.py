@@ -10,7 +10,7 @@ from envdoctor.calibration.assess import assess
 from envdoctor.calibration.cpu_expectation import paper_tflops
 from envdoctor.calibration.target import cpu_character, session
 from envdoctor.calibration.target.devices import Device
-from envdoctor.facts.calibration import Calibration, Ceiling, Conditions
+from envdoctor.facts.calibration import Calibration, Ceiling, Conditions, Spread
 from envdoctor.facts.machine import Environment
 from envdoctor.knowledge import load
 from envdoctor.render.calibration import render_calibration
@@ -64,7 +64,7 @@ def test_a_cpu_far_below_its_own_product(rate: float, said: bool) -> None:
 
 
 def test_a_wide_interval_meets_any_range_and_says_nothing() -> None:
-    wide = msgspec.structs.replace(FP32, images_per_s=spread(1.1, noise=2.5))
+    wide = msgspec.structs.replace(FP32, images_per_s=Spread(median=1.1, low=0.3, high=6.0))
     (rate,) = (one for one in assess(measured(wide), load()).expected if one.device == "cpu")
     assert rate.verdict == "unknown"
     assert "cpu-slower-than-expected" not in findings(measured(wide))
