@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 
 import pytest
@@ -113,7 +114,8 @@ def test_a_short_budget_is_kept_on_a_cpu() -> None:
     began = time.monotonic()
     run = envdoctor("calibrate", "--model", "gpt2", "--budget", "5", "--json")
     assert time.monotonic() - began < 5.0 + FIRST_STEPS_S
-    assert "5 s in all" in run.stderr
+    # A slow import of torch shortens the plan.
+    assert re.search(r"\b[3-5] s in all", run.stderr)
     document = json.loads(run.stdout)
     validator().validate(document)
     calibration = document["calibration"]
