@@ -100,6 +100,10 @@ keep more than this."""
 _BUSY_CPUS = 0.3
 """So much of others may have kept the threads from their gain."""
 
+_FIRST_STEPS = 4.0
+"""A later step takes no less than a quarter of the first ones, which allocate memory and choose
+algorithms (1.1 to 2.5 times a later step where it was measured)."""
+
 _MOST_THREADS = 8
 """With more, the clock of one core alone may be twice that of all at once."""
 
@@ -189,12 +193,16 @@ def threads_beyond_cpus(calibration: Calibration, limits: Limits) -> Findings:
 
 @check(BF16_SLOWER)
 def bf16_slower_on_cpu(calibration: Calibration) -> Findings:
-    """bf16 whose whole interval lies below that of fp32, in runs of the same batch."""
-    runs = {one.precision: one for one in main_runs(calibration.figures) if one.device == "cpu"}
+    """bf16 whose whole interval lies below that of fp32, in runs of the same batch; or whose first
+    steps alone took so long that no later one could make up for it."""
+    runs = {one.precision: one for one in main_runs(calibration.runs) if one.device == "cpu"}
     fp32, bf16 = runs.get("fp32"), runs.get("bf16")
-    if fp32 is None or bf16 is None or fp32.batch_size != bf16.batch_size:
+    if fp32 is None or bf16 is None or fp32.at_least or fp32.batch_size != bf16.batch_size:
         return
-    if bf16.rate.high >= fp32.rate.low:
+    if bf16.at_least and calibration.cpus_of_others:
+        return
+    at_most = _FIRST_STEPS * bf16.rate.median if bf16.at_least else bf16.rate.high
+    if at_most >= fp32.rate.low:
         return
     features = calibration.conditions.cpu_features
     emulated = bool(features) and _FOR_BF16.isdisjoint(features)
@@ -202,6 +210,7 @@ def bf16_slower_on_cpu(calibration: Calibration) -> Findings:
     yield BF16_SLOWER.finding(
         subjects=("cpu",),
         severity=_where_a_gpu_trains(calibration),
+        confidence=Confidence.LIKELY if bf16.at_least else Confidence.CERTAIN,
         bf16=figure(bf16.rate.median),
         fp32=figure(fp32.rate.median),
         unit=fp32.unit,
