@@ -211,7 +211,7 @@ def bf16_slower_on_cpu(calibration: Calibration) -> Findings:
         subjects=("cpu",),
         severity=_where_a_gpu_trains(calibration),
         confidence=Confidence.LIKELY if bf16.at_least else Confidence.CERTAIN,
-        bf16=figure(bf16.rate.median),
+        bf16=figure(bf16.rate.median) + (" in its first steps" if bf16.at_least else ""),
         fp32=figure(fp32.rate.median),
         unit=fp32.unit,
         why=why,
