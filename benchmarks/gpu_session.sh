@@ -96,6 +96,8 @@ if [ -n "$BATCHES" ]; then
         "$RESULTS/report.json" "$RESULTS/plain.jsonl" "$RESULTS/again.json"
     step 120 compiled.json envdoctor calibrate --python "$PY" --devices cuda:0 --precision "$AMP" \
         --compile --no-pipeline --no-ceilings --json
+    step 60 gpt2.json envdoctor calibrate --model gpt2 --python "$PY" --devices cuda:0 \
+        --precision "$AMP" --json
 else
     say "no GPU was measured: nothing is compared with the plain script"
 fi

@@ -16,6 +16,7 @@ from envdoctor import __version__
 from envdoctor.commands.options import (
     FORMAT,
     Number,
+    model_option,
     output_options,
     selection_options,
     target_options,
@@ -37,7 +38,7 @@ COMMANDS = {
     "check": "diagnose, without measuring",
     "collect": "record the facts of this machine in a file",
     "lock": "record this machine as a policy that others are held to",
-    "calibrate": "measure a ResNet-50 training step",
+    "calibrate": "measure a training step of ResNet-50 or GPT-2",
     "collective": "try an all-reduce between ranks, and explain what fails",
     "tui": "browse a diagnosis full-screen",
     "diff": "tell how two machines or environments differ",
@@ -136,13 +137,14 @@ class LazyGroup(click.Group):
     metavar="SECONDS",
     help="Time for the measurement: of the CPU in all, of a GPU for each precision.",
 )
+@model_option
 @selection_options
 @output_options(DIAGNOSIS)
 @click.pass_context
 def cli(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
     """Find out why PyTorch and CUDA do not work here, and whether they are as fast as they should.
 
-    Without a command: diagnose this machine, then measure a short ResNet-50 training step.
+    Without a command: diagnose this machine, then measure a short training step.
 
     \b
     envdoctor                         diagnose and measure

@@ -1,9 +1,12 @@
 """What the user wants of an examination."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from envdoctor.companions import Extent
 from envdoctor.record import Record
+
+if TYPE_CHECKING:
+    from envdoctor.facts.calibration import Model
 
 Scope = Literal["node", "user"]
 
@@ -21,7 +24,7 @@ class Options(Record):
 
     `only` and `skip` choose checks by code, name or topic; `fail_on` is the least severity that
     makes the exit code 1; `policy` is the file that says what the machine is held to. With
-    `calibrate` a training step is measured, for `budget_s` where that is not null.
+    `calibrate` a training step of `model` is measured, for `budget_s` where that is not null.
     """
 
     python: str | None = None
@@ -38,4 +41,5 @@ class Options(Record):
     fail_on: str = "error"
     policy: str | None = None
     calibrate: bool = False
+    model: "Model" = "resnet50"
     budget_s: float | None = None

@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from envdoctor.calibration.assess import no_reference
 from envdoctor.companions import Extent
 from envdoctor.diagnose import diagnose_calibration
 from envdoctor.errors import BadInput
-from envdoctor.facts.calibration import Precision, Settings
+from envdoctor.facts.calibration import Model, Precision, Settings
 from envdoctor.findings import Severity
 from envdoctor.formats import Look
 from envdoctor.options import Options, Scope, Tried
@@ -77,17 +78,21 @@ def check(
 def calibrate(
     python: str | None = None,
     *,
+    model: Model = "resnet50",
     devices: Sequence[str] = (),
     precisions: Sequence[Precision] = (),
     budget_s: float | None = None,
     what_if: Sequence[str] = (),
     timeout_s: float = 3600.0,
 ) -> CalibrationReport:
-    """Measure a ResNet-50 training step, as `envdoctor calibrate` does with the options of the same
-    names; by default with this program's own interpreter. Times in seconds. Raises BadInput."""
+    """Measure a training step, as `envdoctor calibrate` does with the options of the same names; by
+    default with this program's own interpreter. Times in seconds. Raises BadInput."""
     _show_in_notebooks()
+    if what_if and no_reference(model):
+        raise BadInput(no_reference(model))
     session = Session(time.monotonic() + timeout_s)
     settings = Settings(
+        model=model,
         devices=tuple(devices),
         precisions=tuple(precisions),
         budget_s=budget_s,

@@ -256,6 +256,7 @@ class Session:
             return Unknown(reason=Reason.NOT_APPLICABLE, detail="torch does not work in the target")
         limits = snapshot.value(Limits)
         settings = Settings(
+            model=options.model,
             budget_s=options.budget_s,
             usable_cpus=limits.usable_cpus if limits else None,
             memory_limit_bytes=limits.cgroup_memory_bytes if limits else None,

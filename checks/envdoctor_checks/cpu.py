@@ -33,6 +33,7 @@ INSTRUCTIONS_UNUSED = Code(
     fault="environment",
     message="torch leaves instructions unused that the CPU has",
     detailed="{how}, and this CPU has {better}",
+    explains=("ED624", "ED627"),
 )
 
 CPU_AT_LOWEST_CLOCK = Code(

@@ -52,7 +52,7 @@ SLOWER_THAN_BASELINE = Code(
     topic="speed",
     layer=Layer.SPEED,
     message="a rate is lower than in the baseline",
-    detailed="{run} does {now} images/s, and did {before} on {date}: {percent:.0f} % less",
+    detailed="{run} does {now}, and did {before} on {date}: {percent:.0f} % less",
 )
 LAUNCH_LIMITED = Code(
     id="ED612",
@@ -76,7 +76,7 @@ _HOST_BOUND = 0.9
 @check(GPU_SLOWER)
 def gpu_slower_than_expected(assessment: Assessment) -> Findings:
     """A GPU whose measured rate lies below the range that is expected of its model."""
-    slow = [one for one in assessment.expected if one.verdict == "slower"]
+    slow = [one for one in assessment.expected if one.verdict == "slower" and one.device != "cpu"]
     for device in dict.fromkeys(one.device for one in slow):
         those = sorted((one for one in slow if one.device == device), key=_share)
         worst = those[0]
@@ -155,15 +155,15 @@ def slower_than_baseline(calibration: Calibration, baseline: CalibrationBaseline
     before = {_key(run): run for run in baseline.calibration.figures}
     for run in calibration.figures:
         old = before.get(_key(run))
-        if old is None or run.images_per_s.high >= old.images_per_s.low:
+        if old is None or run.rate.high >= old.rate.low:
             continue
         yield SLOWER_THAN_BASELINE.finding(
-            subjects=(f"{run.device}:{run.precision}:{run.memory_format}:{run.batch_size}",),
-            run=f"{label(run)} (batch {run.batch_size}, {run.memory_format})",
-            now=figure(run.images_per_s.median),
-            before=figure(old.images_per_s.median),
+            subjects=(":".join(map(str, _differs_by(run))),),
+            run=f"{label(run)} (batch {run.batch_size}, {_shape(run)})",
+            now=f"{figure(run.rate.median)} {run.unit}",
+            before=figure(old.rate.median),
             date=baseline.calibration.conditions.started_at[:10],
-            percent=100 * (1 - run.images_per_s.median / old.images_per_s.median),
+            percent=100 * (1 - run.rate.median / old.rate.median),
             evidence=(
                 _measured(run),
                 Evidence(label="then", value=_range(old), source=baseline.path),
@@ -187,8 +187,8 @@ def launch_limited(calibration: Calibration) -> Findings:
         if run.host_share is not None and run.host_share >= _HOST_BOUND:
             yield _launch_limited(
                 run,
-                f"handing over a step of {run.batch_size} images takes {100 * run.host_share:.0f} "
-                "% of its time",
+                f"handing over a step of {run.batch_size} {run.samples} takes "
+                f"{100 * run.host_share:.0f} % of its time",
                 _measured(run),
             )
 
@@ -205,8 +205,8 @@ def step_does_not_shrink(calibration: Calibration) -> Findings:
                 continue
             yield _launch_limited(
                 large,
-                f"a step of {small.batch_size} images takes {100 * share:.0f} % of the time of "
-                f"one of {large.batch_size}",
+                f"a step of {small.batch_size} {small.samples} takes {100 * share:.0f} % of the "
+                f"time of one of {large.batch_size}",
                 _measured(small),
                 _measured(large),
                 subject=f"{large.device}:{large.precision}:batch",
@@ -229,12 +229,23 @@ def _launch_limited(
     )
 
 
-def _key(run: CalibrationRun) -> tuple[str, str, str, str, bool, int]:
+def _differs_by(run: CalibrationRun) -> tuple[object, ...]:
+    shape = run.memory_format or run.sequence_length
+    return run.device, run.precision, shape, run.batch_size
+
+
+def _shape(run: CalibrationRun) -> str:
+    return run.memory_format or f"sequences of {run.sequence_length} tokens"
+
+
+def _key(run: CalibrationRun) -> tuple[object, ...]:
     return (
+        run.model,
         run.device,
         run.device_name,
         run.precision,
         run.memory_format,
+        run.sequence_length,
         run.compiled,
         run.batch_size,
     )
@@ -257,8 +268,8 @@ def _measured(run: CalibrationRun) -> Evidence:
 
 
 def _range(run: CalibrationRun) -> str:
-    rate = run.images_per_s
-    return f"{figure(rate.median)} images/s ({figure(rate.low)} to {figure(rate.high)})"
+    rate = run.rate
+    return f"{figure(rate.median)} {run.unit} ({figure(rate.low)} to {figure(rate.high)})"
 
 
 def _share(expected: ExpectedRate) -> float:

@@ -87,21 +87,21 @@ def slow_cpu_fallback(calibration: Calibration, known: Knowledge, site: Site) ->
     if rate is None or not reachable or not cpus:
         return
     best = max(reachable, key=lambda one: one.images_per_s)
-    fastest = max(cpus, key=lambda run: run.images_per_s.median)
-    if rate > _NEAR * fastest.images_per_s.high or rate >= _STARVED * best.images_per_s:
+    fastest = max(cpus, key=lambda run: run.rate.median)
+    if rate > _NEAR * fastest.rate.high or rate >= _STARVED * best.images_per_s:
         return
     yield CPU_FALLBACK.finding(
         subjects=(best.device,),
         confidence=Confidence.LIKELY,
         rate=figure(rate),
-        cpu=figure(fastest.images_per_s.median),
+        cpu=figure(fastest.rate.median),
         device=best.device,
         gpu=figure(best.images_per_s),
         evidence=(
             _own(rate),
             Evidence(
                 label=label(fastest),
-                value=f"{figure(fastest.images_per_s.median)} images/s",
+                value=f"{figure(fastest.rate.median)} images/s",
                 source="calibration",
             ),
         ),
@@ -167,11 +167,11 @@ _TORCH_TYPE = {
 
 
 def _reachable(calibration: Calibration, known: Knowledge) -> list[Reachable]:
-    """All precisions of the fastest GPU here."""
-    runs = [run for run in main_runs(calibration.runs) if run.device != "cpu"]
+    """All precisions of the fastest GPU here, which trained on images as the user's own does."""
+    runs = [run for run in main_runs(calibration.runs) if run.device != "cpu" and run.images_per_s]
     if not runs:
         return []
-    fastest = max(runs, key=lambda run: run.images_per_s.median)
+    fastest = max(runs, key=lambda run: run.rate.median)
     own = [run for run in runs if run.device == fastest.device]
     rates = {run.precision: _of_run(run) for run in own}
     model = known.gpu(fastest.device_name)
@@ -190,7 +190,7 @@ def _of_run(run: CalibrationRun) -> Reachable:
     return Reachable(
         device=run.device,
         precision=run.precision,
-        images_per_s=run.images_per_s.median,
+        images_per_s=run.rate.median,
         source="calibration",
     )
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
+from envdoctor.calibration.expectation import CHANNELS_LAST, CONTIGUOUS, Expectations
+from envdoctor.calibration.reference import SERIES_OF_PRECISION
 from envdoctor.calibration.roofline import Ceilings
 from envdoctor.calibration.speedup import figure, ratio_of, speedup
 from envdoctor.facts.assessment import (
@@ -22,6 +23,7 @@ from envdoctor.facts.calibration import (
     Ceiling,
     InputPipeline,
     MemoryFormat,
+    Model,
     Precision,
     Spread,
 )
@@ -39,23 +41,46 @@ DEFAULT_WHAT_IF = ("Tesla T4", "GeForce RTX 4090", "A100 SXM4 80 GB")
 
 def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     """Everything that follows from the measurements and the knowledge."""
-    expectations = Expectations(knowledge)
-    expected = (
-        *_expected_of_runs(calibration, expectations, knowledge),
-        *_expected_of_what_if(calibration, expectations, knowledge),
-    )
+    expected: tuple[ExpectedRate, ...] = ()
+    if calibration.settings.model == "resnet50":
+        expectations = Expectations(knowledge)
+        # Those who measure nothing do not wait for it.
+        from envdoctor.calibration.cpu_expectation import expected_of_cpu
+
+        of_runs = tuple(_expected_of_runs(calibration, expectations, knowledge))
+        expected = (
+            *of_runs,
+            *_expected_of_what_if(calibration, expectations, knowledge, of_runs),
+            *expected_of_cpu(calibration, main_runs(calibration.figures), _tflop(knowledge)),
+        )
     pipeline = calibration.pipeline
     fed = pipeline.feeding_rate if pipeline else None
     # A bound is no figure: nothing is compared with it, and no epoch is worked out from it.
     runs = calibration.figures
+    images = tuple(run for run in runs if run.images_per_s is not None)
     return Assessment(
         expected=expected,
-        speedups=(*_measured(runs), *_predicted(runs, expected, fed)),
-        epochs=tuple(_epochs(runs, expected, fed)),
-        feeds=tuple(_feeds(runs, pipeline, expected)),
+        no_reference=no_reference(calibration.settings.model),
+        speedups=(*_measured(runs), *_predicted(images, expected, fed)),
+        epochs=tuple(_epochs(images, expected, fed)),
+        feeds=tuple(_feeds(images, pipeline, expected)),
         recommended_workers=recommended_workers(pipeline) if pipeline else None,
         pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
         matmul_shares=tuple(_matmul_shares(runs, calibration.ceilings)),
+    )
+
+
+def _tflop(knowledge: Knowledge) -> float:
+    return knowledge.resnet50.train_step_gflop_per_image / 1000
+
+
+def no_reference(model: Model) -> str:
+    """Why nothing is expected of a network; empty where there are published rates of it."""
+    if model == "resnet50":
+        return ""
+    return (
+        f"no reference for {model}: no rates of it are published that plain torch could be held "
+        "against, so that nothing is expected here, and no other GPU is predicted"
     )
 
 
@@ -71,7 +96,7 @@ def main_runs(runs: Iterable[CalibrationRun]) -> tuple[CalibrationRun, ...]:
 
 
 def _rank(run: CalibrationRun) -> tuple[int, float]:
-    return run.batch_size, run.images_per_s.median
+    return run.batch_size, run.rate.median
 
 
 def label(run: CalibrationRun) -> str:
@@ -106,11 +131,18 @@ def predict_model(
     knowledge: Knowledge,
     precisions: Iterable[Precision] = (),
     memory_format: MemoryFormat = CHANNELS_LAST,
+    power_limit_w: float | None = None,
 ) -> tuple[ExpectedRate, ...]:
     """What that GPU would do, in these precisions or in all that it has; nothing is measured."""
     expectations = Expectations(knowledge)
     rates = (
-        expectations.of_model(gpu, precision, device=gpu.model, memory_format=memory_format)
+        expectations.of_model(
+            gpu,
+            precision,
+            device=gpu.model,
+            memory_format=memory_format,
+            power_limit_w=power_limit_w,
+        )
         for precision in tuple(precisions) or model_precisions(gpu)
     )
     return tuple(rate for rate in rates if rate is not None)
@@ -127,8 +159,9 @@ def _expected_of_runs(
             gpu,
             run.precision,
             device=run.device,
-            memory_format=run.memory_format,
+            memory_format=run.memory_format or CHANNELS_LAST,
             measured=run,
+            power_limit_w=run.telemetry.power_limit_w if run.telemetry else None,
         )
         rate = rate or _expected_of_ceilings(run, calibration, expectations)
         if rate is not None:
@@ -154,16 +187,25 @@ def _expected_of_ceilings(
 
 
 def _expected_of_what_if(
-    calibration: Calibration, expectations: Expectations, knowledge: Knowledge
+    calibration: Calibration,
+    expectations: Expectations,
+    knowledge: Knowledge,
+    of_runs: Iterable[ExpectedRate],
 ) -> Iterator[ExpectedRate]:
+    # Those who measure nothing do not wait for it.
+    from envdoctor.calibration.correction import yardsticks
+
+    measured = yardsticks(main_runs(calibration.figures), of_runs)
     names = calibration.settings.what_if
     if not names and all(run.device == "cpu" for run in calibration.runs):
         names = DEFAULT_WHAT_IF
     for gpu in what_if_models(names, knowledge):
         precision = amp_precision(gpu) or "fp32"
         rate = expectations.of_model(gpu, precision, device=gpu.model)
-        if rate is not None:
-            yield rate
+        if rate is None:
+            continue
+        yardstick = measured.get(SERIES_OF_PRECISION[precision])
+        yield yardstick.corrected(rate) if yardstick else rate
 
 
 def _measured(runs: tuple[CalibrationRun, ...]) -> Iterator[Speedup]:
@@ -204,7 +246,7 @@ def _counterpart(
     one in channels_last), or a larger batch. None where there is none."""
     if run.compiled:
         return _alike(runs, run, compiled=False)
-    if run.memory_format != CHANNELS_LAST:
+    if run.memory_format == CONTIGUOUS:
         return _alike(runs, run, memory_format=CHANNELS_LAST)
     main = plain.get(run.precision)
     if main is None or main.batch_size <= run.batch_size:
@@ -219,14 +261,12 @@ def _alike(
     return next((one for one in runs if _kind(one) == wanted), None)
 
 
-def _kind(run: CalibrationRun) -> tuple[str, str, bool, int]:
+def _kind(run: CalibrationRun) -> tuple[str, str | None, bool, int]:
     return run.precision, run.memory_format, run.compiled, run.batch_size
 
 
 def _compare(fast: CalibrationRun, slow: CalibrationRun, of: str, against: str) -> Speedup:
-    return speedup(
-        of=of, against=against, kind="measured", fast=fast.images_per_s, slow=slow.images_per_s
-    )
+    return speedup(of=of, against=against, kind="measured", fast=fast.rate, slow=slow.rate)
 
 
 def _predicted(
@@ -243,7 +283,7 @@ def _predicted(
                 against=label(here),
                 kind="predicted",
                 fast=rate.images_per_s,
-                slow=here.images_per_s,
+                slow=here.rate,
             )
             if fed is not None and fed < rate.images_per_s.median:
                 yield speedup(
@@ -251,16 +291,16 @@ def _predicted(
                     against=label(here),
                     kind="predicted",
                     fast=_capped(rate.images_per_s, fed),
-                    slow=_capped(here.images_per_s, fed),
+                    slow=_capped(here.rate, fed),
                 )
-    for run in (one for one in plain if fed is not None and fed < one.images_per_s.median):
+    for run in (one for one in plain if fed is not None and fed < one.rate.median):
         assert fed is not None
         yield speedup(
             of=f"{label(run)}, fed by this input pipeline",
             against=f"{label(run)}, data on the device",
             kind="predicted",
-            fast=_capped(run.images_per_s, fed),
-            slow=run.images_per_s,
+            fast=_capped(run.rate, fed),
+            slow=run.rate,
         )
 
 
@@ -271,7 +311,7 @@ def _capped(rate: Spread, limit: float) -> Spread:
 
 
 def _fastest(runs: Iterable[CalibrationRun]) -> CalibrationRun | None:
-    return max(runs, key=lambda run: run.images_per_s.median, default=None)
+    return max(runs, key=lambda run: run.rate.median, default=None)
 
 
 def _rates(
@@ -279,7 +319,7 @@ def _rates(
 ) -> Iterator[tuple[str, Precision, Origin, float]]:
     """Device, precision, kind and rate of all that is measured or predicted."""
     for run in main_runs(runs):
-        yield run.device, run.precision, "measured", run.images_per_s.median
+        yield run.device, run.precision, "measured", run.rate.median
     for rate in expected:
         if rate.verdict == "not-measured":
             yield rate.device, rate.precision, "predicted", rate.images_per_s.median

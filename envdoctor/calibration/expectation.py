@@ -13,10 +13,11 @@ from envdoctor.calibration.reference import (
 from envdoctor.calibration.roofline import Ceilings, Roofline, RooflineRate
 from envdoctor.facts.assessment import ExpectedRate, RateVerdict
 from envdoctor.facts.calibration import CalibrationRun, MemoryFormat, Precision, Spread
-from envdoctor.knowledge import GpuModel, Knowledge
+from envdoctor.knowledge import GpuModel, Knowledge, LaptopGpu
 from envdoctor.record import Record
 
 CHANNELS_LAST: MemoryFormat = "channels_last"
+CONTIGUOUS: MemoryFormat = "contiguous"
 
 SMALLEST_BATCH = 64
 """Published rates are of full batches; a smaller one than this leaves a GPU idle for other
@@ -29,6 +30,7 @@ class Expectations:
     """Expected rates from one knowledge base."""
 
     def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
         self._roofline = Roofline(knowledge)
         self._rates = {
             (rate.gpu, rate.series, rate.channels_last): rate for rate in published_rates(knowledge)
@@ -42,15 +44,22 @@ class Expectations:
         device: str,
         memory_format: MemoryFormat = CHANNELS_LAST,
         measured: CalibrationRun | None = None,
+        power_limit_w: float | None = None,
     ) -> ExpectedRate | None:
         """What a GPU model should reach in images/s; None where nothing is known of it.
 
-        `measured` is the run that is held against it, if there is one.
+        `measured` is the run that is held against it, if there is one. The power limit counts for
+        GPUs of laptops, whose clock follows from it; where it is not known, the range holds all
+        that their makers may choose.
         """
+        laptop = self._knowledge.laptop(gpu.model)
         channels_last = memory_format == CHANNELS_LAST
         series = SERIES_OF_PRECISION[precision]
         known = self._published(gpu, series, channels_last=channels_last)
-        known = known or self._from_data_sheet(gpu, series, channels_last=channels_last)
+        if known is None and laptop is not None:
+            known = self._of_laptop(gpu, laptop, series, power_limit_w)
+        elif known is None:
+            known = self._from_data_sheet(gpu, series, channels_last=channels_last)
         if known is None:
             return None
         return _expected(known, device, gpu.model, precision, memory_format, measured)
@@ -72,11 +81,19 @@ class Expectations:
             f"the measured {ceilings.matrix_tflops:,.1f} TFLOP/s and "
             f"{ceilings.bandwidth_gb_s:,.0f} GB/s"
         )
-        channels_last = run.memory_format == CHANNELS_LAST
+        memory_format = run.memory_format or CHANNELS_LAST
+        channels_last = memory_format == CHANNELS_LAST
         known = self._from_roofline(prediction, limits, series, None, channels_last=channels_last)
         if not comparable:
             known = known.doubted("fitted on other kinds of GPU, so no yardstick")
-        return _expected(known, run.device, run.device_name, run.precision, run.memory_format, run)
+        return _expected(
+            known,
+            run.device,
+            run.device_name,
+            run.precision,
+            run.memory_format or CHANNELS_LAST,
+            run,
+        )
 
     def _published(self, gpu: GpuModel, series: str, *, channels_last: bool) -> "_KnownRate | None":
         if series == FP32 and gpu.tf32_tensor_tflops is not None:
@@ -94,6 +111,26 @@ class Expectations:
             return None
         known = _KnownRate(rate=_around(other.images_per_s, spread), basis=_published_basis(other))
         return self._with_channels_last(known, gpu)
+
+    def _of_laptop(
+        self, gpu: GpuModel, laptop: LaptopGpu, series: str, limit_w: float | None
+    ) -> "_KnownRate | None":
+        least, most = laptop.power_w
+        limits = (least, most) if limit_w is None else (limit_w, limit_w)
+        sheets = [
+            msgspec.structs.replace(gpu, fp32_tflops=laptop.fp32_tflops(one)) for one in limits
+        ]
+        low, high = (self._from_data_sheet(one, series, channels_last=False) for one in sheets)
+        if low is None or high is None:
+            return None
+        chosen = f"its maker chooses {least:g} to {most:g} W"
+        if limit_w is not None:
+            clock = laptop.clock_mhz(limit_w)
+            chosen = f"at {limit_w:g} W, of {least:g} to {most:g}, its clock is {clock:,.0f} MHz"
+        rate = Spread(
+            median=(low.rate.median + high.rate.median) / 2, low=low.rate.low, high=high.rate.high
+        )
+        return msgspec.structs.replace(high, rate=rate, basis=f"{high.basis}; {chosen}")
 
     def _with_channels_last(self, known: "_KnownRate", gpu: GpuModel | None) -> "_KnownRate":
         """What a contiguous rate becomes; the range takes in that the factor is not known well."""
@@ -189,7 +226,7 @@ def _expected(
         factor=known.factor,
         images_per_s=known.rate,
         basis=known.basis,
-        measured_over_expected=None if run is None else run.images_per_s.median / known.rate.median,
+        measured_over_expected=None if run is None else run.rate.median / known.rate.median,
         verdict="unknown" if run and known.doubtful else verdict_of(run, known.rate),
     )
 
@@ -198,9 +235,9 @@ def verdict_of(run: CalibrationRun | None, expected: Spread) -> RateVerdict:
     """Whether the interval of a run lies below the expected range, above it, or meets it."""
     if run is None:
         return "not-measured"
-    if run.images_per_s.high < expected.low:
+    if run.rate.high < expected.low:
         return "slower"
-    return "faster" if run.images_per_s.low > expected.high else "as-expected"
+    return "faster" if run.rate.low > expected.high else "as-expected"
 
 
 def _around(rate: float, error: float) -> Spread:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+from envdoctor.facts.calibration import Unit
 from envdoctor.facts.machine import Gpu
 from envdoctor.record import Record
 
@@ -19,7 +20,7 @@ class Sample(Record):
 class CalibrationProgress(Record):
     """What is being measured now.
 
-    `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
+    `rate` is the median so far, in `unit`; `seconds` of `budget_s` are spent on this device and
     precision; `message` is one line for a human; `gpus` is the last sample of every GPU, which
     may be that of the progress before. `plan` is told once: what is measured, and how long.
     """
@@ -28,7 +29,8 @@ class CalibrationProgress(Record):
     precision: str = ""
     phase: Phase
     step: int = 0
-    images_per_s: float | None = None
+    rate: float | None = None
+    unit: Unit = "images/s"
     seconds: float = 0.0
     budget_s: float = 0.0
     message: str = ""

@@ -14,6 +14,7 @@ from envdoctor.calibration.telemetry import Sampler, summarise
 from envdoctor.clock import now_utc
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.calibration import (
+    NAMES,
     TIME_RAN_OUT,
     BatchAdvice,
     BusyProcess,
@@ -59,7 +60,7 @@ def calibrate(
     silence_limit_s: float | None = None,
     until: float = NEVER,
 ) -> Observed[Calibration] | Unknown:
-    """Measure a ResNet-50 training step with the torch of the interpreter `python`.
+    """Measure a training step with the torch of the interpreter `python`.
 
     Ctrl-C (KeyboardInterrupt) ends the worker and gives what was measured, marked as
     interrupted. A worker that is silent for `silence_limit_s` (null: as long as what is asked may
@@ -87,14 +88,20 @@ def calibrate(
     seconds = time.monotonic() - started
     busy = busiest(before, cpu_seconds(), seconds)
     calibration = heard.calibration(settings, ended, seconds, sampler.samples, busy)
-    return Observed(value=calibration, source=f"ResNet-50 steps run by `{python}`", seconds=seconds)
+    return Observed(
+        value=calibration,
+        source=f"{NAMES[settings.model]} steps run by `{python}`",
+        seconds=seconds,
+    )
 
 
 def _within_limits(settings: Settings, children: Children) -> Settings:
-    """The settings with what this process may use; the worker inherits affinity and cgroup."""
+    """The settings with what this process may use; the worker inherits affinity and cgroup. Only
+    images have to be decoded."""
     limits = read_limits(context_of(children))
     return msgspec.structs.replace(
         settings,
+        pipeline=settings.pipeline and settings.model == "resnet50",
         usable_cpus=settings.usable_cpus or limits.usable_cpus,
         memory_limit_bytes=settings.memory_limit_bytes or limits.cgroup_memory_bytes,
         shm_free_bytes=limits.shm_free_bytes

@@ -91,7 +91,7 @@ def in_words(ratio: Spread) -> str:
 
 def rate_in_words(run: CalibrationRun) -> str:
     """The rate of a run as one says it: `5.7 images/s`, or that it is a bound."""
-    return f"{'at least ' if run.at_least else ''}{figure(run.images_per_s.median)} images/s"
+    return f"{'at least ' if run.at_least else ''}{figure(run.rate.median)} {run.unit}"
 
 
 def in_digits(value: float, spread: Spread) -> str:

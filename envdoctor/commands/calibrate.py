@@ -1,4 +1,4 @@
-"""`envdoctor calibrate`: measure a ResNet-50 training step, and say how fast it should be."""
+"""`envdoctor calibrate`: measure a training step, and say how fast it should be."""
 
 import os
 import re
@@ -7,10 +7,17 @@ from typing import Any
 
 import click
 
+from envdoctor.calibration.assess import no_reference
 from envdoctor.calibration.baseline import read_baseline
 from envdoctor.commands.gpus import known_gpu
 from envdoctor.commands.kinds import GpuName, PathName
-from envdoctor.commands.options import Number, output_options, timeout_option, words_of
+from envdoctor.commands.options import (
+    Number,
+    model_option,
+    output_options,
+    timeout_option,
+    words_of,
+)
 from envdoctor.commands.progress import Progress
 from envdoctor.derived import observed_types_of
 from envdoctor.diagnose import diagnose_calibration
@@ -41,6 +48,7 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
     metavar="PATH",
     help="Interpreter, venv folder or conda prefix to use.",
 )
+@model_option
 @click.option(
     "--budget",
     "budget_s",
@@ -49,7 +57,10 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
     help="Time for the CPU in all and for each precision of a GPU.  [default: 28 and 10]",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images in a step.  [measured]"
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images or sequences in a step.  [measured]",
 )
 @click.option(
     "--precision",
@@ -92,10 +103,11 @@ def _devices(ctx: click.Context, param: click.Parameter, values: Sequence[str]) 
 @output_options(CalibrationReport.formats)
 @click.pass_context
 def command(ctx: click.Context, /, output: Output, to: Destination, **options: Any) -> None:
-    """Measure how fast this machine trains ResNet-50, and say how fast it should be.
+    """Measure how fast this machine trains a network, and say how fast it should be.
 
     \b
     envdoctor calibrate
+    envdoctor calibrate --model gpt2
     envdoctor calibrate --devices cpu --budget 10
     envdoctor calibrate --what-if "A100-SXM4-40GB" --json
     envdoctor calibrate --data /data/imagenet/train -o now.json
@@ -120,7 +132,9 @@ def settings_from(session: Session, options: dict[str, Any]) -> Settings:
     """What the options of the command line ask for. Raises BadInput."""
     if options["data"] is not None and not os.path.isdir(options["data"]):
         raise BadInput(f"`{options['data']}` is no folder; --data takes a folder of images")
+    _refuse_what_is_of_images(options)
     return Settings(
+        model=options["model"],
         devices=options["devices"],
         precisions=options["precisions"],
         batch_size=options["batch_size"],
@@ -133,3 +147,17 @@ def settings_from(session: Session, options: dict[str, Any]) -> Settings:
         data=options["data"],
         training_rate=options["training_rate"],
     )
+
+
+_OF_IMAGES = {"data": "--data", "training_rate": "--training-rate", "what_if": "--what-if"}
+
+
+def _refuse_what_is_of_images(options: dict[str, Any]) -> None:
+    """Raise BadInput for what another network than ResNet-50 has not."""
+    model = options["model"]
+    given = next((option for name, option in _OF_IMAGES.items() if options[name]), None)
+    if model == "resnet50" or given is None:
+        return
+    if given == "--what-if":
+        raise BadInput(no_reference(model))
+    raise BadInput(f"{given} is of images and --model {model} trains on tokens; give one")

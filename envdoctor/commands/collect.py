@@ -4,7 +4,13 @@ from typing import Any
 
 import click
 
-from envdoctor.commands.options import options_for, output_options, target_options, try_option
+from envdoctor.commands.options import (
+    model_option,
+    options_for,
+    output_options,
+    target_options,
+    try_option,
+)
 from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import Calibration
@@ -20,6 +26,7 @@ from envdoctor.session import Session
 @target_options
 @try_option
 @click.option("--calibrate", is_flag=True, help="Measure a training step as well.")
+@model_option
 @output_options(FactsDocument.formats)
 @click.pass_context
 def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any) -> None:

@@ -132,6 +132,15 @@ try_option = click.option(
 """What is run only where somebody asks for it."""
 
 
+model_option = click.option(
+    "--model",
+    type=click.Choice(["resnet50", "gpt2"]),
+    default="resnet50",
+    show_default=True,
+    help="What is trained: ResNet-50 on images, or GPT-2 124M on tokens.",
+)
+"""What is measured."""
+
 _LABELS = "CODE|NAME|TOPIC"
 
 selection_options = _all_of(
@@ -312,6 +321,7 @@ def options_for(python: str | None, given: dict[str, Any], *, calibrate: bool = 
         fail_on=given.get("fail_on", "error"),
         policy=given.get("policy"),
         calibrate=calibrate,
+        model=given.get("model", "resnet50"),
         budget_s=given.get("budget_s"),
     )
 

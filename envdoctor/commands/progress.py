@@ -66,7 +66,7 @@ class Progress:
         if event.plan:
             self._line.say(f"measuring takes about {event.plan}")
         if self._line.is_live:
-            rate = "" if event.images_per_s is None else f"  {event.images_per_s:.1f} images/s"
+            rate = "" if event.rate is None else f"  {event.rate:.1f} {event.unit}"
             clock = f"  {event.seconds:.0f} of {event.budget_s:.0f} s" if event.budget_s else ""
             self._line.show(f"{what}: {event.message or event.phase}{rate}{clock}")
         elif what != self._measured and event.phase != "starting":

@@ -11,6 +11,7 @@ import click
 
 from envdoctor.commands.kinds import PathName
 from envdoctor.commands.options import (
+    model_option,
     options_for,
     output_options,
     selection_options,
@@ -33,6 +34,7 @@ from envdoctor.watchdog import NEVER
 @selection_options
 @output_options(Report.formats)
 @click.option("--calibrate", is_flag=True, help="Measure after the first examination.")
+@model_option
 @click.option(
     "--screenshot",
     type=PathName(),

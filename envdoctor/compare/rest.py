@@ -9,7 +9,7 @@ from envdoctor.compare.pair import Found, Pair, swap_fields
 from envdoctor.compare.records import Difference
 from envdoctor.facts import Fact
 from envdoctor.facts.assessment import Assessment
-from envdoctor.facts.calibration import Calibration, CalibrationBaseline, CalibrationRun
+from envdoctor.facts.calibration import NAMES, Calibration, CalibrationBaseline, CalibrationRun
 from envdoctor.facts.derived import DriverRelease, GpuTrace, Wanted
 from envdoctor.facts.kernel import KernelLog, KernelModules
 from envdoctor.facts.libraries import LibraryResolution
@@ -133,17 +133,18 @@ def _speed(pair: Pair) -> Iterator[Found]:
     for key in first:
         if key not in second:
             continue
-        rates = first[key].images_per_s, second[key].images_per_s
+        rates = first[key].rate, second[key].rate
         apart = rates[0].high < rates[1].low or rates[1].high < rates[0].low
         gap = abs(rates[0].median - rates[1].median) / max(rates[0].median, rates[1].median, 1e-9)
         if not apart or gap < _BEYOND_NOISE:
             continue
-        shown = [f"{one.median:.0f} images/s" for one in rates]
+        shown = [f"{one.median:.0f} {first[key].unit}" for one in rates]
+        device, precision, model = key[0], key[1], NAMES[first[key].model]
         yield Found(
             difference=Difference(
                 part="speed",
                 name=" ".join(key),
-                sentence=f"ResNet-50 training on {key[0]} in {key[1]}: {pair.each(*shown)}",
+                sentence=f"{model} training on {device} in {precision}: {pair.each(*shown)}",
                 first=shown[0],
                 second=shown[1],
                 weight="matters",
@@ -153,5 +154,6 @@ def _speed(pair: Pair) -> Iterator[Found]:
         )
 
 
-def _key(run: CalibrationRun) -> tuple[str, str]:
-    return run.device, run.precision
+def _key(run: CalibrationRun) -> tuple[str, ...]:
+    of_another = () if run.model == "resnet50" else (run.model,)
+    return (run.device, run.precision, *of_another)

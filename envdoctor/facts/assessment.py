@@ -28,9 +28,11 @@ Origin = Literal["measured", "predicted"]
 class ExpectedRate(Record):
     """The rate that a device should reach, and whether it does.
 
-    `basis` says from what: published rates with their source, or the roofline. `factor` is what a
-    rate without channels_last was multiplied by for it; null where the rate is that of the
-    `memory_format` itself, or where the format makes no known difference.
+    `basis` says from what: published rates with their source, the roofline, or, of a CPU, what it
+    was itself measured to do. `factor` is what a rate without channels_last was multiplied by for
+    it; null where the rate is that of the `memory_format` itself, or where the format makes no
+    known difference. `correction` is what a prediction was multiplied by because a GPU that was
+    measured here does that share of its own reference; null where nothing was.
     """
 
     device: str
@@ -38,6 +40,7 @@ class ExpectedRate(Record):
     precision: Precision
     memory_format: MemoryFormat = "channels_last"
     factor: float | None = None
+    correction: float | None = None
     images_per_s: Spread
     basis: str
     measured_over_expected: float | None
@@ -97,11 +100,14 @@ class MatmulShare(Record):
 class Assessment(Fact):
     """What a calibration means, by what vendors publish.
 
+    `no_reference` says why nothing is expected of the network that was trained, and no other GPU is
+    predicted; empty where that is not so.
     `recommended_workers` is a number of DataLoader workers; `pin_memory_ratio` is how much faster
     pinned memory is copied to the first GPU than pageable memory. Null where it was not measured.
     """
 
     expected: tuple[ExpectedRate, ...] = ()
+    no_reference: str = ""
     speedups: tuple[Speedup, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     feeds: tuple[FeedRate, ...] = ()

@@ -8,6 +8,7 @@ from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
 __all__ = [
+    "MODELS",
     "PRECISIONS",
     "BatchAdvice",
     "BusyProcess",
@@ -21,12 +22,22 @@ __all__ = [
     "InputPipeline",
     "LeftOut",
     "MemoryFormat",
+    "Model",
     "Precision",
     "Settings",
     "Spread",
     "Telemetry",
 ]
 
+
+Unit = Literal["images/s", "tokens/s"]
+Model = Literal["resnet50", "gpt2"]
+"""The networks that can be trained: ResNet-50, and GPT-2 with 124 million parameters."""
+
+UNITS: dict[Model, Unit] = {"resnet50": "images/s", "gpt2": "tokens/s"}
+MODELS: tuple[Model, ...] = get_args(Model)
+NAMES: dict[Model, str] = {"resnet50": "ResNet-50", "gpt2": "GPT-2 124M"}
+"""What people call them."""
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -48,16 +59,18 @@ class Spread(Record):
 class Settings(Record):
     """What is asked of a calibration.
 
-    `devices` and `precisions` empty: all that the target has. `budget_s` null: 28 s for the CPU
-    in all and 10 s for each precision of each GPU. `usable_cpus` null: the worker measures it.
-    `batch_size` null: chosen by measurement. `shm_free_bytes`: free in /dev/shm, null without one,
-    measured before the worker starts. `all_reduce`: between two CPU processes with gloo.
-    `what_if` are the GPUs to predict, `data` a folder of images to read, `training_rate` the
-    images/s that the user's own training reaches here.
+    `model` is the network that is trained. `devices` and `precisions` empty: all that the target
+    has. `budget_s` null: 28 s for the CPU in all and 10 s for each precision of each GPU.
+    `usable_cpus` null: the worker measures it. `batch_size` null: chosen by measurement.
+    `shm_free_bytes`: free in /dev/shm, null without one, measured before the worker starts.
+    `all_reduce`: between two CPU processes with gloo. `what_if` are the GPUs to predict, `data` a
+    folder of images to read, `training_rate` the images/s that the user's own training reaches
+    here; these are of ResNet-50 alone.
     """
 
     volatile = frozenset({"shm_free_bytes"})
 
+    model: Model = "resnet50"
     devices: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ()
     batch_size: int | None = None
@@ -89,12 +102,28 @@ class Conditions(Record):
     were waited for, so that fewer threads were used. `busy` are the programs that took most, as far
     as they are seen from here.
 
+    `onednn`: whether torch computes with it. `cpu_features`: those of the CPU that decide how fast
+    dense arithmetic is. `cpu_clock_mhz` as Linux tells it. `thread_gain`: how many times as fast a
+    matrix product is on all threads as on one. `denormal_cost`: how many times as long arithmetic
+    on denormal numbers takes.
+
     `threads` is what torch used, `default_threads` what it would have used by itself;
     `noise_pct` is the spread of a fixed small kernel on this machine, in per cent of its median.
     """
 
     volatile = frozenset(
-        {"started_at", "noise_pct", "load_average", "seconds", "others_cpus", "busy", "threads"}
+        {
+            "started_at",
+            "noise_pct",
+            "load_average",
+            "seconds",
+            "others_cpus",
+            "busy",
+            "threads",
+            "cpu_clock_mhz",
+            "thread_gain",
+            "denormal_cost",
+        }
     )
 
     started_at: str
@@ -110,6 +139,11 @@ class Conditions(Record):
     load_average: float | None = None
     others_cpus: float | None = None
     busy: tuple[BusyProcess, ...] = ()
+    onednn: bool | None = None
+    cpu_features: tuple[str, ...] = ()
+    cpu_clock_mhz: float | None = None
+    thread_gain: float | None = None
+    denormal_cost: float | None = None
     seconds: float = 0.0
 
 
@@ -157,7 +191,11 @@ class Telemetry(Record):
 
 
 class CalibrationRun(Record):
-    """One ResNet-50 training run: forward, backward, SGD step on synthetic 224x224 images.
+    """One training run on synthetic data: forward, backward, and a step of the optimizer.
+
+    Of ResNet-50 on 224x224 images, with SGD: `images_per_s` and `memory_format` are known. Of GPT-2
+    124M on sequences of `sequence_length` tokens, with AdamW: `tokens_per_s` is. What is not of the
+    `model` is null, and a batch is of images or of sequences.
 
     `at_least`: others had the CPUs all the while, or no more than the first steps were done in the
     time that was planned, so that the machine by itself does no less than this. `waited_share` is
@@ -171,6 +209,10 @@ class CalibrationRun(Record):
     `host_share` is the time that the host needs to hand one step to a GPU, over the time that the
     GPU takes for it; near 1 the GPU waits for launches. Null where that is not told apart: on a
     CPU, and in fp16, whose loss scaling waits for the GPU.
+
+    `first_step_s` is how long the first step of the run took, which allocates memory and chooses
+    algorithms; `compile_s` is by how much that of a compiled run exceeded a later one. Null where
+    it was not told, or was not compiled.
     """
 
     volatile = frozenset(
@@ -178,6 +220,9 @@ class CalibrationRun(Record):
             "steps",
             "warmup_steps",
             "images_per_s",
+            "tokens_per_s",
+            "first_step_s",
+            "compile_s",
             "ms_per_step",
             "tflops",
             "stable",
@@ -192,12 +237,17 @@ class CalibrationRun(Record):
     device: str
     device_name: str
     precision: Precision
-    memory_format: MemoryFormat
+    model: Model = "resnet50"
+    memory_format: MemoryFormat | None
     compiled: bool
     batch_size: int
+    sequence_length: int | None = None
     steps: int
-    images_per_s: Spread
+    images_per_s: Spread | None
+    tokens_per_s: Spread | None = None
     ms_per_step: float
+    first_step_s: float | None = None
+    compile_s: float | None = None
     peak_memory_bytes: int | None
     tflops: float
     stable: bool
@@ -208,6 +258,27 @@ class CalibrationRun(Record):
     others_cpus: float | None = None
     telemetry: Telemetry | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.images_per_s is None and self.tokens_per_s is None:
+            raise ValueError("a run has a rate, of images or of tokens")
+
+    @property
+    def rate(self) -> Spread:
+        """What is done in a second, in the `unit` of the network."""
+        rate = self.images_per_s or self.tokens_per_s
+        assert rate is not None
+        return rate
+
+    @property
+    def samples(self) -> str:
+        """What a batch is of."""
+        return "sequences" if self.images_per_s is None else "images"
+
+    @property
+    def unit(self) -> Unit:
+        """What the rate counts."""
+        return UNITS["gpt2" if self.images_per_s is None else "resnet50"]
 
 
 class LeftOut(Record):
@@ -223,15 +294,25 @@ class LeftOut(Record):
 
 
 class BatchAdvice(Record):
-    """Which batch fits into a GPU, predicted linearly from two small ones; sizes in images."""
+    """Which batch fits into a GPU, predicted linearly from two small ones; sizes in images, or in
+    sequences where `bytes_per_sequence` is not null."""
 
     volatile = frozenset(
-        {"bytes_per_image", "bytes_fixed", "free_bytes", "chosen", "largest_safe", "advice"}
+        {
+            "bytes_per_image",
+            "bytes_per_sequence",
+            "bytes_fixed",
+            "free_bytes",
+            "chosen",
+            "largest_safe",
+            "advice",
+        }
     )
 
     device: str
     precision: Precision
-    bytes_per_image: int
+    bytes_per_image: int | None
+    bytes_per_sequence: int | None = None
     bytes_fixed: int
     free_bytes: int
     chosen: int

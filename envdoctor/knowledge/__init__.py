@@ -9,6 +9,7 @@ from envdoctor.knowledge.hardware import (
     DriverLimit,
     DriverStart,
     GpuModel,
+    LaptopGpu,
 )
 from envdoctor.knowledge.libraries import Library, LibraryCatalogue
 from envdoctor.knowledge.names import Named
@@ -25,6 +26,7 @@ __all__ = [
     "ExtensionRelease",
     "GpuModel",
     "Knowledge",
+    "LaptopGpu",
     "Library",
     "LibraryCatalogue",
     "MlperfReference",

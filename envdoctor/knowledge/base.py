@@ -30,6 +30,8 @@ from envdoctor.knowledge.hardware import (
     GpuModel,
     GpusFile,
     HostCompilers,
+    LaptopGpu,
+    LaptopsFile,
     System,
     SystemsFile,
     Xid,
@@ -220,6 +222,14 @@ class Knowledge:
     def gpus(self) -> tuple[GpuModel, ...]:
         """All GPU models in the data."""
         return self.gpus_file.gpus
+
+    @cached_property
+    def _laptops(self) -> dict[str, LaptopGpu]:
+        return {one.model: one for one in self._read("laptops.json", LaptopsFile).laptops}
+
+    def laptop(self, model: str) -> LaptopGpu | None:
+        """What is known of the power of that GPU model in laptops; None where nothing is."""
+        return self._laptops.get(model)
 
     def gpu(self, name: str, memory_bytes: int | None = None) -> GpuModel | None:
         """The model behind a name as nvidia-smi prints it ("NVIDIA A100-SXM4-40GB").

@@ -195,6 +195,36 @@ class GpuModel(Record):
     provenance: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class LaptopGpu(Record):
+    """A GPU whose power its laptop's maker chooses between two limits in W, with the boost clock in
+    MHz at either."""
+
+    model: str
+    cuda_cores: int
+    power_w: tuple[float, float]
+    boost_mhz: tuple[float, float]
+    source: str
+    retrieved: str
+
+    def clock_mhz(self, limit_w: float) -> float:
+        """The boost clock at a power limit, on the line between the two; beyond them that of the
+        nearer one."""
+        (least, most), (slow, fast) = self.power_w, self.boost_mhz
+        share = (min(max(limit_w, least), most) - least) / (most - least)
+        return slow + share * (fast - slow)
+
+    def fp32_tflops(self, limit_w: float) -> float:
+        """The peak at that clock: a multiply-add of every core in a cycle."""
+        return 2 * self.cuda_cores * self.clock_mhz(limit_w) / 1e6
+
+
+class LaptopsFile(Record):
+    """laptops.json."""
+
+    as_of: str
+    laptops: tuple[LaptopGpu, ...]
+
+
 class GpuName(Record):
     """A name that several models share ("Orin"): `what` it stands for, and what it can run.
     `models` are words that all of these models have in their names, empty where none is known."""

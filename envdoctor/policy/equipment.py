@@ -147,9 +147,12 @@ _ONLY_A_BOUND = Unknown(
 
 
 def best_rates(runs: Iterable[CalibrationRun]) -> dict[str, dict[str, float]]:
-    """The best images/s of each device, by the keys that a policy has for them."""
+    """The best images/s of each device, by the keys that a policy has for them; of tokens it asks
+    nothing."""
     rates: dict[str, dict[str, float]] = {}
     for run in runs:
+        if run.images_per_s is None:
+            continue
         of_key = rates.setdefault("cpu" if run.device == "cpu" else run.precision, {})
         of_key[run.device] = max(of_key.get(run.device, 0.0), run.images_per_s.median)
     return rates

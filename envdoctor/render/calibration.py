@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from envdoctor.calibration.assess import duration
+from envdoctor.calibration.assess import duration, label, main_runs
 from envdoctor.calibration.speedup import figure, in_digits
 from envdoctor.facts.assessment import (
     Assessment,
@@ -14,16 +14,24 @@ from envdoctor.facts.assessment import (
     Speedup,
 )
 from envdoctor.facts.calibration import (
+    NAMES,
     BatchAdvice,
     Calibration,
     CalibrationRun,
     Ceiling,
+    Conditions,
     InputPipeline,
     Spread,
     Telemetry,
 )
 
 WIDTH = 80
+
+_SLOW_START = 1.2
+"""A first step that takes so many times as long as a later one is told."""
+
+_COSTLY = 2.0
+"""Denormal numbers that cost less are nobody's disease."""
 
 VERDICTS: dict[RateVerdict, str] = {
     "as-expected": "as expected",
@@ -40,9 +48,10 @@ def render_calibration(calibration: Calibration, assessment: Assessment) -> str:
     sections = (
         _heading(calibration),
         _runs(calibration),
+        _section("first steps", _first(calibration.runs)),
         _section("largest safe batch", _batches(calibration.batches)),
         _section("GPUs while they were measured (NVML)", _telemetry(calibration.runs)),
-        _section("should reach", _expected(assessment.expected, predictions=False)),
+        _section("should reach", _should_reach(assessment)),
         _section("speedups", _speedups(assessment.speedups, "measured")),
         _section("limits of the hardware", _limits(calibration, assessment)),
         _section("input pipeline", _pipeline(calibration.pipeline, assessment)),
@@ -68,7 +77,7 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _heading(calibration: Calibration) -> Iterator[str]:
     conditions = calibration.conditions
-    yield "calibration: ResNet-50 training step, synthetic 224x224 images"
+    yield f"calibration: {what_is_trained(calibration)}"
     parts = [f"torch {conditions.torch_version}" if conditions.torch_version else ""]
     if conditions.threads is not None:
         parts.append(f"{conditions.threads} thread{'s' if conditions.threads != 1 else ''}")
@@ -76,6 +85,15 @@ def _heading(calibration: Calibration) -> Iterator[str]:
     yield "  " + ", ".join(part for part in parts if part)
     if not calibration.complete:
         yield from _wrapped(f"PARTIAL: {calibration.incomplete_because}", "  ")
+
+
+def what_is_trained(calibration: Calibration) -> str:
+    """The network and its data, in words; the length of sequences where the devices agree."""
+    name = f"{NAMES[calibration.settings.model]} training step, synthetic"
+    if calibration.settings.model == "resnet50":
+        return f"{name} 224x224 images"
+    lengths = {run.sequence_length for run in calibration.runs}
+    return f"{name} sequences" + (f" of {lengths.pop()} tokens" if len(lengths) == 1 else "")
 
 
 def _runs(calibration: Calibration) -> Iterator[str]:
@@ -86,9 +104,11 @@ def _runs(calibration: Calibration) -> Iterator[str]:
             yield ""
             yield f"{run.device}  {run.device_name}"
             yield (
-                "  precision      images/s  (range)            ms/step   TFLOP/s   memory  batch"
+                f"  {'precision':<13} {run.unit:>9}  {'(range)':<19} {'ms/step':>9} TFLOP/s"
+                f" {'memory':>8}  {'batch':>5}"
             )
         yield _run(run)
+    yield from _of_sequences(calibration.runs)
     if calibration.bounds:
         yield from _wrapped(f"> {at_least_in_words(calibration)}", "  ")
     if any(not run.stable and not run.at_least for run in calibration.runs):
@@ -97,6 +117,15 @@ def _runs(calibration: Calibration) -> Iterator[str]:
             "more), or the machine's clocks moved",
             "  ",
         )
+
+
+def _of_sequences(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    """How long a sequence was on each device, and how many of them are a second's work."""
+    for run in main_runs(runs):
+        if run.sequence_length is not None:
+            done = f"{figure(run.rate.median / run.sequence_length)} sequences/s"
+            text = f"{label(run)}: {done} of {run.sequence_length:,} tokens"
+            yield from _wrapped(text, "  ")
 
 
 def at_least_in_words(calibration: Calibration) -> str:
@@ -116,22 +145,40 @@ def at_least_in_words(calibration: Calibration) -> str:
 
 
 def _run(run: CalibrationRun) -> str:
-    rate = run.images_per_s
+    rate = run.rate
     mark = " " if run.stable or run.at_least else "*"
     more = ">" if run.at_least else " "
     interval = "at least" if run.at_least else _range(rate)
     memory = "?" if run.peak_memory_bytes is None else f"{run.peak_memory_bytes / 1e9:.1f} GB"
     extra = _extra(run)
     return (
-        f"{more} {run.precision + extra:<13} {figure(rate.median):>9}{mark} {interval:<17}"
-        f" {run.ms_per_step:>9,.1f} {run.tflops:>9.2f} {memory:>8}  {run.batch_size:>5}"
+        f"{more} {run.precision + extra:<13} {figure(rate.median):>9}{mark} {interval:<19}"
+        f" {run.ms_per_step:>9,.1f} {run.tflops:>7.2f} {memory:>8}  {run.batch_size:>5}"
     )
+
+
+def _first(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    for name, said in first_steps(runs):
+        yield from _wrapped(f"{name}: {said}", "  ")
+
+
+def first_steps(runs: Iterable[CalibrationRun]) -> Iterator[tuple[str, str]]:
+    """What torch.compile took, and how long the first step did where that was clearly longer than
+    the later ones: the run, and the figures in words."""
+    for run in runs:
+        name, step_s = f"{label(run)}{_extra(run)}", run.ms_per_step / 1000
+        if run.compile_s is not None:
+            yield name, f"torch.compile took {duration(run.compile_s, 2)}"
+        elif run.first_step_s is not None and run.first_step_s > _SLOW_START * step_s:
+            first = duration(run.first_step_s, 2)
+            yield name, f"the first step took {first}, later ones {duration(step_s, 2)}"
 
 
 def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
     for batch in batches:
         advice = f"; {batch.advice}" if batch.advice else ""
-        text = f"{batch.device} {batch.precision}: {batch.largest_safe} images{advice}"
+        samples = "images" if batch.bytes_per_sequence is None else "sequences"
+        text = f"{batch.device} {batch.precision}: {batch.largest_safe} {samples}{advice}"
         yield from _wrapped(text, "  ")
 
 
@@ -165,7 +212,7 @@ def _sampled(telemetry: Telemetry) -> Iterator[str]:
 def _extra(run: CalibrationRun) -> str:
     if run.compiled:
         return " compiled"
-    return "" if run.memory_format == "channels_last" else " NCHW"
+    return " NCHW" if run.memory_format == "contiguous" else ""
 
 
 def _vaguely(rate: Spread) -> str:
@@ -175,6 +222,11 @@ def _vaguely(rate: Spread) -> str:
 
 def _range(rate: Spread) -> str:
     return f"({figure(rate.low)} - {figure(rate.high)})"
+
+
+def _should_reach(assessment: Assessment) -> Iterator[str]:
+    yield from _expected(assessment.expected, predictions=False)
+    yield from _wrapped(assessment.no_reference, "  ")
 
 
 def _expected(rates: Iterable[ExpectedRate], *, predictions: bool) -> Iterator[str]:
@@ -197,9 +249,23 @@ def _speedups(speedups: Iterable[Speedup], kind: Origin) -> Iterator[str]:
 
 def _limits(calibration: Calibration, assessment: Assessment) -> Iterator[str]:
     yield from map(_ceiling, calibration.ceilings)
+    yield from _of_the_cpu(calibration.conditions)
     for one in assessment.matmul_shares:
         step = f"a step in {one.precision} on {one.device}"
         yield from _wrapped(f"{step} computes at {100 * one.share:.0f} % of the matmul", "  ")
+
+
+def _of_the_cpu(conditions: Conditions) -> Iterator[str]:
+    """What its threads gain, and what denormal numbers cost where they cost something."""
+    gain, cost = conditions.thread_gain, conditions.denormal_cost
+    if gain is not None:
+        yield f"  {conditions.threads} threads of the CPU compute {gain:.1f} times as fast as one"
+    if cost is not None and cost >= _COSTLY:
+        text = (
+            f"arithmetic on denormal numbers takes {cost:.0f} times as long: "
+            "torch.set_flush_denormal(True) makes them zero"
+        )
+        yield from _wrapped(text, "  ")
 
 
 def _ceiling(ceiling: Ceiling) -> str:

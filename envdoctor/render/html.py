@@ -7,10 +7,11 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from envdoctor.calibration.speedup import figure
 from envdoctor.facts.assessment import Assessment
-from envdoctor.facts.calibration import Calibration, Spread
+from envdoctor.facts.calibration import NAMES, UNITS, Calibration, Spread, Unit
 from envdoctor.findings import Finding, Fix, Safety
 from envdoctor.formats import Look
 from envdoctor.record import Record
+from envdoctor.render.calibration import first_steps
 from envdoctor.render.text import cause_of, meaning_of, outcome_rows, stack_rows
 from envdoctor.report import Report, ReportSet, reports_in
 
@@ -150,16 +151,18 @@ def _unseen(body: Element, report: Report) -> None:
 
 
 class _Bar(Record):
-    """A rate in images/s, and the range that it was expected in."""
+    """A rate, and the range that it was expected in."""
 
     label: str
     rate: Spread
+    unit: Unit
     is_bound: bool = False
     expected: Spread | None = None
 
 
 def _calibration(body: Element, calibration: Calibration, assessment: Assessment) -> None:
-    _add(body, "h2", "ResNet-50 training, images/s")
+    model = calibration.settings.model
+    _add(body, "h2", f"{NAMES[model]} training, {UNITS[model]}")
     if not calibration.complete:
         _add(body, "p", f"In part: {calibration.incomplete_because}", "warning")
     bars = list(_bars(calibration, assessment))
@@ -167,6 +170,9 @@ def _calibration(body: Element, calibration: Calibration, assessment: Assessment
         _plot(body, bars)
         if any(one.expected for one in bars):
             _add(body, "p", "Dashed: what such a device should reach.", "faint")
+        if assessment.no_reference:
+            _add(body, "p", f"{assessment.no_reference}.".capitalize(), "faint")
+    _table(body, first_steps(calibration.runs))
     _table(body, ((f"{one.of} against {one.against}", one.sentence) for one in assessment.speedups))
 
 
@@ -177,7 +183,8 @@ def _bars(calibration: Calibration, assessment: Assessment) -> Iterator[_Bar]:
         kind += " NCHW" if run.memory_format == "contiguous" else ""
         yield _Bar(
             label=f"{run.device} {run.precision} {kind}".strip(),
-            rate=run.images_per_s,
+            rate=run.rate,
+            unit=run.unit,
             is_bound=run.at_least,
             expected=expected.get((run.device, run.precision)) if not kind else None,
         )
@@ -225,4 +232,4 @@ def _figure(bar: _Bar) -> str:
 
 
 def _in_words(bar: _Bar) -> str:
-    return f"{bar.label}: {_figure(bar)} images/s"
+    return f"{bar.label}: {_figure(bar)} {bar.unit}"

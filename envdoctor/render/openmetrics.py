@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from envdoctor.facts.calibration import CalibrationRun
 from envdoctor.findings import Severity, Verdict
 from envdoctor.formats import Look
 from envdoctor.record import Record
@@ -183,17 +184,38 @@ def _fact(report: Report, name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _labels(run: CalibrationRun) -> Labels:
+    """What distinguishes a run from the others."""
+    shape = (
+        {"memory_format": run.memory_format}
+        if run.memory_format
+        else {"sequence_length": str(run.sequence_length)}
+    )
+    return {
+        "device": run.device,
+        "precision": run.precision,
+        **shape,
+        "compiled": str(run.compiled).lower(),
+        "batch_size": str(run.batch_size),
+    }
+
+
 def _of_the_calibration(report: Report) -> Iterator[Metric]:
     runs = report.calibration.figures if report.calibration else ()
-    labelled = [
-        ({"device": one.device, "precision": one.precision, "memory_format": one.memory_format,
-          "compiled": str(one.compiled).lower(), "batch_size": str(one.batch_size)}, one)
-        for one in runs
-    ]  # fmt: skip
+    labelled = [(_labels(one), one) for one in runs]
     yield Metric(
         name="training_images_per_second",
         help="ResNet-50 training, 224x224, the median.",
-        samples=tuple((labels, one.images_per_s.median) for labels, one in labelled),
+        samples=tuple(
+            (labels, one.rate.median) for labels, one in labelled if one.unit == "images/s"
+        ),
+    )
+    yield Metric(
+        name="training_tokens_per_second",
+        help="GPT-2 124M training, the median.",
+        samples=tuple(
+            (labels, one.rate.median) for labels, one in labelled if one.unit == "tokens/s"
+        ),
     )
     yield Metric(
         name="training_peak_memory_bytes",

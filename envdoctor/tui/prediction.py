@@ -1,12 +1,20 @@
 """What another GPU would bring here. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
 
-from envdoctor.calibration.assess import assess, model_precisions, predict_model
+from envdoctor.calibration.assess import (
+    assess,
+    main_runs,
+    model_precisions,
+    no_reference,
+    predict_model,
+)
+from envdoctor.calibration.correction import Yardstick, yardsticks
 from envdoctor.calibration.expectation import Expectations
+from envdoctor.calibration.reference import SERIES_OF_PRECISION
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.knowledge import GpuModel, Knowledge
@@ -24,7 +32,8 @@ def prediction(gpu: str, measured: Calibration | None, knowledge: Knowledge) -> 
         return Predicted(gpu=gpu, assessment=predicted, reason=reason)
     settings = msgspec.structs.replace(measured.settings, what_if=(gpu,))
     asked = msgspec.structs.replace(measured, settings=settings)
-    return Predicted(gpu=gpu, assessment=assess(asked, knowledge))
+    reason = no_reference(measured.settings.model)
+    return Predicted(gpu=gpu, assessment=assess(asked, knowledge), reason=reason)
 
 
 def forecasts(
@@ -32,17 +41,25 @@ def forecasts(
 ) -> tuple[GpuForecast, ...]:
     """A row for each GPU, in the same order."""
     expectations = Expectations(knowledge)
-    here = max((run.images_per_s.median for run in measured.runs), default=0.0) if measured else 0.0
-    known = {model.model: model for model in knowledge.gpus}
-    return tuple(_forecast(known[gpu], expectations, here) for gpu in gpus if gpu in known)
+    runs = measured.runs if measured else ()
+    here = max((run.images_per_s.median for run in runs if run.images_per_s), default=0.0)
+    expected = assess(measured, knowledge).expected if measured else ()
+    known = yardsticks(main_runs(measured.figures), expected) if measured else {}
+    models = {model.model: model for model in knowledge.gpus}
+    return tuple(_forecast(models[gpu], expectations, here, known) for gpu in gpus if gpu in models)
 
 
-def _forecast(model: GpuModel, expectations: Expectations, here: float) -> GpuForecast:
-    rates = [
-        (expected.images_per_s.median, precision, expected.images_per_s)
-        for precision in model_precisions(model)
-        if (expected := expectations.of_model(model, precision, device=model.model)) is not None
-    ]
+def _forecast(
+    model: GpuModel, expectations: Expectations, here: float, known: Mapping[str, Yardstick]
+) -> GpuForecast:
+    """`known` is what GPUs that were measured here say of others."""
+    rates = []
+    for precision in model_precisions(model):
+        expected = expectations.of_model(model, precision, device=model.model)
+        yardstick = known.get(SERIES_OF_PRECISION[precision])
+        if expected is not None:
+            expected = yardstick.corrected(expected) if yardstick else expected
+            rates.append((expected.images_per_s.median, precision, expected.images_per_s))
     unknown = GpuForecast(gpu=model.model, memory_gb=model.memory_gb)
     if not rates:
         return unknown

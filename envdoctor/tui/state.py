@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from envdoctor.calibration.progress import CalibrationProgress, Sample
 from envdoctor.events import ProbeEvent
+from envdoctor.facts.calibration import Unit
 from envdoctor.facts.python import Candidate
 from envdoctor.record import Record
 from envdoctor.report import Report
@@ -49,10 +50,11 @@ class ProbeState(Record):
 
 
 class Track(Record):
-    """The rates of one device and precision as they settle, in images per second."""
+    """The rates of one device and precision as they settle, in `unit`."""
 
     device: str
     precision: str
+    unit: Unit = "images/s"
     rates: tuple[float, ...] = ()
 
 
@@ -242,8 +244,8 @@ def _with_probe(probes: tuple[ProbeState, ...], event: ProbeEvent) -> tuple[Prob
 
 def _with_progress(before: Measuring, now: CalibrationProgress) -> Measuring:
     tracks = before.tracks
-    if now.images_per_s is not None:
-        tracks = _with_rate(tracks, now.device, now.precision, now.images_per_s)
+    if now.rate is not None:
+        tracks = _with_rate(tracks, now, now.rate)
     known = {track.index: track for track in before.gpus}
     for sample in now.gpus:
         index = sample.gpu.index
@@ -257,12 +259,12 @@ def _longer(figures: tuple[float, ...], newest: float | None) -> tuple[float, ..
 
 
 def _with_rate(
-    tracks: tuple[Track, ...], device: str, precision: str, rate: float
+    tracks: tuple[Track, ...], now: CalibrationProgress, rate: float
 ) -> tuple[Track, ...]:
-    present = next(
-        (one for one in tracks if (one.device, one.precision) == (device, precision)), None
-    )
+    wanted = now.device, now.precision
+    present = next((one for one in tracks if (one.device, one.precision) == wanted), None)
     if present is None:
-        return (*tracks, Track(device=device, precision=precision, rates=(rate,)))
+        track = Track(device=now.device, precision=now.precision, unit=now.unit, rates=(rate,))
+        return (*tracks, track)
     longer = replace(present, rates=(*present.rates, rate)[-KEPT_RATES:])
     return tuple(longer if track is present else track for track in tracks)

@@ -1,6 +1,7 @@
 """What stays in the shell after the TUI is left: the verdict, the root cause and its fix."""
 
 from envdoctor.calibration.speedup import rate_in_words
+from envdoctor.facts.calibration import NAMES
 from envdoctor.findings import Severity, Verdict
 from envdoctor.render.text import meaning_of
 from envdoctor.report import Report
@@ -63,6 +64,6 @@ def _rates(report: Report) -> str:
     if calibration is None:
         return ""
     return "".join(
-        f"  {run.device} {run.precision}: {rate_in_words(run)} of ResNet-50\n"
+        f"  {run.device} {run.precision}: {rate_in_words(run)} of {NAMES[run.model]}\n"
         for run in calibration.runs
     )

@@ -175,6 +175,7 @@ def fired_by_cases() -> frozenset[str]:
 LOADER = "tests/loader/test_broken_miniatures.py"
 COMPANIONS = "tests/knowledge/test_companion_checks.py"
 SPEED = "tests/calibration/test_checks.py"
+CPU = "tests/calibration/test_cpu_checks.py"
 
 NETWORK = "tests/machines/test_network.py"
 PEERS = "tests/machines/test_peers.py"
@@ -261,6 +262,11 @@ FIRED_BY = {
     "ED617": f"{SPEED}::test_gpus_on_another_numa_node",
     "ED618": f"{SPEED}::test_threads_across_numa_nodes_matter_where_the_cpu_trains",
     "ED619": f"{SPEED}::test_a_process_that_may_use_a_part_of_the_cpus",
+    "ED624": f"{CPU}::test_a_cpu_far_below_its_own_product",
+    "ED625": f"{CPU}::test_a_torch_without_onednn",
+    "ED626": f"{CPU}::test_more_threads_than_cpus",
+    "ED627": f"{CPU}::test_bf16_that_is_slower",
+    "ED628": f"{CPU}::test_cpus_that_share_cores",
     "ED700": f"{NETWORK}::test_nccl_is_told_an_interface_that_it_cannot_use",
     "ED701": f"{NETWORK}::test_nccl_is_told_a_device_that_carries_nothing",
     "ED702": f"{NETWORK}::test_every_machine_waits_for_itself",

@@ -20,7 +20,9 @@ collect_ignore = (
     []
     if find_spec("torch")
     else [
+        "test_cpu_checks.py",
         "test_decisions.py",
+        "test_gpt2.py",
         "test_gpu_path.py",
         "test_measure.py",
         "test_others.py",

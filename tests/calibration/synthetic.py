@@ -73,3 +73,16 @@ def make_telemetry(**fields: Any) -> Telemetry:
         "pcie_max_width": 16,
     }
     return Telemetry(**{**values, **fields})
+
+
+def make_token_run(rate: float, **fields: Any) -> CalibrationRun:
+    """A run of GPT-2 at so many tokens/s."""
+    values: dict[str, Any] = {
+        "model": "gpt2",
+        "memory_format": None,
+        "sequence_length": 1024,
+        "images_per_s": None,
+        "tokens_per_s": spread(rate),
+        "batch_size": 32,
+    }
+    return make_run(rate, **{**values, **fields})

@@ -9,68 +9,71 @@ from hypothesis import strategies as st
 
 from envdoctor.calibration.target import batch, ceilings, cpu, devices, machine, pipeline
 
+IMAGES = batch.IMAGES
 TARGET = Path(batch.__file__).parent
 GIB = 2**30
 
 
 @given(
-    st.integers(batch.AT_REST_BYTES, 8 * GIB),
+    st.integers(IMAGES.at_rest, 8 * GIB),
     st.integers(10_000_000, GIB),
     st.integers(0, 200 * GIB),
-    st.sampled_from([batch.PROBE_SIZES, batch.SMALL_PROBE_SIZES]),
+    st.sampled_from([IMAGES.probes, IMAGES.small_probes]),
 )
 def test_memory_is_predicted_linearly_and_never_exceeded(
     fixed: int, each: int, free: int, sizes: tuple[int, int]
 ) -> None:
     small, large = sizes
-    model = batch.memory_model((small, fixed + small * each), (large, fixed + large * each))
-    largest = model.largest(free)
+    model = batch.memory_model(
+        (small, fixed + small * each), (large, fixed + large * each), IMAGES.at_rest
+    )
+    largest = model.largest(free, 8)
     assert largest % 8 == 0
     assert largest <= large or fixed + largest * each <= batch.SAFE_SHARE * free
-    assert model.fixed + (largest + 8) * model.per_image > batch.SAFE_SHARE * free - model.per_image
+    assert model.fixed + (largest + 8) * model.each > batch.SAFE_SHARE * free - model.each
 
 
 def test_beyond_the_weights_all_memory_counts_as_growing() -> None:
-    rest, each = batch.AT_REST_BYTES, 100_000_000
-    model = batch.memory_model((16, rest + 16 * each), (64, rest + 64 * each))
-    assert model == batch.MemoryModel(fixed=rest, per_image=each)
+    rest, each = IMAGES.at_rest, 100_000_000
+    model = batch.memory_model((16, rest + 16 * each), (64, rest + 64 * each), rest)
+    assert model == batch.MemoryModel(fixed=rest, each=each)
     # A fixed workspace of 640 MB is taken for 10 MB an image.
     with_workspace = batch.memory_model(
-        (16, rest + 640_000_000 + 16 * each), (64, rest + 640_000_000 + 64 * each)
+        (16, rest + 640_000_000 + 16 * each), (64, rest + 640_000_000 + 64 * each), rest
     )
-    assert with_workspace == batch.MemoryModel(fixed=rest, per_image=each + 10_000_000)
+    assert with_workspace == batch.MemoryModel(fixed=rest, each=each + 10_000_000)
 
 
 @pytest.mark.parametrize("workspace", [1.0, 1.2, 2.0])
 def test_a_larger_workspace_for_the_smaller_batch_promises_no_memory(workspace: float) -> None:
-    rest, each = batch.AT_REST_BYTES, 100_000_000
+    rest, each = IMAGES.at_rest, 100_000_000
     large = rest + 16 * each
-    model = batch.memory_model((8, int(workspace * large)), (16, large))
-    assert model == batch.MemoryModel(fixed=rest, per_image=each)
+    model = batch.memory_model((8, int(workspace * large)), (16, large), rest)
+    assert model == batch.MemoryModel(fixed=rest, each=each)
 
 
 def test_less_memory_than_the_weights_need_is_no_measurement() -> None:
     with pytest.raises(ValueError, match="less than a batch of 16 needs"):
-        batch.memory_model((8, 10), (16, 20))
+        batch.memory_model((8, 10), (16, 20), IMAGES.at_rest)
 
 
 def test_large_batches_are_tried_only_where_there_is_room() -> None:
-    assert batch.probe_sizes(80 * GIB) == (16, 64)
-    assert batch.probe_sizes(6 * GIB) == (8, 16)
+    assert batch.probe_sizes(80 * GIB, IMAGES) == (16, 64)
+    assert batch.probe_sizes(6 * GIB, IMAGES) == (8, 16)
 
 
 @pytest.mark.parametrize(
     ("largest", "chosen"), [(0, 0), (8, 8), (24, 16), (200, 128), (256, 256), (5000, 256)]
 )
 def test_the_gpu_batch_is_a_power_of_two_that_is_safe(largest: int, chosen: int) -> None:
-    assert batch.gpu_batch(largest) == chosen
+    assert batch.gpu_batch(largest, IMAGES) == chosen
 
 
 def test_gradient_accumulation_is_suggested_where_the_usual_batch_does_not_fit() -> None:
-    assert batch.gpu_advice(256) == ""
-    assert "accumulate gradients over 4 steps of 64 images" in batch.gpu_advice(64)
-    assert "over 3 steps of 86 images" in batch.gpu_advice(104)
-    assert "free memory" in batch.gpu_advice(0)
+    assert batch.gpu_advice(256, IMAGES) == ""
+    assert "accumulate gradients over 4 steps of 64 images" in batch.gpu_advice(64, IMAGES)
+    assert "over 3 steps of 86 images" in batch.gpu_advice(104, IMAGES)
+    assert "free memory" in batch.gpu_advice(0, IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +134,9 @@ def test_threads_stay_within_the_quota(usable: float, threads: int) -> None:
 
 def test_too_little_memory_is_said_before_it_runs_out() -> None:
     device = devices.Device("cpu")
-    assert cpu.memory_problem(4, None, device) == ""
-    assert "0.0 GB are free" in cpu.memory_problem(4, 100_000_000, device)
-    assert "a batch of 100000 needs about" in cpu.memory_problem(100_000, None, device)
+    assert cpu.memory_problem(4, None, device, IMAGES) == ""
+    assert "0.0 GB are free" in cpu.memory_problem(4, 100_000_000, device, IMAGES)
+    assert "a batch of 100000 needs about" in cpu.memory_problem(100_000, None, device, IMAGES)
 
 
 @given(st.floats(0.1, 300))

@@ -9,10 +9,11 @@ import torch
 
 from envdoctor.calibration.target import ceilings, devices, gpu, session, training
 from envdoctor.calibration.target.attempt import attempt, reason_of
-from envdoctor.calibration.target.batch import AT_REST_BYTES
+from envdoctor.calibration.target.batch import IMAGES, SEQUENCES
 from envdoctor.calibration.target.devices import BF16, FP16, FP32, CudaDevice, Device
 from envdoctor.calibration.target.measure import Variant, measure
-from envdoctor.calibration.target.training import CONTIGUOUS, training_step
+from envdoctor.calibration.target.training import training_step
+from envdoctor.calibration.target.workloads import CONTIGUOUS, GPT2, RESNET50
 from tests.calibration.conftest import Told
 from tests.calibration.wall_cuda import ILLEGAL, WallCuda
 
@@ -91,6 +92,35 @@ def test_the_peak_is_that_of_the_steps_and_not_of_the_warm_up(told: Told, cuda: 
     assert run["peak_memory_bytes"] == 2**30
 
 
+def test_a_network_of_tokens_is_run_in_no_memory_format(told: Told, cuda: WallCuda) -> None:
+    gpu.measure_gpu(told.channel, devices.device_named("cuda:0"), [FP32, FP16], TINY, GPT2)
+    assert told.all("left_out") == []
+    runs = told.all("run")
+    assert {one["precision"] for one in runs} == {"fp32", "fp16"}
+    assert {one["batch_size"] for one in runs} == {4, 1}
+    assert {(one["memory_format"], one["images_per_s"]) for one in runs} == {(None, None)}
+    for run in runs:
+        tokens_of_a_step = run["batch_size"] * run["sequence_length"]
+        rate = run["tokens_per_s"]["median"]
+        assert rate == pytest.approx(tokens_of_a_step / run["ms_per_step"] * 1000)
+    assert {one["unit"] for one in told.all("progress") if "unit" in one} == {"tokens/s"}
+
+
+def test_the_batch_of_sequences_is_chosen_by_their_memory(
+    told: Told, cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda index: 5 * 2**30)
+    settings = {**TINY, "batch_size": None}
+    gpu.measure_gpu(told.channel, devices.device_named("cuda:0"), [BF16], settings, GPT2)
+    (batch,) = told.all("batch")
+    # Of 16 GiB free two sequences are tried, which are small enough for every GPU of 8 GB.
+    each = (5 * 2**30 - SEQUENCES.at_rest) // 2
+    assert (batch["bytes_per_image"], batch["bytes_per_sequence"]) == (None, each)
+    assert batch["chosen"] == 4
+    assert "for the usual batch of 512" in batch["advice"]
+    assert "sequences" in batch["advice"]
+
+
 def test_memory_that_does_not_grow_with_the_batch_gives_a_careful_batch(
     told: Told, cuda: WallCuda
 ) -> None:
@@ -98,7 +128,7 @@ def test_memory_that_does_not_grow_with_the_batch_gives_a_careful_batch(
     session.run(told.channel, {**TINY, "batch_size": None, "devices": ["cuda:0"]})
     assert told.all("left_out") == []
     assert [one["chosen"] for one in told.all("batch")] == [256, 256, 256, 256]
-    each = (2**30 - AT_REST_BYTES) // 64
+    each = (2**30 - IMAGES.at_rest) // 64
     assert {one["bytes_per_image"] for one in told.all("batch")} == {each}
 
 
@@ -207,7 +237,8 @@ def test_compiled_variants_do_not_count_towards_a_common_limit() -> None:
 @pytest.mark.heavy
 def test_the_runs_of_a_gpu_on_the_cpu(told: Told) -> None:
     device = Device("cpu")
-    gpu.measure_gpu(told.channel, device, [FP32], {"batch_size": 4, "budget_s": 1.0})
+    settings = {"batch_size": 4, "budget_s": 1.0}
+    gpu.measure_gpu(told.channel, device, [FP32], settings, RESNET50)
     runs = {(one["memory_format"], one["batch_size"]) for one in told.all("run")}
     assert runs == {("channels_last", 4), ("contiguous", 4), ("channels_last", 1)}
     assert told.all("left_out") == []
@@ -215,6 +246,6 @@ def test_the_runs_of_a_gpu_on_the_cpu(told: Told) -> None:
 
 @pytest.mark.heavy
 def test_memory_is_measured_at_two_sizes(told: Told) -> None:
-    model = gpu.probe_memory(told.channel, Device("cpu"), FP32, (8, 16))
-    assert 20e6 < model.per_image < 400e6
-    assert model.largest(64 * 2**30) >= 64
+    model = gpu.probe_memory(told.channel, Device("cpu"), FP32, (8, 16), RESNET50)
+    assert 20e6 < model.each < 400e6
+    assert model.largest(64 * 2**30, IMAGES.granularity) >= 64

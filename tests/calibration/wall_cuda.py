@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from envdoctor.calibration.target import ceilings, devices, training
+from envdoctor.calibration.target import ceilings, devices, workloads
 
 ILLEGAL = "CUDA error: an illegal memory access was encountered"
 
@@ -47,8 +47,11 @@ class WallCuda:
         ):
             patch.setattr(torch.cuda, name, getattr(self, name))
         patch.setattr(devices, "CudaDevice", CpuBackedGpu)
-        patch.setattr(training, "ResNet50", Tiny)
-        patch.setattr(training, "IMAGE_SIZE", 8)
+        patch.setattr(workloads, "ResNet50", Tiny)
+        patch.setattr(workloads, "IMAGE_SIZE", 8)
+        patch.setattr(workloads, "Gpt2", TinyOfTokens)
+        patch.setattr(workloads, "GPU_LENGTH", 16)
+        patch.setattr(workloads, "TOKENS", 64)
         patch.setattr(ceilings, "GPU_MATRIX", 128)
         patch.setattr(ceilings, "CPU_MATRIX", 128)
         for name in ("GPU_COPY_BYTES", "CPU_COPY_BYTES", "LINK_BYTES"):
@@ -148,3 +151,14 @@ class Tiny(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.fc(self.conv(images).mean((2, 3)))
+
+
+class TinyOfTokens(torch.nn.Module):
+    """The smallest network from tokens to logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(workloads.TOKENS, 2)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.embedding(tokens) @ self.embedding.weight.T

@@ -55,7 +55,9 @@ def run_variant(channel: Channel, variant: Variant, budget_s: float) -> Any:
             variant.batch_size,
             memory_format=variant.memory_format,
             compiled=variant.compiled,
+            workload=variant.workload,
         )
+        warm = []
         if variant.compiled:
             channel.progress(
                 device=variant.device.name,
@@ -63,8 +65,9 @@ def run_variant(channel: Channel, variant: Variant, budget_s: float) -> Any:
                 phase="warm-up",
                 message="compiling the network, which can take minutes",
             )
-            variant.device.time(step, 1)
-        return measure(variant, step, budget_s=budget_s, channel=channel)
+            # It is no part of the budget.
+            warm.append(variant.device.time(step, 1))
+        return measure(variant, step, budget_s=budget_s, channel=channel, warm=warm)
 
     return attempt(channel, variant.device, variant.what, build_and_time)
 

@@ -106,7 +106,7 @@ class Device:
         """The other name by which NVML knows a GPU; None where torch does not say."""
         return None
 
-    def note(self, memory_format: str) -> str:
+    def note(self, memory_format: str | None) -> str:
         """What should be known of runs in this format; empty if nothing."""
         return ""
 
@@ -175,7 +175,7 @@ class CudaDevice(Device):
         said = getattr(torch.cuda.get_device_properties(self.index), "uuid", None)
         return None if said is None else f"GPU-{said}"
 
-    def note(self, memory_format: str) -> str:
+    def note(self, memory_format: str | None) -> str:
         # torch's ATen/native/ConvUtils.h: MIOpen gets channels_last only on request.
         asked = os.environ.get("PYTORCH_MIOPEN_SUGGEST_NHWC") == "1"
         if torch.version.hip is None or memory_format != "channels_last" or asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,18 +11,21 @@ from .attempt import attempt, run_variant
 from .batch import MemoryModel, gpu_advice, gpu_batch, memory_model, probe_sizes
 from .channel import Channel
 from .devices import FP32, Device, Precision
-from .measure import Variant
-from .training import CONTIGUOUS, training_step
+from .measure import Variant, plain
+from .training import training_step
+from .workloads import Workload
 
 BUDGET_S = 10.0
 COMPARISON_BUDGET_S = 5.0
 SMALL_BATCH_DIVISOR = 4
-DEFAULT_BATCH = 16
-"""Where the device does not say how much memory is free."""
 
 
 def measure_gpu(
-    channel: Channel, device: Device, precisions: list[Precision], settings: dict[str, Any]
+    channel: Channel,
+    device: Device,
+    precisions: list[Precision],
+    settings: dict[str, Any],
+    workload: Workload,
 ) -> None:
     """Measure the precisions in order, each within its own budget."""
     budget_s = settings.get("budget_s") or BUDGET_S
@@ -30,13 +34,13 @@ def measure_gpu(
     for precision in precisions:
         if device.lost:
             return
-        size = settings.get("batch_size") or _batch_for(channel, device, precision)
+        size = settings.get("batch_size") or _batch_for(channel, device, precision, workload)
         if not size:
             continue
-        variant = Variant(device, precision, size)
+        variant = plain(workload, device, precision, size)
         run = run_variant(channel, variant, budget_s)
         if run is not None:
-            rates[variant] = run["images_per_s"]["median"]
+            rates[variant] = size / run["ms_per_step"]
         if precision == FP32:
             _other_format(channel, variant, budget_s)
         if settings.get("compile"):
@@ -46,9 +50,10 @@ def measure_gpu(
 
 
 def _other_format(channel: Channel, variant: Variant, budget_s: float) -> None:
-    """The same run contiguous, which is the other one of the two memory formats."""
-    other = variant._replace(memory_format=CONTIGUOUS)
-    run_variant(channel, other, min(COMPARISON_BUDGET_S, budget_s))
+    """The same run in the other memory format, where there is one."""
+    for other in variant.workload.formats[1:]:
+        of_it = variant._replace(memory_format=other)
+        run_variant(channel, of_it, min(COMPARISON_BUDGET_S, budget_s))
 
 
 def _compiled(channel: Channel, variant: Variant, budget_s: float) -> None:
@@ -67,36 +72,44 @@ def _compare(channel: Channel, best: Variant, budget_s: float) -> None:
         run_variant(channel, best._replace(batch_size=smaller), min(COMPARISON_BUDGET_S, budget_s))
 
 
-def _batch_for(channel: Channel, device: Device, precision: Precision) -> int:
+def _batch_for(channel: Channel, device: Device, precision: Precision, workload: Workload) -> int:
     """The batch that fits, told with its reasons; 0 if none does or the probe failed."""
     free = device.free_bytes()
+    batches = workload.batches
     if free is None:
-        return DEFAULT_BATCH
-    sizes = probe_sizes(free)
+        return batches.default
+    sizes = probe_sizes(free, batches)
     what = f"{precision.name} memory of batches {sizes[0]} and {sizes[1]}"
-    model = attempt(channel, device, what, lambda: probe_memory(channel, device, precision, sizes))
+    probe = partial(probe_memory, channel, device, precision, sizes, workload)
+    model = attempt(channel, device, what, probe)
     if model is None:
         return 0
-    largest = model.largest(free)
-    chosen = gpu_batch(largest)
+    largest = model.largest(free, batches.granularity)
+    chosen = gpu_batch(largest, batches)
+    counts_tokens = workload.length(device) is not None
     channel.send(
         "batch",
         device=device.name,
         precision=precision.name,
-        bytes_per_image=model.per_image,
+        bytes_per_image=None if counts_tokens else model.each,
+        bytes_per_sequence=model.each if counts_tokens else None,
         bytes_fixed=model.fixed,
         free_bytes=free,
         chosen=chosen,
         largest_safe=largest,
-        advice=gpu_advice(largest),
+        advice=gpu_advice(largest, batches),
     )
     if not chosen:
-        channel.left_out(device.name, precision.name, gpu_advice(largest), failed=True)
+        channel.left_out(device.name, precision.name, gpu_advice(largest, batches), failed=True)
     return chosen
 
 
 def probe_memory(
-    channel: Channel, device: Device, precision: Precision, sizes: tuple[int, int]
+    channel: Channel,
+    device: Device,
+    precision: Precision,
+    sizes: tuple[int, int],
+    workload: Workload,
 ) -> MemoryModel:
     """Peak memory of two batches, as a line. Raises ValueError if it cannot be that of a step."""
     points = []
@@ -108,7 +121,9 @@ def probe_memory(
             message=f"memory of a batch of {size}",
         )
         device.tidy()
-        step = training_step(device, precision, size)
+        step = training_step(
+            device, precision, size, memory_format=workload.formats[0], workload=workload
+        )
         device.skip_search()
         device.time(step, 2)
         # cuDNN has tried its algorithms by now, with workspaces that later steps do not need.
@@ -117,4 +132,4 @@ def probe_memory(
         device.time(step, 1)
         points.append((size, device.peak_bytes() or 0))
         del step
-    return memory_model(points[0], points[1])
+    return memory_model(points[0], points[1], workload.batches.at_rest)

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 from .channel import Channel
 from .devices import Device, Precision
 from .others import BUSY_CPUS, QUIET_SHARE, moment, others_cpus, waited_share
-from .resnet50 import TRAIN_FLOP_PER_IMAGE
 from .stats import is_stable, is_steady, median, rate_spread
-from .training import CHANNELS_LAST
+from .workloads import CHANNELS_LAST, RESNET50, Workload
 
 MIN_TIMED_S = 2.0
 """A figure that looks stable sooner has not yet seen the clocks that the load brings about."""
@@ -38,19 +37,32 @@ class Variant(NamedTuple):
     device: Device
     precision: Precision
     batch_size: int
-    memory_format: str = CHANNELS_LAST
+    memory_format: str | None = CHANNELS_LAST
     compiled: bool = False
+    workload: Workload = RESNET50
 
     @property
     def what(self) -> str:
         """What is run on the device, in words."""
+        length = self.workload.length(self.device)
+        shape = self.memory_format or f"of {length} tokens"
         extra = ", compiled" if self.compiled else ""
-        return f"{self.precision.name} batch {self.batch_size} {self.memory_format}{extra}"
+        return f"{self.precision.name} batch {self.batch_size} {shape}{extra}"
+
+    @property
+    def amount(self) -> int:
+        """How many images or tokens a step is."""
+        return self.workload.amount(self.device, self.batch_size)
 
     @property
     def label(self) -> str:
         """The variant in words."""
         return f"{self.device.name} {self.what}"
+
+
+def plain(workload: Workload, device: Device, precision: Precision, batch_size: int) -> Variant:
+    """The usual run of a network, not compiled."""
+    return Variant(device, precision, batch_size, workload.formats[0], workload=workload)
 
 
 def measure(
@@ -73,8 +85,6 @@ def measure(
     """
     clock = _Clock(variant, budget_s, channel)
     warm = _warm_up(clock, step, warm)
-    if clock.on_cpu:
-        channel.send("first", **first_bound(variant, warm))
     variant.device.reset_peak()
     together = _steps_together(variant.device, warm)
     host_s = _host_seconds(variant, step)
@@ -83,11 +93,11 @@ def measure(
     samples = _Samples(variant.device, together)
     while True:
         samples.add(step)
-        run = _run(variant, samples, len(warm))
+        run = _run(variant, samples, warm)
         run["host_share"] = None if host_s is None else host_s / median(samples.seconds)
         run["window"] = [clock.began + timed_from, time.monotonic()]
         channel.send("run", **run)
-        clock.tell("timing", samples.steps, run["images_per_s"]["median"])
+        clock.tell("timing", samples.steps, variant.amount / median(samples.seconds))
         enough = run["stable"] and clock.spent_s() - timed_from >= _at_least_s(clock)
         late = clock.spent_s() + median(samples.seconds) * together > until
         if enough or (late and len(samples.seconds) >= MIN_TIMED_SAMPLES):
@@ -101,7 +111,7 @@ def first_bound(variant: Variant, warm: Sequence[float]) -> dict[str, Any]:
     samples.seconds = list(warm)
     now = time.monotonic()
     bound = {"at_least": True, "stable": False, "host_share": None, "window": [now, now]}
-    return {**_run(variant, samples, 0), **bound}
+    return {**_run(variant, samples, warm), "warmup_steps": 0, **bound}
 
 
 class _Samples:
@@ -169,7 +179,8 @@ class _Clock:
             precision=self.variant.precision.name,
             phase=phase,
             step=done,
-            images_per_s=rate,
+            rate=rate,
+            unit=self.variant.workload.unit,
             seconds=self.spent_s(),
             budget_s=self.budget_s,
             message=self.variant.label,
@@ -182,6 +193,8 @@ def _warm_up(clock: _Clock, step: Callable[[], Any], before: Sequence[float]) ->
     while _is_cold(clock, warm):
         clock.tell("warm-up", len(warm), None)
         warm.append(clock.variant.device.time(step, 1))
+        if clock.on_cpu:
+            clock.channel.send("first", **first_bound(clock.variant, warm))
     return warm
 
 
@@ -221,28 +234,35 @@ def _steps_together(device: Device, warm: Sequence[float]) -> int:
     return max(1, round(WINDOW_S / max(warm[-1], 1e-4)))
 
 
-def _run(variant: Variant, timed: _Samples, warmup_steps: int) -> dict[str, Any]:
+def _run(variant: Variant, timed: _Samples, warm: Sequence[float]) -> dict[str, Any]:
+    workload, device = variant.workload, variant.device
     quiet = timed.quiet
     samples = quiet if len(quiet) >= FEWEST_QUIET else timed.seconds
     figures = timed.figures()
     seconds = median(samples)
-    rate = variant.batch_size / seconds
+    rate = rate_spread(samples, variant.amount)
+    length = workload.length(device)
     return {
-        "device": variant.device.name,
-        "device_name": variant.device.model,
+        "model": workload.model,
+        "device": device.name,
+        "device_name": device.model,
         "precision": variant.precision.name,
         "memory_format": variant.memory_format,
         "compiled": variant.compiled,
         "batch_size": variant.batch_size,
+        "sequence_length": length,
         "steps": len(samples) * timed.together,
-        "images_per_s": rate_spread(samples, variant.batch_size),
+        "images_per_s": rate if length is None else None,
+        "tokens_per_s": None if length is None else rate,
         "ms_per_step": seconds * 1000,
-        "peak_memory_bytes": variant.device.peak_bytes(),
-        "tflops": rate * TRAIN_FLOP_PER_IMAGE / 1e12,
+        "first_step_s": warm[0],
+        "compile_s": max(0.0, warm[0] - seconds) if variant.compiled else None,
+        "peak_memory_bytes": device.peak_bytes(),
+        "tflops": variant.batch_size / seconds * workload.flop(device) / 1e12,
         "stable": is_stable(samples) and not figures["at_least"],
         **figures,
-        "warmup_steps": warmup_steps,
-        "note": variant.device.note(variant.memory_format),
-        "bus_id": variant.device.bus_id(),
-        "uuid": variant.device.uuid(),
+        "warmup_steps": len(warm),
+        "note": "" if length else device.note(variant.memory_format),
+        "bus_id": device.bus_id(),
+        "uuid": device.uuid(),
     }

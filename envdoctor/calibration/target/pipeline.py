@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from .channel import Channel
 from .resnet50 import ResNet50
 from .stats import rate_spread
-from .training import IMAGE_SIZE
+from .workloads import IMAGE_SIZE
 
 SYNTHETIC_SIZE = (500, 375)
 SYNTHETIC_IMAGES = 16

@@ -14,6 +14,7 @@ from .attempt import attempt
 from .ceilings import measure_ceilings
 from .channel import Channel
 from .cpu import measure_cpu
+from .cpu_character import character
 from .devices import Device, Precision, all_devices
 from .gpu import measure_gpu
 from .machine import threads_for
@@ -22,6 +23,7 @@ from .peers import measure_all_reduce
 from .pipeline import measure_pipeline
 from .plan import CpuBudget, cpu_budget, tell_plan
 from .stats import median
+from .workloads import RESNET50, WORKLOADS
 
 QUIET_WAIT_S = 3.0
 QUIET_WAIT_SHARE = 0.1
@@ -67,12 +69,14 @@ def _measure(
     settings: dict[str, Any],
     budget: CpuBudget,
 ) -> None:
+    workload = WORKLOADS[settings.get("model") or RESNET50.model]
     if device.kind != "cpu":
-        measure_gpu(channel, device, precisions, settings)
+        measure_gpu(channel, device, precisions, settings, workload)
         return
     until = time.monotonic() + budget.training
     _make_room(channel, device, settings, budget)
-    measure_cpu(channel, device, precisions, settings, until)
+    channel.send("conditions", **character(device))
+    measure_cpu(channel, device, precisions, settings, workload, until)
 
 
 def _make_room(
@@ -143,6 +147,11 @@ def _called(device: Device, name: str) -> bool:
     return name in (device.name, device.kind, "gpu" if device.kind != "cpu" else "cpu")
 
 
+def _asked_for(device: Device, precision: Precision, wanted: list[str]) -> bool:
+    """Whether a CPU is to compute in a precision that it has no instructions for, but can."""
+    return device.kind == "cpu" and precision.name in wanted
+
+
 def _offered(channel: Channel, device: Device, settings: dict[str, Any]) -> list[Precision]:
     wanted = settings.get("precisions") or []
     offered: list[Precision] = []
@@ -150,7 +159,7 @@ def _offered(channel: Channel, device: Device, settings: dict[str, Any]) -> list
     for precision, problem in known:
         if wanted and precision.name not in wanted:
             continue
-        if problem:
+        if problem and not _asked_for(device, precision, wanted):
             channel.left_out(device.name, precision.name, problem, failed=False)
         else:
             offered.append(precision)

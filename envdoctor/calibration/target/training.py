@@ -1,4 +1,4 @@
-"""One training step of ResNet-50: the thing that is timed."""
+"""One training step: the thing that is timed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ import torch
 from torch import nn
 
 from .devices import Device, Precision
-from .resnet50 import ResNet50
-
-CLASSES = 1000
-IMAGE_SIZE = 224
-CHANNELS_LAST = "channels_last"
-CONTIGUOUS = "contiguous"
+from .workloads import RESNET50, Workload
 
 
 def training_step(
@@ -23,29 +18,26 @@ def training_step(
     precision: Precision,
     batch_size: int,
     *,
-    memory_format: str = CHANNELS_LAST,
+    memory_format: str | None,
     compiled: bool = False,
+    workload: Workload = RESNET50,
 ) -> Callable[[], None]:
-    """A function that does one step: forward, backward, SGD with momentum.
+    """A function that does one step: forward, backward, and the optimizer's.
 
     The batch is synthetic and lies on the device. Nothing in a step waits for the device.
     """
     torch.manual_seed(0)
     device.set_precision(precision)
-    layout = torch.channels_last if memory_format == CHANNELS_LAST else torch.contiguous_format
-    model: Any = ResNet50(CLASSES).to(device.torch)
-    model = model.to(memory_format=layout).train()
-    images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device=device.torch)
-    images = images.contiguous(memory_format=layout)
-    labels = torch.randint(0, CLASSES, (batch_size,), device=device.torch)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    network, inputs, labels, optimizer = workload.parts(device, batch_size, memory_format)
+    network = network.train()
+    labels = labels.flatten()
     scaler = _scaler(device) if precision.scaled else None
-    forward = compile_afresh(model) if compiled else model
+    forward = compile_afresh(network) if compiled else network
     loss_of = nn.CrossEntropyLoss()
 
     def step() -> None:
-        with _autocast(device, precision):
-            loss = loss_of(forward(images), labels)
+        with autocast(device, precision):
+            loss = loss_of(forward(inputs).flatten(0, -2), labels)
         # Not before the forward pass: the order of PyTorch's ImageNet example, and on a CPU it
         # spares the allocator tens of thousands of page faults a step.
         optimizer.zero_grad(set_to_none=True)
@@ -69,7 +61,8 @@ def compile_afresh(model: Any) -> Any:
     return torch.compile(model, dynamic=False)
 
 
-def _autocast(device: Device, precision: Precision) -> Any:
+def autocast(device: Device, precision: Precision) -> Any:
+    """A context in which is computed in that precision."""
     if precision.autocast is None:
         return contextlib.nullcontext()
     return torch.autocast(device.torch.type, dtype=getattr(torch, precision.autocast))

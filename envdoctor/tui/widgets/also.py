@@ -5,6 +5,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envdoctor.calibration.speedup import rate_in_words
+from envdoctor.facts.calibration import NAMES
 from envdoctor.findings import Severity
 from envdoctor.report import Report
 from envdoctor.tui.state import State
@@ -54,18 +55,16 @@ def rates(report: Report) -> list[Content]:
     calibration = report.calibration
     if calibration is None:
         return []
-    fastest = {
-        run.device: run for run in sorted(calibration.runs, key=lambda run: run.images_per_s.median)
-    }
-    highest = max((run.images_per_s.median for run in fastest.values()), default=1.0) or 1.0
+    fastest = {run.device: run for run in sorted(calibration.runs, key=lambda run: run.rate.median)}
+    highest = max((run.rate.median for run in fastest.values()), default=1.0) or 1.0
     expected = report.assessment.expected if report.assessment else ()
     slow = {(one.device, one.precision) for one in expected if one.verdict == "slower"}
     lines = []
     for device, run in sorted(fastest.items()):
         is_slow = (run.device, run.precision) in slow
         style = "$text-warning" if is_slow else "$text-success"
-        filled = max(1, round(BAR * run.images_per_s.median / highest))
-        said = f"{rate_in_words(run)} of ResNet-50 in {run.precision}"
+        filled = max(1, round(BAR * run.rate.median / highest))
+        said = f"{rate_in_words(run)} of {NAMES[run.model]} in {run.precision}"
         lines.append(
             Content.assemble(
                 f"{device:<7} ",

@@ -14,7 +14,7 @@ from envdoctor.tui.widgets.calibration_text import heading, sections
 from envdoctor.tui.widgets.spark import SparkRow
 
 _NONE_YET = (
-    "not measured yet: `m` measures a ResNet-50 training step on every device of the target "
+    "not measured yet: `m` measures a training step on every device of the target "
     "and puts load on the machine for about 20 s for the CPU and 10 s for each precision of "
     "each GPU; `x` stops it"
 )
@@ -73,7 +73,7 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         if now is not None and now.budget_s:
             bar.update(total=now.budget_s, progress=min(now.seconds, now.budget_s))
         for track in measuring.tracks:
-            label = f"{track.device} {track.precision}  {figure(track.rates[-1])} images/s"
+            label = f"{track.device} {track.precision}  {figure(track.rates[-1])} {track.unit}"
             self._show_row(f"{track.device} {track.precision}", label, track.rates)
         for gpu in measuring.gpus:
             for name, unit, figures in gpu.curves:

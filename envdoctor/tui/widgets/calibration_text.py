@@ -10,13 +10,14 @@ from rich.text import Text
 from envdoctor.calibration.speedup import TOO_LARGE, figure, in_digits
 from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
+    NAMES,
     Calibration,
     CalibrationRun,
     InputPipeline,
     Spread,
     Telemetry,
 )
-from envdoctor.render.calibration import VERDICTS
+from envdoctor.render.calibration import VERDICTS, first_steps
 from envdoctor.tui.words import rich_style
 
 
@@ -25,7 +26,10 @@ def sections(
 ) -> Iterator[tuple[str, RenderableType]]:
     """The parts that have something to say, each with its title."""
     if calibration.runs:
-        yield "ResNet-50 training", rates_table(calibration.runs, assessment.expected)
+        title = f"{NAMES[calibration.settings.model]} training"
+        yield title, _rates_of(calibration, assessment)
+    if first := list(first_steps(calibration.runs)):
+        yield "first steps", Text("\n".join(f"{name}: {said}" for name, said in first))
     if assessment.speedups:
         yield "speedups", speedup_table(assessment.speedups)
     if assessment.epochs:
@@ -38,6 +42,11 @@ def sections(
         yield "GPUs while they were measured", telemetry_table(gpus)
     if calibration.left_out:
         yield "left out", _left_out(calibration)
+
+
+def _rates_of(calibration: Calibration, assessment: Assessment) -> RenderableType:
+    table = rates_table(calibration.runs, assessment.expected)
+    return Group(table, assessment.no_reference) if assessment.no_reference else table
 
 
 def heading(calibration: Calibration) -> str:
@@ -58,13 +67,14 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
         for rate in rates
         if rate.measured_over_expected is not None
     }
-    shown = [*(run.images_per_s for run in runs), *(one.images_per_s for one in expected.values())]
+    shown = [*(run.rate for run in runs), *(one.images_per_s for one in expected.values())]
     highest = max(rate.high for rate in shown)
     bar_colour = rich_style("$primary").color or "default"
     table = _grid(5)
-    table.add_row(*(Text(title, "italic") for title in _RATES))
+    titles = ("device", "", runs[0].unit, "range", "")
+    table.add_row(*(Text(title, "italic") for title in titles))
     for run in runs:
-        rate = run.images_per_s
+        rate = run.rate
         should = expected.get((run.device, run.precision)) if _is_plain(run) else None
         table.add_row(
             Text(run.device, "bold"),
@@ -84,11 +94,8 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
     return table
 
 
-_RATES = ("device", "", "images/s", "range", "")
-
-
 def _is_plain(run: CalibrationRun) -> bool:
-    return run.memory_format == "channels_last" and not run.compiled
+    return run.memory_format != "contiguous" and not run.compiled
 
 
 def _reached(expected: ExpectedRate | None) -> str:
@@ -98,7 +105,7 @@ def _reached(expected: ExpectedRate | None) -> str:
 
 
 def _interval(run: CalibrationRun) -> str:
-    return "at least" if run.at_least else _range(run.images_per_s)
+    return "at least" if run.at_least else _range(run.rate)
 
 
 def _steadiness(run: CalibrationRun) -> str:
@@ -108,7 +115,7 @@ def _steadiness(run: CalibrationRun) -> str:
 def _extra(run: CalibrationRun) -> str:
     if run.compiled:
         return " compiled"
-    return "" if run.memory_format == "channels_last" else " NCHW"
+    return " NCHW" if run.memory_format == "contiguous" else ""
 
 
 def speedup_table(speedups: Iterable[Speedup]) -> Table:
@@ -146,7 +153,7 @@ def pipeline_table(
     """What the workers feed, against what each device eats."""
     table = _grid(4)
     fed = [(_feed(rate.workers), rate.images_per_s) for rate in pipeline.rates]
-    eaten = [(f"{run.device} {run.precision} uses", run.images_per_s) for run in runs]
+    eaten = [(f"{run.device} {run.precision} uses", run.rate) for run in runs]
     highest = max((rate.high for _, rate in (*fed, *eaten)), default=1.0)
     for name, rate in (*fed, *eaten) if fed else ():
         table.add_row(
