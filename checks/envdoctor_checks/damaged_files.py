@@ -253,6 +253,9 @@ def _broken_by_library(file: DamagedFile, distribution: str, seen: _Seen) -> tup
 
 
 def _judged_module(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
+    if file.kind == "size" and not _is_shorter(file) and not seen.fails:
+        # It was edited, or has other ends of lines: neither breaks anything by itself.
+        return _Judged(file=file, severity=Severity.INFO)
     breaks = _broken_by_module(distribution)
     of_torch = breaks == ("import:torch",)
     # Of another package Python would have named what is missing, and hardly anything of it kills.

@@ -260,7 +260,7 @@ def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
 def _violated(one: _Unmet, found: Distribution, seen: _Seen, site: Site) -> Finding:
     pinned = one.of_cuda or one.name in _TRITON
     named = seen.failed_for(one.name)
-    harmless = seen.works("torch") and not pinned
+    harmless = one.name in BUILD_TOOLS or (seen.works("torch") and not pinned)
     severity = Severity.ERROR if named else Severity.INFO if harmless else Severity.WARNING
     return DEPENDENCY_PIN_VIOLATED.finding(
         subjects=(one.name,),

@@ -120,7 +120,7 @@ def _elsewhere(session: Session, here: str | None, elsewhere: dict[str, Any]) ->
 
 
 def _here(snapshot: Snapshot, session: Session) -> Machine:
-    """The machine that was examined. Raises BadInput for a Python for which no command is any use."""
+    """The machine that was examined. Raises BadInput for a Python that no command can be run by."""
     target = snapshot.value(Target)
     if target is not None and target.problem is not None:
         raise BadInput(

@@ -97,7 +97,18 @@ def snapshot(*facts: Fact) -> Snapshot:
 
 def diagnosed(*facts: Fact) -> Report:
     """The report on that machine; no check may crash."""
-    report = diagnose(snapshot(*facts), loaded(), {Knowledge: KNOWLEDGE})
+    return _report_on(snapshot(*facts))
+
+
+def unrun(*facts: Fact) -> list[Finding]:
+    """The findings on that machine by its files alone."""
+    ran = (TorchImport, TorchRuntime, TorchFirstUse)
+    known = {kind: fact for kind, fact in snapshot(*facts).items() if kind not in ran}
+    return list(_report_on(Snapshot(known)).findings)
+
+
+def _report_on(facts: Snapshot) -> Report:
+    report = diagnose(facts, loaded(), {Knowledge: KNOWLEDGE})
     assert not [one.name for one in report.checks if one.status == "crashed"]
     return report
 

@@ -18,7 +18,7 @@ from envdoctor.facts.torch import (
     TorchImport,
 )
 from envdoctor.findings import Finding, Severity
-from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings
+from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings, unrun
 
 FAILS = TorchImport(
     outcome="exception", seconds=1.0, exception="ImportError", message="no luck", frames=()
@@ -171,6 +171,19 @@ def test_a_library_of_the_first_use_of_a_gpu_is_for_that() -> None:
     cut = damaged("torch", resized("torch/lib/libtorch_cuda_linalg.so"))
     found = the_damage(cut, resolution(library("torch/lib/libc10.so", "import")))
     assert found.breaks == ("compute:gpu",)
+
+
+def test_a_module_that_was_edited_is_no_damage_before_anything_is_run() -> None:
+    """Git turned the ends of lines of 71 files of a torch that works; one that is cut does not."""
+    edited = the_damage_of_a_first_module(actual=120)
+    assert edited is Severity.INFO
+    assert the_damage_of_a_first_module(actual=50) is Severity.ERROR
+
+
+def the_damage_of_a_first_module(actual: int) -> Severity:
+    facts = (install(), damaged("torch", resized("torch/__init__.py", actual)))
+    (found,) = (one for one in unrun(*facts) if one.code == "ED100")
+    return found.severity
 
 
 def test_headers_are_for_building() -> None:

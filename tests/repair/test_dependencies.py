@@ -15,6 +15,7 @@ from tests.repair.facts import (
     findings,
     interpreter,
     roots,
+    unrun,
 )
 
 WHEELS = tuple(f"nvidia-{part}-cu12" for part in ("cublas", "nccl", "cufft", "cudnn", "curand"))
@@ -89,6 +90,14 @@ def test_another_version_with_which_torch_works_is_worth_a_word() -> None:
     items = (TORCH, distribution("typing-extensions", "4.12.2"), distribution("sympy", "1.13.3"))
     found = findings(Distributions(items=items))
     assert found["ED360:sympy"].severity is Severity.INFO
+
+
+def test_build_tools_of_another_version_do_not_matter_before_anything_is_run() -> None:
+    torch = distribution("torch", "2.13.0", OWN, "setuptools>=77.0.3", "sympy>=1.13.3")
+    items = (torch, distribution("setuptools", "75.1.0"), distribution("sympy", "1.12"))
+    found = {one.id: one.severity for one in unrun(Distributions(items=items))}
+    assert found["ED360:setuptools"] is Severity.INFO
+    assert found["ED360:sympy"] is Severity.WARNING
 
 
 def test_what_a_domain_library_requires_breaks_that_library() -> None:
