@@ -16,6 +16,8 @@ from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Seve
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import see_where_it_hangs, try_in_target
+from envdoctor.repair.site import Site
+from envdoctor.repair.system.place import on_host
 
 TORCH_IMPORT_FAILED = Code(
     id="ED401",
@@ -448,13 +450,16 @@ def _of_start(outcome: Outcome, snapshot: Snapshot) -> Finding:
             Evidence(label=outcome.source, value=outcome.detail, source="without torch"),
             *_layers(snapshot),
         ),
-        fixes=(
-            Fix(
-                summary="look what the kernel says of the GPU",
-                commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        fixes=(_look_at_gpu(snapshot),),
+    )
+
+
+def _look_at_gpu(snapshot: Snapshot) -> Fix:
+    return on_host(
+        snapshot.value(Site) or Site(),
+        "look what the kernel says of the GPU",
+        "nvidia-smi -L",
+        "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",
     )
 
 
@@ -488,21 +493,21 @@ def _next_look(snapshot: Snapshot) -> Fix:
     trace = snapshot.value(GpuTrace)
     lost_at = trace.lost_at if trace else None
     if lost_at in ("driver", "nvml"):
-        return Fix(
-            summary="look what the kernel says of the GPU",
-            commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
-            safety=Safety.NEEDS_ROOT,
-        )
+        return _look_at_gpu(snapshot)
     if lost_at == "cuda":
+        site = snapshot.value(Site)
+        contained = site is not None and site.contained
+        of_kernel = () if contained else ("sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",)
         return Fix(
             summary="look why CUDA finds no GPU that the driver lists: which of its nodes this "
-            "process can open, its compute mode, MIG, and what the kernel says",
+            "process can open, its compute mode, MIG, and what the kernel "
+            + ("of the host says" if contained else "says"),
             commands=(
                 "ls -l /dev/nvidia*",
                 "nvidia-smi -q -d COMPUTE",
                 "nvidia-smi -L",
-                "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",
+                *of_kernel,
             ),
-            safety=Safety.NEEDS_ROOT,
+            safety=Safety.SAFE if contained else Safety.NEEDS_ROOT,
         )
     return _try(snapshot, "import torch; torch.cuda.init()", "look what torch itself says")

@@ -55,6 +55,31 @@ ROCM_ARCH_UNSUPPORTED = Code(
     detailed="torch {version} has no kernels for {gpu} ({subjects})",
 )
 
+GFX_OVERRIDE_WRONG = Code(
+    id="ED424",
+    name="gfx-override-wrong",
+    family="rocm-arch-unsupported",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    fault="environment",
+    breaks="compute:gpu",
+    message="HSA_OVERRIDE_GFX_VERSION has an AMD GPU run the code of another generation",
+    detailed="HSA_OVERRIDE_GFX_VERSION={value} has {gpu} ({subjects}), which is of gfx{own}, run "
+    "the code of gfx{asked}",
+    explains=("ED410", "ED419"),
+)
+
+_OVERRIDE = "HSA_OVERRIDE_GFX_VERSION"
+_GENERATIONS = (
+    (re.compile(r"Instinct|Radeon VII\b|\bVega\b"), 9),
+    (re.compile(r"\b(RX |Pro W)[56]\d{3}\b", re.IGNORECASE), 10),
+    (re.compile(r"\b(RX |Pro W)7\d{3}\b", re.IGNORECASE), 11),
+    (re.compile(r"\bRX 90\d{2}\b|\bR9[67]00\b"), 12),
+)
+"""The major number of the target by the name of the product (LLVM, "User Guide for AMDGPU
+Backend", Processors); names of GPUs inside of CPUs say less."""
+
 _NO_CODE = re.compile(
     r"invalid device function|no kernel image|hipErrorNoBinaryForGpu|TensileLibrary", re.IGNORECASE
 )
@@ -155,8 +180,42 @@ def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
     )
 
 
+@check(GFX_OVERRIDE_WRONG)
+def gfx_override_wrong(
+    runtime: TorchRuntime, environment: Environment, trace: GpuTrace
+) -> Findings:
+    """An override that was set for another card: no generation runs the code of another one."""
+    value = environment.variables.get(_OVERRIDE, "")
+    asked = parse_number(value.partition(".")[0])
+    if runtime.hip is None or asked is None:
+        return
+    for device in runtime.devices:
+        own = next((number for name, number in _GENERATIONS if name.search(device.name)), asked)
+        gpu = trace.of_torch(device.index)
+        if own == asked or gpu is None:
+            continue
+        yield GFX_OVERRIDE_WRONG.finding(
+            subjects=(gpu.subject,),
+            value=value,
+            gpu=device.name,
+            own=own,
+            asked=asked,
+            evidence=(
+                Evidence(label=_OVERRIDE, value=value, source="environment"),
+                Evidence(label="GPU", value=device.name, source=f"cuda:{device.index} of torch"),
+            ),
+            fixes=(surroundings.unset(_OVERRIDE, summary="let ROCm see the GPU as what it is"),),
+            notes=("the variable is that of all GPUs, and of every program (ROCm issue 5238)",),
+        )
+
+
 @check(ROCM_ARCH_UNSUPPORTED)
-def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: GpuTrace) -> Findings:
+def rocm_arch_unsupported(
+    runtime: TorchRuntime,
+    used: TorchFirstUse,
+    trace: GpuTrace,
+    environment: Environment | None,
+) -> Findings:
     """A first operation under ROCm that finds no kernel for the GPU."""
     if runtime.hip is None:
         return
@@ -167,8 +226,10 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
         if failed is None or gpu is None:
             continue
         beside = _that_compute(runtime, used)
+        is_set = environment is not None and _OVERRIDE in environment.variables
         capability = device.compute_capability
-        near = nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
+        # Under an override the capability is that of the override.
+        near = None if is_set else nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
         yield ROCM_ARCH_UNSUPPORTED.finding(
             subjects=(gpu.subject,),
             severity=Severity.WARNING if beside else None,
@@ -179,8 +240,9 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
             ),
             fixes=(
                 *((_leave_others(beside),) if beside else (_as_if(near),) if near else ()),
+                *((surroundings.unset(_OVERRIDE, summary=_AS_ITSELF),) if is_set else ()),
                 Fix(
-                    summary=("or " if near or beside else "")
+                    summary=("or " if near or beside or is_set else "")
                     + "take a torch that is built for this GPU: AMD lists which ROCm "
                     "serves which, and builds wheels of its own",
                     where=Place.HERE,
@@ -191,6 +253,9 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
                 "supported by AMD",
             ),
         )
+
+
+_AS_ITSELF = "the override has not helped: see whether the build has code for the GPU as it is"
 
 
 def _that_compute(runtime: TorchRuntime, used: TorchFirstUse) -> tuple[int, ...]:
@@ -211,7 +276,7 @@ def _leave_others(indices: tuple[int, ...]) -> Fix:
 
 def _as_if(target: str) -> Fix:
     return surroundings.set_variable(
-        "HSA_OVERRIDE_GFX_VERSION",
+        _OVERRIDE,
         target,
         summary="let it run the code of the nearest GPU that the build has",
     )

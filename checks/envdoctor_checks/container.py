@@ -21,6 +21,7 @@ from envdoctor.api import (
     Nvml,
     Severity,
     Site,
+    TorchBuild,
     Wanted,
     check,
     parse_version,
@@ -171,6 +172,7 @@ def container_no_gpu_runtime(
     what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
+    mounted = system.folder_off_the_path(driver.libcuda_files)
     of_a_job = environment is not None and "SLURM_JOB_ID" in environment.variables
     if what == _WITHOUT_COMPUTE:
         fixes: tuple[Fix, ...] = (system.allow_compute(site),)
@@ -178,6 +180,9 @@ def container_no_gpu_runtime(
         fixes = (system.ask_slurm(), system.give_gpus(site))
     elif what == _EMPTY:
         fixes = (system.remove_empty_libraries(), system.give_gpus(site))
+    elif mounted and driver.device_nodes:
+        what = _OFF_THE_PATH.format(mounted)
+        fixes = (system.show_mounted_libcuda(site, mounted),)
     elif site.container == "lxc" and driver.device_nodes:
         fixes = system.libraries_of_release(site, driver.release, None)
     else:
@@ -214,6 +219,11 @@ _WITHOUT_COMPUTE = (
 _EMPTY = (
     "the driver's libraries: the GPU's device nodes are there, and the image has an empty "
     "libcuda.so.1"
+)
+
+
+_OFF_THE_PATH = (
+    "a way to the driver's libraries: they are mounted in `{}`, where the loader does not look"
 )
 
 
@@ -326,22 +336,42 @@ def wsl_linux_driver(site: Site, nvml: Nvml | None, init: CudaInit | None) -> Fi
 
 @check(WSL_WITHOUT_GPU)
 def wsl_without_gpu(
-    container: Container, driver: Driver | None, wanted: Wanted, trace: GpuTrace, site: Site
+    container: Container,
+    driver: Driver | None,
+    wanted: Wanted,
+    trace: GpuTrace,
+    site: Site,
+    build: TorchBuild | None,
 ) -> Findings:
     """A GPU is wanted, and Windows shows none to this WSL."""
     if not site.wsl or site.contained or wanted.gpu != "yes" or trace.visible:
         return
     nodes = " ".join(driver.device_nodes) if driver else ""
-    first = container.wsl == 1
+    first, vendor = container.wsl == 1, _vendor(build)
     yield WSL_WITHOUT_GPU.finding(
-        why="WSL 1 has no GPU at all" if first else "Windows shows no NVIDIA GPU to this WSL",
+        why="WSL 1 has no GPU at all" if first else f"this WSL has no {vendor} GPU that it can use",
         evidence=(
             Evidence(label="WSL", value=str(container.wsl), source="/proc/sys/kernel/osrelease"),
             Evidence(label="device nodes", value=nodes or "none", source="/dev"),
         ),
-        fixes=system.gpu_for_wsl(container.wsl),
-        notes=("NVIDIA CUDA on WSL User Guide, Getting Started",),
+        fixes=system.gpu_for_wsl(container.wsl, vendor),
+        notes=(_GUIDES[vendor],),
     )
+
+
+_GUIDES = {
+    "NVIDIA": "NVIDIA CUDA on WSL User Guide, Getting Started",
+    "AMD": "AMD ROCm on Radeon and Ryzen, WSL; github.com/ROCm/librocdxg",
+    "Intel": "Microsoft Learn, GPU accelerated machine learning in WSL; Intel GPU drivers for WSL",
+}
+"""By the vendor whose GPUs a build of torch computes on."""
+
+
+def _vendor(build: TorchBuild | None) -> str:
+    variant = build.variant if build else ""
+    if variant.startswith("rocm") or (build is not None and build.hip):
+        return "AMD"
+    return "Intel" if variant.startswith("xpu") else "NVIDIA"
 
 
 # --- shared memory ---

@@ -303,6 +303,10 @@ def import_error_that_names_its_cause(
         return
 
 
+_EMULATED_BY_MACOS = "VirtualApple"
+"""What Rosetta calls the CPU that it emulates, in Linux guests as well."""
+
+
 @check(CPU_LACKS_INSTRUCTIONS)
 def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Findings:
     """An illegal instruction on a CPU that lacks what builds of today use."""
@@ -318,6 +322,13 @@ def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Fin
         ),
         fixes=(
             Fix(
+                summary="macOS emulates this CPU on Apple silicon: take a Python, or an image, for "
+                "arm64",
+                commands=("docker run --platform linux/arm64 IMAGE",) if site.contained else (),
+                where=Place.IMAGE if site.contained else Place.HERE,
+            )
+            if host.cpu_name.startswith(_EMULATED_BY_MACOS)
+            else Fix(
                 summary="in a virtual machine: give it the CPU of the host (QEMU `-cpu host`, "
                 "Proxmox CPU type `host`), so that it shows AVX",
                 where=Place.HOST,

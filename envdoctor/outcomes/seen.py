@@ -339,7 +339,7 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
     """Whether the driver starts CUDA on every GPU, tried without torch."""
     if wanted.gpu == "no":
         return
-    init, nvml = snapshot.get(CudaInit), snapshot.value(Nvml)
+    init, nvml, driver = snapshot.get(CudaInit), snapshot.value(Nvml), snapshot.value(Driver)
     subjects = [gpu.subject for gpu in trace.visible] or ["gpu"]
     if wanted.gpu != "yes":
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=wanted.because)
@@ -349,6 +349,10 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
         yield unseen("start", "gpu", why)
     elif isinstance(init, Unknown):
         yield from (unseen("start", subject, init) for subject in subjects)
+    elif init.value.code is None and driver is not None and driver.of_containers:
+        told = f"the driver is for containers, in `{driver.of_containers}`, and none was started"
+        why = Unknown(reason=Reason.NOT_OBSERVED, detail=told)
+        yield from (unseen("start", subject, why) for subject in subjects)
     elif init.value.code != 0:
         text = f"{init.value.status}: {init.value.message}".removesuffix(": ")
         yield from (_not_started(subject, text) for subject in subjects)

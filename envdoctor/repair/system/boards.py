@@ -8,8 +8,22 @@ from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
 from envdoctor.repair.system.place import on_host
 
+_IN_WSL = {
+    "AMD": (
+        "install AMD Software: Adrenalin Edition on Windows and, inside WSL, ROCm without a kernel "
+        "driver, with the library that leads it to Windows: librocdxg from ROCm 7.2 on (with "
+        "HSA_ENABLE_DXG_DETECTION=1), before that `amdgpu-install --usecase=wsl,rocm --no-dkms`",
+        ("wsl.exe --update", "rocminfo | grep -i gfx"),
+    ),
+    "Intel": (
+        "install Intel's graphics driver on Windows and, inside WSL, Level Zero with the compute "
+        "runtime (libze1, libze-intel-gpu1)",
+        ("wsl.exe --update", "sudo apt-get install libze1 libze-intel-gpu1"),
+    ),
+}
 
-def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
+
+def gpu_for_wsl(version: int | None, vendor: str = "NVIDIA") -> tuple[Fix, ...]:
     """Let Windows show its GPU to WSL."""
     if version == 1:
         return (
@@ -19,6 +33,9 @@ def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
                 where=Place.HOST,
             ),
         )
+    if vendor in _IN_WSL:
+        summary, commands = _IN_WSL[vendor]
+        return (Fix(summary=summary, commands=commands, where=Place.HOST),)
     return (
         Fix(
             summary="install NVIDIA's driver on Windows, none inside WSL, and update WSL; "

@@ -36,8 +36,30 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
     ),
     "lxc": (
         "give the container the nodes /dev/nvidia* (lxc.mount.entry and the device cgroup) on the "
-        "host, and install in it the driver's libraries of the host's release",
+        "host, and install in it the driver's libraries of the host's release; with LXD or Incus "
+        "its devices of the type `gpu` and `nvidia.runtime=true` do both",
         (),
+        Place.HOST,
+    ),
+    "systemd-nspawn": (
+        "start it with the nodes and leave to open them (--bind and DeviceAllow, or a file in "
+        "/etc/systemd/nspawn), and install in it the driver's libraries of the host's release",
+        (
+            "systemd-nspawn --bind=/dev/nvidia0 --bind=/dev/nvidiactl --bind=/dev/nvidia-uvm "
+            "--property='DeviceAllow=char-nvidia* rw' -D ROOT",
+        ),
+        Place.HOST,
+    ),
+    "toolbox": (
+        "make it anew with the GPUs: distrobox with --nvidia, toolbox 0.1 or later by itself; the "
+        "host needs the NVIDIA Container Toolkit for toolbox",
+        ("distrobox create --nvidia --image IMAGE --name NAME",),
+        Place.HOST,
+    ),
+    "flatpak": (
+        "run Python outside of the sandbox of this application, in a terminal of the host; a "
+        "sandbox has the driver's graphics libraries alone",
+        ("flatpak-spawn --host python3 train.py",),
         Place.HOST,
     ),
 }
@@ -64,6 +86,74 @@ def give_gpus(site: Site) -> Fix:
         ("start this container with access to the host's GPUs", (), Place.HOST),
     )
     return Fix(summary=summary, commands=commands, where=where)
+
+
+def let_through_gvisor(release: str | None) -> Fix:
+    """Let gVisor pass the driver's calls on (gvisor.dev, GPU support)."""
+    return Fix(
+        summary="gVisor passes the calls of listed driver releases on, and of those not every one: "
+        f"see whether{f' {release} is' if release else ' the node has one'} among them, start "
+        "runsc with --nvproxy and the capabilities that are needed, update it, or run this "
+        "container without gVisor",
+        commands=("runsc nvproxy list-supported-drivers",),
+        where=Place.HOST,
+    )
+
+
+def give_mig(site: Site) -> Fix | None:
+    """Give a container an instance of a GPU in MIG mode; None where that is done otherwise."""
+    return _GIVE_MIG.get(site.container)
+
+
+_GIVE_MIG = {
+    "kubernetes": Fix(
+        summary="ask for an instance in the pod, by the resource that the node offers (with the "
+        "device plugin's strategy `mixed` resources.limits `nvidia.com/mig-1g.10gb: 1`, with "
+        "`single` `nvidia.com/gpu: 1`); NVIDIA_VISIBLE_DEVICES set by hand gives the GPU without "
+        "its instances",
+        commands=("kubectl describe node NODE | grep nvidia.com/",),
+        where=Place.SCHEDULER,
+    ),
+    "docker": Fix(
+        summary="start the container with an instance, by the UUID that the host lists",
+        commands=("nvidia-smi -L", "docker run --gpus device=MIG-UUID IMAGE"),
+        where=Place.HOST,
+    ),
+    "podman": Fix(
+        summary="start the container with an instance, as the host's CDI specification names it",
+        commands=("nvidia-ctk cdi list", "podman run --device nvidia.com/gpu=0:0 IMAGE"),
+        where=Place.HOST,
+    ),
+    "lxc": Fix(
+        summary="give the container an instance, by the UUID that the host lists; with nodes of "
+        "one's own those in /dev/nvidia-caps that belong to it as well",
+        commands=(
+            "nvidia-smi -L",
+            "lxc config device add CONTAINER slice gpu gputype=mig mig.uuid=MIG-UUID pci=ADDRESS",
+        ),
+        where=Place.HOST,
+    ),
+}
+"""NVIDIA Container Toolkit and k8s-device-plugin documentation; LXD, GPU devices."""
+
+
+def share_mps(site: Site, pipe: str) -> Fix:
+    """Let a container reach the MPS daemon of its host (NVIDIA container wiki, NVIDIA MPS)."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="let the device plugin share the GPU by MPS (`sharing.mps`), which mounts the "
+            f"daemon's folder; by hand a pod needs hostIPC: true and the node's `{pipe}`",
+            where=Place.SCHEDULER,
+        )
+    start = ("podman", "run", "--device", "nvidia.com/gpu=all")
+    if site.container != "podman":
+        start = ("docker", "run", "--gpus", "all")
+    return Fix(
+        summary="start the container in the IPC namespace of the host, with the folder in which "
+        "the daemon listens, and as the daemon's user",
+        commands=(command(*start, "--ipc=host", "-v", f"{pipe}:{pipe}", "IMAGE"),),
+        where=Place.HOST,
+    )
 
 
 def write_cdi(site: Site, path: str) -> Fix:
