@@ -455,8 +455,16 @@ def _of_start(outcome: Outcome, snapshot: Snapshot) -> Finding:
 
 
 def _look_at_gpu(snapshot: Snapshot) -> Fix:
+    site = snapshot.value(Site) or Site()
+    if site.os_family == "windows":
+        return Fix(
+            summary="look whether Windows and its driver show the GPU: Device Manager names the "
+            "error of a device that does not start",
+            commands=("nvidia-smi -L",),
+            safety=Safety.SAFE,
+        )
     return on_host(
-        snapshot.value(Site) or Site(),
+        site,
         "look what the kernel says of the GPU",
         "nvidia-smi -L",
         "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",
@@ -492,11 +500,12 @@ def _ruled_out(snapshot: Snapshot) -> Iterator[str]:
 def _next_look(snapshot: Snapshot) -> Fix:
     trace = snapshot.value(GpuTrace)
     lost_at = trace.lost_at if trace else None
-    if lost_at in ("driver", "nvml"):
+    site = snapshot.value(Site) or Site()
+    on_windows = site.os_family == "windows"
+    if lost_at in ("driver", "nvml") or (lost_at == "cuda" and on_windows):
         return _look_at_gpu(snapshot)
     if lost_at == "cuda":
-        site = snapshot.value(Site)
-        contained = site is not None and site.contained
+        contained = site.contained
         of_kernel = () if contained else ("sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",)
         return Fix(
             summary="look why CUDA finds no GPU that the driver lists: which of its nodes this "

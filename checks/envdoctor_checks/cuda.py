@@ -388,11 +388,10 @@ def _busy(case: Case) -> Told:
     idle = case.gpus and all(
         gpu.compute_mode == "default" and not gpu.process_pids for gpu in case.gpus
     )
-    faulty = (
-        system.look_at_kernel_log(case.site),
-        *(system.reset_gpu(case.site, gpu.index) for gpu in case.gpus[:1]),
-    )
-    return CUDA_INIT_FAILED, (*faulty, look) if idle else (look, share, *faulty)
+    log = system.look_at_kernel_log(case.site)
+    if not idle:
+        return CUDA_INIT_FAILED, (look, share, log)
+    return CUDA_INIT_FAILED, (log, system.reset_gpu(case.site, case.gpus[0].index), look)
 
 
 def _system_call(case: Case) -> Told:

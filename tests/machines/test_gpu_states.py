@@ -14,19 +14,26 @@ from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Loaded
 from tests.support.attached_states import ATTACHED_DISEASES
 from tests.support.diagnosis import report_on
+from tests.support.given_states import GIVEN_DISEASES, GIVEN_LOOKALIKES
 from tests.support.gpu_states import DISEASES as GPU_DISEASES
 from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.held_states import HELD_DISEASES, HELD_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
 from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
 
-IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES}
+IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES, **GIVEN_DISEASES}
 DISEASES = {
     **GPU_DISEASES,
     **HOST_DISEASES,
     **{name: case for name, (case, _) in IN_THEIR_PLACE.items()},
 }
-LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES, **PLACE_LOOKALIKES, **HELD_LOOKALIKES}
+LOOKALIKES = {
+    **GPU_LOOKALIKES,
+    **HOST_LOOKALIKES,
+    **PLACE_LOOKALIKES,
+    **HELD_LOOKALIKES,
+    **GIVEN_LOOKALIKES,
+}
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
 

@@ -51,8 +51,8 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
         Place.HOST,
     ),
     "toolbox": (
-        "make it anew with the GPUs: distrobox with --nvidia, toolbox 0.1 or later by itself; the "
-        "host needs the NVIDIA Container Toolkit for toolbox",
+        "make it again, with the GPUs: distrobox with --nvidia, toolbox from 0.1 on by itself, "
+        "where the host has the NVIDIA Container Toolkit",
         ("distrobox create --nvidia --image IMAGE --name NAME",),
         Place.HOST,
     ),
