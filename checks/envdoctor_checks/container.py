@@ -19,6 +19,7 @@ from envdoctor.api import (
     Layer,
     Limits,
     Nvml,
+    Place,
     Severity,
     Site,
     TorchBuild,
@@ -172,12 +173,15 @@ def container_no_gpu_runtime(
     what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
-    mounted = system.folder_off_the_path(driver.libcuda_files)
+    is_missing = init is not None and "No such file" in init.message
+    mounted = system.folder_off_the_path(driver.libcuda_files) if is_missing else None
     of_a_job = environment is not None and "SLURM_JOB_ID" in environment.variables
     if what == _WITHOUT_COMPUTE:
         fixes: tuple[Fix, ...] = (system.allow_compute(site),)
     elif of_a_job and not driver.device_nodes:
         fixes = (system.ask_slurm(), system.give_gpus(site))
+    elif what == _TOO_NEW:
+        fixes = (_newer_image(),)
     elif what == _EMPTY:
         fixes = (system.remove_empty_libraries(), system.give_gpus(site))
     elif mounted and driver.device_nodes:
@@ -222,6 +226,21 @@ _EMPTY = (
 )
 
 
+_TOO_NEW = (
+    "libraries of the driver that fit it: the host's were made for a newer C library than that of "
+    "the image"
+)
+
+
+def _newer_image() -> Fix:
+    return Fix(
+        summary="take a newer image as the base, whose C library is at least that of the host; "
+        "NVIDIA's own libraries ask for an old one, those of NixOS for that of the host",
+        commands=("ldd --version",),
+        where=Place.IMAGE,
+    )
+
+
 _OFF_THE_PATH = (
     "a way to the driver's libraries: they are mounted in `{}`, where the loader does not look"
 )
@@ -236,6 +255,8 @@ def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | 
         return _WITHOUT_COMPUTE
     if "file too short" in init.message:
         return _EMPTY
+    if "GLIBC_" in init.message:
+        return _TOO_NEW
     return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
 
 
@@ -301,7 +322,7 @@ def _numbers(kernel: str) -> tuple[int, ...]:
 @check(WSL_LIBCUDA)
 def wsl_libcuda(site: Site, driver: Driver, init: CudaInit) -> Findings:
     """WSL keeps its libcuda in a folder of its own."""
-    if not site.wsl or init.status != "libcuda-missing":
+    if not site.wsl or site.contained or init.status != "libcuda-missing":
         return
     if "/dev/dxg" not in driver.device_nodes:
         return

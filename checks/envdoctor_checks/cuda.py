@@ -1,7 +1,7 @@
 """Whether CUDA starts on this driver: cuInit without torch, and libcuda."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from envdoctor.api import (
     Code,
@@ -28,6 +28,7 @@ from envdoctor.api import (
     TorchBuild,
     check,
     is_vgpu,
+    surroundings,
     system,
 )
 from envdoctor_checks.driver_library import take_out
@@ -231,7 +232,10 @@ _MEANINGS = {
     46: "the GPU is busy or not available: another process has it exclusively, or it is in an "
     "error state",
     101: "the GPU that was asked for is not valid",
+    214: "the memory of a GPU has an error that ECC cannot correct",
+    303: "a library that libcuda loads cannot be loaded, or is of another release",
     304: "a call of the operating system failed, most often on a device node",
+    500: "libcuda does not find what it looks for in another library of the driver",
     800: "the operation is not permitted: the GPU is in the compute mode `prohibited`, or it is "
     "exclusive and taken",
     801: "the operation is not supported on this system",
@@ -414,6 +418,39 @@ def _system_call(case: Case) -> Told:
     return CUDA_INIT_FAILED, (system.allow_new_system_calls(case.site), anew, look, log)
 
 
+def _of_memory(case: Case) -> Told:
+    resets = (system.reset_gpu(case.site, gpu.index) for gpu in case.gpus[:1])
+    return CUDA_INIT_FAILED, (
+        *(resets if case.gpus else (system.restart(case.site, "that resets its GPUs"),)),
+        system.look_at_kernel_log(case.site),
+        system.replace_gpu(),
+    )
+
+
+def _part_of_driver(case: Case) -> Told:
+    """Error 303 or 500: libcuda is there, what it loads is not."""
+    if case.site.wsl and case.site.contained:
+        return CUDA_INIT_FAILED, (system.update_toolkit_of_wsl(),)
+    if case.site.contained:
+        whole = Fix(
+            summary="let the container runtime bring in the driver's libraries, all of one "
+            "release, and take copies of single ones out of the image (libcuda loads "
+            "libnvidia-ptxjitcompiler and others)",
+            commands=("ldconfig -p | grep -E 'libcuda|libnvidia'",),
+            where=Place.IMAGE,
+        )
+        return CUDA_INIT_FAILED, (whole, system.give_gpus(case.site))
+    return CUDA_INIT_FAILED, (
+        Fix(
+            summary="see whether the driver's libraries are there and of one release (libcuda "
+            "loads libnvidia-ptxjitcompiler and others), and install the driver's package again",
+            commands=("ldconfig -p | grep -E 'libcuda|libnvidia'",),
+            safety=Safety.SAFE,
+        ),
+        system.look_at_kernel_log(case.site),
+    )
+
+
 def _mps(case: Case) -> Told:
     if case.site.contained:
         variables = case.environment.variables if case.environment else {}
@@ -438,7 +475,10 @@ _BY_ERROR: dict[int, Callable[[Case], Told]] = {
     2: _no_memory,
     3: _hmm_or_not,
     46: _busy,
+    214: _of_memory,
+    303: _part_of_driver,
     304: _system_call,
+    500: _part_of_driver,
     800: _busy,
     802: _not_ready,
     803: _mismatch,
@@ -478,7 +518,12 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
 
 @check(DRIVER_WITHOUT_LIBCUDA)
 def driver_without_libcuda(
-    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild | None, site: Site
+    init: CudaInit,
+    driver: Driver,
+    release: DriverRelease,
+    build: TorchBuild | None,
+    site: Site,
+    environment: Environment | None,
 ) -> Findings:
     """The kernel driver without its user-space library; a container has a finding of its own."""
     if init.status != "libcuda-missing" or not driver.loaded:
@@ -488,7 +533,6 @@ def driver_without_libcuda(
         return
     if build is None and driver.of_containers:
         return
-    files, not_found = driver.libcuda_files, "No such file" in init.message
     yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {release.release}" if release.release else "",
         evidence=(
@@ -497,5 +541,24 @@ def driver_without_libcuda(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=(system.show_libcuda(site, release.release, files if not_found else ()),),
+        fixes=tuple(_ways_to_libcuda(init, driver, release, site, environment)),
     )
+
+
+def _ways_to_libcuda(
+    init: CudaInit,
+    driver: Driver,
+    release: DriverRelease,
+    site: Site,
+    environment: Environment | None,
+) -> Iterator[Fix]:
+    said, files = init.message, driver.libcuda_files
+    if "Permission denied" in said and files:
+        yield system.open_libcuda(site, files[0])
+        return
+    value = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
+    entries = value.split(":")
+    of_32_bits = [one for one in entries if "i386" in one or "lib32" in one or one == "/usr/lib"]
+    if "ELFCLASS32" in said and of_32_bits:
+        yield surroundings.without_entry("LD_LIBRARY_PATH", entries, of_32_bits)
+    yield system.show_libcuda(site, release.release, files if "No such file" in said else ())

@@ -205,10 +205,20 @@ def container_lost_gpu(
     )
 
 
+_WITHOUT_POWER = "NVML_ERROR_INSUFFICIENT_POWER"
+_OF_A_GPU = (
+    "NVML_ERROR_GPU_IS_LOST",
+    "NVML_ERROR_RESET_REQUIRED",
+    "NVML_ERROR_IRQ_ISSUE",
+    _WITHOUT_POWER,
+)
+"""What NVML says where a GPU itself is at fault (NVML API, nvmlReturn_t)."""
+
+
 @check(GPU_HW_FAULT)
 def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> Findings:
     """A GPU that the bus shows and the driver does not answer for, or no longer."""
-    dead = nvml.status in ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
+    dead = nvml.status in _OF_A_GPU
     lost = [
         gpu
         for gpu in trace.visible
@@ -228,7 +238,9 @@ def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> 
         what=nvml.status if dead else ", ".join(errors) or "NVML does not list it",
         evidence=tuple(_evidence_of_loss(nvml, trace)),
         fixes=(
-            Fix(
+            system.connect_power()
+            if _WITHOUT_POWER in (nvml.status, *errors)
+            else Fix(
                 summary="read the Xid errors, then reset the GPU or restart the machine; if it "
                 "happens again, check power and cooling, reseat the card, have it replaced",
                 commands=("sudo dmesg | grep -i xid", "nvidia-smi -L"),

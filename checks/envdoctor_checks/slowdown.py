@@ -1,5 +1,7 @@
 """What slows a GPU down: heat, power, links, clocks, ECC."""
 
+import re
+
 from envdoctor.api import (
     Assessment,
     Calibration,
@@ -203,17 +205,22 @@ def power_cap_below_default(
         )
 
 
+_OF_A_LAPTOP = re.compile(r"Laptop|Max-Q|Mobile")
+"""In the names of GPUs that are soldered to a board."""
+
+
 @check(SLOW_PCIE)
 def slow_pcie_width(gpus: Gpus, trace: GpuTrace) -> Findings:
     """A PCIe link with fewer lanes than GPU and slot have; in a virtual machine, where clouds give
-    a T4 eight of its sixteen, it is information."""
+    a T4 eight of its sixteen, and in a laptop, whose board has as many, it is information."""
     for gpu in visible(gpus, trace):
         # Only the generation drops to save power while a GPU idles; the width stays.
         if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
             rented = gpu.virtualization in ("passthrough", "vgpu")
+            soldered = _OF_A_LAPTOP.search(gpu.name) is not None
             yield SLOW_PCIE.finding(
                 subjects=(f"gpu:{gpu.index}:width",),
-                severity=Severity.INFO if rented else None,
+                severity=Severity.INFO if rented or soldered else None,
                 confidence=Confidence.LIKELY,
                 device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",

@@ -11,6 +11,7 @@ from envdoctor.repair.system.boards import (
     show_wsl_libraries,
     switch_gpu_on,
     torch_of_jetpack,
+    update_toolkit_of_wsl,
     update_wsl,
 )
 from envdoctor.repair.system.containers import (
@@ -66,6 +67,7 @@ from envdoctor.repair.system.hardware import (
 from envdoctor.repair.system.libcuda import (
     folder_off_the_path,
     libraries_of_release,
+    open_libcuda,
     remove_empty_libraries,
     show_libcuda,
     show_mounted_libcuda,
@@ -119,6 +121,7 @@ __all__ = [
     "more_shared_memory",
     "more_tasks",
     "on_host",
+    "open_libcuda",
     "open_module",
     "open_nodes",
     "pass_through_iommu",
@@ -146,6 +149,7 @@ __all__ = [
     "take_from_vfio",
     "torch_of_jetpack",
     "update_driver",
+    "update_toolkit_of_wsl",
     "update_wsl",
     "write_cdi",
 ]

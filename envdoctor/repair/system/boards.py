@@ -46,6 +46,18 @@ def gpu_for_wsl(version: int | None, vendor: str = "NVIDIA") -> tuple[Fix, ...]:
     )
 
 
+def update_toolkit_of_wsl() -> Fix:
+    """Have the library brought in that drivers of Windows need from 555 on (NVIDIA Container
+    Toolkit, issue 520)."""
+    return Fix(
+        summary="update what starts this container: Docker Desktop to 4.31 or later, or inside WSL "
+        "the NVIDIA Container Toolkit to 1.14.4 or later, which brings in libnvdxgdmal.so.1 of "
+        "Windows' driver; then start the container again",
+        commands=("ls /usr/lib/wsl/lib /usr/lib/wsl/drivers/*/libnvdxgdmal.so.1",),
+        where=Place.HOST,
+    )
+
+
 def update_wsl(site: Site) -> Fix:
     """Update the kernel of WSL, from Windows."""
     return Fix(

@@ -181,12 +181,14 @@ def give_amd_gpus(site: Site) -> Fix:
             commands=("apptainer exec --rocm IMAGE.sif python train.py",),
             where=Place.HOST,
         )
-    engine = "podman" if site.container == "podman" else "docker"
+    # A user without root has the groups of the host kept, and can add none.
+    start = "podman run --group-add keep-groups"
+    if site.container != "podman":
+        start = "docker run --group-add video"
     return Fix(
         summary="start the container with AMD's device nodes, and in the groups that own them",
         commands=(
-            f"{engine} run --device=/dev/kfd --device=/dev/dri --group-add video "
-            "--security-opt seccomp=unconfined IMAGE",
+            f"{start} --device=/dev/kfd --device=/dev/dri --security-opt seccomp=unconfined IMAGE",
         ),
         where=Place.HOST,
     )

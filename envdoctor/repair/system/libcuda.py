@@ -107,6 +107,18 @@ def show_libcuda(site: Site, release: str | None, files: Iterable[str]) -> Fix:
     return _install_libcuda(site, release)
 
 
+def open_libcuda(site: Site, file: str) -> Fix:
+    """Let every user read the driver's library."""
+    return Fix(
+        summary="let every user read it: it was installed under a umask that lets root alone",
+        commands=(
+            f"ls -lL {quote(file)}",
+            f'sudo chmod a+rx "$(readlink -f {quote(file)})"',
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
 _NOT_THE_DRIVERS = ("compat/", "/stubs/", "i386-linux-gnu", "/lib32/")
 """In the path of a libcuda that is not the one which this system's driver brings for torch."""
 
