@@ -6,7 +6,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from envdoctor.api import (
+    Container,
     CudaInit,
+    Driver,
     FirstUse,
     Gpus,
     KernelLog,
@@ -37,10 +39,18 @@ from tests.support.gpu_states import (
     unseen_by_torch,
     use,
 )
-from tests.support.healthy_machines import gpu, on_bus
+from tests.support.healthy_machines import MOBILE, NOTHING_OF_CUDA, gpu, on_bus
 from tests.support.host_states import DriverMessage, modules, not_loaded
 from tests.support.machines import machine
-from tests.support.place_states import EXPECTED, IN_A_JOB, MISSING, NO_DRIVER, NO_HIP, rocm
+from tests.support.place_states import (
+    CPU_BUILD,
+    EXPECTED,
+    IN_A_JOB,
+    MISSING,
+    NO_DRIVER,
+    NO_HIP,
+    rocm,
+)
 
 ROOM = {"shm_bytes": 16 << 30}
 ALL_NODES = ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
@@ -100,6 +110,26 @@ def ended_by_sigill(cpu: str, **fields: Any) -> Snapshot:
         (TorchFirstUse, NOT_REACHED),
         Host={"cpu_name": cpu, "cpu_flags": (), "hypervisor": True},
         **fields,
+    )
+
+
+def in_wsl(*changes: Any, **fields: Any) -> Snapshot:
+    """WSL with the GPU that Windows shows."""
+    return unseen_by_torch(
+        NO_PCI, *changes, **{"Driver": WSL_DRIVER, "Host": WSL_KERNEL, "Limits": ROOM, **fields}
+    )
+
+
+def on_a_mac(processor: str, *, mps_available: bool) -> Snapshot:
+    """A Mac on which a GPU is expected."""
+    elsewhere = Unknown(reason=Reason.NOT_APPLICABLE, detail="it needs Linux")
+    kinds = (Driver, PciGpus, Container, CudaInit, Nvml, Gpus)
+    return unseen_by_torch(
+        *((kind, elsewhere) for kind in kinds),
+        Host={"os_id": "darwin", "os": "macOS 15.1", "machine": processor, "glibc": None},
+        Expectation=EXPECTED,
+        TorchBuild=CPU_BUILD,
+        TorchRuntime={**NOTHING_OF_CUDA, "mps_available": mps_available},
     )
 
 
@@ -403,6 +433,125 @@ GIVEN_DISEASES: dict[str, tuple[Case, str]] = {
         ),
         "librocdxg",
     ),
+    "toolkit-older-than-the-driver-of-windows": (
+        Case(
+            in_wsl(
+                fails_to_start(500, library="/usr/lib/wsl/drivers/nv/libcuda.so.1.1"),
+                Container={**WSL, **CONTAINER},
+                Limits=ROOM,
+            ),
+            "cuda-init-failed",
+            1,
+        ),
+        "1.14.4",
+    ),
+    "apptainer-in-wsl": (
+        Case(
+            in_wsl(
+                NO_LIBRARY,
+                NO_GPUS,
+                MISSING,
+                Container={**WSL, "kind": "apptainer"},
+                Driver={**WSL_DRIVER, "libcuda_files": ()},
+            ),
+            "container-no-gpu-runtime",
+            1,
+        ),
+        "--nv",
+    ),
+    "libcuda-of-root-alone": (
+        Case(
+            of_mounted_driver(
+                "/usr/lib64/libcuda.so.1", replace(MISSING, message="x: Permission denied")
+            ),
+            "driver-without-libcuda",
+            1,
+        ),
+        "chmod a+rx",
+    ),
+    "libcuda-of-32-bits-in-front": (
+        Case(
+            of_mounted_driver(
+                "/usr/lib64/libcuda.so.1",
+                replace(MISSING, message="libcuda.so.1: wrong ELF class: ELFCLASS32"),
+                Environment={"variables": {"LD_LIBRARY_PATH": "/usr/lib/i386-linux-gnu:/x"}},
+            ),
+            "driver-without-libcuda",
+            1,
+        ),
+        "LD_LIBRARY_PATH=/x",
+    ),
+    "libcuda-for-a-newer-c-library": (
+        Case(
+            of_mounted_driver(
+                "/.singularity.d/libs/libcuda.so.1",
+                replace(MISSING, message="libc.so.6: version `GLIBC_2.38' not found"),
+                Container={"kind": "apptainer"},
+            ),
+            "container-no-gpu-runtime",
+            1,
+        ),
+        "newer image",
+    ),
+    "libcuda-copied-without-its-companions": (
+        Case(
+            unseen_by_torch(fails_to_start(303), Container=CONTAINER, Limits=ROOM),
+            "cuda-init-failed",
+            1,
+        ),
+        "libnvidia-ptxjitcompiler",
+    ),
+    "memory-that-ecc-cannot-correct-at-the-start": (
+        Case(
+            unseen_by_torch(fails_to_start(214), Gpus(devices=(gpu(),)), on_bus(A100_ID)),
+            "cuda-init-failed",
+            1,
+        ),
+        "--gpu-reset",
+    ),
+    "card-without-its-power-cables": (
+        Case(
+            unseen_by_torch(NO_GPUS, NO_DEVICE, Nvml(status="NVML_ERROR_INSUFFICIENT_POWER")),
+            "gpu-hw-fault",
+            1,
+        ),
+        "power cables",
+    ),
+    "card-that-computes-nothing-without-a-fault": (
+        Case(
+            machine(use("RuntimeError: CUDA error: an illegal memory access was encountered")),
+            "gpu-fault-at-first-use",
+            1,
+        ),
+        "dmesg",
+    ),
+    "card-that-no-torch-serves-and-that-is-expected": (
+        Case(
+            unseen_by_torch(
+                bus("128b", driver="nouveau"),
+                NO_DRIVER,
+                NO_LIBRARY,
+                NO_GPUS,
+                MISSING,
+                Expectation=EXPECTED,
+            ),
+            "no-nvidia-gpu",
+            1,
+        ),
+        "another GPU",
+    ),
+    "rootless-podman-with-a-radeon": (
+        Case(rocm(Container={"kind": "podman"}, Limits=ROOM), "rocm-finds-no-gpu", 1),
+        "keep-groups",
+    ),
+    "python-for-intel-on-a-mac": (
+        Case(on_a_mac("x86_64", mps_available=False), "mps-unavailable", 1),
+        "arm64",
+    ),
+    "macos-from-before-mps": (
+        Case(on_a_mac("arm64", mps_available=False), "mps-unavailable", 1),
+        "update macOS",
+    ),
     "nspawn-without-nodes": (
         Case(
             unseen_by_torch(
@@ -458,6 +607,11 @@ GIVEN_LOOKALIKES: dict[str, Snapshot] = {
             )
         ),
         "10.3",
+    ),
+    "laptop-whose-board-has-eight-lanes": machine(
+        on_bus("28e0"),
+        Gpus(devices=(gpu(0, *MOBILE, pcie_width=8, persistence_mode=False),)),
+        TorchRuntime=in_torch(MOBILE),
     ),
     "memory-cut-by-a-preloaded-library": machine(
         gpus((A100, "8.0")),
