@@ -15,6 +15,7 @@ from envdoctor.api import (
     PciDevice,
     PciGpus,
     Place,
+    RenderNodes,
     Safety,
     Severity,
     Site,
@@ -105,6 +106,7 @@ def rocm_finds_no_gpu(
     pci: PciGpus,
     site: Site,
     environment: Environment | None,
+    nodes: RenderNodes | None,
 ) -> Findings:
     """A ROCm build that counts no GPU although the bus shows one of AMD."""
     amd = next((one for one in pci.devices if one.vendor_id == AMD), None)
@@ -114,8 +116,9 @@ def rocm_finds_no_gpu(
     variables = environment.variables if environment is not None else {}
     hiding = _hiding(variables, sum(one.vendor_id == AMD for one in pci.devices))
     in_slurm = "SLURM_JOB_ID" in variables
+    closed = nodes.unusable if nodes is not None and (nodes.kfd_closed or nodes.all_closed) else ()
     yield ROCM_FINDS_NO_GPU.finding(
-        confidence=Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if closed else Confidence.LIKELY,
         device=amd.device_id,
         driver=amd.driver or "none",
         version=build.version,
@@ -129,10 +132,14 @@ def rocm_finds_no_gpu(
                 label="torch", value=runtime.cuda_error or "0 GPUs", source="torch.cuda.init()"
             ),
             *(Evidence(label=name, value=variables[name], source="environment") for name in hiding),
+            *(
+                Evidence(label="not readable and writable", value=node, source="access(2)")
+                for node in closed
+            ),
         ),
         fixes=(
             *(surroundings.unset(name, summary="let ROCm see the GPU") for name in hiding),
-            *_ways_in(site, amd, in_slurm=in_slurm),
+            *((system.open_render_nodes(site),) if closed else _ways_in(site, amd, in_slurm)),
         ),
         notes=(
             "ROCm opens /dev/kfd and /dev/dri/renderD*, which belong to the group `render` (AMD "
@@ -155,7 +162,7 @@ def _hiding(variables: dict[str, str], devices: int) -> list[str]:
     ]
 
 
-def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
+def _ways_in(site: Site, amd: PciDevice, in_slurm: bool) -> Iterator[Fix]:
     if site.contained:
         yield system.give_amd_gpus(site)
         return
@@ -167,11 +174,7 @@ def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
             commands=("sudo modprobe amdgpu", "sudo dmesg | grep -i amdgpu | tail -n 20"),
             safety=Safety.NEEDS_ROOT,
         )
-    yield Fix(
-        summary="join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
-        commands=("ls -l /dev/kfd /dev/dri", 'sudo usermod -aG render,video "$USER"'),
-        safety=Safety.NEEDS_ROOT,
-    )
+    yield system.open_render_nodes(site)
     yield Fix(
         summary="where the nodes are open: look whether ROCm lists the GPU; of an unlisted kind it "
         "may be made to run the code of a listed one by HSA_OVERRIDE_GFX_VERSION",

@@ -3,7 +3,7 @@
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
-__all__ = ["CdiSpec", "CdiSpecs", "Thunderbolt", "ThunderboltDevice"]
+__all__ = ["CdiSpec", "CdiSpecs", "RenderNodes", "Thunderbolt", "ThunderboltDevice"]
 
 
 class ThunderboltDevice(Record):
@@ -37,3 +37,26 @@ class CdiSpecs(Fact):
     engines prefer first."""
 
     items: tuple[CdiSpec, ...] = ()
+
+
+class RenderNodes(Fact):
+    """The device nodes by which ROCm and Intel's compute runtime reach a GPU: /dev/kfd, which is
+    AMD's, and /dev/dri/renderD*, of which every GPU has one. `unusable` are those of them that this
+    user may not open."""
+
+    nodes: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def all_closed(self) -> bool:
+        """Whether there are GPUs here, and none that this user may compute on."""
+        of_gpus = [node for node in self.nodes if node != _KFD]
+        return bool(of_gpus) and all(node in self.unusable for node in of_gpus)
+
+    @property
+    def kfd_closed(self) -> bool:
+        """Whether ROCm is shut out."""
+        return _KFD in self.unusable
+
+
+_KFD = "/dev/kfd"

@@ -16,12 +16,14 @@ from envdoctor.api import (
     PciDevice,
     PciGpus,
     Reason,
+    RenderNodes,
     Snapshot,
     TorchDevice,
     TorchFirstUse,
     TorchImport,
     Unknown,
 )
+from tests.support.attached_states import OPEN_NODES, arc
 from tests.support.cases import NO_GPUS, NO_LIBRARY, NOT_REACHED, Case
 from tests.support.gpu_states import (
     A100,
@@ -612,6 +614,11 @@ GIVEN_LOOKALIKES: dict[str, Snapshot] = {
         on_bus("28e0"),
         Gpus(devices=(gpu(0, *MOBILE, pcie_width=8, persistence_mode=False),)),
         TorchRuntime=in_torch(MOBILE),
+    ),
+    "arc-that-torch-lists": arc(OPEN_NODES, count=1),
+    "arc-that-torch-does-not-list-and-nobody-asks": arc(OPEN_NODES, count=0),
+    "image-for-arc-that-is-built-beside-one": arc(
+        RenderNodes(), count=0, Container=CONTAINER, Limits=ROOM
     ),
     "memory-cut-by-a-preloaded-library": machine(
         gpus((A100, "8.0")),

@@ -194,6 +194,50 @@ def give_amd_gpus(site: Site) -> Fix:
     )
 
 
+def give_intel_gpus(site: Site) -> Fix:
+    """Start this container or pod with Intel's GPUs."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="ask for a GPU in the pod: resources.limits `gpu.intel.com/i915: 1` (or `xe`); "
+            "the node needs Intel's device plugin",
+            where=Place.SCHEDULER,
+        )
+    start = "podman run --group-add keep-groups"
+    if site.container != "podman":
+        start = "docker run --group-add GID"
+    return Fix(
+        summary="start the container with the render nodes, and in the group that owns them, by "
+        "the number that `ls -ln` shows on the host",
+        commands=("ls -ln /dev/dri", f"{start} --device=/dev/dri IMAGE"),
+        where=Place.HOST,
+    )
+
+
+def open_render_nodes(site: Site) -> Fix:
+    """Let this user open /dev/kfd and /dev/dri/renderD*."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="let the pod be in the group of the nodes, securityContext: "
+            "`supplementalGroups: [GID]` with the number that `ls -ln` shows",
+            commands=("ls -ln /dev/kfd /dev/dri",),
+            where=Place.SCHEDULER,
+        )
+    if site.container in ("docker", "podman"):
+        group = "GID" if site.container == "docker" else "keep-groups"
+        return Fix(
+            summary="start the container in the group that owns the nodes, by the number that "
+            "`ls -ln` shows",
+            commands=("ls -ln /dev/kfd /dev/dri", f"{site.container} run --group-add {group} ..."),
+            where=Place.HOST,
+        )
+    return on_host(
+        site,
+        "join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
+        "ls -l /dev/kfd /dev/dri",
+        'sudo usermod -aG render,video "$USER"',
+    )
+
+
 def allow_compute(site: Site) -> Fix:
     """Let the container runtime bring in libcuda."""
     engine = {"podman": "podman", "docker": "docker"}.get(site.container)
