@@ -120,6 +120,18 @@ CDI_SPEC_STALE = Code(
     "that are started with it get no GPU",
 )
 
+CDI_SPEC_TOO_NEW = Code(
+    id="ED508",
+    name="cdi-spec-too-new",
+    family="container-no-gpu-runtime",
+    severity=Severity.INFO,
+    topic="container",
+    layer=Layer.DEVICE_NODES,
+    message="the CDI specification for NVIDIA's GPUs is newer than Podman reads",
+    detailed="`{path}` is a specification of CDI {version}, and Podman {podman} reads {most}: its "
+    "containers get no GPU",
+)
+
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 """The size that `docker run` gives /dev/shm without --shm-size (docker run reference)."""
 
@@ -151,6 +163,45 @@ def cdi_spec_stale(specs: CdiSpecs, release: DriverRelease, driver: Driver, site
             "the NVIDIA Container Toolkit wants it written again whenever the driver changes "
             "(Support for Container Device Interface)",
         ),
+    )
+
+
+_READ_BY_PODMAN = (((4, 1), (0, 0)), ((4, 3), (0, 4)), ((5, 0), (0, 6)))
+"""Before which Podman: the newest CDI that it reads. Native support began with 4.1 (issue 63 of
+the NVIDIA Container Toolkit), 4.2 has 0.4.0 (issue 38), 4.9.3 knows nothing of 0.7.0 (1860)."""
+
+
+@check(CDI_SPEC_TOO_NEW)
+def cdi_spec_too_new(specs: CdiSpecs, site: Site) -> Findings:
+    """On a host: a Podman that refuses a specification because of fields that it does not know. It
+    is information, since nothing tells whether Podman or another engine is to give the GPUs."""
+    first = next((one for one in specs.items if one.version), None)
+    if first is None or first.version is None or specs.podman is None or site.contained:
+        return
+    podman, version = _numbers(specs.podman), _numbers(first.version)
+    most = next((reads for before, reads in _READ_BY_PODMAN if podman < before), None)
+    if most is None or not podman or version[:2] <= most:
+        return
+    yield CDI_SPEC_TOO_NEW.finding(
+        subjects=(first.path,),
+        path=first.path,
+        version=first.version,
+        podman=specs.podman,
+        most=f"{most[0]}.{most[1]} at most" if most[1] else "none",
+        evidence=(
+            Evidence(label="cdiVersion", value=first.version, source=first.path),
+            Evidence(label="Podman", value=specs.podman, source="its package"),
+        ),
+        fixes=(
+            system.on_host(
+                site,
+                "update Podman to 5 or later; where the distribution has none, keep to an older "
+                "NVIDIA Container Toolkit (before 1.19) and have it write the specification again",
+                "podman --version",
+                "nvidia-ctk --version",
+            ),
+        ),
+        notes=("an engine refuses fields that it does not know (CDI, SPEC.md)",),
     )
 
 

@@ -34,9 +34,11 @@ class CdiSpec(Record):
 
 class CdiSpecs(Fact):
     """The specifications of the Container Device Interface for `nvidia.com/gpu`, the one that
-    engines prefer first."""
+    engines prefer first. `podman` is the version of Podman by its package, null where there is no
+    specification, no Podman, or a package manager that keeps no text."""
 
     items: tuple[CdiSpec, ...] = ()
+    podman: str | None = None
 
 
 class RenderNodes(Fact):

@@ -69,7 +69,29 @@ def read_cdi_specs(context: Context) -> CdiSpecs:
                     version=version[1] if version else None,
                     release=library[1] if library else None,
                 )
-    return CdiSpecs(items=tuple(found.values()))
+    items = tuple(found.values())
+    return CdiSpecs(items=items, podman=_podman(context) if items else None)
+
+
+_DPKG = "/var/lib/dpkg/status"
+_PACMAN = "/var/lib/pacman/local"
+_MOST_DPKG_BYTES = 16 << 20
+"""A desktop with 5000 packages has some 6 MB (dpkg(1), FILES)."""
+
+
+_OF_PODMAN = r"^Package: podman\n(?:.+\n)*?Version: (?:\d+:)?([\d.]+)"
+
+
+def _podman(context: Context) -> str | None:
+    """Its version, as dpkg or pacman has noted it: nothing is started."""
+    if not os.path.exists(context.path("/usr/bin/podman")):
+        return None
+    status = read_text(context.path(_DPKG), _MOST_DPKG_BYTES) or ""
+    noted = re.search(_OF_PODMAN, status, re.MULTILINE)
+    if noted:
+        return noted[1]
+    folders = matching(context.path(_PACMAN), "podman-[0-9]*")
+    return next((one.name.split("-")[1] for one in folders), None)
 
 
 _RENDER = r"renderD\d{1,4}"

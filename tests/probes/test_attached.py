@@ -113,6 +113,26 @@ def test_a_specification(root: Root, name: str, text: str, expected: CdiSpec | N
     assert read_cdi_specs(root.context).items == ((expected,) if expected else ())
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "version"),
+    [
+        ("lib/dpkg/status", "Package: a\nVersion: 1\n\n{}\nVersion: 4.9.3+ds1-1\n\n", "4.9.3"),
+        ("lib/dpkg/status", "{}\nStatus: x\nVersion: 2:3.4.4\n\nPackage: b\n", "3.4.4"),
+        ("lib/dpkg/status", "{}-docker\nVersion: 9.9\n", None),
+        ("lib/pacman/local/podman-5.6.2-1/desc", "", "5.6.2"),
+    ],
+)
+def test_the_podman_that_reads_a_specification(
+    root: Root, name: str, text: str, version: str | None
+) -> None:
+    root.file(f"var/{name}", text.format("Package: podman"))
+    assert read_cdi_specs(root.context).podman is None
+    root.file("etc/cdi/nvidia.yaml", YAML.format(release="535.54.03"))
+    assert read_cdi_specs(root.context).podman is None, "there is no Podman"
+    root.file("usr/bin/podman", "")
+    assert read_cdi_specs(root.context).podman == version
+
+
 # --- udev ---
 
 RULE = (

@@ -56,6 +56,12 @@ def arc(*changes: Any, count: int, **fields: Any) -> Snapshot:
     return of_another_vendor(ARC, *changes, **{**own, **fields})
 
 
+def specified(version: str, *, podman: str) -> Snapshot:
+    """A host with a specification of CDI and that Podman."""
+    spec = CdiSpec(path="/etc/cdi/nvidia.yaml", version=version, release="535.183.01")
+    return machine(CdiSpecs(items=(spec,), podman=podman))
+
+
 ATTACHED_DISEASES: dict[str, tuple[Case, str]] = {
     "laptop-set-to-its-other-gpu": (
         Case(without_a_gpu(removed(), Expectation=EXPECTED), "gpu-switched-off", 1),
@@ -120,6 +126,14 @@ ATTACHED_DISEASES: dict[str, tuple[Case, str]] = {
     "radeon-whose-nodes-are-closed": (
         Case(rocm(CLOSED_NODES), "rocm-finds-no-gpu", 1),
         "usermod -aG render",
+    ),
+    "specification-newer-than-podman": (
+        Case(specified("0.7.0", podman="4.9.3"), "cdi-spec-too-new", 0),
+        "before 1.19",
+    ),
+    "podman-from-before-cdi": (
+        Case(specified("0.5.0", podman="3.4.4"), "cdi-spec-too-new", 0),
+        "Podman to 5",
     ),
     "containers-that-get-the-driver-of-before": (
         Case(

@@ -23,7 +23,7 @@ from envdoctor.api import (
     TorchImport,
     Unknown,
 )
-from tests.support.attached_states import OPEN_NODES, arc
+from tests.support.attached_states import OPEN_NODES, arc, specified
 from tests.support.cases import NO_GPUS, NO_LIBRARY, NOT_REACHED, Case
 from tests.support.gpu_states import (
     A100,
@@ -620,6 +620,8 @@ GIVEN_LOOKALIKES: dict[str, Snapshot] = {
     "image-for-arc-that-is-built-beside-one": arc(
         RenderNodes(), count=0, Container=CONTAINER, Limits=ROOM
     ),
+    "podman-that-reads-its-specification": specified("0.6.0", podman="4.9.3"),
+    "podman-of-which-nothing-is-known": specified("1.1.0", podman="5.4.2"),
     "memory-cut-by-a-preloaded-library": machine(
         gpus((A100, "8.0")),
         Container=POD,
