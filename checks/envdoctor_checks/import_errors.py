@@ -324,7 +324,9 @@ def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Fin
             Fix(
                 summary="macOS emulates this CPU on Apple silicon: take a Python, or an image, for "
                 "arm64",
-                commands=("docker run --platform linux/arm64 IMAGE",) if site.contained else (),
+                commands=(f"{site.container} run --platform linux/arm64 IMAGE",)
+                if site.container in ("docker", "podman")
+                else (),
                 where=Place.IMAGE if site.contained else Place.HERE,
             )
             if host.cpu_name.startswith(_EMULATED_BY_MACOS)

@@ -175,7 +175,7 @@ def gpu_slowed_now(
 
 @check(POWER_CAP)
 def power_cap_below_default(
-    gpus: Gpus, trace: GpuTrace, calibration: Calibration | None
+    gpus: Gpus, trace: GpuTrace, site: Site, calibration: Calibration | None
 ) -> Findings:
     """A power limit below the default; a warning once the GPU was seen to run into it."""
     capped = calibration is not None and any(
@@ -196,10 +196,10 @@ def power_cap_below_default(
                 Evidence(label="enforced power limit", value=f"{limit:.0f} W", source="NVML"),
             ),
             fixes=(
-                Fix(
-                    summary="restore the default limit, if nobody lowered it on purpose",
-                    commands=(f"sudo nvidia-smi -i {gpu.index} -pl {default:.0f}",),
-                    safety=Safety.NEEDS_ROOT,
+                system.on_host(
+                    site,
+                    "restore the default limit, if nobody lowered it on purpose",
+                    f"sudo nvidia-smi -i {gpu.index} -pl {default:.0f}",
                 ),
             ),
         )
@@ -210,7 +210,7 @@ _OF_A_LAPTOP = re.compile(r"Laptop|Max-Q|Mobile")
 
 
 @check(SLOW_PCIE)
-def slow_pcie_width(gpus: Gpus, trace: GpuTrace) -> Findings:
+def slow_pcie_width(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
     """A PCIe link with fewer lanes than GPU and slot have; in a virtual machine, where clouds give
     a T4 eight of its sixteen, and in a laptop, whose board has as many, it is information."""
     for gpu in visible(gpus, trace):
@@ -226,12 +226,12 @@ def slow_pcie_width(gpus: Gpus, trace: GpuTrace) -> Findings:
                 link=f"{gpu.pcie_width} lanes",
                 best=f"{gpu.pcie_max_width} lanes",
                 evidence=(nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
-                fixes=(_OF_THE_HOST if rented else _RESEAT,),
+                fixes=(_OF_THE_HOST if rented else _reseat(site),),
             )
 
 
 @check(SLOW_PCIE)
-def slow_pcie_generation(calibration: Calibration) -> Findings:
+def slow_pcie_generation(calibration: Calibration, site: Site) -> Findings:
     """A PCIe link that stays below its generation even under load."""
     for run, telemetry in first_of_each_device(calibration):
         now, best = telemetry.pcie_generation, telemetry.pcie_max_generation
@@ -242,7 +242,7 @@ def slow_pcie_generation(calibration: Calibration) -> Findings:
                 link=f"generation {now} under load",
                 best=f"generation {best}",
                 evidence=(nvml("link generation under load", f"{now} of {best}"),),
-                fixes=(_RESEAT,),
+                fixes=(_reseat(site),),
             )
 
 
@@ -302,12 +302,15 @@ _RESET_LOCKED_CLOCKS = Fix(
     commands=("nvidia-smi -q -d CLOCK,PERFORMANCE", "sudo nvidia-smi -rgc"),
     safety=Safety.NEEDS_ROOT,
 )
-_RESEAT = Fix(
-    summary="look at the slot's width in the board's manual, reseat the card or its riser, and set "
-    "the slot's speed to automatic in the BIOS",
-    commands=("sudo lspci -vv | grep -E 'NVIDIA|LnkCap:|LnkSta:'",),
-    safety=Safety.NEEDS_ROOT,
-)
+
+
+def _reseat(site: Site) -> Fix:
+    return system.on_host(
+        site,
+        "look at the slot's width in the board's manual, reseat the card or its riser, and set "
+        "the slot's speed to automatic in the BIOS",
+        "sudo lspci -vv | grep -E 'NVIDIA|LnkCap:|LnkSta:'",
+    )
 
 
 _OF_THE_HOST = Fix(

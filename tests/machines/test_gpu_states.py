@@ -105,6 +105,31 @@ def test_no_command_of_the_host_is_given_inside_a_container(
             assert not any(word in text for word in HOST_COMMANDS) or "host" in text, text
 
 
+def _foreign(text: str, kind: str) -> bool:
+    """Whether a fix is one of the host, or of another kind of container."""
+    of_the_host = any(word in text for word in HOST_COMMANDS) and "host" not in text
+    return of_the_host or ("docker run" in text and kind != "docker")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", ["docker", "podman", "kubernetes", "apptainer", "lxc", "enroot"])
+def test_every_fix_is_one_for_the_container_in_which_the_state_is_found(
+    kind: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    wrong = set()
+    for name, case in DISEASES.items():
+        container = Container(kind=kind, evidence="synthetic")
+        wsl = case.snapshot.value(Container)
+        inside = Observed(
+            value=replace(container, wsl=wsl.wsl if wsl else None), source="synthetic"
+        )
+        report = diagnose(case.snapshot.with_facts({Container: inside}), loaded, services)
+        for finding in report.findings:
+            texts = ("\n".join((fix.summary, *fix.commands)) for fix in finding.fixes)
+            wrong |= {(name, finding.name, text) for text in texts if _foreign(text, kind)}
+    assert not wrong
+
+
 @pytest.mark.parametrize(
     ("capability", "architectures", "target"),
     [

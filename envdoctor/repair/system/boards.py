@@ -72,7 +72,7 @@ def remove_driver_inside_wsl(site: Site) -> Fix:
     if site.contained:
         return Fix(
             summary="take the Linux driver's libraries out of the image: Windows brings its own, "
-            "which `--gpus all` mounts",
+            "which are mounted where the container is started with the GPU",
             commands=("dpkg -S libcuda.so.1",),
             where=Place.IMAGE,
         )

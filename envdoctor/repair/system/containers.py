@@ -145,13 +145,16 @@ def share_mps(site: Site, pipe: str) -> Fix:
             f"daemon's folder; by hand a pod needs hostIPC: true and the node's `{pipe}`",
             where=Place.SCHEDULER,
         )
-    start = ("podman", "run", "--device", "nvidia.com/gpu=all")
-    if site.container != "podman":
-        start = ("docker", "run", "--gpus", "all")
+    shared = ("--ipc=host", "-v", f"{pipe}:{pipe}", "IMAGE")
+    start = {
+        "docker": command("docker", "run", "--gpus", "all", *shared),
+        "podman": command("podman", "run", "--device", "nvidia.com/gpu=all", *shared),
+        "apptainer": command("apptainer", "exec", "--nv", "--bind", pipe, "IMAGE.sif"),
+    }.get(site.container)
     return Fix(
         summary="start the container in the IPC namespace of the host, with the folder in which "
-        "the daemon listens, and as the daemon's user",
-        commands=(command(*start, "--ipc=host", "-v", f"{pipe}:{pipe}", "IMAGE"),),
+        f"the daemon listens (`{pipe}`), and as the daemon's user",
+        commands=(start,) if start else (),
         where=Place.HOST,
     )
 
@@ -182,14 +185,15 @@ def give_amd_gpus(site: Site) -> Fix:
             where=Place.HOST,
         )
     # A user without root has the groups of the host kept, and can add none.
-    start = "podman run --group-add keep-groups"
-    if site.container != "podman":
-        start = "docker run --group-add video"
+    start = {
+        "docker": "docker run --group-add video",
+        "podman": "podman run --group-add keep-groups",
+    }.get(site.container)
+    nodes = "--device=/dev/kfd --device=/dev/dri --security-opt seccomp=unconfined"
     return Fix(
-        summary="start the container with AMD's device nodes, and in the groups that own them",
-        commands=(
-            f"{start} --device=/dev/kfd --device=/dev/dri --security-opt seccomp=unconfined IMAGE",
-        ),
+        summary="start the container with AMD's device nodes, /dev/kfd and /dev/dri, and in the "
+        "groups that own them",
+        commands=(f"{start} {nodes} IMAGE",) if start else (),
         where=Place.HOST,
     )
 
@@ -202,13 +206,14 @@ def give_intel_gpus(site: Site) -> Fix:
             "the node needs Intel's device plugin",
             where=Place.SCHEDULER,
         )
-    start = "podman run --group-add keep-groups"
-    if site.container != "podman":
-        start = "docker run --group-add GID"
+    start = {
+        "docker": "docker run --group-add GID --device=/dev/dri IMAGE",
+        "podman": "podman run --group-add keep-groups --device=/dev/dri IMAGE",
+    }.get(site.container)
     return Fix(
-        summary="start the container with the render nodes, and in the group that owns them, by "
-        "the number that `ls -ln` shows on the host",
-        commands=("ls -ln /dev/dri", f"{start} --device=/dev/dri IMAGE"),
+        summary="start the container with the render nodes, /dev/dri, and in the group that owns "
+        "them, by the number that `ls -ln` shows on the host",
+        commands=("ls -ln /dev/dri", *((start,) if start else ())),
         where=Place.HOST,
     )
 
@@ -287,10 +292,22 @@ def more_shared_memory(site: Site) -> Fix:
             summary="mount a volume `emptyDir: {medium: Memory}` at /dev/shm of the pod",
             where=Place.SCHEDULER,
         )
-    engine = "podman" if site.container == "podman" else "docker"
+    if site.container in ("docker", "podman"):
+        return Fix(
+            summary="start the container with more (or with `--ipc=host`: all of the host's)",
+            commands=(f"{site.container} run --shm-size=8g IMAGE",),
+            where=Place.HOST,
+        )
+    if site.container in ("apptainer", "singularity"):
+        return on_host(
+            site,
+            "start it without --contain, so that it has the /dev/shm of the host, and make that "
+            "larger where it is small itself",
+            "df -h /dev/shm",
+        )
     return Fix(
-        summary="start the container with more (or with `--ipc=host`: all of the host's)",
-        commands=(f"{engine} run --shm-size=8g IMAGE",),
+        summary="give the container a larger tmpfs at /dev/shm, in the configuration of what "
+        "starts it",
         where=Place.HOST,
     )
 

@@ -269,7 +269,7 @@ def update_driver(
 
 def driver_of_branch(site: Site, branch: str) -> Fix:
     """Install a driver of an older branch, the last that serves a GPU."""
-    if site.os_family == "nixos":
+    if site.os_family == "nixos" and not site.contained:
         return Fix(
             summary=f"hardware.nvidia.package = config.boot.kernelPackages.nvidiaPackages."
             f"legacy_{branch}; in configuration.nix, then `sudo nixos-rebuild switch`",
