@@ -1,5 +1,6 @@
 """The findings of the outcomes themselves: what was seen to fail. Lower findings explain them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.collective import Collective, JobRank
 from envdoctor.facts.derived import GpuTrace
-from envdoctor.facts.machine import CudaInit, Nvml
+from envdoctor.facts.machine import CudaInit, Environment, Nvml
 from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
@@ -17,6 +18,7 @@ from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import see_where_it_hangs, try_in_target
 from envdoctor.repair.site import Site
+from envdoctor.repair.surroundings import without_entry
 from envdoctor.repair.system.place import on_host
 
 TORCH_IMPORT_FAILED = Code(
@@ -220,20 +222,27 @@ def _of_silence(snapshot: Snapshot) -> Iterator[Finding]:
             for who, fact in silent
             if isinstance(fact, Unknown)
         ),
-        fixes=(
-            Fix(
-                summary="read what the kernel says: an Xid, a GPU that has fallen off the bus, a "
-                "task that is blocked",
-                commands=("sudo dmesg | grep -iE 'nvidia|nvrm|xid|blocked for more' | tail -n 20",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-            Fix(
-                summary="if it is slow and not dead, as with many GPUs: keep the driver loaded",
-                commands=("sudo nvidia-smi -pm 1",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-            Fix(summary="else restart the machine: a process that waits in a driver does not end"),
-        ),
+        fixes=tuple(_of_a_hang(snapshot.value(Site) or Site())),
+    )
+
+
+def _of_a_hang(site: Site) -> Iterator[Fix]:
+    if site.os_family != "windows":
+        yield on_host(
+            site,
+            "read what the kernel says: an Xid, a GPU that has fallen off the bus, a task that is "
+            "blocked",
+            "sudo dmesg | grep -iE 'nvidia|nvrm|xid|blocked for more' | tail -n 20",
+        )
+        yield on_host(
+            site,
+            "if it is slow and not dead, as with many GPUs: keep the driver loaded",
+            "sudo nvidia-smi -pm 1",
+        )
+    yield on_host(
+        site,
+        "else restart the machine: a process that waits in a driver does not end",
+        safety=Safety.MANUAL,
     )
 
 
@@ -340,8 +349,25 @@ def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
             for one in failed[:1]
         )
         or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
-        fixes=(_try(snapshot, f"import torch; {text}", "try it by itself"),),
+        fixes=(
+            *_without_other_cuda(outcome.detail, snapshot),
+            _try(snapshot, f"import torch; {text}", "try it by itself"),
+        ),
     )
+
+
+_OF_A_LIBRARY = re.compile(r"CUBLAS_STATUS|CUDNN_STATUS|cuDNN error|cublasLt")
+_OF_OTHER_CUDA = re.compile(r"(?i)/(cuda|cudnn)(?!.*/(compat|stubs))")
+
+
+def _without_other_cuda(error: str, snapshot: Snapshot) -> Iterator[Fix]:
+    """The folders of another CUDA, whose libraries may have come before torch's own."""
+    environment = snapshot.value(Environment)
+    value = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
+    entries = value.split(":")
+    unwanted = [one for one in entries if _OF_OTHER_CUDA.search(one)]
+    if unwanted and _OF_A_LIBRARY.search(error):
+        yield without_entry("LD_LIBRARY_PATH", entries, unwanted)
 
 
 _MOST_RANKS = 16

@@ -24,6 +24,7 @@ from envdoctor.api import (
     command,
     interpreters,
     surroundings,
+    system,
 )
 from envdoctor_checks.import_failures import failures_of
 
@@ -321,14 +322,7 @@ def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Fin
             Evidence(label="CPU features", value=flags, source="/proc/cpuinfo"),
         ),
         fixes=(
-            Fix(
-                summary="macOS emulates this CPU on Apple silicon: take a Python, or an image, for "
-                "arm64",
-                commands=(f"{site.container} run --platform linux/arm64 IMAGE",)
-                if site.container in ("docker", "podman")
-                else (),
-                where=Place.IMAGE if site.contained else Place.HERE,
-            )
+            system.without_emulation(site)
             if host.cpu_name.startswith(_EMULATED_BY_MACOS)
             else Fix(
                 summary="in a virtual machine: give it the CPU of the host (QEMU `-cpu host`, "

@@ -277,6 +277,7 @@ FIRED_BY = {
     "ED333": f"{EXHAUSTED}::test_room_for_temporary_files",
     "ED334": f"{EXHAUSTED}::test_a_clock_in_the_past",
     "ED335": f"{EXHAUSTED}::test_a_user_without_a_name",
+    "ED336": f"{EXHAUSTED}::test_windows_cannot_promise_the_memory",
     "ED623": f"{EXHAUSTED}::test_a_cpu_held_at_its_lowest_clock",
     "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",
     "ED710": f"{JOB}::test_what_nothing_explains",

@@ -158,6 +158,16 @@ GUEST_THAT_DOES_NOT_START = KernelLog(
         ),
     )
 )
+SILENT = Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s", waited_s=20.0)
+CUBLAS_REFUSES = TorchFirstUse(
+    operations=(
+        FirstUse(
+            device="cuda:0",
+            operation="matmul",
+            error="RuntimeError: CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling cublasSgemm",
+        ),
+    )
+)
 IN_MIG_MODE = Gpus(devices=(gpu(mig_mode=True),))
 
 GIVEN_DISEASES: dict[str, tuple[Case, str]] = {
@@ -470,6 +480,29 @@ GIVEN_DISEASES: dict[str, tuple[Case, str]] = {
             1,
         ),
         "chmod a+rx",
+    ),
+    "driver-that-hangs-below-a-pod": (
+        Case(
+            unseen_by_torch(
+                *((kind, SILENT) for kind in (Nvml, Gpus, CudaInit)),
+                Container=POD,
+                Limits=ROOM,
+            ),
+            "driver-hangs",
+            1,
+        ),
+        "on the host",
+    ),
+    "cublas-of-another-toolkit": (
+        Case(
+            machine(
+                CUBLAS_REFUSES,
+                Environment={"variables": {"LD_LIBRARY_PATH": "/usr/local/cuda-11.8/lib64:/x"}},
+            ),
+            "first-use-failed",
+            1,
+        ),
+        "LD_LIBRARY_PATH=/x",
     ),
     "libcuda-of-32-bits-in-front": (
         Case(

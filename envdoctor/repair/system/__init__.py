@@ -13,6 +13,7 @@ from envdoctor.repair.system.boards import (
     torch_of_jetpack,
     update_toolkit_of_wsl,
     update_wsl,
+    without_emulation,
 )
 from envdoctor.repair.system.containers import (
     allow_compute,
@@ -155,5 +156,6 @@ __all__ = [
     "update_driver",
     "update_toolkit_of_wsl",
     "update_wsl",
+    "without_emulation",
     "write_cdi",
 ]

@@ -174,3 +174,13 @@ def switch_gpu_on(site: Site, file: str) -> Fix:
         known or "sudo envycontrol -s hybrid",
         "sudo reboot",
     )
+
+
+def without_emulation(site: Site) -> Fix:
+    """Run what is made for the CPU of a Mac, not for the one that macOS emulates."""
+    run = f"{site.container} run --platform linux/arm64 IMAGE"
+    return Fix(
+        summary="macOS emulates this CPU on Apple silicon: take a Python, or an image, for arm64",
+        commands=(run,) if site.container in ("docker", "podman") else (),
+        where=Place.IMAGE if site.contained else Place.HERE,
+    )
