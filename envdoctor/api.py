@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from envdoctor.calibration.assess import label, main_runs, predict_model
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
     from envdoctor.companions import DISTRIBUTIONS, PYTORCHS_OWN, library_of
-    from envdoctor.gpus import is_vgpu
+    from envdoctor.gpus import is_forward_compat, is_vgpu
     from envdoctor.knowledge import Companions, Knowledge
     from envdoctor.knowledge.arch import covers
     from envdoctor.knowledge.builds import ExtensionRelease
@@ -121,7 +121,7 @@ _LOADED_LATER = {
     "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
     "envdoctor.companions": ("DISTRIBUTIONS", "PYTORCHS_OWN", "library_of"),
-    "envdoctor.gpus": ("is_vgpu",),
+    "envdoctor.gpus": ("is_forward_compat", "is_vgpu"),
     "envdoctor.knowledge": ("Companions", "Knowledge"),
     "envdoctor.knowledge.arch": ("covers",),
     "envdoctor.knowledge.builds": ("ExtensionRelease",),
@@ -245,6 +245,7 @@ __all__ = [
     "gpu_nodes",
     "interpreters",
     "is_default",
+    "is_forward_compat",
     "is_vgpu",
     "label",
     "library_of",

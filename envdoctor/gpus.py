@@ -57,15 +57,22 @@ def driver_release(
 
 
 def _own_cuda(init: CudaInit | None) -> str | None:
-    if init is None or "/compat/" in (init.library or ""):
+    if init is None or is_forward_compat(init.library or ""):
         return None
     return init.driver_cuda
+
+
+def is_forward_compat(path: str) -> bool:
+    """Whether a libcuda is that of the package cuda-compat: in the toolkit's folder `compat`, or
+    in conda-forge's `cuda-compat`."""
+    return "compat/" in path
 
 
 def library_release(nvml: Nvml | None, init: CudaInit | None) -> str | None:
     """The release of the driver's libraries, by the names of the files that were loaded."""
     paths = (nvml.library if nvml else None, init.library if init else None)
-    found = (_LIBRARY_RELEASE.search(path) for path in paths if path and "/compat/" not in path)
+    own = (path for path in paths if path and not is_forward_compat(path))
+    found = (_LIBRARY_RELEASE.search(path) for path in own)
     return next((match[1] for match in found if match), None)
 
 
@@ -285,7 +292,9 @@ def _without_a_name(
     if gpu_of_wsl(container, driver):
         yield TracedGpu(subject="", name="the GPU that Windows shows", nvml_index=None)
         return
-    nodes = gpu_nodes(driver.device_nodes) if driver and driver.loaded else ()
+    # gVisor shows no module. On a host the nodes outlive the driver, in a container they are given.
+    contained = container is not None and container.kind != "none"
+    nodes = gpu_nodes(driver.device_nodes) if driver and (driver.loaded or contained) else ()
     for _ in nodes:
         yield TracedGpu(subject="", kernel_driver="nvidia")
     if not nodes and init is not None and init.code == 0:

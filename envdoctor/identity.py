@@ -119,7 +119,8 @@ def _own_homes(homes: Iterable[str]) -> Iterator[Rule]:
 def _other_homes(placeholders: Placeholders) -> Iterator[Rule]:
     """Homes of people as Linux, macOS and Windows lay them out, also below a mount (`/mnt/c`).
 
-    /home/linuxbrew (docs.brew.sh), /Users/Shared and /Users/Public belong to nobody.
+    /home/linuxbrew (docs.brew.sh), /home/kubernetes (Container-Optimized OS), /Users/Shared and
+    /Users/Public belong to nobody.
     """
 
     def other_home(found: re.Match[str]) -> str:
@@ -129,7 +130,7 @@ def _other_homes(placeholders: Placeholders) -> Iterator[Rule]:
         hints=("/home/", "/users/", "\\users\\"),
         pattern=rf"(?P<before>(?:{_BEGINS}(?!/usr/)(?:/+[\w.-]+){{0,2}}?/+(?:home|[Uu]sers)/+"
         r"|\b[A-Za-z]:\\+Users\\+)(?:(?P<letter>[a-z])/+(?=(?P=letter)))?)"
-        rf"(?!(?:linuxbrew|Shared|Public|Default)(?:[/\\]|$))(?P<name>{_NAME})",
+        rf"(?!(?:linuxbrew|kubernetes|Shared|Public|Default)(?:[/\\]|$))(?P<name>{_NAME})",
         replacement=other_home,
     )
     yield Rule(

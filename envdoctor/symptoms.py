@@ -1,5 +1,6 @@
 """The findings of the outcomes themselves: what was seen to fail. Lower findings explain them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,13 +10,16 @@ from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.collective import Collective, JobRank
 from envdoctor.facts.derived import GpuTrace
-from envdoctor.facts.machine import CudaInit, Nvml
+from envdoctor.facts.machine import CudaInit, Environment, Nvml
 from envdoctor.facts.python import Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_CODES
 from envdoctor.repair.interpreters import see_where_it_hangs, try_in_target
+from envdoctor.repair.site import Site
+from envdoctor.repair.surroundings import without_entry
+from envdoctor.repair.system.place import on_host
 
 TORCH_IMPORT_FAILED = Code(
     id="ED401",
@@ -218,20 +222,27 @@ def _of_silence(snapshot: Snapshot) -> Iterator[Finding]:
             for who, fact in silent
             if isinstance(fact, Unknown)
         ),
-        fixes=(
-            Fix(
-                summary="read what the kernel says: an Xid, a GPU that has fallen off the bus, a "
-                "task that is blocked",
-                commands=("sudo dmesg | grep -iE 'nvidia|nvrm|xid|blocked for more' | tail -n 20",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-            Fix(
-                summary="if it is slow and not dead, as with many GPUs: keep the driver loaded",
-                commands=("sudo nvidia-smi -pm 1",),
-                safety=Safety.NEEDS_ROOT,
-            ),
-            Fix(summary="else restart the machine: a process that waits in a driver does not end"),
-        ),
+        fixes=tuple(_of_a_hang(snapshot.value(Site) or Site())),
+    )
+
+
+def _of_a_hang(site: Site) -> Iterator[Fix]:
+    if site.os_family != "windows":
+        yield on_host(
+            site,
+            "read what the kernel says: an Xid, a GPU that has fallen off the bus, a task that is "
+            "blocked",
+            "sudo dmesg | grep -iE 'nvidia|nvrm|xid|blocked for more' | tail -n 20",
+        )
+        yield on_host(
+            site,
+            "if it is slow and not dead, as with many GPUs: keep the driver loaded",
+            "sudo nvidia-smi -pm 1",
+        )
+    yield on_host(
+        site,
+        "else restart the machine: a process that waits in a driver does not end",
+        safety=Safety.MANUAL,
     )
 
 
@@ -338,8 +349,25 @@ def _of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
             for one in failed[:1]
         )
         or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
-        fixes=(_try(snapshot, f"import torch; {text}", "try it by itself"),),
+        fixes=(
+            *_without_other_cuda(outcome.detail, snapshot),
+            _try(snapshot, f"import torch; {text}", "try it by itself"),
+        ),
     )
+
+
+_OF_A_LIBRARY = re.compile(r"CUBLAS_STATUS|CUDNN_STATUS|cuDNN error|cublasLt")
+_OF_OTHER_CUDA = re.compile(r"(?i)/(cuda|cudnn)(?!.*/(compat|stubs))")
+
+
+def _without_other_cuda(error: str, snapshot: Snapshot) -> Iterator[Fix]:
+    """The folders of another CUDA, whose libraries may have come before torch's own."""
+    environment = snapshot.value(Environment)
+    value = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
+    entries = value.split(":")
+    unwanted = [one for one in entries if _OF_OTHER_CUDA.search(one)]
+    if unwanted and _OF_A_LIBRARY.search(error):
+        yield without_entry("LD_LIBRARY_PATH", entries, unwanted)
 
 
 _MOST_RANKS = 16
@@ -448,13 +476,24 @@ def _of_start(outcome: Outcome, snapshot: Snapshot) -> Finding:
             Evidence(label=outcome.source, value=outcome.detail, source="without torch"),
             *_layers(snapshot),
         ),
-        fixes=(
-            Fix(
-                summary="look what the kernel says of the GPU",
-                commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
-                safety=Safety.NEEDS_ROOT,
-            ),
-        ),
+        fixes=(_look_at_gpu(snapshot),),
+    )
+
+
+def _look_at_gpu(snapshot: Snapshot) -> Fix:
+    site = snapshot.value(Site) or Site()
+    if site.os_family == "windows":
+        return Fix(
+            summary="look whether Windows and its driver show the GPU: Device Manager names the "
+            "error of a device that does not start",
+            commands=("nvidia-smi -L",),
+            safety=Safety.SAFE,
+        )
+    return on_host(
+        site,
+        "look what the kernel says of the GPU",
+        "nvidia-smi -L",
+        "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",
     )
 
 
@@ -487,22 +526,23 @@ def _ruled_out(snapshot: Snapshot) -> Iterator[str]:
 def _next_look(snapshot: Snapshot) -> Fix:
     trace = snapshot.value(GpuTrace)
     lost_at = trace.lost_at if trace else None
-    if lost_at in ("driver", "nvml"):
-        return Fix(
-            summary="look what the kernel says of the GPU",
-            commands=("nvidia-smi -L", "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail"),
-            safety=Safety.NEEDS_ROOT,
-        )
+    site = snapshot.value(Site) or Site()
+    on_windows = site.os_family == "windows"
+    if lost_at in ("driver", "nvml") or (lost_at == "cuda" and on_windows):
+        return _look_at_gpu(snapshot)
     if lost_at == "cuda":
+        contained = site.contained
+        of_kernel = () if contained else ("sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",)
         return Fix(
             summary="look why CUDA finds no GPU that the driver lists: which of its nodes this "
-            "process can open, its compute mode, MIG, and what the kernel says",
+            "process can open, its compute mode, MIG, and what the kernel "
+            + ("of the host says" if contained else "says"),
             commands=(
                 "ls -l /dev/nvidia*",
                 "nvidia-smi -q -d COMPUTE",
                 "nvidia-smi -L",
-                "sudo dmesg | grep -iE 'nvidia|nvrm|xid' | tail",
+                *of_kernel,
             ),
-            safety=Safety.NEEDS_ROOT,
+            safety=Safety.SAFE if contained else Safety.NEEDS_ROOT,
         )
     return _try(snapshot, "import torch; torch.cuda.init()", "look what torch itself says")

@@ -72,7 +72,8 @@ def entries_that_name(value: str, gpus: Sequence[TracedGpu]) -> tuple[list[str],
     that one: CUDA uses no entry after it. Where one is repeated, it uses none at all
     (torch/cuda/__init__.py, `_parse_visible_devices`, which does as CUDA does)."""
     shown: list[str] = []
-    for entry in (one.strip() for one in value.split(",")):
+    # What follows the last comma names nothing, and hides nothing that came before.
+    for entry in (one.strip() for one in value.rstrip().removesuffix(",").split(",")):
         if entry in shown:
             return [], entry
         if not _names_one(entry, gpus):

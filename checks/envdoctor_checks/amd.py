@@ -15,6 +15,7 @@ from envdoctor.api import (
     PciDevice,
     PciGpus,
     Place,
+    RenderNodes,
     Safety,
     Severity,
     Site,
@@ -55,6 +56,31 @@ ROCM_ARCH_UNSUPPORTED = Code(
     detailed="torch {version} has no kernels for {gpu} ({subjects})",
 )
 
+GFX_OVERRIDE_WRONG = Code(
+    id="ED424",
+    name="gfx-override-wrong",
+    family="rocm-arch-unsupported",
+    severity=Severity.ERROR,
+    topic="driver",
+    layer=Layer.CUDA_INIT,
+    fault="environment",
+    breaks="compute:gpu",
+    message="HSA_OVERRIDE_GFX_VERSION has an AMD GPU run the code of another generation",
+    detailed="HSA_OVERRIDE_GFX_VERSION={value} has {gpu} ({subjects}), which is of gfx{own}, run "
+    "the code of gfx{asked}",
+    explains=("ED410", "ED419"),
+)
+
+_OVERRIDE = "HSA_OVERRIDE_GFX_VERSION"
+_GENERATIONS = (
+    (re.compile(r"Instinct|Radeon VII\b|\bVega\b"), 9),
+    (re.compile(r"\b(RX |Pro W)[56]\d{3}\b", re.IGNORECASE), 10),
+    (re.compile(r"\b(RX |Pro W)7\d{3}\b", re.IGNORECASE), 11),
+    (re.compile(r"\bRX 90\d{2}\b|\bR9[67]00\b"), 12),
+)
+"""The major number of the target by the name of the product (LLVM, "User Guide for AMDGPU
+Backend", Processors); names of GPUs inside of CPUs say less."""
+
 _NO_CODE = re.compile(
     r"invalid device function|no kernel image|hipErrorNoBinaryForGpu|TensileLibrary", re.IGNORECASE
 )
@@ -80,6 +106,7 @@ def rocm_finds_no_gpu(
     pci: PciGpus,
     site: Site,
     environment: Environment | None,
+    nodes: RenderNodes | None,
 ) -> Findings:
     """A ROCm build that counts no GPU although the bus shows one of AMD."""
     amd = next((one for one in pci.devices if one.vendor_id == AMD), None)
@@ -89,8 +116,9 @@ def rocm_finds_no_gpu(
     variables = environment.variables if environment is not None else {}
     hiding = _hiding(variables, sum(one.vendor_id == AMD for one in pci.devices))
     in_slurm = "SLURM_JOB_ID" in variables
+    closed = nodes.unusable if nodes is not None and (nodes.kfd_closed or nodes.all_closed) else ()
     yield ROCM_FINDS_NO_GPU.finding(
-        confidence=Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if closed else Confidence.LIKELY,
         device=amd.device_id,
         driver=amd.driver or "none",
         version=build.version,
@@ -104,10 +132,14 @@ def rocm_finds_no_gpu(
                 label="torch", value=runtime.cuda_error or "0 GPUs", source="torch.cuda.init()"
             ),
             *(Evidence(label=name, value=variables[name], source="environment") for name in hiding),
+            *(
+                Evidence(label="not readable and writable", value=node, source="access(2)")
+                for node in closed
+            ),
         ),
         fixes=(
             *(surroundings.unset(name, summary="let ROCm see the GPU") for name in hiding),
-            *_ways_in(site, amd, in_slurm=in_slurm),
+            *((system.open_render_nodes(site),) if closed else _ways_in(site, amd, in_slurm)),
         ),
         notes=(
             "ROCm opens /dev/kfd and /dev/dri/renderD*, which belong to the group `render` (AMD "
@@ -130,7 +162,7 @@ def _hiding(variables: dict[str, str], devices: int) -> list[str]:
     ]
 
 
-def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
+def _ways_in(site: Site, amd: PciDevice, in_slurm: bool) -> Iterator[Fix]:
     if site.contained:
         yield system.give_amd_gpus(site)
         return
@@ -142,11 +174,7 @@ def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
             commands=("sudo modprobe amdgpu", "sudo dmesg | grep -i amdgpu | tail -n 20"),
             safety=Safety.NEEDS_ROOT,
         )
-    yield Fix(
-        summary="join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
-        commands=("ls -l /dev/kfd /dev/dri", 'sudo usermod -aG render,video "$USER"'),
-        safety=Safety.NEEDS_ROOT,
-    )
+    yield system.open_render_nodes(site)
     yield Fix(
         summary="where the nodes are open: look whether ROCm lists the GPU; of an unlisted kind it "
         "may be made to run the code of a listed one by HSA_OVERRIDE_GFX_VERSION",
@@ -155,8 +183,42 @@ def _ways_in(site: Site, amd: PciDevice, *, in_slurm: bool) -> Iterator[Fix]:
     )
 
 
+@check(GFX_OVERRIDE_WRONG)
+def gfx_override_wrong(
+    runtime: TorchRuntime, environment: Environment, trace: GpuTrace
+) -> Findings:
+    """An override that was set for another card: no generation runs the code of another one."""
+    value = environment.variables.get(_OVERRIDE, "")
+    asked = parse_number(value.partition(".")[0])
+    if runtime.hip is None or asked is None:
+        return
+    for device in runtime.devices:
+        own = next((number for name, number in _GENERATIONS if name.search(device.name)), asked)
+        gpu = trace.of_torch(device.index)
+        if own == asked or gpu is None:
+            continue
+        yield GFX_OVERRIDE_WRONG.finding(
+            subjects=(gpu.subject,),
+            value=value,
+            gpu=device.name,
+            own=own,
+            asked=asked,
+            evidence=(
+                Evidence(label=_OVERRIDE, value=value, source="environment"),
+                Evidence(label="GPU", value=device.name, source=f"cuda:{device.index} of torch"),
+            ),
+            fixes=(surroundings.unset(_OVERRIDE, summary="let ROCm see the GPU as what it is"),),
+            notes=("the variable is that of all GPUs, and of every program (ROCm issue 5238)",),
+        )
+
+
 @check(ROCM_ARCH_UNSUPPORTED)
-def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: GpuTrace) -> Findings:
+def rocm_arch_unsupported(
+    runtime: TorchRuntime,
+    used: TorchFirstUse,
+    trace: GpuTrace,
+    environment: Environment | None,
+) -> Findings:
     """A first operation under ROCm that finds no kernel for the GPU."""
     if runtime.hip is None:
         return
@@ -167,8 +229,10 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
         if failed is None or gpu is None:
             continue
         beside = _that_compute(runtime, used)
+        is_set = environment is not None and _OVERRIDE in environment.variables
         capability = device.compute_capability
-        near = nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
+        # Under an override the capability is that of the override.
+        near = None if is_set else nearest_target(capability, runtime.arch_list or _RDNA_OF_WHEELS)
         yield ROCM_ARCH_UNSUPPORTED.finding(
             subjects=(gpu.subject,),
             severity=Severity.WARNING if beside else None,
@@ -179,8 +243,9 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
             ),
             fixes=(
                 *((_leave_others(beside),) if beside else (_as_if(near),) if near else ()),
+                *((surroundings.unset(_OVERRIDE, summary=_AS_ITSELF),) if is_set else ()),
                 Fix(
-                    summary=("or " if near or beside else "")
+                    summary=("or " if near or beside or is_set else "")
                     + "take a torch that is built for this GPU: AMD lists which ROCm "
                     "serves which, and builds wheels of its own",
                     where=Place.HERE,
@@ -191,6 +256,9 @@ def rocm_arch_unsupported(runtime: TorchRuntime, used: TorchFirstUse, trace: Gpu
                 "supported by AMD",
             ),
         )
+
+
+_AS_ITSELF = "the override has not helped: see whether the build has code for the GPU as it is"
 
 
 def _that_compute(runtime: TorchRuntime, used: TorchFirstUse) -> tuple[int, ...]:
@@ -211,7 +279,7 @@ def _leave_others(indices: tuple[int, ...]) -> Fix:
 
 def _as_if(target: str) -> Fix:
     return surroundings.set_variable(
-        "HSA_OVERRIDE_GFX_VERSION",
+        _OVERRIDE,
         target,
         summary="let it run the code of the nearest GPU that the build has",
     )

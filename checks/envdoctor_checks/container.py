@@ -19,8 +19,10 @@ from envdoctor.api import (
     Layer,
     Limits,
     Nvml,
+    Place,
     Severity,
     Site,
+    TorchBuild,
     Wanted,
     check,
     parse_version,
@@ -118,6 +120,18 @@ CDI_SPEC_STALE = Code(
     "that are started with it get no GPU",
 )
 
+CDI_SPEC_TOO_NEW = Code(
+    id="ED508",
+    name="cdi-spec-too-new",
+    family="container-no-gpu-runtime",
+    severity=Severity.INFO,
+    topic="container",
+    layer=Layer.DEVICE_NODES,
+    message="the CDI specification for NVIDIA's GPUs is newer than Podman reads",
+    detailed="`{path}` is a specification of CDI {version}, and Podman {podman} reads {most}: its "
+    "containers get no GPU",
+)
+
 DOCKER_DEFAULT_SHM_BYTES = 64 * 2**20
 """The size that `docker run` gives /dev/shm without --shm-size (docker run reference)."""
 
@@ -152,6 +166,45 @@ def cdi_spec_stale(specs: CdiSpecs, release: DriverRelease, driver: Driver, site
     )
 
 
+_READ_BY_PODMAN = (((4, 1), (0, 0)), ((4, 3), (0, 4)), ((5, 0), (0, 6)))
+"""Before which Podman: the newest CDI that it reads. Native support began with 4.1 (issue 63 of
+the NVIDIA Container Toolkit), 4.2 has 0.4.0 (issue 38), 4.9.3 knows nothing of 0.7.0 (1860)."""
+
+
+@check(CDI_SPEC_TOO_NEW)
+def cdi_spec_too_new(specs: CdiSpecs, site: Site) -> Findings:
+    """On a host: a Podman that refuses a specification because of fields that it does not know. It
+    is information, since nothing tells whether Podman or another engine is to give the GPUs."""
+    first = next((one for one in specs.items if one.version), None)
+    if first is None or first.version is None or specs.podman is None or site.contained:
+        return
+    podman, version = _numbers(specs.podman), _numbers(first.version)
+    most = next((reads for before, reads in _READ_BY_PODMAN if podman < before), None)
+    if most is None or not podman or version[:2] <= most:
+        return
+    yield CDI_SPEC_TOO_NEW.finding(
+        subjects=(first.path,),
+        path=first.path,
+        version=first.version,
+        podman=specs.podman,
+        most=f"{most[0]}.{most[1]} at most" if most[1] else "none",
+        evidence=(
+            Evidence(label="cdiVersion", value=first.version, source=first.path),
+            Evidence(label="Podman", value=specs.podman, source="its package"),
+        ),
+        fixes=(
+            system.on_host(
+                site,
+                "update Podman to 5 or later; where the distribution has none, keep to an older "
+                "NVIDIA Container Toolkit (before 1.19) and have it write the specification again",
+                "podman --version",
+                "nvidia-ctk --version",
+            ),
+        ),
+        notes=("an engine refuses fields that it does not know (CDI, SPEC.md)",),
+    )
+
+
 @check(CONTAINER_NO_GPU_RUNTIME)
 def container_no_gpu_runtime(
     container: Container,
@@ -171,13 +224,20 @@ def container_no_gpu_runtime(
     what = _what_is_missing(driver, init, capabilities)
     if what is None:
         return
+    is_missing = init is not None and "No such file" in init.message
+    mounted = system.folder_off_the_path(driver.libcuda_files) if is_missing else None
     of_a_job = environment is not None and "SLURM_JOB_ID" in environment.variables
     if what == _WITHOUT_COMPUTE:
         fixes: tuple[Fix, ...] = (system.allow_compute(site),)
     elif of_a_job and not driver.device_nodes:
         fixes = (system.ask_slurm(), system.give_gpus(site))
+    elif what == _TOO_NEW:
+        fixes = (_newer_image(),)
     elif what == _EMPTY:
         fixes = (system.remove_empty_libraries(), system.give_gpus(site))
+    elif mounted and driver.device_nodes:
+        what = _OFF_THE_PATH.format(mounted)
+        fixes = (system.show_mounted_libcuda(site, mounted),)
     elif site.container == "lxc" and driver.device_nodes:
         fixes = system.libraries_of_release(site, driver.release, None)
     else:
@@ -217,6 +277,26 @@ _EMPTY = (
 )
 
 
+_TOO_NEW = (
+    "libraries of the driver that fit it: the host's were made for a newer C library than that of "
+    "the image"
+)
+
+
+def _newer_image() -> Fix:
+    return Fix(
+        summary="take a newer image as the base, whose C library is at least that of the host; "
+        "NVIDIA's own libraries ask for an old one, those of NixOS for that of the host",
+        commands=("ldd --version",),
+        where=Place.IMAGE,
+    )
+
+
+_OFF_THE_PATH = (
+    "a way to the driver's libraries: they are mounted in `{}`, where the loader does not look"
+)
+
+
 def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | None) -> str | None:
     if not driver.device_nodes:
         return "access to the machine's NVIDIA GPU"
@@ -226,6 +306,8 @@ def _what_is_missing(driver: Driver, init: CudaInit | None, capabilities: str | 
         return _WITHOUT_COMPUTE
     if "file too short" in init.message:
         return _EMPTY
+    if "GLIBC_" in init.message:
+        return _TOO_NEW
     return "the driver's libraries: the GPU's device nodes are there, libcuda.so.1 is not"
 
 
@@ -291,7 +373,7 @@ def _numbers(kernel: str) -> tuple[int, ...]:
 @check(WSL_LIBCUDA)
 def wsl_libcuda(site: Site, driver: Driver, init: CudaInit) -> Findings:
     """WSL keeps its libcuda in a folder of its own."""
-    if not site.wsl or init.status != "libcuda-missing":
+    if not site.wsl or site.contained or init.status != "libcuda-missing":
         return
     if "/dev/dxg" not in driver.device_nodes:
         return
@@ -326,22 +408,42 @@ def wsl_linux_driver(site: Site, nvml: Nvml | None, init: CudaInit | None) -> Fi
 
 @check(WSL_WITHOUT_GPU)
 def wsl_without_gpu(
-    container: Container, driver: Driver | None, wanted: Wanted, trace: GpuTrace, site: Site
+    container: Container,
+    driver: Driver | None,
+    wanted: Wanted,
+    trace: GpuTrace,
+    site: Site,
+    build: TorchBuild | None,
 ) -> Findings:
     """A GPU is wanted, and Windows shows none to this WSL."""
     if not site.wsl or site.contained or wanted.gpu != "yes" or trace.visible:
         return
     nodes = " ".join(driver.device_nodes) if driver else ""
-    first = container.wsl == 1
+    first, vendor = container.wsl == 1, _vendor(build)
     yield WSL_WITHOUT_GPU.finding(
-        why="WSL 1 has no GPU at all" if first else "Windows shows no NVIDIA GPU to this WSL",
+        why="WSL 1 has no GPU at all" if first else f"this WSL has no {vendor} GPU that it can use",
         evidence=(
             Evidence(label="WSL", value=str(container.wsl), source="/proc/sys/kernel/osrelease"),
             Evidence(label="device nodes", value=nodes or "none", source="/dev"),
         ),
-        fixes=system.gpu_for_wsl(container.wsl),
-        notes=("NVIDIA CUDA on WSL User Guide, Getting Started",),
+        fixes=system.gpu_for_wsl(container.wsl, vendor),
+        notes=(_GUIDES[vendor],),
     )
+
+
+_GUIDES = {
+    "NVIDIA": "NVIDIA CUDA on WSL User Guide, Getting Started",
+    "AMD": "AMD ROCm on Radeon and Ryzen, WSL; github.com/ROCm/librocdxg",
+    "Intel": "Microsoft Learn, GPU accelerated machine learning in WSL; Intel GPU drivers for WSL",
+}
+"""By the vendor whose GPUs a build of torch computes on."""
+
+
+def _vendor(build: TorchBuild | None) -> str:
+    variant = build.variant if build else ""
+    if variant.startswith("rocm") or (build is not None and build.hip):
+        return "AMD"
+    return "Intel" if variant.startswith("xpu") else "NVIDIA"
 
 
 # --- shared memory ---

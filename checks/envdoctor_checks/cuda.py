@@ -1,7 +1,7 @@
 """Whether CUDA starts on this driver: cuInit without torch, and libcuda."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from envdoctor.api import (
     Code,
@@ -13,10 +13,12 @@ from envdoctor.api import (
     Evidence,
     Findings,
     Fix,
+    Gpu,
     Gpus,
     GpuTrace,
     Host,
     Layer,
+    Limits,
     Nvml,
     Place,
     Record,
@@ -26,9 +28,11 @@ from envdoctor.api import (
     TorchBuild,
     check,
     is_vgpu,
+    surroundings,
     system,
 )
 from envdoctor_checks.driver_library import take_out
+from envdoctor_checks.telemetry import visible
 
 DRIVER_LIB_MISMATCH = Code(
     id="ED203",
@@ -133,6 +137,9 @@ class Case(Record):
     fabric: str
     nvml_fits: bool = False
     environment: Environment | None = None
+    gpus: tuple[Gpu, ...] = ()
+    limits: Limits | None = None
+    virtual: bool | None = None
 
     @property
     def is_vgpu(self) -> bool:
@@ -158,9 +165,10 @@ def cuda_does_not_start(
     gpus: Gpus | None,
     nvml: Nvml | None,
     environment: Environment | None,
+    limits: Limits | None,
 ) -> Findings:
     """cuInit, tried without torch, returns an error."""
-    if init.code in (None, 0, 100, 999):
+    if init.code in (None, 0) or (init.code in _MORE_IS_TOLD and not site.gvisor):
         return
     kernel = (host.kernel if host else None) or ""
     fabric = _unready_fabric(gpus)
@@ -174,8 +182,11 @@ def cuda_does_not_start(
         fabric=fabric,
         nvml_fits=nvml is not None and nvml.status == "ok",
         environment=environment,
+        gpus=tuple(visible(gpus, trace)) if gpus else (),
+        limits=limits,
+        virtual=host.hypervisor if host else None,
     )
-    code, fixes = _BY_ERROR.get(init.code or 0, _not_told)(case)
+    code, fixes = _told(case)
     guessed = code in _BY_MORE_SIGNS and not (code is FABRIC_MANAGER and fabric)
     yield code.finding(
         confidence=Confidence.LIKELY if guessed else Confidence.CERTAIN,
@@ -206,6 +217,9 @@ def _unready_fabric(gpus: Gpus | None) -> str:
     return ""
 
 
+_MORE_IS_TOLD = (100, 999)
+"""No device, and unknown: what they come from has checks of its own."""
+
 Told = tuple[Code, tuple[Fix, ...]]
 _BY_MORE_SIGNS = (UVM_HMM, CONFIDENTIAL_COMPUTING, FABRIC_MANAGER)
 """Told from the code together with the machine around it."""
@@ -218,7 +232,10 @@ _MEANINGS = {
     46: "the GPU is busy or not available: another process has it exclusively, or it is in an "
     "error state",
     101: "the GPU that was asked for is not valid",
+    214: "the memory of a GPU has an error that ECC cannot correct",
+    303: "a library that libcuda loads cannot be loaded, or is of another release",
     304: "a call of the operating system failed, most often on a device node",
+    500: "libcuda does not find what it looks for in another library of the driver",
     800: "the operation is not permitted: the GPU is in the compute mode `prohibited`, or it is "
     "exclusive and taken",
     801: "the operation is not supported on this system",
@@ -232,14 +249,24 @@ _MEANINGS = {
 
 
 def _mismatch(case: Case) -> Told:
-    libcuda = (case.init.library or "").rpartition(".so.")[2]
+    path = case.init.library or ""
+    libcuda = path.rpartition(".so.")[2]
+    # Where NVML answers, its library is of the module's release.
+    differs = "." in libcuda and libcuda != case.release.release
+    stray = path if case.nvml_fits and (differs or case.site.contained) else None
     return DRIVER_LIB_MISMATCH, system.libraries_of_release(
-        case.site, case.release.release, libcuda, of_image=case.nvml_fits
+        case.site, case.release.release, libcuda, stray=stray
     )
 
 
+def _told(case: Case) -> Told:
+    if case.site.gvisor:
+        return CUDA_INIT_FAILED, (system.let_through_gvisor(case.release.release),)
+    return _BY_ERROR.get(case.init.code or 0, _not_told)(case)
+
+
 def _compat(case: Case) -> Told:
-    out = take_out(case.init.library or "", "/compat", case.environment, case.site)
+    out = take_out(case.init.library or "", "compat", case.environment, case.site)
     newer = system.on_host(
         case.site, "or update the driver, so that it runs this CUDA without cuda-compat"
     )
@@ -249,13 +276,7 @@ def _compat(case: Case) -> Told:
 def _not_ready(case: Case) -> Told:
     """Error 802 has two causes: NVSwitch without its fabric manager, or confidential computing."""
     if not case.fabric and _is_confidential(case):
-        ready = system.on_host(
-            case.site,
-            "set the GPU ready, after its attestation where that is wanted",
-            "sudo nvidia-smi conf-compute -srs 1",
-            "nvidia-smi conf-compute -grs",
-        )
-        return CONFIDENTIAL_COMPUTING, (ready,)
+        return CONFIDENTIAL_COMPUTING, (_set_ready(case),)
     if any(_OF_A_RACK.search(gpu.name or "") for gpu in case.trace.gpus):
         return FABRIC_MANAGER, (system.fabric_of_rack(),)
     capabilities = [gpu.compute_capability or "" for gpu in case.trace.gpus]
@@ -264,10 +285,26 @@ def _not_ready(case: Case) -> Told:
         case.release.release,
         fifth_nvlink=any(one.startswith("10.") for one in capabilities),
     )
-    if len(case.trace.gpus) > 1 or case.site.contained:
+    if len(case.trace.gpus) != 1 or case.site.contained:
         return FABRIC_MANAGER, (fabric,)
-    # A machine with NVSwitch has several GPUs; one alone was passed through to this one.
-    return FABRIC_MANAGER, (fabric, system.fabric_manager_of_hypervisor())
+    # A machine with NVSwitch has several GPUs; one alone was passed through to this one, and then
+    # it may be a confidential one as well, which the name of a cloud's kernel does not tell.
+    may_be = case.virtual is not False and capabilities[0].startswith(_CONFIDENTIAL)
+    or_ready = (_set_ready(case, "if this is a confidential virtual machine: "),) if may_be else ()
+    return FABRIC_MANAGER, (fabric, system.fabric_manager_of_hypervisor(), *or_ready)
+
+
+_CONFIDENTIAL = ("9.", "10.", "12.")
+"""Compute capabilities with confidential computing: Hopper and Blackwell (NVIDIA Secure AI)."""
+
+
+def _set_ready(case: Case, condition: str = "") -> Fix:
+    return system.on_host(
+        case.site,
+        f"{condition}set the GPU ready, after its attestation where that is wanted",
+        "sudo nvidia-smi conf-compute -srs 1",
+        "nvidia-smi conf-compute -grs",
+    )
 
 
 _OF_A_RACK = re.compile(r"\bGB[23]00\b")
@@ -275,11 +312,11 @@ _OF_A_RACK = re.compile(r"\bGB[23]00\b")
 
 
 def _is_confidential(case: Case) -> bool:
-    """A guest kernel of AMD SEV-SNP or Intel TDX, or one PCIe card, which has no NVSwitch."""
-    if any(word in case.kernel for word in ("snp", "sev", "tdx")):
+    """A guest kernel of AMD SEV-SNP or Intel TDX, or PCIe cards alone, which have no NVSwitch."""
+    if "host" not in case.kernel and any(word in case.kernel for word in ("snp", "sev", "tdx")):
         return True
-    gpus = case.trace.visible
-    return len(gpus) == 1 and any(word in (gpus[0].name or "") for word in ("PCIe", "NVL"))
+    names = [gpu.name or "" for gpu in case.trace.visible]
+    return bool(names) and all(any(one in name for one in ("PCIe", "NVL")) for name in names)
 
 
 def _hmm_or_not(case: Case) -> Told:
@@ -305,6 +342,9 @@ def _no_memory(case: Case) -> Told:
         commands=("free -m", "ulimit -l", "sudo dmesg | grep -iE 'nvrm|BAR' | tail"),
         safety=Safety.NEEDS_ROOT,
     )
+    limit = case.limits.address_space_bytes if case.limits else None
+    if limit is not None:
+        return CUDA_INIT_FAILED, (_raise_address_space(limit), memory)
     mapped = Fix(
         summary="in a virtual machine give the GPU more MMIO space; on Hyper-V:",
         commands=(
@@ -313,6 +353,18 @@ def _no_memory(case: Case) -> Told:
         where=Place.HOST,
     )
     return CUDA_INIT_FAILED, (mapped, memory)
+
+
+def _raise_address_space(limit: int) -> Fix:
+    """CUDA reserves addresses for all memory of the host and of the GPUs (CUDA C++ Programming
+    Guide, Unified Virtual Address Space)."""
+    return Fix(
+        summary=f"lift the limit of the address space, which is {limit / 1e9:.0f} GB (`ulimit -v`; "
+        "h_vmem of Grid Engine, pvmem of PBS): CUDA reserves addresses for all memory of the host "
+        "and of the GPUs",
+        commands=("ulimit -v unlimited",),
+        safety=Safety.SAFE,
+    )
 
 
 def _not_told(case: Case) -> Told:
@@ -328,16 +380,22 @@ def _not_told(case: Case) -> Told:
 
 
 def _busy(case: Case) -> Told:
-    return CUDA_INIT_FAILED, (
-        Fix(
-            summary="look which processes have the GPU, and at its compute mode",
-            commands=("nvidia-smi", "nvidia-smi -q -d COMPUTE"),
-            safety=Safety.SAFE,
-        ),
-        system.on_host(
-            case.site, "let several processes use the GPU", "sudo nvidia-smi -c DEFAULT"
-        ),
+    look = Fix(
+        summary="look which processes have the GPU, and at its compute mode",
+        commands=("nvidia-smi", "nvidia-smi -q -d COMPUTE"),
+        safety=Safety.SAFE,
     )
+    share = system.on_host(
+        case.site, "let several processes use the GPU", "sudo nvidia-smi -c DEFAULT"
+    )
+    # A GPU that anybody may use and nobody does is in an error state.
+    idle = case.gpus and all(
+        gpu.compute_mode == "default" and not gpu.process_pids for gpu in case.gpus
+    )
+    log = system.look_at_kernel_log(case.site)
+    if not idle:
+        return CUDA_INIT_FAILED, (look, share, log)
+    return CUDA_INIT_FAILED, (log, system.reset_gpu(case.site, case.gpus[0].index), look)
 
 
 def _system_call(case: Case) -> Told:
@@ -350,17 +408,66 @@ def _system_call(case: Case) -> Told:
         ),
         safety=Safety.SAFE,
     )
-    anew = (system.give_gpus(case.site),) if case.site.contained else ()
-    return CUDA_INIT_FAILED, (*anew, look, system.look_at_kernel_log(case.site))
+    log = system.look_at_kernel_log(case.site)
+    if not case.site.contained:
+        return CUDA_INIT_FAILED, (look, log)
+    anew = system.give_gpus(case.site)
+    if case.site.container not in ("docker", "podman") or case.driver.unusable_nodes:
+        return CUDA_INIT_FAILED, (anew, look, log)
+    # The nodes are open, so that a system call is refused.
+    return CUDA_INIT_FAILED, (system.allow_new_system_calls(case.site), anew, look, log)
+
+
+def _of_memory(case: Case) -> Told:
+    resets = (system.reset_gpu(case.site, gpu.index) for gpu in case.gpus[:1])
+    return CUDA_INIT_FAILED, (
+        *(resets if case.gpus else (system.restart(case.site, "that resets its GPUs"),)),
+        system.look_at_kernel_log(case.site),
+        system.replace_gpu(),
+    )
+
+
+def _part_of_driver(case: Case) -> Told:
+    """Error 303 or 500: libcuda is there, what it loads is not."""
+    if case.site.wsl and case.site.contained:
+        return CUDA_INIT_FAILED, (system.update_toolkit_of_wsl(),)
+    if case.site.contained:
+        whole = Fix(
+            summary="let the container runtime bring in the driver's libraries, all of one "
+            "release, and take copies of single ones out of the image (libcuda loads "
+            "libnvidia-ptxjitcompiler and others)",
+            commands=("ldconfig -p | grep -E 'libcuda|libnvidia'",),
+            where=Place.IMAGE,
+        )
+        return CUDA_INIT_FAILED, (whole, system.give_gpus(case.site))
+    return CUDA_INIT_FAILED, (
+        Fix(
+            summary="see whether the driver's libraries are there and of one release (libcuda "
+            "loads libnvidia-ptxjitcompiler and others), and install the driver's package again",
+            commands=("ldconfig -p | grep -E 'libcuda|libnvidia'",),
+            safety=Safety.SAFE,
+        ),
+        system.look_at_kernel_log(case.site),
+    )
 
 
 def _mps(case: Case) -> Told:
-    return CUDA_INIT_FAILED, (
-        system.on_host(
-            case.site,
-            "stop the MPS control daemon, or start it as the user of this process",
-            "echo quit | sudo nvidia-cuda-mps-control",
-        ),
+    if case.site.contained:
+        variables = case.environment.variables if case.environment else {}
+        pipe = variables.get("CUDA_MPS_PIPE_DIRECTORY") or _MPS_PIPE
+        return CUDA_INIT_FAILED, (system.share_mps(case.site, pipe), _stop_mps(case))
+    return CUDA_INIT_FAILED, (_stop_mps(case),)
+
+
+_MPS_PIPE = "/tmp/nvidia-mps"
+"""Where the daemon listens by default (MPS documentation, CUDA_MPS_PIPE_DIRECTORY)."""
+
+
+def _stop_mps(case: Case) -> Fix:
+    return system.on_host(
+        case.site,
+        "stop the MPS control daemon, or start it as the user of this process",
+        "echo quit | sudo nvidia-cuda-mps-control",
     )
 
 
@@ -368,7 +475,10 @@ _BY_ERROR: dict[int, Callable[[Case], Told]] = {
     2: _no_memory,
     3: _hmm_or_not,
     46: _busy,
+    214: _of_memory,
+    303: _part_of_driver,
     304: _system_call,
+    500: _part_of_driver,
     800: _busy,
     802: _not_ready,
     803: _mismatch,
@@ -384,7 +494,7 @@ _BY_ERROR: dict[int, Callable[[Case], Told]] = {
 @check(CUDA_UNKNOWN_UVM)
 def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
     """Error 999, most often because the module nvidia_uvm is gone after a suspend."""
-    if init.code != 999:
+    if init.code != 999 or site.gvisor:
         return
     has_uvm = "nvidia_uvm" in driver.modules and "/dev/nvidia-uvm" in driver.device_nodes
     yield CUDA_UNKNOWN_UVM.finding(
@@ -408,7 +518,12 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
 
 @check(DRIVER_WITHOUT_LIBCUDA)
 def driver_without_libcuda(
-    init: CudaInit, driver: Driver, release: DriverRelease, build: TorchBuild | None, site: Site
+    init: CudaInit,
+    driver: Driver,
+    release: DriverRelease,
+    build: TorchBuild | None,
+    site: Site,
+    environment: Environment | None,
 ) -> Findings:
     """The kernel driver without its user-space library; a container has a finding of its own."""
     if init.status != "libcuda-missing" or not driver.loaded:
@@ -416,7 +531,8 @@ def driver_without_libcuda(
     # Of a machine alone no torch is known, and its driver is to start CUDA all the same.
     if site.contained or site.wsl or (build is not None and build.cuda is None):
         return
-    files, not_found = driver.libcuda_files, "No such file" in init.message
+    if build is None and driver.of_containers:
+        return
     yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {release.release}" if release.release else "",
         evidence=(
@@ -425,5 +541,24 @@ def driver_without_libcuda(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=(system.show_libcuda(site, release.release, files if not_found else ()),),
+        fixes=tuple(_ways_to_libcuda(init, driver, release, site, environment)),
     )
+
+
+def _ways_to_libcuda(
+    init: CudaInit,
+    driver: Driver,
+    release: DriverRelease,
+    site: Site,
+    environment: Environment | None,
+) -> Iterator[Fix]:
+    said, files = init.message, driver.libcuda_files
+    if "Permission denied" in said and files:
+        yield system.open_libcuda(site, files[0])
+        return
+    value = environment.variables.get("LD_LIBRARY_PATH", "") if environment else ""
+    entries = value.split(":")
+    of_32_bits = [one for one in entries if "i386" in one or "lib32" in one or one == "/usr/lib"]
+    if "ELFCLASS32" in said and of_32_bits:
+        yield surroundings.without_entry("LD_LIBRARY_PATH", entries, of_32_bits)
+    yield system.show_libcuda(site, release.release, files if "No such file" in said else ())

@@ -77,7 +77,7 @@ DEVICE_NODES_MISSING = Code(
     layer=Layer.DEVICE_NODES,
     breaks="compute:gpu",
     message="the kernel driver is loaded, and there is no device node /dev/nvidia*",
-    detailed="the kernel driver{release} is loaded, and there is no device node /dev/nvidia*",
+    detailed="the kernel driver{release} is loaded, and there is no device node {missing}",
 )
 CONTAINER_LOST_GPU = Code(
     id="ED216",
@@ -135,14 +135,24 @@ def _in_slurm(environment: Environment | None) -> bool:
 def device_nodes_missing(
     driver: Driver, init: CudaInit | None, trace: GpuTrace, site: Site
 ) -> Findings:
-    """A loaded driver without any device node: nobody has made them since the start."""
-    if not driver.loaded or driver.device_nodes or site.contained or site.wsl or site.jetson:
+    """A loaded driver without any device node, or without one that all programs open."""
+    if not driver.loaded or site.contained or site.wsl or site.jetson:
         return
     if init is None or init.code == 0 or not trace.visible:
         return
+    nodes = driver.device_nodes
+    if not nodes:
+        missing = "/dev/nvidia*"
+    elif "/dev/nvidiactl" not in nodes:
+        missing = "/dev/nvidiactl"
+    elif not gpu_nodes(nodes):
+        missing = "of a GPU (/dev/nvidia0 ...)"
+    else:
+        return
     yield DEVICE_NODES_MISSING.finding(
         release=f" {driver.release}" if driver.release else "",
-        evidence=(Evidence(label="/dev/nvidia*", value="none", source="/dev"),),
+        missing=missing,
+        evidence=(Evidence(label="/dev/nvidia*", value=" ".join(nodes) or "none", source="/dev"),),
         fixes=(
             Fix(
                 summary="make the nodes; `nvidia-smi` as root does it as well, and the service "
@@ -172,8 +182,9 @@ def container_lost_gpu(
         return
     if any(gpu.torch_index is not None for gpu in trace.gpus):
         return
-    if site.container == "lxc" and driver.unusable_nodes:
-        # Its configuration has refused them from the start: `device-permission` says so.
+    if site.gvisor or (site.container == "lxc" and driver.unusable_nodes):
+        # gVisor has no such cgroup; the configuration of LXC has refused them from the start, which
+        # `device-permission` says.
         return
     yield CONTAINER_LOST_GPU.finding(
         confidence=Confidence.LIKELY,
@@ -194,10 +205,20 @@ def container_lost_gpu(
     )
 
 
+_WITHOUT_POWER = "NVML_ERROR_INSUFFICIENT_POWER"
+_OF_A_GPU = (
+    "NVML_ERROR_GPU_IS_LOST",
+    "NVML_ERROR_RESET_REQUIRED",
+    "NVML_ERROR_IRQ_ISSUE",
+    _WITHOUT_POWER,
+)
+"""What NVML says where a GPU itself is at fault (NVML API, nvmlReturn_t)."""
+
+
 @check(GPU_HW_FAULT)
 def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> Findings:
     """A GPU that the bus shows and the driver does not answer for, or no longer."""
-    dead = nvml.status in ("NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED")
+    dead = nvml.status in _OF_A_GPU
     lost = [
         gpu
         for gpu in trace.visible
@@ -217,7 +238,9 @@ def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> 
         what=nvml.status if dead else ", ".join(errors) or "NVML does not list it",
         evidence=tuple(_evidence_of_loss(nvml, trace)),
         fixes=(
-            Fix(
+            system.connect_power()
+            if _WITHOUT_POWER in (nvml.status, *errors)
+            else Fix(
                 summary="read the Xid errors, then reset the GPU or restart the machine; if it "
                 "happens again, check power and cooling, reseat the card, have it replaced",
                 commands=("sudo dmesg | grep -i xid", "nvidia-smi -L"),
@@ -257,7 +280,8 @@ def mig_no_instances(
     trace: GpuTrace, init: CudaInit, site: Site, environment: Environment | None
 ) -> Findings:
     """In MIG mode CUDA sees instances only, and there are none."""
-    none_at_all = init.code == 100 or init.device_count == 0
+    # A container that was given the GPU without an instance gets an error of another number.
+    none_at_all = init.code == 100 or init.device_count == 0 or (site.contained and init.code == 3)
     beside_others = any(gpu.torch_index is not None for gpu in trace.gpus)
     if not none_at_all and not beside_others:
         return
@@ -267,7 +291,7 @@ def mig_no_instances(
     for gpu in trace.visible:
         if gpu.nvml_index is None or not gpu.mig_mode or gpu.torch_index is not None:
             continue
-        index = gpu.nvml_index
+        index, given = gpu.nvml_index, system.give_mig(site)
         yield MIG_NO_INSTANCES.finding(
             subjects=(gpu.subject,),
             gpu=gpu.described,
@@ -276,9 +300,11 @@ def mig_no_instances(
                 Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda"),
             ),
             fixes=(
+                *((given,) if given else ()),
                 system.on_host(
                     site,
-                    "create instances, for example one that is the whole GPU",
+                    ("where there are none: " if given else "")
+                    + "create instances, for example one that is the whole GPU",
                     f"nvidia-smi mig -i {index} -lgip",
                     f"sudo nvidia-smi mig -i {index} -cgi 0 -C",
                 ),

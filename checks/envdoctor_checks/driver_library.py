@@ -19,6 +19,7 @@ from envdoctor.api import (
     Site,
     check,
     command,
+    is_forward_compat,
     parse_number,
     surroundings,
 )
@@ -98,7 +99,7 @@ def cuda_compat_wrong(
     """A forward-compatibility libcuda wins although it is not newer than the driver."""
     path, rule = _libcuda(init, resolution)
     compat = os.path.basename(path).partition(".so.")[2]
-    if "/compat/" not in path or not release.release or "." not in compat:
+    if not is_forward_compat(path) or not release.release or "." not in compat:
         return
     if _numbers(compat) > _numbers(release.release):
         return
@@ -112,7 +113,7 @@ def cuda_compat_wrong(
             Evidence(label="libcuda.so.1", value=path, source=rule),
             Evidence(label="driver", value=release.release, source=release.source),
         ),
-        fixes=(take_out(path, "/compat", environment, site),),
+        fixes=(take_out(path, "compat", environment, site),),
         notes=(
             "a compatibility package serves drivers that are older than it (CUDA Compatibility "
             "guide, docs.nvidia.com/deploy/cuda-compatibility)",
@@ -138,6 +139,18 @@ def take_out(path: str, part: str, environment: Environment | None, site: Site) 
     if unwanted:
         return surroundings.without_entry("LD_LIBRARY_PATH", entries, unwanted)
     folder = os.path.dirname(path)
+    if part == "/stubs":
+        return Fix(
+            summary="remove the link `libcuda.so.1` that leads to the stub, or the entry of "
+            f"`{folder}` in /etc/ld.so.conf.d" + (", in the image" if site.contained else ""),
+            commands=(
+                "find / -xdev -name 'libcuda.so*' -lname '*stubs*'",
+                "grep -rl stubs /etc/ld.so.conf.d",
+                "sudo ldconfig",
+            ),
+            safety=Safety.NEEDS_ROOT,
+            where=Place.IMAGE if site.contained else Place.HERE,
+        )
     return Fix(
         summary=f"take `{folder}` out of the loader's cache: its entry in /etc/ld.so.conf.d, then "
         "`ldconfig`" + (", in the image" if site.contained else ""),

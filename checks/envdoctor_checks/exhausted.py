@@ -10,6 +10,7 @@ from envdoctor.api import (
     Confidence,
     Evidence,
     Findings,
+    Fix,
     Host,
     Layer,
     Limits,
@@ -46,6 +47,17 @@ MEMORY_EXHAUSTED = Code(
     breaks="import:torch",
     message="the system ends the import, and there is little memory",
     detailed="the system ends the import, and there is little memory: {what}",
+)
+PAGING_FILE_TOO_SMALL = Code(
+    id="ED336",
+    name="paging-file-too-small",
+    family="paging-file-too-small",
+    severity=Severity.ERROR,
+    topic="libraries",
+    layer=Layer.INTERPRETER,
+    fault="machine",
+    breaks="import:torch",
+    message="the paging file is too small: Windows cannot promise torch's libraries their memory",
 )
 NO_TEMPORARY_FOLDER = Code(
     id="ED333",
@@ -197,6 +209,41 @@ def memory_exhausted(
         ),
         fixes=system.more_memory(site) if limited else (system.free_memory(site),),
         notes=("the kernel's log says `Out of memory` or `oom-kill`, with the process",),
+    )
+
+
+_NO_COMMIT = re.compile(r"\[WinError 1455\]")
+"""ERROR_COMMITMENT_LIMIT; the words after it are in the language of Windows."""
+
+
+@check(PAGING_FILE_TOO_SMALL)
+def paging_file_is_too_small(
+    imported: TorchImport | None, companions: CompanionImports | None
+) -> Findings:
+    """Windows promises each process the memory of its libraries at once, used or not."""
+    failures = [one for one in failures_of(imported, companions) if _NO_COMMIT.search(one.text)]
+    if not failures:
+        return
+    first = failures[0]
+    yield PAGING_FILE_TOO_SMALL.finding(
+        breaks=tuple(one.outcome for one in failures),
+        evidence=(
+            Evidence(
+                label=first.outcome.replace(":", " "), value=first.text, source="the exception"
+            ),
+        ),
+        fixes=(
+            Fix(
+                summary="enlarge the paging file, or let Windows manage it on a disk with room: "
+                "System properties, Advanced, Performance, Virtual memory",
+                commands=("SystemPropertiesPerformance.exe",),
+            ),
+            Fix(
+                summary="or start fewer processes that import torch, such as workers of a "
+                "DataLoader; or install a build for the CPU, whose libraries are small"
+            ),
+        ),
+        notes=("each process that imports a CUDA build is promised some gigabytes",),
     )
 
 

@@ -196,6 +196,7 @@ _READINGS = (
     Reading(
         text=re.compile(
             r"NVLink error|hardware stack error|unspecified launch failure|illegal instruction|"
+            r"illegal memory access|misaligned address|"
             r"GPU is lost|fallen off the bus",
             re.IGNORECASE,
         ),
@@ -225,7 +226,11 @@ _READINGS = (
         confidence=Confidence.LIKELY,
     ),
     Reading(
-        text=re.compile(r"no kernel image is available|invalid device function", re.IGNORECASE),
+        text=re.compile(
+            r"no kernel image is available|invalid device function"
+            r"|invalid value for --gpu-architecture",
+            re.IGNORECASE,
+        ),
         code=KERNELS_MISSING,
         fixes=_of_build,
         note="cudaErrorNoKernelImageForDevice (CUDA Runtime API, cudaError)",

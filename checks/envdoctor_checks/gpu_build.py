@@ -130,7 +130,7 @@ def cpu_only_torch(
     pci: PciGpus | None,
 ) -> Findings:
     """A build for the CPU on a machine with an NVIDIA GPU, or where one is expected."""
-    if build.variant != "cpu" or build.cuda or wanted.gpu != "yes":
+    if build.variant != "cpu" or build.cuda or wanted.gpu != "yes" or site.os_family == "macos":
         return
     found = next(iter(trace.visible), None)
     gpu = f"this machine has {_named(found)}" if found else "a GPU is expected"
@@ -372,6 +372,7 @@ def no_nvidia_gpu(
         return
     expected = wanted.gpu == "yes"
     unusable = next((gpu.unwanted for gpu in trace.gpus), None)
+    unserved = (unusable or "").startswith("no torch ")
     amd = pci is not None and any(one.vendor_id == AMD for one in pci.devices)
     # Of another vendor's GPU, of WSL and of a variable that hides all there are own findings.
     hidden = environment is not None and (
@@ -400,7 +401,11 @@ def no_nvidia_gpu(
                 for gpu in trace.gpus
             ),
         ),
-        fixes=(_take_back(trace, site) or _give(site) if expected else _nothing(),),
+        fixes=(
+            _take_back(trace, site) or (_another() if unserved else _give(site))
+            if expected
+            else _nothing(),
+        ),
     )
 
 
@@ -434,6 +439,14 @@ def _give(site: Site) -> Fix:
         commands=("lspci -d 10de:", "envdoctor check --expect gpu"),
         safety=Safety.SAFE,
         where=Place.FIRMWARE,
+    )
+
+
+def _another() -> Fix:
+    return Fix(
+        summary="no build of torch computes on this card: let the machine train on its CPU, or "
+        "give it another GPU (Turing and later are served by every build of today)",
+        where=Place.NONE,
     )
 
 

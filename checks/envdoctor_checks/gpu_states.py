@@ -200,7 +200,7 @@ def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | 
 
 
 @check(VGPU_UNLICENSED)
-def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace) -> Findings:
+def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
     """A slice of a GPU that the hypervisor gives; a whole one that is passed through needs none."""
     for gpu in visible(gpus, trace):
         if gpu.virtualization == "vgpu" and gpu.licensed is False:
@@ -209,15 +209,13 @@ def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace) -> Findings:
                 gpu=_described(gpu),
                 evidence=(nvml("virtualization", "vgpu"), nvml("licensed", "no")),
                 fixes=(
-                    Fix(
-                        summary="put the token of your licence server into "
-                        "/etc/nvidia/ClientConfigToken of this virtual machine, and restart the "
-                        "service that asks for the licence",
-                        commands=(
-                            "sudo systemctl restart nvidia-gridd",
-                            "nvidia-smi -q | grep -i -A2 license",
-                        ),
-                        safety=Safety.NEEDS_ROOT,
+                    system.on_host(
+                        site,
+                        "put the token of your licence server into /etc/nvidia/ClientConfigToken "
+                        "of this virtual machine, and restart the service that asks for the "
+                        "licence",
+                        "sudo systemctl restart nvidia-gridd",
+                        "nvidia-smi -q | grep -i -A2 license",
                     ),
                 ),
                 notes=("NVIDIA vGPU software, Client Licensing User Guide",),

@@ -24,6 +24,7 @@ from envdoctor.api import (
     command,
     interpreters,
     surroundings,
+    system,
 )
 from envdoctor_checks.import_failures import failures_of
 
@@ -303,6 +304,10 @@ def import_error_that_names_its_cause(
         return
 
 
+_EMULATED_BY_MACOS = "VirtualApple"
+"""What Rosetta calls the CPU that it emulates, in Linux guests as well."""
+
+
 @check(CPU_LACKS_INSTRUCTIONS)
 def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Findings:
     """An illegal instruction on a CPU that lacks what builds of today use."""
@@ -317,7 +322,9 @@ def cpu_lacks_instructions(imported: TorchImport, host: Host, site: Site) -> Fin
             Evidence(label="CPU features", value=flags, source="/proc/cpuinfo"),
         ),
         fixes=(
-            Fix(
+            system.without_emulation(site)
+            if host.cpu_name.startswith(_EMULATED_BY_MACOS)
+            else Fix(
                 summary="in a virtual machine: give it the CPU of the host (QEMU `-cpu host`, "
                 "Proxmox CPU type `host`), so that it shows AVX",
                 where=Place.HOST,

@@ -208,8 +208,7 @@ def gpu_init_failed(log: KernelLog, trace: GpuTrace, site: Site, host: Host | No
                 if one.kind in dict(_WHY)
             ),
             fixes=(
-                *_ways_to_start(kind, site),
-                *((system.guest_driver(site),) if host is not None and host.hypervisor else ()),
+                *_ways_to_start(kind, site, virtual=host is not None and host.hypervisor is True),
                 system.look_at_kernel_log(site),
             ),
         )
@@ -219,15 +218,19 @@ def _of(kind: MessageKind, lines: list[DriverMessage]) -> bool:
     return any(one.kind == kind for one in lines)
 
 
-def _ways_to_start(kind: MessageKind, site: Site) -> Iterator[Fix]:
+def _ways_to_start(kind: MessageKind, site: Site, *, virtual: bool) -> Iterator[Fix]:
     if kind == "power-cable":
         yield system.connect_power()
     elif kind == "bar-unassigned":
         yield system.more_address_space()
     elif kind == "firmware-missing":
         yield system.install_gsp_firmware(site)
+    elif virtual:
+        yield system.reset_by_hypervisor()
     else:
         yield system.restart(
             site,
             "a GPU that does not start after it is at fault: reseat it, try it in another machine",
         )
+    if virtual:
+        yield system.guest_driver(site)

@@ -1,5 +1,6 @@
 """The NVIDIA kernel module that is not loaded: not built, refused, forbidden, or displaced."""
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.api import (
@@ -22,6 +23,7 @@ from envdoctor.api import (
     Severity,
     Site,
     check,
+    is_forward_compat,
     system,
 )
 
@@ -90,7 +92,7 @@ class Case(Record):
     @property
     def installed(self) -> bool:
         """Whether the driver's libraries are on this machine; cuda-compat is no driver."""
-        own = (file for file in self.driver.libcuda_files if "/compat/" not in file)
+        own = (file for file in self.driver.libcuda_files if not is_forward_compat(file))
         return bool(self.libraries) or any(own)
 
     @property
@@ -204,11 +206,17 @@ def _evidence_of_build(modules: KernelModules) -> Iterator[Evidence]:
 
 
 def _ways_to_build(site: Site, modules: KernelModules) -> Iterator[Fix]:
+    if _REAL_TIME.search(modules.kernel or ""):
+        yield system.build_for_real_time(site)
     if modules.build_log and modules.headers:
         yield system.read_build_log(site, modules.build_log)
     yield system.build_module(site, headers=modules.headers)
     if modules.other_kernels:
         yield system.boot_kernel(site, modules.other_kernels[-1])
+
+
+_REAL_TIME = re.compile(r"(?<![a-z])(rt\d*|realtime)(?![a-z])")
+"""In the name of a kernel with PREEMPT_RT: of Debian and SUSE -rt, RHEL .rt14, Ubuntu -realtime."""
 
 
 def _refused(case: Case) -> Finding | None:

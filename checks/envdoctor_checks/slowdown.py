@@ -1,5 +1,7 @@
 """What slows a GPU down: heat, power, links, clocks, ECC."""
 
+import re
+
 from envdoctor.api import (
     Assessment,
     Calibration,
@@ -173,7 +175,7 @@ def gpu_slowed_now(
 
 @check(POWER_CAP)
 def power_cap_below_default(
-    gpus: Gpus, trace: GpuTrace, calibration: Calibration | None
+    gpus: Gpus, trace: GpuTrace, site: Site, calibration: Calibration | None
 ) -> Findings:
     """A power limit below the default; a warning once the GPU was seen to run into it."""
     capped = calibration is not None and any(
@@ -194,37 +196,42 @@ def power_cap_below_default(
                 Evidence(label="enforced power limit", value=f"{limit:.0f} W", source="NVML"),
             ),
             fixes=(
-                Fix(
-                    summary="restore the default limit, if nobody lowered it on purpose",
-                    commands=(f"sudo nvidia-smi -i {gpu.index} -pl {default:.0f}",),
-                    safety=Safety.NEEDS_ROOT,
+                system.on_host(
+                    site,
+                    "restore the default limit, if nobody lowered it on purpose",
+                    f"sudo nvidia-smi -i {gpu.index} -pl {default:.0f}",
                 ),
             ),
         )
 
 
+_OF_A_LAPTOP = re.compile(r"Laptop|Max-Q|Mobile")
+"""In the names of GPUs that are soldered to a board."""
+
+
 @check(SLOW_PCIE)
-def slow_pcie_width(gpus: Gpus, trace: GpuTrace) -> Findings:
+def slow_pcie_width(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
     """A PCIe link with fewer lanes than GPU and slot have; in a virtual machine, where clouds give
-    a T4 eight of its sixteen, it is information."""
+    a T4 eight of its sixteen, and in a laptop, whose board has as many, it is information."""
     for gpu in visible(gpus, trace):
         # Only the generation drops to save power while a GPU idles; the width stays.
         if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
             rented = gpu.virtualization in ("passthrough", "vgpu")
+            soldered = _OF_A_LAPTOP.search(gpu.name) is not None
             yield SLOW_PCIE.finding(
                 subjects=(f"gpu:{gpu.index}:width",),
-                severity=Severity.INFO if rented else None,
+                severity=Severity.INFO if rented or soldered else None,
                 confidence=Confidence.LIKELY,
                 device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",
                 best=f"{gpu.pcie_max_width} lanes",
                 evidence=(nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
-                fixes=(_OF_THE_HOST if rented else _RESEAT,),
+                fixes=(_OF_THE_HOST if rented else _reseat(site),),
             )
 
 
 @check(SLOW_PCIE)
-def slow_pcie_generation(calibration: Calibration) -> Findings:
+def slow_pcie_generation(calibration: Calibration, site: Site) -> Findings:
     """A PCIe link that stays below its generation even under load."""
     for run, telemetry in first_of_each_device(calibration):
         now, best = telemetry.pcie_generation, telemetry.pcie_max_generation
@@ -235,7 +242,7 @@ def slow_pcie_generation(calibration: Calibration) -> Findings:
                 link=f"generation {now} under load",
                 best=f"generation {best}",
                 evidence=(nvml("link generation under load", f"{now} of {best}"),),
-                fixes=(_RESEAT,),
+                fixes=(_reseat(site),),
             )
 
 
@@ -295,12 +302,15 @@ _RESET_LOCKED_CLOCKS = Fix(
     commands=("nvidia-smi -q -d CLOCK,PERFORMANCE", "sudo nvidia-smi -rgc"),
     safety=Safety.NEEDS_ROOT,
 )
-_RESEAT = Fix(
-    summary="look at the slot's width in the board's manual, reseat the card or its riser, and set "
-    "the slot's speed to automatic in the BIOS",
-    commands=("sudo lspci -vv | grep -E 'NVIDIA|LnkCap:|LnkSta:'",),
-    safety=Safety.NEEDS_ROOT,
-)
+
+
+def _reseat(site: Site) -> Fix:
+    return system.on_host(
+        site,
+        "look at the slot's width in the board's manual, reseat the card or its riser, and set "
+        "the slot's speed to automatic in the BIOS",
+        "sudo lspci -vv | grep -E 'NVIDIA|LnkCap:|LnkSta:'",
+    )
 
 
 _OF_THE_HOST = Fix(

@@ -3,7 +3,7 @@
 from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
-__all__ = ["CdiSpec", "CdiSpecs", "Thunderbolt", "ThunderboltDevice"]
+__all__ = ["CdiSpec", "CdiSpecs", "RenderNodes", "Thunderbolt", "ThunderboltDevice"]
 
 
 class ThunderboltDevice(Record):
@@ -34,6 +34,31 @@ class CdiSpec(Record):
 
 class CdiSpecs(Fact):
     """The specifications of the Container Device Interface for `nvidia.com/gpu`, the one that
-    engines prefer first."""
+    engines prefer first. `podman` is the version of Podman by its package, null where there is no
+    specification, no Podman, or a package manager that keeps no text."""
 
     items: tuple[CdiSpec, ...] = ()
+    podman: str | None = None
+
+
+class RenderNodes(Fact):
+    """The device nodes by which ROCm and Intel's compute runtime reach a GPU: /dev/kfd, which is
+    AMD's, and /dev/dri/renderD*, of which every GPU has one. `unusable` are those of them that this
+    user may not open."""
+
+    nodes: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def all_closed(self) -> bool:
+        """Whether there are GPUs here, and none that this user may compute on."""
+        of_gpus = [node for node in self.nodes if node != _KFD]
+        return bool(of_gpus) and all(node in self.unusable for node in of_gpus)
+
+    @property
+    def kfd_closed(self) -> bool:
+        """Whether ROCm is shut out."""
+        return _KFD in self.unusable
+
+
+_KFD = "/dev/kfd"

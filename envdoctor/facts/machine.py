@@ -192,6 +192,13 @@ class Driver(Fact):
     libcuda_files: tuple[str, ...] = ()
     nouveau_loaded: bool = False
 
+    @property
+    def of_containers(self) -> str | None:
+        """The libcuda of a driver that a node has for its containers alone: that of NVIDIA's GPU
+        Operator, and of Google's Container-Optimized OS."""
+        roots = ("/run/nvidia/driver/", "/home/kubernetes/bin/nvidia/")
+        return next((file for file in self.libcuda_files if file.startswith(roots)), None)
+
 
 class UnansweredGpu(Record):
     """A GPU that NVML counts and gives no handle for; `error` is its name of the reason."""

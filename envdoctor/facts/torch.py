@@ -176,7 +176,10 @@ class TorchDevice(Record):
 
 
 class TorchRuntime(Fact):
-    """What the imported torch says of itself. Version integers are as the library returns them."""
+    """What the imported torch says of itself. Version integers are as the library returns them.
+
+    `xpu_count` is how many of Intel's GPUs it lists, null for a build that is not for them.
+    """
 
     version: str
     cuda: str | None
@@ -195,6 +198,7 @@ class TorchRuntime(Fact):
     numpy_version: str | None = None
     numpy_error: str | None = None
     mps_available: bool = False
+    xpu_count: int | None = None
     cxx11_abi: bool | None = None
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from envdoctor.companions import PYTORCHS_OWN, library_of
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
+from envdoctor.facts.attached import RenderNodes
 from envdoctor.facts.collective import Collective
 from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
 from envdoctor.facts.libraries import LibraryResolution
@@ -55,6 +56,7 @@ def wanted_gpu(
     pci: PciGpus | None,
     gpus: Gpus | None,
     nvml: Nvml | None,
+    nodes: RenderNodes | None,
 ) -> Wanted:
     """Whether torch is wanted to compute on a GPU here, by the first sign that tells."""
     expected = expectation.device if expectation else None
@@ -68,6 +70,9 @@ def wanted_gpu(
     amd = pci is not None and any(one.vendor_id == _AMD for one in pci.devices)
     if trace.visible or (backend == "hip" and amd):
         return _where_one_is_there(backend, trace, driver, container)
+    intel = pci is not None and any(one.vendor_id == _INTEL for one in pci.devices)
+    if backend == "xpu" and intel and nodes is not None and nodes.all_closed:
+        return Wanted(gpu="yes", because="a GPU of Intel is here, and closed to this user")
     if backend == "cpu":
         return Wanted(gpu="no", because="torch is a build for the CPU, and no GPU is for it")
     if pci is None and gpus is None and nvml is None:
@@ -109,6 +114,9 @@ def asked_slurm_for_none(variables: Mapping[str, str]) -> bool:
 
 _AMD = "1002"
 """AMD's vendor id on the PCI bus."""
+
+_INTEL = "8086"
+"""Intel's."""
 
 _OF_ROCM = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 """What a ROCm build reads beside CUDA_VISIBLE_DEVICES (ROCm documentation, GPU isolation)."""
@@ -319,8 +327,8 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
         return _unseen_or_crashed("gpu", runtime, "the first CUDA call")
     build = snapshot.value(TorchBuild)
     vendor = "Apple" if runtime.value.mps_available else ""
-    if _backend(build, runtime.value) == "xpu" and _is_on_bus(snapshot, "8086"):
-        vendor = "Intel"
+    if _backend(build, runtime.value) == "xpu" and _is_on_bus(snapshot, _INTEL):
+        vendor = "" if runtime.value.xpu_count == 0 else "Intel"
     if vendor:
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=f"nothing was tried on {vendor}'s GPU")
         return unseen("compute", "gpu", why)
@@ -339,7 +347,7 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
     """Whether the driver starts CUDA on every GPU, tried without torch."""
     if wanted.gpu == "no":
         return
-    init, nvml = snapshot.get(CudaInit), snapshot.value(Nvml)
+    init, nvml, driver = snapshot.get(CudaInit), snapshot.value(Nvml), snapshot.value(Driver)
     subjects = [gpu.subject for gpu in trace.visible] or ["gpu"]
     if wanted.gpu != "yes":
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=wanted.because)
@@ -349,6 +357,10 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
         yield unseen("start", "gpu", why)
     elif isinstance(init, Unknown):
         yield from (unseen("start", subject, init) for subject in subjects)
+    elif init.value.code is None and driver is not None and driver.of_containers:
+        told = f"the driver is for containers, in `{driver.of_containers}`, and none was started"
+        why = Unknown(reason=Reason.NOT_OBSERVED, detail=told)
+        yield from (unseen("start", subject, why) for subject in subjects)
     elif init.value.code != 0:
         text = f"{init.value.status}: {init.value.message}".removesuffix(": ")
         yield from (_not_started(subject, text) for subject in subjects)

@@ -1,11 +1,17 @@
-"""Thunderbolt devices and CDI specifications, from sysfs and files."""
+"""Thunderbolt devices, CDI specifications and render nodes, from sysfs and files."""
 
 import os
 import re
 from pathlib import Path
 
 from envdoctor.facts import Fact, Known, Observed
-from envdoctor.facts.attached import CdiSpec, CdiSpecs, Thunderbolt, ThunderboltDevice
+from envdoctor.facts.attached import (
+    CdiSpec,
+    CdiSpecs,
+    RenderNodes,
+    Thunderbolt,
+    ThunderboltDevice,
+)
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import matching, read_text
 
@@ -63,12 +69,57 @@ def read_cdi_specs(context: Context) -> CdiSpecs:
                     version=version[1] if version else None,
                     release=library[1] if library else None,
                 )
-    return CdiSpecs(items=tuple(found.values()))
+    items = tuple(found.values())
+    return CdiSpecs(items=items, podman=_podman(context) if items else None)
+
+
+_DPKG = "/var/lib/dpkg/status"
+_PACMAN = "/var/lib/pacman/local"
+_MOST_DPKG_BYTES = 16 << 20
+"""A desktop with 5000 packages has some 6 MB (dpkg(1), FILES)."""
+
+
+_OF_PODMAN = r"^Package: podman\n(?:.+\n)*?Version: (?:\d+:)?([\d.]+)"
+
+
+def _podman(context: Context) -> str | None:
+    """Its version, as dpkg or pacman has noted it: nothing is started."""
+    if not os.path.exists(context.path("/usr/bin/podman")):
+        return None
+    status = read_text(context.path(_DPKG), _MOST_DPKG_BYTES) or ""
+    noted = re.search(_OF_PODMAN, status, re.MULTILINE)
+    if noted:
+        return noted[1]
+    folders = matching(context.path(_PACMAN), "podman-[0-9]*")
+    return next((one.name.split("-")[1] for one in folders), None)
+
+
+_RENDER = r"renderD\d{1,4}"
+
+
+def read_render_nodes(context: Context) -> RenderNodes:
+    """Whether a node can be used is asked only of a running system."""
+    try:
+        names = sorted(os.listdir(context.path("/dev/dri")))
+    except OSError:
+        names = []
+    of_gpus = (f"/dev/dri/{name}" for name in names if re.fullmatch(_RENDER, name))
+    kfd = ("/dev/kfd",) if os.path.exists(context.path("/dev/kfd")) else ()
+    nodes = (*kfd, *of_gpus)[:_MOST_DEVICES]
+    return RenderNodes(
+        nodes=nodes,
+        unusable=tuple(
+            node
+            for node in nodes
+            if context.is_live and not os.access(context.path(node), os.R_OK | os.W_OK)
+        ),
+    )
 
 
 def observe_attached(context: Context) -> dict[type[Fact], Known]:
-    """What hangs on Thunderbolt, and what containers are given."""
+    """What hangs on Thunderbolt, what containers are given, and the nodes of other vendors."""
     return {
         Thunderbolt: Observed(value=read_thunderbolt(context), source=_THUNDERBOLT),
         CdiSpecs: Observed(value=read_cdi_specs(context), source=", ".join(_CDI_FOLDERS)),
+        RenderNodes: Observed(value=read_render_nodes(context), source="/dev/dri, /dev/kfd"),
     }

@@ -17,7 +17,9 @@ _MARKERS = (
     ("SINGULARITY_CONTAINER", "singularity"),
 )
 _FILES = (
+    (".flatpak-info", "flatpak"),
     (".dockerenv", "docker"),
+    ("run/.toolboxenv", "toolbox"),
     ("run/.containerenv", "podman"),
     (".singularity.d", "apptainer"),
 )
@@ -32,7 +34,8 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
         if os.path.exists(root / file):
             return kind, f"/{file}"
     manager = (read_text(root / "run/systemd/container") or "").strip()
-    if manager:
+    # systemd writes `wsl` there in every WSL that it is started in (systemd/systemd#11932).
+    if manager and manager != "wsl":
         return manager, "/run/systemd/container"
     groups = read_text(root / "proc/self/cgroup") or ""
     for word, kind in _CGROUPS:

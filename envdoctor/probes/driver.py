@@ -22,7 +22,17 @@ _LIBCUDA_FOLDERS = (
     "usr/local/nvidia/lib64",
     "usr/local/cuda/compat",
     "run/opengl-driver/lib",
+    "usr/lib/aarch64-linux-gnu/tegra",
+    "usr/lib/aarch64-linux-gnu/nvidia",
+    "usr/lib64-nvidia",
+    ".singularity.d/libs",
+    "run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "run/nvidia/driver/usr/lib64",
+    "home/kubernetes/bin/nvidia/lib64",
 )
+"""Where systems keep it: after the loader's own folders those of WSL, GKE's pods, cuda-compat,
+NixOS, JetPack 5 and 6, Colab and Apptainer; last the drivers that a node has for its containers
+alone (NVIDIA GPU Operator, Container-Optimized OS)."""
 
 
 def read_driver(context: Context) -> Driver:

@@ -1,7 +1,7 @@
 """The probes of the machine: host, driver, NVML and cuInit."""
 
 from envdoctor.facts import Fact, Known
-from envdoctor.facts.attached import CdiSpecs, Thunderbolt
+from envdoctor.facts.attached import CdiSpecs, RenderNodes, Thunderbolt
 from envdoctor.facts.kernel import KernelLog, KernelModules
 from envdoctor.facts.machine import (
     Container,
@@ -159,7 +159,7 @@ MACHINE_PROBES = (
     Probe(
         name="what is attached",
         where=Where.HOST,
-        provides=(Thunderbolt, CdiSpecs),
+        provides=(Thunderbolt, CdiSpecs, RenderNodes),
         observe=observe_attached,
         static=True,
     ),

@@ -91,6 +91,13 @@ class Site(Fact):
         return self.container != "none"
 
     @property
+    def gvisor(self) -> bool:
+        """Whether the kernel is gVisor, which calls itself Linux 4.4.0 (pkg/sentry/syscalls); one
+        of a distribution has more behind that."""
+        kernel = self.kernel or ""
+        return self.contained and (kernel in ("4.4", "4.4.0") or "gvisor" in kernel)
+
+    @property
     def jetson(self) -> bool:
         """Whether the kernel is one of NVIDIA's Tegra boards."""
         return (self.kernel or "").endswith("tegra")

@@ -42,6 +42,7 @@ VOCABULARY = frozenset(
         "mixed-cuda-wheels",
         "mkl-mismatch",
         "module-shadowing",
+        "mps-os-too-old",
         "nccl-network",
         "nccl-p2p-hang",
         "nccl-socket-ifname",

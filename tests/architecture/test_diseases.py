@@ -16,6 +16,7 @@ from tests.support.attached_states import ATTACHED_DISEASES
 from tests.support.cases import CASES
 from tests.support.diagnosis import recorded, report_on
 from tests.support.doctor import envdoctor
+from tests.support.given_states import GIVEN_DISEASES
 from tests.support.gpu_states import DISEASES
 from tests.support.held_states import HELD_DISEASES
 from tests.support.host_states import HOST_DISEASES
@@ -166,7 +167,8 @@ def fired_by_cases() -> frozenset[str]:
     """The codes that the lists of broken machines fire."""
     cases = (*CASES.values(), *DISEASES.values(), *HOST_DISEASES.values())
     machines = [case.snapshot for case in cases]
-    of_places = (*PLACE_DISEASES.values(), *ATTACHED_DISEASES.values(), *HELD_DISEASES.values())
+    of_places = [*PLACE_DISEASES.values(), *ATTACHED_DISEASES.values()]
+    of_places += [*HELD_DISEASES.values(), *GIVEN_DISEASES.values()]
     machines += [case.snapshot for case, _ in of_places]
     machines += [recorded(str(path)) for path in CAPTURED]
     return frozenset(one.code for machine in machines for one in report_on(machine).findings)
@@ -281,6 +283,7 @@ FIRED_BY = {
     "ED333": f"{EXHAUSTED}::test_room_for_temporary_files",
     "ED334": f"{EXHAUSTED}::test_a_clock_in_the_past",
     "ED335": f"{EXHAUSTED}::test_a_user_without_a_name",
+    "ED336": f"{EXHAUSTED}::test_windows_cannot_promise_the_memory",
     "ED623": f"{EXHAUSTED}::test_a_cpu_held_at_its_lowest_clock",
     "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",
     "ED710": f"{JOB}::test_what_nothing_explains",

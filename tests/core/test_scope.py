@@ -15,6 +15,7 @@ from envdoctor.session import Session
 from tests.support.cases import CASES
 from tests.support.doctor import envdoctor
 from tests.support.generated import machines_of
+from tests.support.given_states import of_mounted_driver
 from tests.support.gpu_states import DISEASES, LOOKALIKES, NO_DEVICE
 from tests.support.invariants import violations
 from tests.support.machines import machine
@@ -82,6 +83,14 @@ def test_a_node_with_an_amd_gpu_is_open_and_not_broken() -> None:
     report = judged(expected, "node")
     assert (report.verdict, report.findings) == (Verdict.INCOMPLETE, ())
     assert judged(PLACE_LOOKALIKES["radeon-that-computes"], "node").verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize("root", ["/run/nvidia/driver/usr/lib64", "/home/kubernetes/bin/nvidia"])
+def test_a_node_whose_driver_is_for_containers_is_open_and_not_broken(root: str) -> None:
+    report = judged(of_mounted_driver(f"{root}/libcuda.so.1"), "node")
+    assert (report.verdict, report.findings) == (Verdict.INCOMPLETE, ())
+    elsewhere = judged(of_mounted_driver("/opt/driver/libcuda.so.1"), "node")
+    assert elsewhere.findings[0].name == "driver-without-libcuda"
 
 
 def test_a_node_in_mig_mode_shows_one_instance() -> None:

@@ -173,6 +173,18 @@ def test_an_import_that_is_killed_in_wsl() -> None:
     assert ".wslconfig" in first.fixes[0].summary
 
 
+def test_windows_cannot_promise_the_memory() -> None:
+    """Whatever the language of the error."""
+    said = "[WinError 1455] 页面文件太小，无法完成操作。 Error loading cublas64_12.dll"
+    snapshot = machine(
+        TorchImport(outcome="exception", exception="OSError", message=said, seconds=1.0),
+        Host={"os": "Windows", "os_id": "windows", "kernel": None, "glibc": None},
+    )
+    assert names(snapshot)[0] == ("paging-file-too-small", "error")
+    first = report_on(snapshot).findings[0].fixes[0]
+    assert "paging file" in first.summary
+
+
 def test_little_memory_alone_is_no_finding() -> None:
     small = {"memory_available_bytes": 400 << 20}
     assert names(machine(Host=small, Limits={"cgroup_memory_bytes": GIB})) == []

@@ -14,19 +14,26 @@ from envdoctor.plugin_loading import load_plugins
 from envdoctor.plugins import Loaded
 from tests.support.attached_states import ATTACHED_DISEASES
 from tests.support.diagnosis import report_on
+from tests.support.given_states import GIVEN_DISEASES, GIVEN_LOOKALIKES
 from tests.support.gpu_states import DISEASES as GPU_DISEASES
 from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.held_states import HELD_DISEASES, HELD_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
 from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
 
-IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES}
+IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES, **GIVEN_DISEASES}
 DISEASES = {
     **GPU_DISEASES,
     **HOST_DISEASES,
     **{name: case for name, (case, _) in IN_THEIR_PLACE.items()},
 }
-LOOKALIKES = {**GPU_LOOKALIKES, **HOST_LOOKALIKES, **PLACE_LOOKALIKES, **HELD_LOOKALIKES}
+LOOKALIKES = {
+    **GPU_LOOKALIKES,
+    **HOST_LOOKALIKES,
+    **PLACE_LOOKALIKES,
+    **HELD_LOOKALIKES,
+    **GIVEN_LOOKALIKES,
+}
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
 
@@ -96,6 +103,31 @@ def test_no_command_of_the_host_is_given_inside_a_container(
         for fix in finding.fixes:
             text = "\n".join((fix.summary, *fix.commands))
             assert not any(word in text for word in HOST_COMMANDS) or "host" in text, text
+
+
+def _foreign(text: str, kind: str) -> bool:
+    """Whether a fix is one of the host, or of another kind of container."""
+    of_the_host = any(word in text for word in HOST_COMMANDS) and "host" not in text
+    return of_the_host or ("docker run" in text and kind != "docker")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", ["docker", "podman", "kubernetes", "apptainer", "lxc", "enroot"])
+def test_every_fix_is_one_for_the_container_in_which_the_state_is_found(
+    kind: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    wrong = set()
+    for name, case in DISEASES.items():
+        container = Container(kind=kind, evidence="synthetic")
+        wsl = case.snapshot.value(Container)
+        inside = Observed(
+            value=replace(container, wsl=wsl.wsl if wsl else None), source="synthetic"
+        )
+        report = diagnose(case.snapshot.with_facts({Container: inside}), loaded, services)
+        for finding in report.findings:
+            texts = ("\n".join((fix.summary, *fix.commands)) for fix in finding.fixes)
+            wrong |= {(name, finding.name, text) for text in texts if _foreign(text, kind)}
+    assert not wrong
 
 
 @pytest.mark.parametrize(

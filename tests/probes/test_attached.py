@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from envdoctor.api import CdiSpec, ThunderboltDevice
-from envdoctor.probes.attached import read_cdi_specs, read_thunderbolt
+from envdoctor.api import CdiSpec, RenderNodes, ThunderboltDevice
+from envdoctor.probes.attached import read_cdi_specs, read_render_nodes, read_thunderbolt
 from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.kernel_modules import read_kernel_modules
 from envdoctor.probes.run import Children
@@ -113,6 +113,26 @@ def test_a_specification(root: Root, name: str, text: str, expected: CdiSpec | N
     assert read_cdi_specs(root.context).items == ((expected,) if expected else ())
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "version"),
+    [
+        ("lib/dpkg/status", "Package: a\nVersion: 1\n\n{}\nVersion: 4.9.3+ds1-1\n\n", "4.9.3"),
+        ("lib/dpkg/status", "{}\nStatus: x\nVersion: 2:3.4.4\n\nPackage: b\n", "3.4.4"),
+        ("lib/dpkg/status", "{}-docker\nVersion: 9.9\n", None),
+        ("lib/pacman/local/podman-5.6.2-1/desc", "", "5.6.2"),
+    ],
+)
+def test_the_podman_that_reads_a_specification(
+    root: Root, name: str, text: str, version: str | None
+) -> None:
+    root.file(f"var/{name}", text.format("Package: podman"))
+    assert read_cdi_specs(root.context).podman is None
+    root.file("etc/cdi/nvidia.yaml", YAML.format(release="535.54.03"))
+    assert read_cdi_specs(root.context).podman is None, "there is no Podman"
+    root.file("usr/bin/podman", "")
+    assert read_cdi_specs(root.context).podman == version
+
+
 # --- udev ---
 
 RULE = (
@@ -138,3 +158,32 @@ def test_a_rule_that_takes_the_gpu_off_the_bus(root: Root, text: str, removes: b
     root.file("usr/lib/udev/rules.d/50-remove-nvidia.rules", text)
     wanted = "/usr/lib/udev/rules.d/50-remove-nvidia.rules" if removes else None
     assert read_kernel_modules(root.context).removed_by == wanted
+
+
+# --- render nodes ---
+
+
+def test_the_nodes_of_other_vendors(root: Root) -> None:
+    assert read_render_nodes(root.context) == RenderNodes()
+    for name in ("dri/card0", "dri/renderD129", "dri/renderD128", "dri/by-path", "kfd"):
+        root.file(f"dev/{name}", "")
+    nodes = ("/dev/kfd", "/dev/dri/renderD128", "/dev/dri/renderD129")
+    assert read_render_nodes(root.context) == RenderNodes(nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("unusable", "all_closed", "kfd_closed"),
+    [
+        ((), False, False),
+        (("/dev/kfd",), False, True),
+        (("/dev/dri/renderD128",), False, False),
+        (("/dev/dri/renderD128", "/dev/dri/renderD129"), True, False),
+    ],
+)
+def test_whom_closed_nodes_shut_out(
+    unusable: tuple[str, ...], all_closed: bool, kfd_closed: bool
+) -> None:
+    nodes = ("/dev/kfd", "/dev/dri/renderD128", "/dev/dri/renderD129")
+    found = RenderNodes(nodes=nodes, unusable=unusable)
+    assert (found.all_closed, found.kfd_closed) == (all_closed, kfd_closed)
+    assert not RenderNodes(unusable=unusable).all_closed

@@ -220,6 +220,17 @@ def test_the_limits_are_read_where_processes_have_no_affinity(
         ({}, {"APPTAINER_CONTAINER": "x.sif"}, "apptainer", None),
         ({"proc/self/cgroup": "0::/docker/abc\n"}, {}, "docker", None),
         ({"run/systemd/container": "lxc\n"}, {}, "lxc", None),
+        ({".flatpak-info": ""}, {}, "flatpak", None),
+        ({"run/.containerenv": "", "run/.toolboxenv": ""}, {}, "toolbox", None),
+        (
+            {
+                "run/systemd/container": "wsl\n",
+                "proc/sys/kernel/osrelease": "6.6.87.2-microsoft-standard-WSL2",
+            },
+            {},
+            "none",
+            2,
+        ),
         ({"proc/sys/kernel/osrelease": "5.15.90.1-microsoft-standard-WSL2"}, {}, "none", 2),
         ({"proc/sys/kernel/osrelease": "4.4.0-19041-Microsoft"}, {}, "none", 1),
     ],

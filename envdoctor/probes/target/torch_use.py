@@ -52,6 +52,9 @@ def runtime(child):
         "numpy_version": child.text_or_none(child.attribute(numpy, "__version__")),
         "numpy_error": numpy_error,
         "mps_available": bool(child.attempt(lambda: torch.backends.mps.is_available())[0]),
+        "xpu_count": child.attempt(lambda: torch.xpu.device_count())[0]
+        if getattr(torch.version, "xpu", None)
+        else None,
         "cxx11_abi": child.attempt(torch.compiled_with_cxx11_abi)[0],
     }
 

@@ -8,8 +8,22 @@ from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
 from envdoctor.repair.system.place import on_host
 
+_IN_WSL = {
+    "AMD": (
+        "install AMD Software: Adrenalin Edition on Windows and, inside WSL, ROCm without a kernel "
+        "driver, with the library that leads it to Windows: librocdxg from ROCm 7.2 on (with "
+        "HSA_ENABLE_DXG_DETECTION=1), before that `amdgpu-install --usecase=wsl,rocm --no-dkms`",
+        ("wsl.exe --update", "rocminfo | grep -i gfx"),
+    ),
+    "Intel": (
+        "install Intel's graphics driver on Windows and, inside WSL, Level Zero with the compute "
+        "runtime (libze1, libze-intel-gpu1)",
+        ("wsl.exe --update", "sudo apt-get install libze1 libze-intel-gpu1"),
+    ),
+}
 
-def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
+
+def gpu_for_wsl(version: int | None, vendor: str = "NVIDIA") -> tuple[Fix, ...]:
     """Let Windows show its GPU to WSL."""
     if version == 1:
         return (
@@ -19,6 +33,9 @@ def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
                 where=Place.HOST,
             ),
         )
+    if vendor in _IN_WSL:
+        summary, commands = _IN_WSL[vendor]
+        return (Fix(summary=summary, commands=commands, where=Place.HOST),)
     return (
         Fix(
             summary="install NVIDIA's driver on Windows, none inside WSL, and update WSL; "
@@ -26,6 +43,18 @@ def gpu_for_wsl(version: int | None) -> tuple[Fix, ...]:
             commands=("wsl.exe --update", "wsl.exe --shutdown"),
             where=Place.HOST,
         ),
+    )
+
+
+def update_toolkit_of_wsl() -> Fix:
+    """Have the library brought in that drivers of Windows need from 555 on (NVIDIA Container
+    Toolkit, issue 520)."""
+    return Fix(
+        summary="update what starts this container: Docker Desktop to 4.31 or later, or inside WSL "
+        "the NVIDIA Container Toolkit to 1.14.4 or later, which brings in libnvdxgdmal.so.1 of "
+        "Windows' driver; then start the container again",
+        commands=("ls /usr/lib/wsl/lib /usr/lib/wsl/drivers/*/libnvdxgdmal.so.1",),
+        where=Place.HOST,
     )
 
 
@@ -43,7 +72,7 @@ def remove_driver_inside_wsl(site: Site) -> Fix:
     if site.contained:
         return Fix(
             summary="take the Linux driver's libraries out of the image: Windows brings its own, "
-            "which `--gpus all` mounts",
+            "which are mounted where the container is started with the GPU",
             commands=("dpkg -S libcuda.so.1",),
             where=Place.IMAGE,
         )
@@ -144,4 +173,14 @@ def switch_gpu_on(site: Site, file: str) -> Fix:
         "the tool remove the file",
         known or "sudo envycontrol -s hybrid",
         "sudo reboot",
+    )
+
+
+def without_emulation(site: Site) -> Fix:
+    """Run what is made for the CPU of a Mac, not for the one that macOS emulates."""
+    run = f"{site.container} run --platform linux/arm64 IMAGE"
+    return Fix(
+        summary="macOS emulates this CPU on Apple silicon: take a Python, or an image, for arm64",
+        commands=(run,) if site.container in ("docker", "podman") else (),
+        where=Place.IMAGE if site.contained else Place.HERE,
     )

@@ -36,8 +36,30 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
     ),
     "lxc": (
         "give the container the nodes /dev/nvidia* (lxc.mount.entry and the device cgroup) on the "
-        "host, and install in it the driver's libraries of the host's release",
+        "host, and install in it the driver's libraries of the host's release; with LXD or Incus "
+        "its devices of the type `gpu` and `nvidia.runtime=true` do both",
         (),
+        Place.HOST,
+    ),
+    "systemd-nspawn": (
+        "start it with the nodes and leave to open them (--bind and DeviceAllow, or a file in "
+        "/etc/systemd/nspawn), and install in it the driver's libraries of the host's release",
+        (
+            "systemd-nspawn --bind=/dev/nvidia0 --bind=/dev/nvidiactl --bind=/dev/nvidia-uvm "
+            "--property='DeviceAllow=char-nvidia* rw' -D ROOT",
+        ),
+        Place.HOST,
+    ),
+    "toolbox": (
+        "make it again, with the GPUs: distrobox with --nvidia, toolbox from 0.1 on by itself, "
+        "where the host has the NVIDIA Container Toolkit",
+        ("distrobox create --nvidia --image IMAGE --name NAME",),
+        Place.HOST,
+    ),
+    "flatpak": (
+        "run Python outside of the sandbox of this application, in a terminal of the host; a "
+        "sandbox has the driver's graphics libraries alone",
+        ("flatpak-spawn --host python3 train.py",),
         Place.HOST,
     ),
 }
@@ -66,6 +88,77 @@ def give_gpus(site: Site) -> Fix:
     return Fix(summary=summary, commands=commands, where=where)
 
 
+def let_through_gvisor(release: str | None) -> Fix:
+    """Let gVisor pass the driver's calls on (gvisor.dev, GPU support)."""
+    return Fix(
+        summary="gVisor passes the calls of listed driver releases on, and of those not every one: "
+        f"see whether{f' {release} is' if release else ' the node has one'} among them, start "
+        "runsc with --nvproxy and the capabilities that are needed, update it, or run this "
+        "container without gVisor",
+        commands=("runsc nvproxy list-supported-drivers",),
+        where=Place.HOST,
+    )
+
+
+def give_mig(site: Site) -> Fix | None:
+    """Give a container an instance of a GPU in MIG mode; None where that is done otherwise."""
+    return _GIVE_MIG.get(site.container)
+
+
+_GIVE_MIG = {
+    "kubernetes": Fix(
+        summary="ask for an instance in the pod, by the resource that the node offers (with the "
+        "device plugin's strategy `mixed` resources.limits `nvidia.com/mig-1g.10gb: 1`, with "
+        "`single` `nvidia.com/gpu: 1`); NVIDIA_VISIBLE_DEVICES set by hand gives the GPU without "
+        "its instances",
+        commands=("kubectl describe node NODE | grep nvidia.com/",),
+        where=Place.SCHEDULER,
+    ),
+    "docker": Fix(
+        summary="start the container with an instance, by the UUID that the host lists",
+        commands=("nvidia-smi -L", "docker run --gpus device=MIG-UUID IMAGE"),
+        where=Place.HOST,
+    ),
+    "podman": Fix(
+        summary="start the container with an instance, as the host's CDI specification names it",
+        commands=("nvidia-ctk cdi list", "podman run --device nvidia.com/gpu=0:0 IMAGE"),
+        where=Place.HOST,
+    ),
+    "lxc": Fix(
+        summary="give the container an instance, by the UUID that the host lists; with nodes of "
+        "one's own those in /dev/nvidia-caps that belong to it as well",
+        commands=(
+            "nvidia-smi -L",
+            "lxc config device add CONTAINER slice gpu gputype=mig mig.uuid=MIG-UUID pci=ADDRESS",
+        ),
+        where=Place.HOST,
+    ),
+}
+"""NVIDIA Container Toolkit and k8s-device-plugin documentation; LXD, GPU devices."""
+
+
+def share_mps(site: Site, pipe: str) -> Fix:
+    """Let a container reach the MPS daemon of its host (NVIDIA container wiki, NVIDIA MPS)."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="let the device plugin share the GPU by MPS (`sharing.mps`), which mounts the "
+            f"daemon's folder; by hand a pod needs hostIPC: true and the node's `{pipe}`",
+            where=Place.SCHEDULER,
+        )
+    shared = ("--ipc=host", "-v", f"{pipe}:{pipe}", "IMAGE")
+    start = {
+        "docker": command("docker", "run", "--gpus", "all", *shared),
+        "podman": command("podman", "run", "--device", "nvidia.com/gpu=all", *shared),
+        "apptainer": command("apptainer", "exec", "--nv", "--bind", pipe, "IMAGE.sif"),
+    }.get(site.container)
+    return Fix(
+        summary="start the container in the IPC namespace of the host, with the folder in which "
+        f"the daemon listens (`{pipe}`), and as the daemon's user",
+        commands=(start,) if start else (),
+        where=Place.HOST,
+    )
+
+
 def write_cdi(site: Site, path: str) -> Fix:
     """Have the specification for containers written anew, for the driver that runs now."""
     return on_host(
@@ -91,14 +184,62 @@ def give_amd_gpus(site: Site) -> Fix:
             commands=("apptainer exec --rocm IMAGE.sif python train.py",),
             where=Place.HOST,
         )
-    engine = "podman" if site.container == "podman" else "docker"
+    # A user without root has the groups of the host kept, and can add none.
+    start = {
+        "docker": "docker run --group-add video",
+        "podman": "podman run --group-add keep-groups",
+    }.get(site.container)
+    nodes = "--device=/dev/kfd --device=/dev/dri --security-opt seccomp=unconfined"
     return Fix(
-        summary="start the container with AMD's device nodes, and in the groups that own them",
-        commands=(
-            f"{engine} run --device=/dev/kfd --device=/dev/dri --group-add video "
-            "--security-opt seccomp=unconfined IMAGE",
-        ),
+        summary="start the container with AMD's device nodes, /dev/kfd and /dev/dri, and in the "
+        "groups that own them",
+        commands=(f"{start} {nodes} IMAGE",) if start else (),
         where=Place.HOST,
+    )
+
+
+def give_intel_gpus(site: Site) -> Fix:
+    """Start this container or pod with Intel's GPUs."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="ask for a GPU in the pod: resources.limits `gpu.intel.com/i915: 1` (or `xe`); "
+            "the node needs Intel's device plugin",
+            where=Place.SCHEDULER,
+        )
+    start = {
+        "docker": "docker run --group-add GID --device=/dev/dri IMAGE",
+        "podman": "podman run --group-add keep-groups --device=/dev/dri IMAGE",
+    }.get(site.container)
+    return Fix(
+        summary="start the container with the render nodes, /dev/dri, and in the group that owns "
+        "them, by the number that `ls -ln` shows on the host",
+        commands=("ls -ln /dev/dri", *((start,) if start else ())),
+        where=Place.HOST,
+    )
+
+
+def open_render_nodes(site: Site) -> Fix:
+    """Let this user open /dev/kfd and /dev/dri/renderD*."""
+    if site.container == "kubernetes":
+        return Fix(
+            summary="let the pod be in the group of the nodes, securityContext: "
+            "`supplementalGroups: [GID]` with the number that `ls -ln` shows",
+            commands=("ls -ln /dev/kfd /dev/dri",),
+            where=Place.SCHEDULER,
+        )
+    if site.container in ("docker", "podman"):
+        group = "GID" if site.container == "docker" else "keep-groups"
+        return Fix(
+            summary="start the container in the group that owns the nodes, by the number that "
+            "`ls -ln` shows",
+            commands=("ls -ln /dev/kfd /dev/dri", f"{site.container} run --group-add {group} ..."),
+            where=Place.HOST,
+        )
+    return on_host(
+        site,
+        "join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
+        "ls -l /dev/kfd /dev/dri",
+        'sudo usermod -aG render,video "$USER"',
     )
 
 
@@ -151,10 +292,22 @@ def more_shared_memory(site: Site) -> Fix:
             summary="mount a volume `emptyDir: {medium: Memory}` at /dev/shm of the pod",
             where=Place.SCHEDULER,
         )
-    engine = "podman" if site.container == "podman" else "docker"
+    if site.container in ("docker", "podman"):
+        return Fix(
+            summary="start the container with more (or with `--ipc=host`: all of the host's)",
+            commands=(f"{site.container} run --shm-size=8g IMAGE",),
+            where=Place.HOST,
+        )
+    if site.container in ("apptainer", "singularity"):
+        return on_host(
+            site,
+            "start it without --contain, so that it has the /dev/shm of the host, and make that "
+            "larger where it is small itself",
+            "df -h /dev/shm",
+        )
     return Fix(
-        summary="start the container with more (or with `--ipc=host`: all of the host's)",
-        commands=(f"{engine} run --shm-size=8g IMAGE",),
+        summary="give the container a larger tmpfs at /dev/shm, in the configuration of what "
+        "starts it",
         where=Place.HOST,
     )
 

@@ -132,6 +132,16 @@ def read_build_log(site: Site, log: str) -> Fix:
     )
 
 
+def build_for_real_time(site: Site) -> Fix:
+    """Have the module built although the kernel is a real-time one (kernel-open/conftest.sh)."""
+    return on_host(
+        site,
+        "this is a real-time kernel (PREEMPT_RT), for which the build refuses: start the usual "
+        "kernel, or have it built all the same, which NVIDIA does not support",
+        "sudo env IGNORE_PREEMPT_RT_PRESENCE=1 dkms autoinstall && sudo modprobe nvidia",
+    )
+
+
 def boot_kernel(site: Site, kernel: str) -> Fix:
     """Start a kernel for which there is a module."""
     return on_host(
@@ -259,7 +269,7 @@ def update_driver(
 
 def driver_of_branch(site: Site, branch: str) -> Fix:
     """Install a driver of an older branch, the last that serves a GPU."""
-    if site.os_family == "nixos":
+    if site.os_family == "nixos" and not site.contained:
         return Fix(
             summary=f"hardware.nvidia.package = config.boot.kernelPackages.nvidiaPackages."
             f"legacy_{branch}; in configuration.nix, then `sudo nixos-rebuild switch`",

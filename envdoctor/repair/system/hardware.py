@@ -189,6 +189,16 @@ def fabric_manager_of_hypervisor() -> Fix:
     )
 
 
+def reset_by_hypervisor() -> Fix:
+    """Have a GPU reset that its last guest did not leave in order."""
+    return Fix(
+        summary="stop this virtual machine, start it again from outside (a restart from within "
+        "resets no GPU that was passed through), and if that is not enough restart the host; of a "
+        "cloud's machine: stop and start it, so that it comes up on another host",
+        where=Place.HOST,
+    )
+
+
 def guest_driver(site: Site) -> Fix:
     """Install the driver that a part of a GPU needs (Azure, N-series driver setup for Linux)."""
     return on_host(

@@ -1,5 +1,6 @@
 """Repairs of the driver's user-space libraries."""
 
+import re
 from collections.abc import Iterable
 
 from envdoctor.findings import Fix, Place, Safety
@@ -22,11 +23,13 @@ def remove_empty_libraries() -> Fix:
 
 
 def libraries_of_release(
-    site: Site, release: str | None, libraries: str | None, *, of_image: bool = False
+    site: Site, release: str | None, libraries: str | None, *, stray: str | None = None
 ) -> tuple[Fix, ...]:
-    """Bring the driver's user-space libraries to the release of the kernel module. `of_image` says
-    that others that the container toolkit brings in are of that release."""
+    """Bring the driver's user-space libraries to the release of the kernel module. `stray` is a
+    libcuda of another release, where the others are of that one."""
     if site.container not in ("docker", "podman", "kubernetes"):
+        if stray and not site.contained:
+            return (_remove_stray(stray, release),)
         return (_libraries_of_release(site, release),)
     out = Fix(
         summary="where the image brings driver libraries of its own: take them out of the image, "
@@ -34,7 +37,7 @@ def libraries_of_release(
         commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
         where=Place.IMAGE,
     )
-    if of_image:
+    if stray:
         return (out,)
     anew = on_host(
         site,
@@ -46,6 +49,20 @@ def libraries_of_release(
     branch = (release or "").partition(".")[0]
     updated = bool(branch) and (libraries or "").partition(".")[0] == branch
     return (anew, out) if updated else (out, anew)
+
+
+def _remove_stray(path: str, release: str | None) -> Fix:
+    """A restart loads the same module, and leaves the same library in front."""
+    return Fix(
+        summary=f"remove `{path}`, which another installer left in front of the driver's own "
+        f"libcuda{f' of {release}' if release else ''}: by its package, or the file itself",
+        commands=(
+            "ldconfig -p | grep libcuda.so.1",
+            f"dpkg -S {quote(path)} || rpm -qf {quote(path)}",
+            "sudo ldconfig",
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
 
 
 def _libraries_of_release(site: Site, release: str | None) -> Fix:
@@ -77,9 +94,8 @@ def show_libcuda(site: Site, release: str | None, files: Iterable[str]) -> Fix:
             commands=("export LD_LIBRARY_PATH=/run/opengl-driver/lib",),
             safety=Safety.SAFE,
         )
-    own = [one for one in files if not any(part in one for part in _NOT_THE_DRIVERS)]
-    if own:
-        folder = own[0].rpartition("/")[0]
+    folder = folder_off_the_path(files)
+    if folder:
         return Fix(
             summary=f"it lies in `{folder}`, where the loader does not look: show it that folder",
             commands=(
@@ -91,8 +107,42 @@ def show_libcuda(site: Site, release: str | None, files: Iterable[str]) -> Fix:
     return _install_libcuda(site, release)
 
 
-_NOT_THE_DRIVERS = ("/compat/", "/stubs/", "i386-linux-gnu", "/lib32/")
+def open_libcuda(site: Site, file: str) -> Fix:
+    """Let every user read the driver's library."""
+    return Fix(
+        summary="let every user read it: it was installed under a umask that lets root alone",
+        commands=(
+            f"ls -lL {quote(file)}",
+            f'sudo chmod a+rx "$(readlink -f {quote(file)})"',
+        ),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
+_NOT_THE_DRIVERS = ("compat/", "/stubs/", "i386-linux-gnu", "/lib32/")
 """In the path of a libcuda that is not the one which this system's driver brings for torch."""
+
+_OF_THE_LOADER = re.compile(r"(/usr)?/lib(64)?(/(x86_64|aarch64)-linux-gnu)?")
+"""Folders in which the loader looks by itself: what it does not find there is a link that leads
+nowhere, or not in its cache."""
+
+
+def folder_off_the_path(files: Iterable[str]) -> str | None:
+    """The folder of the driver's own libcuda where the loader does not look."""
+    own = (one for one in files if not any(part in one for part in _NOT_THE_DRIVERS))
+    folders = (one.rpartition("/")[0] for one in own)
+    return next((one for one in folders if not _OF_THE_LOADER.fullmatch(one)), None)
+
+
+def show_mounted_libcuda(site: Site, folder: str) -> Fix:
+    """Let the loader of an image find the driver's libraries where a node mounts them."""
+    where = "the pod's `env`" if site.container == "kubernetes" else "the container's environment"
+    return Fix(
+        summary=f"show the loader `{folder}`: set LD_LIBRARY_PATH in the image or in {where}, as "
+        "NVIDIA's own images do",
+        commands=(f'export LD_LIBRARY_PATH={quote(folder)}:"$LD_LIBRARY_PATH"',),
+        safety=Safety.SAFE,
+    )
 
 
 def _install_libcuda(site: Site, release: str | None) -> Fix:

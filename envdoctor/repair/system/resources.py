@@ -37,11 +37,13 @@ def more_tasks(site: Site) -> tuple[Fix, ...]:
 
 def allow_new_system_calls(site: Site) -> Fix:
     """Let the container make threads."""
-    engine = "podman" if site.container == "podman" else "docker"
+    known = site.container in ("docker", "podman")
     return Fix(
-        summary="update Docker (20.10.10 or later) and libseccomp on the host; until then start "
-        "the container without the filter",
-        commands=(f"{engine} run --security-opt seccomp=unconfined IMAGE",),
+        summary="update what runs the containers (Docker 20.10.10 or later) and libseccomp on the "
+        "host; until then start the container without the filter (seccomp)",
+        commands=(f"{site.container} run --security-opt seccomp=unconfined IMAGE",)
+        if known
+        else (),
         where=Place.HOST,
     )
 
