@@ -8,7 +8,7 @@ from envdoctor.compare.records import Difference
 from envdoctor.facts import Fact
 from envdoctor.facts.machine import CudaInit, Nvml
 from envdoctor.facts.python import Target
-from envdoctor.facts.torch import TorchImport, TorchRuntime
+from envdoctor.facts.torch import TorchAbsent, TorchImport, TorchRuntime
 from envdoctor.findings import Layer
 from envdoctor.outcomes import Outcome
 
@@ -54,9 +54,16 @@ def _outcome(pair: Pair, id_: str, first: Outcome, second: Outcome) -> Found:
             weight="stops",
             layer=_LAYERS.get(first.action, Layer.FIRST_USE),
             can_break=(id_,),
+            follows="torch" if id_ == "import:torch" and _one_has_none(pair) else "",
         ),
         words=(id_,),
     )
+
+
+def _one_has_none(pair: Pair) -> bool:
+    """Whether one side has no torch at all: then it is clear that its import fails."""
+    absent = (side.value(TorchAbsent) for side in (pair.first, pair.second))
+    return any(one is not None and one.absent for one in absent)
 
 
 def _in_words(id_: str) -> str:
