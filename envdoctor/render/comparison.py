@@ -105,12 +105,15 @@ def details(one: Difference, comparison: Comparison) -> Iterator[str]:
     by_id = {(finding.side, finding.id): finding for finding in comparison.findings}
     whole = [(told, by_id.get((told.side, told.finding))) for told in one.explains]
     roots = [pair for pair in whole if pair[1] is not None and pair[1].because is None] or whole
+    lines: dict[str, None] = {}
     for told, finding in roots:
         code = f" ({finding.code})" if finding else ""
         verb = "is told as" if one.part == "outcome" else _VERBS[told.how]
         alone = finding is None or finding.looked_for
         whose = f"found {_at(told.side)}{' alone' if alone else ''}"
-        yield f"{verb} {told.name}{code}, {whose}"
+        lines[f"{verb} {told.name}{code}, {whose}"] = None
+    # Several findings of one code are one line.
+    yield from lines
     if one.proof:
         yield one.proof
 
