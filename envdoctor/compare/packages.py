@@ -1,7 +1,7 @@
 """The installed packages of two sides: those beside torch one by one, the others in sum."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from packaging.markers import UndefinedEnvironmentName
@@ -32,6 +32,10 @@ _LISTED_EVER = re.compile(r"torch|numpy|triton")
 """What every collect_env lists where it is installed: names that hold one of these words."""
 
 
+_COMPILED_FOR = re.compile(r"\+.*(cu\d{2}|torch\d|pt\d)")
+"""Local versions as of flashinfer 0.1.6+cu121torch2.4 and torch-scatter 2.1.2+pt24cu121."""
+
+
 def differences(pair: Pair) -> Iterator[Found]:
     """Packages of other versions, and packages that one side alone has; torch itself is told as a
     build."""
@@ -51,7 +55,9 @@ def differences(pair: Pair) -> Iterator[Found]:
             version is None and name in requires
             for version, requires in zip(versions, asked, strict=True)
         )
-        beside = name in {*asked[0], *asked[1], *_COMPANIONS} or _is_beside_torch(pair, name)
+        beside = name in {*asked[0], *asked[1], *_COMPANIONS} or _is_beside_torch(
+            pair, name, versions
+        )
         yield _package(pair, name, versions, beside=beside, follows=follows, missing=missing)
     yield from _damaged(pair)
 
@@ -79,8 +85,11 @@ def _is_of_cuda(pair: Pair, name: str) -> bool:
     return bool(_OF_CUDA.match(name)) or any(one.is_package(name) for one in catalogue)
 
 
-def _is_beside_torch(pair: Pair, name: str) -> bool:
-    return _is_of_cuda(pair, name) or bool(_BACKENDS.match(name))
+def _is_beside_torch(pair: Pair, name: str, versions: Iterable[str | None]) -> bool:
+    """Whether it works with torch's own parts: CUDA's libraries, other devices, and what says in
+    its version for which torch or CUDA it was compiled."""
+    compiled = any(_COMPILED_FOR.search(version) for version in versions if version)
+    return compiled or _is_of_cuda(pair, name) or bool(_BACKENDS.match(name))
 
 
 def _requirements(side: Examined) -> dict[str, SpecifierSet]:

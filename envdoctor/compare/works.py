@@ -7,7 +7,7 @@ from envdoctor.compare.pair import Examined, Found, Pair, swap_fields
 from envdoctor.compare.records import Difference
 from envdoctor.facts import Fact
 from envdoctor.facts.machine import CudaInit, Nvml
-from envdoctor.facts.python import Target
+from envdoctor.facts.python import Distributions, Target
 from envdoctor.facts.torch import TorchAbsent, TorchImport, TorchRuntime
 from envdoctor.findings import Layer
 from envdoctor.outcomes import Outcome
@@ -138,6 +138,7 @@ def _endings(pair: Pair) -> Iterator[Found]:
                     weight="stops",
                     layer=Layer.FIRST_USE,
                     can_break=(breaks,),
+                    follows="numpy" if field == "numpy_error" and _lacks_numpy(failing) else "",
                 ),
                 swap=swap_fields(TorchRuntime, field),
             )
@@ -158,6 +159,11 @@ def _endings(pair: Pair) -> Iterator[Found]:
             ),
             swap=swap_fields(TorchImport, "exit_outcome", "exit_detail", "exit_output_tail"),
         )
+
+
+def _lacks_numpy(side: Examined) -> bool:
+    installed = side.value(Distributions)
+    return installed is not None and installed.first("numpy") is None
 
 
 def _ending(imported: TorchImport) -> str:

@@ -118,13 +118,18 @@ def details(one: Difference, comparison: Comparison) -> Iterator[str]:
         yield one.proof
 
 
+def _in_few_words(one: Difference) -> str:
+    """The name of what is another; of what was seen, what that is, without the reason."""
+    return one.sentence.partition(": ")[0] if one.part == "outcome" else one.name
+
+
 _VERBS = {"removes": "explains", "about": "has to do with"}
 
 
 def closing(comparison: Comparison, parts: Parted) -> Iterator[tuple[str, str]]:
     """What remains: consequences, what matters little, findings, what is equal, what is unknown."""
     for cause in dict.fromkeys(one.follows for one in parts.follow):
-        names = [one.name for one in parts.follow if one.follows == cause]
+        names = [_in_few_words(one) for one in parts.follow if one.follows == cause]
         yield f"follows from {cause}", ", ".join(names)
     if parts.little:
         yield "matters little", "; ".join(one.sentence for one in parts.little)

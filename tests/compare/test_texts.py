@@ -5,6 +5,7 @@ import pytest
 from envdoctor.compare.records import Comparison
 from envdoctor.comparing import compared
 from envdoctor.importers.collect_env import snapshot_of
+from envdoctor.render.comparison import render_comparison
 from tests.support.pairs import session, side
 
 TEXT = """\
@@ -124,4 +125,14 @@ def test_two_builds_of_one_release_are_called_so() -> None:
 def test_that_no_torch_is_not_imported_follows() -> None:
     found = differences({"torch": "N/A", "cuda": "N/A", "works": "N/A"}, {})
     assert in_numbers(found) == ["torch"]
-    assert "import:torch" in {one.name for one in found.differences if one.follows == "torch"}
+    text = " ".join(render_comparison(found).split())
+    assert "follows from torch: `import torch` works in B and fails in A" in text
+
+
+def test_what_was_compiled_for_a_torch_matters() -> None:
+    builds = [f"flashinfer==0.1.6+{one} transformers==4.4{i}.0" for i, one in enumerate(BUILDS)]
+    found = differences({"packages": builds[0]}, {"packages": builds[1]})
+    assert in_numbers(found) == ["flashinfer"]
+
+
+BUILDS = ("cu121torch2.4", "cu118torch2.4")

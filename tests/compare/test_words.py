@@ -125,6 +125,16 @@ def test_what_a_torch_pins_follows_from_it() -> None:
     assert "follows from torch: torchvision" in text
 
 
+def test_that_no_array_can_be_made_follows_from_the_numpy_that_is_not_there() -> None:
+    without = changed(
+        package("numpy", None)(machine()), TorchRuntime={"numpy_error": "Numpy is not available"}
+    )
+    found = comparison(machine(), without)
+    assert {one.name: one.follows for one in found.differences}["numpy_error"] == "numpy"
+    text = " ".join(render_comparison(found).split())
+    assert "follows from numpy: turning tensors into NumPy arrays fails in B alone" in text
+
+
 def test_a_variable_is_shown_as_it_is_on_each_side() -> None:
     first = changed(machine(), Environment={"variables": {"NCCL_DEBUG": "INFO"}})
     second = changed(machine(), Environment={"variables": {"OMP_NUM_THREADS": ""}})
