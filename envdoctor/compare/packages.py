@@ -35,6 +35,9 @@ _LISTED_EVER = re.compile(r"torch|numpy|triton")
 _COMPILED_FOR = re.compile(r"\+.*(cu\d{2}|torch\d|pt\d)")
 """Local versions as of flashinfer 0.1.6+cu121torch2.4 and torch-scatter 2.1.2+pt24cu121."""
 
+_COMPILED = re.compile(r"(torch-(tensorrt|scatter|sparse|cluster|spline-conv)|pyg-lib)$")
+"""Extensions of torch that need not say so in their version."""
+
 
 def differences(pair: Pair) -> Iterator[Found]:
     """Packages of other versions, and packages that one side alone has; torch itself is told as a
@@ -88,8 +91,13 @@ def _is_of_cuda(pair: Pair, name: str) -> bool:
 def _is_beside_torch(pair: Pair, name: str, versions: Iterable[str | None]) -> bool:
     """Whether it works with torch's own parts: CUDA's libraries, other devices, and what says in
     its version for which torch or CUDA it was compiled."""
-    compiled = any(_COMPILED_FOR.search(version) for version in versions if version)
-    return compiled or _is_of_cuda(pair, name) or bool(_BACKENDS.match(name))
+    told = any(_COMPILED_FOR.search(version) for version in versions if version)
+    return (
+        told
+        or bool(_COMPILED.match(name))
+        or _is_of_cuda(pair, name)
+        or bool(_BACKENDS.match(name))
+    )
 
 
 def _requirements(side: Examined) -> dict[str, SpecifierSet]:

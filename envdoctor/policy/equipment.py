@@ -63,12 +63,13 @@ def _gpu(held: PolicyFile, index: int, gpu: Gpu | TorchDevice) -> Iterator[Judge
             POLICY_GPU,
             "gpus.min-memory-gib",
             f"the memory of {name}",
-            gpu.memory_bytes,
+            # A text of what torch saw of an AMD GPU tells neither: there it is 0, and empty.
+            gpu.memory_bytes or None,
             rules.min_memory_gib,
         )
     if rules.compute_capability is not None:
         what, wanted = f"the compute capability of {name}", rules.compute_capability
-        if gpu.compute_capability is None:
+        if not gpu.compute_capability:
             yield Unseen(what=what, why=UNTOLD)
         elif not holds(gpu.compute_capability, wanted):
             yield violation(

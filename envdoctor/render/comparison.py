@@ -11,7 +11,8 @@ from envdoctor.render.markdown import prose
 
 PLAIN = Look()
 _FEW = 4
-"""Packages that nothing beside torch needs: these are named, the others counted."""
+"""Packages that nothing beside torch needs: these are named, the others counted; and so many
+wheels of CUDA that go with a torch."""
 
 _INDENT = 5
 
@@ -130,6 +131,9 @@ def closing(comparison: Comparison, parts: Parted) -> Iterator[tuple[str, str]]:
     """What remains: consequences, what matters little, findings, what is equal, what is unknown."""
     for cause in dict.fromkeys(one.follows for one in parts.follow):
         names = [_in_few_words(one) for one in parts.follow if one.follows == cause]
+        wheels = [name for name in names if name.startswith("nvidia-")]
+        if len(wheels) > _FEW:
+            names = [f"{len(wheels)} wheels of CUDA", *(one for one in names if one not in wheels)]
         yield f"follows from {cause}", ", ".join(names)
     if parts.little:
         yield "matters little", "; ".join(one.sentence for one in parts.little)

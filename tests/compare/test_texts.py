@@ -99,6 +99,14 @@ def test_what_was_built_with_a_torch_follows_from_it(torch: str, packages: str) 
     assert in_numbers(found) == ["torch"]
 
 
+def test_the_wheels_of_cuda_that_go_with_a_torch_are_counted() -> None:
+    parts = ("cublas", "cudnn", "cufft", "curand", "nccl")
+    first, second = (" ".join(f"nvidia-{part}-cu12=={v}.0" for part in parts) for v in (1, 2))
+    other = {"torch": "2.3.0+cu121", "packages": f"{second} triton==2.3.0"}
+    text = " ".join(render_comparison(differences({"packages": first}, other)).split())
+    assert "follows from torch: 5 wheels of CUDA, triton" in text
+
+
 def test_what_was_built_for_another_torch_does_not_follow() -> None:
     usual = {"packages": "torchvision==0.19.0"}
     other = {"torch": "2.5.1a0+git6fc067b", "packages": "torchvision==0.19.0a0+3ac97aa"}

@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.diagnose import diagnose
-from envdoctor.facts import Observed, Snapshot
+from envdoctor.facts import Observed, Reason, Snapshot, Unknown
 from envdoctor.facts.calibration import Calibration, CalibrationRun, LeftOut
+from envdoctor.facts.machine import Gpus
+from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.findings import Finding, Severity, Verdict
 from envdoctor.outcomes import Outcome
 from envdoctor.report import Report
@@ -226,6 +229,18 @@ def test_nothing_is_said_of_a_machine_of_which_nothing_is_known(tmp_path: Path) 
     report = held(EVERYTHING, tmp_path, "nothing-is-known")
     assert of_policy(report) == []
     assert report.verdict is Verdict.INCOMPLETE
+
+
+def test_what_a_text_does_not_tell_of_an_amd_gpu_is_no_violation(tmp_path: Path) -> None:
+    unlike = TorchDevice(index=0, name="AMD Instinct", compute_capability="", memory_bytes=0)
+    gone = Unknown(reason=Reason.NOT_APPLICABLE, detail="no GPU of NVIDIA")
+    runtime = CASES["healthy-gpu"].snapshot.value(TorchRuntime)
+    assert runtime is not None
+    seen = Observed(value=replace(runtime, devices=(unlike,)), source="a text")
+    snapshot = CASES["healthy-gpu"].snapshot.with_facts({Gpus: gone, TorchRuntime: seen})
+    report = asked('[gpus]\nmin-memory-gib = 1\ncompute-capability = ">=8"', snapshot, tmp_path)
+    assert of_policy(report) == []
+    assert "the memory of GPU 0, the compute capability of GPU 0" in outcome_of(report).detail
 
 
 def test_no_torch_is_none_of_the_version_that_is_asked_for(tmp_path: Path) -> None:
