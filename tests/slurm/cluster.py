@@ -16,7 +16,8 @@ from tests.cli.test_surroundings import in_a_namespace, within_reach
 from tests.examples.doctors import EXAMPLES, doctor
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol")
-PORT = 16817
+PORT = 16817 + 20 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The first of those that are used, from one worker of the tests to the other."""
 MOST_S = 60
 
 CONFIGURATION = """
