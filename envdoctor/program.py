@@ -1,7 +1,7 @@
-"""The doctor for programs: `envdoctor.check()` and `envdoctor.calibrate()` give typed reports.
+"""The doctor for programs: `envdoctor.check()`, `.calibrate()` and `.diff()` give typed reports.
 
 Nothing is printed, and nothing is redacted: what is shown in a notebook is, what is returned is for
-the program itself. Both raise envdoctor.errors.BadInput for what cannot be used.
+the program itself. All raise envdoctor.errors.BadInput for what cannot be used.
 """
 
 import html
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from envdoctor.calibration.assess import no_reference
 from envdoctor.companions import Extent
+from envdoctor.compare.records import Comparison
 from envdoctor.diagnose import diagnose_calibration
 from envdoctor.errors import BadInput
 from envdoctor.facts.calibration import Model, Precision, Settings
@@ -35,6 +36,7 @@ def check(
     companions: Extent = "light",
     tried: Sequence[Tried] = (),
     expect: Literal["gpu", "cpu"] | None = None,
+    policy: str | None = None,
     scope: Scope | None = None,
     root: str | None = None,
     only: Sequence[str] = (),
@@ -46,7 +48,8 @@ def check(
     `--try`.
 
     `python` is an interpreter, a virtual environment or a conda prefix; by default this program's
-    own interpreter. `facts` is a recorded file that is diagnosed instead. `timeout_s` bounds the
+    own interpreter. `facts` is a recorded file that is diagnosed instead, `policy` the file of what
+    the machine is held to. `timeout_s` bounds the
     whole in seconds. Raises BadInput.
     """
     _show_in_notebooks()
@@ -63,6 +66,7 @@ def check(
         companions=companions,
         tried=tuple(tried),
         expect=expect,
+        policy=policy,
         scope=scope,
         root=root,
         timeout_s=timeout_s,
@@ -102,12 +106,38 @@ def calibrate(
     return diagnose_calibration(snapshot, session.loaded, session.services)
 
 
+def diff(
+    first: str,
+    second: str | None = None,
+    *,
+    python: str | None = None,
+    static: bool = False,
+    timeout_s: float = 300.0,
+) -> Comparison:
+    """How two machines or environments differ, as `envdoctor diff` says it.
+
+    Each is a facts file, a report, a text of collect_env, or an interpreter, venv or conda prefix,
+    which is examined now. `first` alone is compared with what `python` sees here, by default this
+    program's own interpreter. `timeout_s` bounds the whole in seconds. Raises BadInput.
+    """
+    _show_in_notebooks()
+    if python is not None and second is not None:
+        raise BadInput("`python` names what `first` is compared with, and `second` does; give one")
+    # Only who compares waits for what it needs.
+    from envdoctor.comparing import compared, examined
+
+    session = Session(time.monotonic() + timeout_s)
+    options = Options(python=python or sys.executable, static=static, timeout_s=timeout_s)
+    sides = [examined(session, named, options) for named in (first, second)]
+    return compared(session, *(sides if second is not None else sides[::-1]))
+
+
 def read(path: str) -> Report:
     """The diagnosis of a file that `envdoctor collect` or `check --json` wrote. Raises BadInput."""
     return check(facts=path)
 
 
-def in_html(report: Report | CalibrationReport) -> str:
+def in_html(report: Report | CalibrationReport | Comparison) -> str:
     """The text of a report for a notebook; home folders, tokens and credentials are removed, as
     notebooks are shown to others."""
     text = EMITTERS["text"](user_filter().document(report), Look(width=_COLUMNS))
@@ -122,3 +152,4 @@ def _show_in_notebooks() -> None:
         formatter = shell.display_formatter.formatters["text/html"]
         formatter.for_type(Report, in_html)
         formatter.for_type(CalibrationReport, in_html)
+        formatter.for_type(Comparison, in_html)

@@ -108,6 +108,8 @@ def _grouped(resolution: LibraryResolution, repair: Repair) -> list[list[_Found]
             key = (disease_of(problem, repair.libraries).id, os.path.basename(problem.library))
             if key in seen or _was_found_later(library, problem):
                 continue
+            if _lacks_what_was_replaced(library, problem, resolution):
+                continue
             seen.add(key)
             fixes = repair.of(library, problem)
             shared = problem.kind == "missing" and repair.is_of_paths(library, problem)
@@ -123,6 +125,16 @@ def _grouped(resolution: LibraryResolution, repair: Repair) -> list[list[_Found]
 def _was_found_later(library: ResolvedLibrary, problem: Problem) -> bool:
     """Whether torch itself opened a library by its path after the loader had not found it."""
     return problem.kind == "missing" and library.mapped and library.rule == "preloaded by torch"
+
+
+def _lacks_what_was_replaced(
+    library: ResolvedLibrary, problem: Problem, resolution: LibraryResolution
+) -> bool:
+    """Whether a library that is the same without LD_LIBRARY_PATH is said to lack a symbol that then
+    nobody lacks: it was brought by another one, whose replacement ED310 tells."""
+    of_the_variable = bool(resolution.import_error) and not resolution.clean_import_error
+    lacks = problem.kind in ("symbol", "version") and not library.clean_path
+    return lacks and of_the_variable and any(_is_shadowed(one) for one in resolution.libraries)
 
 
 def _is_part_of_a_part(

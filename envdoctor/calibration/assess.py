@@ -99,6 +99,16 @@ def _rank(run: CalibrationRun) -> tuple[int, float]:
     return run.batch_size, run.rate.median
 
 
+def fastest_of_devices(runs: Iterable[CalibrationRun]) -> dict[str, CalibrationRun]:
+    """By device, the main run of the precision that is fastest there."""
+    fastest: dict[str, CalibrationRun] = {}
+    for run in main_runs(runs):
+        other = fastest.setdefault(run.device, run)
+        if run.rate.median > other.rate.median:
+            fastest[run.device] = run
+    return fastest
+
+
 def label(run: CalibrationRun) -> str:
     """The run in words: device and precision."""
     return f"{run.device} {run.precision}"
@@ -209,12 +219,12 @@ def _expected_of_what_if(
 
 
 def _measured(runs: tuple[CalibrationRun, ...]) -> Iterator[Speedup]:
-    plain = main_runs(runs)
-    cpu = _fastest(run for run in plain if run.device == "cpu")
+    fastest = fastest_of_devices(runs)
+    cpu = fastest.get("cpu")
     for device in dict.fromkeys(run.device for run in runs):
         yield from _within_device([run for run in runs if run.device == device])
-        gpu = _fastest(run for run in plain if run.device == device != "cpu")
-        if gpu is not None and cpu is not None:
+        gpu = fastest.get(device)
+        if gpu is not None and cpu is not None and gpu is not cpu:
             yield _compare(gpu, cpu, label(gpu), label(cpu))
 
 

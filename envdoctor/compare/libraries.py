@@ -1,7 +1,7 @@
 """Where the libraries that torch loads come from on two sides, and what is wrong with them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -22,28 +22,55 @@ def differences(pair: Pair) -> Iterator[Found]:
     both = pair.both(LibraryResolution)
     if both is None:
         return
-    yield from _origins(pair, *both)
-    yield from _problems(pair, *both)
+    groups = _origins(pair, *both)
+    cause = next(iter(groups.values()))[0] if len(groups) == 1 else ""
+    lacking = _lacking(pair, *both) if cause else []
+    for (name, at_first, at_second), sonames in groups.items():
+        yield _another_origin(pair, name, sonames, (at_first, at_second), lacking)
+    yield from _problems(pair, *both, dict.fromkeys(lacking, cause))
     yield from _extensions(pair, *both)
     yield from _predicted(pair, *both)
 
 
-def _origins(pair: Pair, first: LibraryResolution, second: LibraryResolution) -> Iterator[Found]:
-    """The origins of the same soname, those of one component that differ alike in one line."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+Both = tuple[ResolvedLibrary, ResolvedLibrary]
+
+
+def _found_on_both(first: LibraryResolution, second: LibraryResolution) -> Iterator[Both]:
+    """The libraries of one soname that either side finds."""
     others = {one.soname: one for one in second.libraries}
     for one in first.libraries:
         other = others.get(one.soname)
-        if other is None or one.path is None or other.path is None:
-            continue
-        origins = [_origin(pair, side, library) for side, library in enumerate((one, other))]
+        if other is not None and one.path is not None and other.path is not None:
+            yield one, other
+
+
+def _origins(
+    pair: Pair, first: LibraryResolution, second: LibraryResolution
+) -> dict[tuple[str, str, str], list[str]]:
+    """The sonames of another origin, those of one component that differ alike together: by its
+    name and the origins in words."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for both in _found_on_both(first, second):
+        one, _ = both
+        origins = [_origin(pair, side, library) for side, library in enumerate(both)]
         if origins[0][0] == origins[1][0]:
             continue
         component = pair.knowledge.libraries.of(one.soname)
         name = component.name if component else one.soname
         groups.setdefault((name, origins[0][1], origins[1][1]), []).append(one.soname)
-    for (name, at_first, at_second), sonames in groups.items():
-        yield _another_origin(pair, name, sonames, at_first, at_second)
+    return groups
+
+
+def _lacking(pair: Pair, first: LibraryResolution, second: LibraryResolution) -> list[str]:
+    """The libraries that are the same on both sides and that lack symbols on one alone: what those
+    come from has changed, not they."""
+    return [
+        one.soname
+        for one, other in _found_on_both(first, second)
+        if _origin(pair, 0, one) == _origin(pair, 1, other)
+        and bool(one.problems) != bool(other.problems)
+        and all(bad.kind in ("symbol", "version") for bad in (*one.problems, *other.problems))
+    ]
 
 
 def _origin(pair: Pair, side: int, library: ResolvedLibrary) -> tuple[str, str]:
@@ -71,8 +98,10 @@ def _named(owner: Owner) -> str:
 
 
 def _another_origin(
-    pair: Pair, name: str, sonames: list[str], at_first: str, at_second: str
+    pair: Pair, name: str, sonames: list[str], origins: tuple[str, str], lacking: Iterable[str]
 ) -> Found:
+    """Libraries of another origin; `lacking` are those that lack something for it."""
+    at_first, at_second = origins
     more = f" and {len(sonames) - 1} more of its parts" if len(sonames) > 1 else ""
     come = "come" if more else "comes"
     return Found(
@@ -86,7 +115,7 @@ def _another_origin(
             layer=Layer.LIBRARIES,
             can_break=("import:torch", "compute:gpu"),
         ),
-        swap=_swap_libraries(sonames),
+        swap=_swap_libraries((*sonames, *lacking)),
         words=(*sonames, name),
     )
 
@@ -123,8 +152,11 @@ def _has_problems(libraries: Iterable[ResolvedLibrary]) -> bool:
     return any(one.problems for one in libraries)
 
 
-def _problems(pair: Pair, first: LibraryResolution, second: LibraryResolution) -> Iterator[Found]:
-    """Libraries that cannot be had or used on one side; preloads too."""
+def _problems(
+    pair: Pair, first: LibraryResolution, second: LibraryResolution, follows: Mapping[str, str]
+) -> Iterator[Found]:
+    """Libraries that cannot be had or used on one side; preloads too. `follows` says of some of
+    them which library is the cause."""
     sides = [_troubled(one) for one in (first, second)]
     for soname in dict.fromkeys((*sides[0], *sides[1])):
         problems = [one.get(soname, ()) for one in sides]
@@ -142,9 +174,10 @@ def _problems(pair: Pair, first: LibraryResolution, second: LibraryResolution) -
                 weight="stops",
                 layer=Layer.LIBRARIES,
                 can_break=("import:torch", "compute:gpu"),
+                follows=follows.get(soname, ""),
             ),
-            swap=_swap_libraries([soname]),
-            words=(soname, *(name for one in bad for name in one.names)),
+            swap=None if soname in follows else _swap_libraries([soname]),
+            words=() if soname in follows else (soname, *(n for one in bad for n in one.names)),
         )
 
 

@@ -1,7 +1,7 @@
 """The installed packages of two sides: those beside torch one by one, the others in sum."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from packaging.markers import UndefinedEnvironmentName
@@ -16,13 +16,27 @@ from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.machine import Host
 from envdoctor.facts.python import Distribution, Distributions, InstalledFiles
 from envdoctor.findings import Layer
-from envdoctor.knowledge import Companions
 from envdoctor.versions import parse_version
 
 _COMPANIONS = {name for one in LIBRARIES for name in one.distributions} | {"numpy"}
-_OF_CUDA = re.compile(r"nvidia-(?!ml-py)|cuda-|pytorch-triton|triton|rocm")
+_OF_CUDA = re.compile(r"nvidia-.*-cu\d+$|cuda-|pytorch-triton|triton(?!\w)|rocm")
+"""Beside the wheels of CUDA that are in the catalogue of libraries. Not all that NVIDIA publishes
+is one (`nvidia-ml-py`, `nvidia-pytriton`), nor all of triton (`tritonclient` is another's)."""
+
+_BACKENDS = re.compile(
+    r"(torch-(xla|npu|neuronx?|directml)|intel-extension-for-pytorch|habana-torch-plugin)$"
+)
+"""What brings torch to other devices; `import torch` loads such packages by itself from 2.5 on
+(docs.pytorch.org, Autoloading Out-of-Tree Extension)."""
 _LISTED_EVER = re.compile(r"torch|numpy|triton")
 """What every collect_env lists where it is installed: names that hold one of these words."""
+
+
+_COMPILED_FOR = re.compile(r"\+.*(cu\d{2}|torch\d|pt\d)")
+"""Local versions as of flashinfer 0.1.6+cu121torch2.4 and torch-scatter 2.1.2+pt24cu121."""
+
+_COMPILED = re.compile(r"(torch-(tensorrt|scatter|sparse|cluster|spline-conv)|pyg-lib)$")
+"""Extensions of torch that need not say so in their version."""
 
 
 def differences(pair: Pair) -> Iterator[Found]:
@@ -44,7 +58,9 @@ def differences(pair: Pair) -> Iterator[Found]:
             version is None and name in requires
             for version, requires in zip(versions, asked, strict=True)
         )
-        beside = name in {*asked[0], *asked[1], *_COMPANIONS} or bool(_OF_CUDA.match(name))
+        beside = name in {*asked[0], *asked[1], *_COMPANIONS} or _is_beside_torch(
+            pair, name, versions
+        )
         yield _package(pair, name, versions, beside=beside, follows=follows, missing=missing)
     yield from _damaged(pair)
 
@@ -64,6 +80,24 @@ def _versions(distributions: Distributions) -> dict[str, str]:
 def plain_versions(version: str) -> list[str]:
     """The versions in such words, each as it is."""
     return [one.removesuffix(_EDITABLE) for one in version.split(_AND)]
+
+
+def _is_of_cuda(pair: Pair, name: str) -> bool:
+    """Whether it is a wheel of CUDA's libraries or compilers, or of what takes their place."""
+    catalogue = pair.knowledge.libraries.records
+    return bool(_OF_CUDA.match(name)) or any(one.is_package(name) for one in catalogue)
+
+
+def _is_beside_torch(pair: Pair, name: str, versions: Iterable[str | None]) -> bool:
+    """Whether it works with torch's own parts: CUDA's libraries, other devices, and what says in
+    its version for which torch or CUDA it was compiled."""
+    told = any(_COMPILED_FOR.search(version) for version in versions if version)
+    return (
+        told
+        or bool(_COMPILED.match(name))
+        or _is_of_cuda(pair, name)
+        or bool(_BACKENDS.match(name))
+    )
 
 
 def _requirements(side: Examined) -> dict[str, SpecifierSet]:
@@ -131,11 +165,9 @@ def _goes_with(
         )
     if version is None:
         return True
-    if _OF_CUDA.match(name) and _is_brought(name, asked):
+    if _is_of_cuda(pair, name) and _is_brought(name, asked):
         return True
-    torch = side.report.stack.torch_version
-    known = pair.knowledge.companions(torch) if torch else None
-    return version.partition("+")[0] in (_published_with(known, name) if known else ())
+    return _was_published_with(pair, name, version, side.report.stack.torch_version)
 
 
 def _is_brought(name: str, asked: Mapping[str, SpecifierSet]) -> bool:
@@ -144,14 +176,24 @@ def _is_brought(name: str, asked: Mapping[str, SpecifierSet]) -> bool:
     return not asked or ("cuda-toolkit" in asked and not re.search(r"-cu\d+$", name))
 
 
-def _published_with(known: Companions, name: str) -> tuple[str, ...]:
+def _was_published_with(pair: Pair, name: str, version: str, torch: str | None) -> bool:
+    """Whether that version pairs with that torch: the nightly of a day with that of the same day,
+    and what was built from source with the releases whose sources they are."""
+    own, others = parse_version(version), parse_version(torch)
+    if own is None or others is None:
+        return False
+    if own.dev is not None and own.dev == others.dev:
+        return True
+    known = pair.knowledge.companions(others.base_version)
+    if known is None:
+        return False
     pairs = {
         "torchvision": known.torchvision,
         "torchaudio": known.torchaudio,
         "torchtext": known.torchtext,
         "triton": known.triton,
     }
-    return pairs.get(name, ())
+    return own.base_version in pairs.get(name, ())
 
 
 def _package(

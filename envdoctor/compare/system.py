@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-from envdoctor.compare.pair import Found, Pair, Swap, swap_fields
+from packaging.version import Version
+
+from envdoctor.compare.pair import Examined, Found, Pair, Swap, swap_fields
 from envdoctor.compare.records import Difference, Part, Weight
 from envdoctor.facts import Fact
 from envdoctor.facts.machine import Container, Host, HostCompiler, Limits, Toolkits
 from envdoctor.facts.network import Network
 from envdoctor.findings import Layer
 from envdoctor.record import Record
+from envdoctor.versions import parse_version
 
 
 class _Field(Record):
@@ -183,13 +186,35 @@ def differences(pair: Pair) -> Iterator[Found]:
                 sentence=_sentence(pair, one, first, second, values),
                 first=values[0],
                 second=values[1],
-                weight=one.weight,
+                weight="little" if _is_alike(pair, one, values) else one.weight,
                 layer=one.layer,
                 can_break=one.can_break,
             ),
             swap=_swap(one),
             words=(one.words.partition(" ")[0],) if one.field in _NAMED else (),
         )
+
+
+def _is_alike(pair: Pair, one: _Field, values: tuple[str, str]) -> bool:
+    """Whether it is another version that does the same: CUDA and the ABI of C++ ask for a major
+    version of gcc, and both builds of torch run with either glibc."""
+    if one.kind is HostCompiler:
+        return len({value.partition(".")[0] for value in values}) == 1
+    floors = [_glibc_of_torch(pair, side) for side in (pair.first, pair.second)]
+    if one.field != "glibc" or None in floors:
+        return False
+    least = max(Version(floor) for floor in floors if floor)
+    return all(found is not None and found >= least for found in map(parse_version, values))
+
+
+def _glibc_of_torch(pair: Pair, side: Examined) -> str | None:
+    """The least glibc that the torch of that side runs with; None where it is not published."""
+    version, host = side.report.stack.torch_version, side.value(Host)
+    local = version.partition("+")[2] if version else ""
+    if not version or not local or host is None or host.machine is None:
+        return None
+    variant = pair.knowledge.variant(version, local, host.machine)
+    return variant.glibc if variant else None
 
 
 def _swap(one: _Field) -> Swap:

@@ -7,7 +7,7 @@ from envdoctor.compare.pair import Examined, Found, Pair, Swap, swap_all, swap_f
 from envdoctor.compare.records import Difference, Weight
 from envdoctor.facts.torch import CudaComponents, TorchAbsent, TorchBuild, TorchImport, TorchRuntime
 from envdoctor.findings import Layer
-from envdoctor.versions import decode_cuda, decode_cudnn
+from envdoctor.versions import decode_cuda, decode_cudnn, parse_version
 
 TORCH = "torch"
 _ALL = ("import:torch", "compute")
@@ -47,12 +47,18 @@ def _build(side: Examined) -> str | None:
 def _another_build(pair: Pair, first: str, second: str) -> Found:
     kinds = {_kind(side) for side in (pair.first, pair.second)}
     gone = "none" in (first, second)
+    alike = _release_of_both(pair)
+    sentence = f"torch {pair.each(first, second)}"
+    if alike is not None:
+        # As of conda, a wheel and a source: their names alone would look like one build.
+        versions = (str(side.report.stack.torch_version) for side in (pair.first, pair.second))
+        sentence = f"torch {alike} is another build: {pair.each(*versions)}"
     weight: Weight = "stops" if gone or len(kinds) > 1 else "matters"
     return Found(
         difference=Difference(
             part="torch",
             name=TORCH,
-            sentence=f"torch {pair.each(first, second)}",
+            sentence=sentence,
             first=None if first == "none" else first,
             second=None if second == "none" else second,
             weight=weight,
@@ -62,6 +68,20 @@ def _another_build(pair: Pair, first: str, second: str) -> Found:
         swap=_SWAP_TORCH,
         words=(TORCH,) if gone else (),
     )
+
+
+def _release_of_both(pair: Pair) -> str | None:
+    """`2.3.1 with CUDA 12.1` where that is what both are; None where they differ in it."""
+    stacks = [side.report.stack for side in (pair.first, pair.second)]
+    versions = [parse_version(one.torch_version) for one in stacks]
+    told = {
+        (version.public if version else None, one.torch_cuda)
+        for version, one in zip(versions, stacks, strict=True)
+    }
+    if len(told) != 1 or None in (*versions, stacks[0].torch_cuda):
+        return None
+    ((release, cuda),) = told
+    return f"{release} with CUDA {cuda}"
 
 
 def _kind(side: Examined) -> str:

@@ -7,8 +7,8 @@ from envdoctor.compare.pair import Examined, Found, Pair, swap_fields
 from envdoctor.compare.records import Difference
 from envdoctor.facts import Fact
 from envdoctor.facts.machine import CudaInit, Nvml
-from envdoctor.facts.python import Target
-from envdoctor.facts.torch import TorchImport, TorchRuntime
+from envdoctor.facts.python import Distributions, Target
+from envdoctor.facts.torch import TorchAbsent, TorchImport, TorchRuntime
 from envdoctor.findings import Layer
 from envdoctor.outcomes import Outcome
 
@@ -54,9 +54,16 @@ def _outcome(pair: Pair, id_: str, first: Outcome, second: Outcome) -> Found:
             weight="stops",
             layer=_LAYERS.get(first.action, Layer.FIRST_USE),
             can_break=(id_,),
+            follows="torch" if id_ == "import:torch" and _one_has_none(pair) else "",
         ),
         words=(id_,),
     )
+
+
+def _one_has_none(pair: Pair) -> bool:
+    """Whether one side has no torch at all: then it is clear that its import fails."""
+    absent = (side.value(TorchAbsent) for side in (pair.first, pair.second))
+    return any(one is not None and one.absent for one in absent)
 
 
 def _in_words(id_: str) -> str:
@@ -131,6 +138,7 @@ def _endings(pair: Pair) -> Iterator[Found]:
                     weight="stops",
                     layer=Layer.FIRST_USE,
                     can_break=(breaks,),
+                    follows="numpy" if field == "numpy_error" and _lacks_numpy(failing) else "",
                 ),
                 swap=swap_fields(TorchRuntime, field),
             )
@@ -151,6 +159,11 @@ def _endings(pair: Pair) -> Iterator[Found]:
             ),
             swap=swap_fields(TorchImport, "exit_outcome", "exit_detail", "exit_output_tail"),
         )
+
+
+def _lacks_numpy(side: Examined) -> bool:
+    installed = side.value(Distributions)
+    return installed is not None and installed.first("numpy") is None
 
 
 def _ending(imported: TorchImport) -> str:

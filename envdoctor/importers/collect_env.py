@@ -46,6 +46,9 @@ _NOTHING = frozenset(("", "N/A", "None", "No CUDA", "Could not collect"))
 _FIELD = re.compile(r"([A-Za-z][\w ()/-]{0,60}?):[ \t]*(.*)")
 _PACKAGE = re.compile(r"\[pip3?\] ([A-Za-z0-9][\w.-]{0,100})==(\S{1,60})")
 _OF_CONDA = re.compile(r"\[conda\] (\S{1,100})\s+(\S{1,60})\s*(\S*)\s*(\S*)")
+_NO_ARCHITECTURE = "NoGCNArchNameOnOldPyTorch"
+"""What a collect_env that is newer than its torch writes behind the name of an AMD GPU, without a
+blank (`get_gpu_info` of torch/utils/collect_env.py)."""
 _GPU = re.compile(r"GPU (\d{1,4}): (.{1,100})")
 _OS = re.compile(r"(.*?)\s*(?:\((\w+)\))?$")
 _PLATFORM = re.compile(r"Linux-(.+?)-(\w+)-with-")
@@ -215,7 +218,7 @@ def _runtime(
     """What torch said of the GPUs. How many it could use is not told: those that nvidia-smi lists,
     as far as CUDA_VISIBLE_DEVICES shows them, and one at least where CUDA is available."""
     of_rocm = said.value("GPU models and configuration") if hip else None
-    name, _, arch = (of_rocm or "").partition(" (")
+    name, _, arch = (of_rocm or "").removesuffix(_NO_ARCHITECTURE).partition(" (")
     devices = (
         TorchDevice(
             index=0,

@@ -1,18 +1,16 @@
-"""Whether GPUs, room and speed are those that a policy asks for. Pure."""
+"""Whether GPUs and room are those that a policy asks for. Pure."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from envdoctor.facts import Fact, Reason, Snapshot, Unknown
-from envdoctor.facts.calibration import Calibration, CalibrationRun
+from envdoctor.facts import Fact, Snapshot, Unknown
 from envdoctor.facts.machine import Gpu, Gpus, Host, Limits, WorkingFolder
 from envdoctor.facts.torch import TorchBuild, TorchDevice, TorchRuntime
 from envdoctor.findings import Code
-from envdoctor.policy.codes import POLICY_GPU, POLICY_SPACE, POLICY_SPEED
+from envdoctor.policy.codes import POLICY_GPU, POLICY_SPACE
 from envdoctor.policy.installed import holds
-from envdoctor.policy.judged import UNTOLD, Judged, Unseen, is_none, violation
+from envdoctor.policy.judged import UNTOLD, Judged, Unseen, is_none, rounded_down, violation
 from envdoctor.policy.records import PolicyFile
 
 GIB = 2**30
@@ -65,12 +63,13 @@ def _gpu(held: PolicyFile, index: int, gpu: Gpu | TorchDevice) -> Iterator[Judge
             POLICY_GPU,
             "gpus.min-memory-gib",
             f"the memory of {name}",
-            gpu.memory_bytes,
+            # A text of what torch saw of an AMD GPU tells neither: there it is 0, and empty.
+            gpu.memory_bytes or None,
             rules.min_memory_gib,
         )
     if rules.compute_capability is not None:
         what, wanted = f"the compute capability of {name}", rules.compute_capability
-        if gpu.compute_capability is None:
+        if not gpu.compute_capability:
             yield Unseen(what=what, why=UNTOLD)
         elif not holds(gpu.compute_capability, wanted):
             yield violation(
@@ -108,57 +107,5 @@ def _size(
     if size is None:
         yield Unseen(what=what, why=UNTOLD)
     elif size < wanted_gib * GIB:
-        found, wanted = f"{_down(size / GIB, 100):g} GiB", f"at least {wanted_gib:g} GiB"
+        found, wanted = f"{rounded_down(size / GIB, 100):g} GiB", f"at least {wanted_gib:g} GiB"
         yield violation(held, code, key, what, found, wanted)
-
-
-def _down(value: float, parts: int) -> float:
-    """Rounded down, so that what is too little does not read as enough."""
-    return math.floor(value * parts) / parts
-
-
-def judge_speed(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
-    """Rates that were measured."""
-    fact = snapshot.get(Calibration)
-    for field in msgspec.structs.fields(held.policy.speed):
-        wanted = getattr(held.policy.speed, field.name)
-        if wanted is None:
-            continue
-        what = "the CPU" if field.name == "cpu" else f"a GPU in {field.name}"
-        if isinstance(fact, Unknown):
-            yield Unseen(what=f"images/s of {what}", why=_not_measured(fact))
-            continue
-        rates = best_rates(fact.value.figures).get(field.name, {})
-        bounds = best_rates(fact.value.bounds).get(field.name, {})
-        if not rates and (not bounds or min(bounds.values()) < wanted):
-            yield Unseen(what=f"images/s of {what}", why=_ONLY_A_BOUND if bounds else UNTOLD)
-        for device, rate in rates.items():
-            if rate < wanted:
-                found, asked = f"{_down(rate, 10):g} images/s", f"at least {wanted:g} images/s"
-                what = (
-                    f"training on {'the CPU' if device == 'cpu' else f'{device} in {field.name}'}"
-                )
-                yield violation(held, POLICY_SPEED, f"speed.{field.name}", what, found, asked)
-
-
-_ONLY_A_BOUND = Unknown(
-    reason=Reason.NOT_OBSERVED, detail="other programs had the CPUs: no more than a bound is known"
-)
-
-
-def best_rates(runs: Iterable[CalibrationRun]) -> dict[str, dict[str, float]]:
-    """The best images/s of each device, by the keys that a policy has for them; of tokens it asks
-    nothing."""
-    rates: dict[str, dict[str, float]] = {}
-    for run in runs:
-        if run.images_per_s is None:
-            continue
-        of_key = rates.setdefault("cpu" if run.device == "cpu" else run.precision, {})
-        of_key[run.device] = max(of_key.get(run.device, 0.0), run.images_per_s.median)
-    return rates
-
-
-def _not_measured(fact: Unknown) -> Unknown:
-    if fact.reason is not Reason.NOT_OBSERVED:
-        return fact
-    return Unknown(reason=Reason.SWITCHED_OFF, detail="`envdoctor --policy` measures, not `check`")

@@ -9,10 +9,11 @@ from envdoctor.facts import Reason, Snapshot
 from envdoctor.findings import Finding, Fix, Severity
 from envdoctor.outcomes import Outcome
 from envdoctor.policy.codes import POLICY_EXCEPTION_EXPIRED
-from envdoctor.policy.equipment import judge_gpus, judge_room, judge_speed
+from envdoctor.policy.equipment import judge_gpus, judge_room
 from envdoctor.policy.installed import judge_packages, judge_versions
 from envdoctor.policy.judged import Unseen
 from envdoctor.policy.records import PolicyFile
+from envdoctor.policy.speed import judge_speed
 from envdoctor.record import Record
 
 

@@ -1,5 +1,7 @@
 """What becomes of one thing that a policy asks for. Pure."""
 
+import math
+
 from envdoctor.facts import Reason, Unknown
 from envdoctor.findings import Code, Evidence, Finding, Fix
 from envdoctor.policy.codes import (
@@ -28,6 +30,11 @@ UNTOLD = Unknown(reason=Reason.NOT_OBSERVED, detail="nothing tells it")
 def is_none(fact: Unknown) -> bool:
     """Whether it is not known because there is nothing to be known."""
     return fact.reason is Reason.NOT_APPLICABLE
+
+
+def rounded_down(value: float, parts: int) -> float:
+    """To parts of one, and so that what is too little does not read as enough."""
+    return math.floor(value * parts) / parts
 
 
 def _remedy(code: Code, what: str, wanted: str) -> str:

@@ -9,8 +9,8 @@ from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.machine import Gpus
 from envdoctor.facts.python import Distributions
 from envdoctor.outcomes import Outcome
-from envdoctor.policy.equipment import best_rates
 from envdoctor.policy.records import GpuRules, Packages, Policy, Speed, Versions
+from envdoctor.policy.speed import best_rates
 from envdoctor.versions import parse_version
 
 _OF_THE_MEASURED = 0.9
@@ -89,6 +89,8 @@ def _gpus(snapshot: Snapshot) -> GpuRules:
 
 
 def _speed(snapshot: Snapshot) -> Speed:
+    """The least rates. No speedup: that falls where the CPU beside the same GPU is a better one,
+    which is no fault of another machine."""
     measured = snapshot.value(Calibration)
     rates = best_rates(measured.figures) if measured else {}
     least = {

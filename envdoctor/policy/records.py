@@ -58,13 +58,16 @@ class Room(Record, rename="kebab", forbid_unknown_fields=True):
 
 
 class Speed(Record, rename="kebab", forbid_unknown_fields=True):
-    """The least images/s of ResNet-50 training: of the CPU, and of each GPU in a precision."""
+    """The least images/s of ResNet-50 training: of the CPU, and of each GPU in a precision.
+    `speedup` is how many times as fast as the CPU each GPU has to be, each in the precision that is
+    fastest there, both measured on the machine in one run."""
 
     cpu: float | None = None
     fp32: float | None = None
     tf32: float | None = None
     bf16: float | None = None
     fp16: float | None = None
+    speedup: float | None = None
 
 
 class Ignored(Record, rename="kebab", forbid_unknown_fields=True):

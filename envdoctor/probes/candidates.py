@@ -107,6 +107,15 @@ def _holds_torch(folder: Path) -> bool:
     return bool(matching(folder, "torch-*.dist-info"))
 
 
+def _is_closed(file: str) -> bool:
+    """Whether this user may not walk to a file, or to the end of its link."""
+    try:
+        os.stat(file)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
+
+
 Problem = tuple[Literal["not-found", "not-executable", "base-missing"], str]
 
 
@@ -119,6 +128,10 @@ def problem_on_disk(path: str, context: Context) -> Problem | None:
         return None if os.access(file, os.X_OK) else ("not-executable", "it is not executable")
     if os.path.isdir(file):
         return "not-found", "the folder holds no bin/python"
+    if _is_closed(file):
+        # As a venv of root's own Python is to everybody else: it may well be there.
+        where = f"its end is `{os.path.realpath(file)}`, where" if os.path.islink(file) else "there"
+        return "not-executable", f"{where} this user may not look"
     if os.path.islink(file):
         base = os.path.realpath(file)
         return "base-missing", f"it is a link to `{base}`, which is gone"

@@ -11,7 +11,8 @@ from envdoctor.render.markdown import prose
 
 PLAIN = Look()
 _FEW = 4
-"""Packages that nothing beside torch needs: these are named, the others counted."""
+"""Packages that nothing beside torch needs: these are named, the others counted; and so many
+wheels of CUDA that go with a torch."""
 
 _INDENT = 5
 
@@ -105,14 +106,22 @@ def details(one: Difference, comparison: Comparison) -> Iterator[str]:
     by_id = {(finding.side, finding.id): finding for finding in comparison.findings}
     whole = [(told, by_id.get((told.side, told.finding))) for told in one.explains]
     roots = [pair for pair in whole if pair[1] is not None and pair[1].because is None] or whole
+    lines: dict[str, None] = {}
     for told, finding in roots:
         code = f" ({finding.code})" if finding else ""
         verb = "is told as" if one.part == "outcome" else _VERBS[told.how]
         alone = finding is None or finding.looked_for
         whose = f"found {_at(told.side)}{' alone' if alone else ''}"
-        yield f"{verb} {told.name}{code}, {whose}"
+        lines[f"{verb} {told.name}{code}, {whose}"] = None
+    # Several findings of one code are one line.
+    yield from lines
     if one.proof:
         yield one.proof
+
+
+def _in_few_words(one: Difference) -> str:
+    """The name of what is another; of what was seen, what that is, without the reason."""
+    return one.sentence.partition(": ")[0] if one.part == "outcome" else one.name
 
 
 _VERBS = {"removes": "explains", "about": "has to do with"}
@@ -121,7 +130,10 @@ _VERBS = {"removes": "explains", "about": "has to do with"}
 def closing(comparison: Comparison, parts: Parted) -> Iterator[tuple[str, str]]:
     """What remains: consequences, what matters little, findings, what is equal, what is unknown."""
     for cause in dict.fromkeys(one.follows for one in parts.follow):
-        names = [one.name for one in parts.follow if one.follows == cause]
+        names = [_in_few_words(one) for one in parts.follow if one.follows == cause]
+        wheels = [name for name in names if name.startswith("nvidia-")]
+        if len(wheels) > _FEW:
+            names = [f"{len(wheels)} wheels of CUDA", *(one for one in names if one not in wheels)]
         yield f"follows from {cause}", ", ".join(names)
     if parts.little:
         yield "matters little", "; ".join(one.sentence for one in parts.little)

@@ -2,16 +2,16 @@
 
 import pytest
 
-from envdoctor.api import Distributions, Snapshot, Toolkit, Toolkits
+from envdoctor.api import Distributions, Snapshot, Toolkit, Toolkits, TorchImport
 from envdoctor.compare.packages import plain_versions
 from envdoctor.compare.records import Comparison
 from envdoctor.comparing import compared
-from envdoctor.facts.libraries import Owner
+from envdoctor.facts.libraries import Owner, Problem
 from envdoctor.formats import Look
 from envdoctor.render.comparison import render_comparison, render_comparison_markdown
 from tests.compare.test_pairs import CUDNN, _library, gpu_machine, other_build, package, resolution
 from tests.support.cases import CASES
-from tests.support.machines import distribution, machine
+from tests.support.machines import SITE, distribution, machine
 from tests.support.pairs import changed, comparison, session, side
 
 
@@ -62,6 +62,35 @@ def test_a_library_of_the_system_and_one_of_a_wheel() -> None:
     ]
 
 
+def test_a_library_that_lacks_something_for_another_follows_from_that() -> None:
+    """The same libtorch_cpu.so is loaded; beside another libc10.so symbols are missing."""
+    torch = Owner(kind="wheel", name="torch", version="2.6.0+cu124", intact=True)
+    c10, cpu = (f"{SITE}/torch/lib/{name}" for name in ("libc10.so", "libtorch_cpu.so"))
+    lack = Problem(
+        kind="symbol",
+        library="libtorch_cpu.so",
+        path=cpu,
+        needed_by=f"{SITE}/torch/lib/libtorch_python.so",
+        names=("_ZN3c106detail",),
+    )
+    sound = resolution(_library("libc10.so", c10, torch), _library("libtorch_cpu.so", cpu, torch))
+    shadowed = resolution(
+        _library("libc10.so", "/opt/other/libc10.so", None),
+        _library("libtorch_cpu.so", cpu, torch, problems=(lack,)),
+    )
+    text = "libtorch_cpu.so: undefined symbol: _ZN3c106detail"
+    failed = TorchImport(outcome="exception", seconds=1, exception="ImportError", message=text)
+    broken = changed(gpu_machine(), shadowed, failed)
+    found = comparison(changed(gpu_machine(), sound), broken)
+    assert [(one.name, one.follows) for one in found.differences][:1] == [("libc10.so", "")]
+    assert ("libtorch_cpu.so", "libc10.so") in [
+        (one.name, one.follows) for one in found.differences
+    ]
+    text = render_comparison(found, Look(width=100))
+    assert "explains undefined-symbol (ED305), found in B alone" in text
+    assert "follows from libc10.so: libtorch_cpu.so" in text
+
+
 def test_the_parts_of_one_component_are_one_line() -> None:
     names = ("libcudnn.so.9", "libcudnn_ops.so.9", "libcudnn_cnn.so.9")
     sides = []
@@ -94,6 +123,16 @@ def test_what_a_torch_pins_follows_from_it() -> None:
     ]
     text = render_comparison(found)
     assert "follows from torch: torchvision" in text
+
+
+def test_that_no_array_can_be_made_follows_from_the_numpy_that_is_not_there() -> None:
+    without = changed(
+        package("numpy", None)(machine()), TorchRuntime={"numpy_error": "Numpy is not available"}
+    )
+    found = comparison(machine(), without)
+    assert {one.name: one.follows for one in found.differences}["numpy_error"] == "numpy"
+    text = " ".join(render_comparison(found).split())
+    assert "follows from numpy: turning tensors into NumPy arrays fails in B alone" in text
 
 
 def test_a_variable_is_shown_as_it_is_on_each_side() -> None:

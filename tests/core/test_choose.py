@@ -1,6 +1,8 @@
 """Which interpreter is examined by default, in the documented order, and why."""
 
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from envdoctor.facts import Observed
 from envdoctor.facts.python import Interpreter, Target
 from envdoctor.probes.built_in_stages import IMPORT
+from envdoctor.probes.candidates import problem_on_disk
 from envdoctor.probes.choose import UnusableTarget, choose_target
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
@@ -98,6 +101,38 @@ def test_a_link_whose_base_is_gone_is_examined(machine: Machine) -> None:
     patient.python.unlink()
     patient.python.symlink_to(machine.root / "gone" / "python3")
     assert machine.chosen(str(patient.root)).problem == "base-missing"
+
+
+NOBODY = 65534
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_link_whose_base_this_user_may_not_reach_is_not_gone(children: Children) -> None:
+    """A virtual environment of root's own Python, as another user sees it."""
+    context = context_of(children)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "shut").mkdir(0o700)
+        (folder / "shut" / "python3").symlink_to(sys.executable)
+        (folder / "python").symlink_to(folder / "shut" / "python3")
+        assert problem_on_disk(str(folder / "python"), context) is None
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setuid(NOBODY)
+                os.write(write, repr(problem_on_disk(str(folder / "python"), context)).encode())
+            finally:
+                # Never a second worker of the tests.
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as answer:
+            told = answer.read()
+        os.waitpid(child, 0)
+        end = folder / "shut" / "python3"
+        assert told == repr(("not-executable", f"its end is `{end}`, where this user may not look"))
 
 
 def test_the_doctors_own_comes_before_the_path(machine: Machine) -> None:

@@ -54,6 +54,18 @@ def test_a_finding_of_a_variable_is_one_of_a_check_that_reads_it(name: str) -> N
     assert re.search(rf"\b{name}\b", SOURCES)
 
 
+def test_every_variable_of_the_doctors_own_is_documented() -> None:
+    """In the code of the program, the checks, and all that is offered ready to use."""
+    files = [ROOT / "action.yml", ROOT / "Dockerfile", ROOT / ".pre-commit-hooks.yaml"]
+    for folder in ("envdoctor", "checks", "examples"):
+        files += [
+            one for one in (ROOT / folder).rglob("*") if one.suffix != ".pyc" and one.is_file()
+        ]
+    told = set(re.findall(r"_?ENVDOCTOR_[A-Z]+", TEXT))
+    read = {name for one in files for name in re.findall(r"_?ENVDOCTOR_[A-Z]+", one.read_text())}
+    assert told == read
+
+
 # --- whom it does not concern ---
 
 USUAL = {

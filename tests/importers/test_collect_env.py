@@ -204,3 +204,14 @@ def test_every_real_dump_is_read(shared: Path) -> None:
         assert (stack.torch_version is None) is said_none, path.name
         listed = text.count("\nGPU 0: ") or "configuration: GPU 0: " in text
         assert not listed or stack.gpus, path.name
+
+
+def test_the_name_of_an_amd_gpu_without_its_architecture() -> None:
+    text = (
+        "Collecting environment information...\nPyTorch version: 2.1.1+git011de5c\n"
+        "ROCM used to build PyTorch: 5.6.31061\nIs CUDA available: True\n"
+        "GPU models and configuration: AMD Radeon PRO W7900NoGCNArchNameOnOldPyTorch\n"
+    )
+    runtime = snapshot_of(text).value(TorchRuntime)
+    assert runtime is not None
+    assert [one.name for one in runtime.devices] == ["AMD Radeon PRO W7900"]

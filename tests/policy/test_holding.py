@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.diagnose import diagnose
-from envdoctor.facts import Observed, Snapshot
-from envdoctor.facts.calibration import Calibration
+from envdoctor.facts import Observed, Reason, Snapshot, Unknown
+from envdoctor.facts.calibration import Calibration, CalibrationRun, LeftOut
+from envdoctor.facts.machine import Gpus
+from envdoctor.facts.torch import TorchDevice, TorchRuntime
 from envdoctor.findings import Finding, Severity, Verdict
+from envdoctor.outcomes import Outcome
 from envdoctor.report import Report
 from tests.calibration.synthetic import make_calibration, make_run
 from tests.policy.files import policy
@@ -77,7 +81,7 @@ def test_what_does_not_hold_is_a_finding(
     assert outcome_of(report).state == "fails"
 
 
-def outcome_of(report: Report) -> object:
+def outcome_of(report: Report) -> Outcome:
     (outcome,) = (one for one in report.outcomes if one.action == "hold")
     return outcome
 
@@ -96,7 +100,7 @@ def outcome_of(report: Report) -> object:
 def test_what_holds_changes_no_verdict(tmp_path: Path, text: str) -> None:
     without, report = held("", tmp_path), held(text, tmp_path)
     assert of_policy(report) == []
-    assert outcome_of(report).state == "works"  # type: ignore[attr-defined]
+    assert outcome_of(report).state == "works"
     assert (report.verdict, report.exit_code) == (without.verdict, without.exit_code)
 
 
@@ -121,16 +125,85 @@ def beside_others(rate: float) -> Snapshot:
 def test_a_rate_that_others_disturbed_holds_or_is_not_known(
     tmp_path: Path, rate: float, works: bool
 ) -> None:
-    report = diagnose(
-        beside_others(rate),
-        loaded(),
-        services(),
-        created_at=MOMENT,
-        policy=policy("[speed]\ncpu = 5", tmp_path),
-    )
+    report = asked("[speed]\ncpu = 5", beside_others(rate), tmp_path)
     assert of_policy(report) == []
-    assert (outcome_of(report).state == "works") is works  # type: ignore[attr-defined]
+    assert (outcome_of(report).state == "works") is works
     assert report.exit_code == (0 if works else 3)
+
+
+def measured(*runs: CalibrationRun, left_out: tuple[LeftOut, ...] = ()) -> Snapshot:
+    """A machine that works, and what was measured on it."""
+    calibration = make_calibration(*runs, left_out=left_out)
+    fact = Observed(value=calibration, source="synthetic")
+    return CASES["healthy-gpu"].snapshot.with_facts({Calibration: fact})
+
+
+def asked(text: str, snapshot: Snapshot, folder: Path) -> Report:
+    return diagnose(snapshot, loaded(), services(), created_at=MOMENT, policy=policy(text, folder))
+
+
+CPU = make_run(20.0, device="cpu", precision="fp32")
+BUSY_CPU = make_run(20.0, device="cpu", precision="fp32", at_least=True)
+FIRST, SECOND = make_run(1000.0), make_run(300.0, device="cuda:1")
+FIRST_IN_FP32 = make_run(200.0, precision="fp32")
+FAILED = LeftOut(device="cuda:1", what="all precisions", reason="out of memory", failed=True)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "wanted", "words"),
+    [
+        # The fastest precision counts, 1,000 over 20 images/s.
+        (measured(CPU, FIRST_IN_FP32, FIRST), 50, None),
+        (measured(CPU, FIRST_IN_FP32, FIRST), 50.1, "speedup of cuda:0 over the CPU is 50x"),
+        # Each GPU has to have it.
+        (measured(CPU, FIRST, SECOND), 20, "cuda:1 over the CPU is 15x"),
+        # The CPU does no less than its bound: the speedup is that at most.
+        (measured(BUSY_CPU, FIRST), 60, "cuda:0 over the CPU is at most 50x"),
+        # And a GPU that does at least so much has at least that.
+        (measured(CPU, make_run(1000.0, at_least=True)), 40, None),
+    ],
+)
+def test_the_speedup_over_the_cpu_of_one_run(
+    tmp_path: Path, snapshot: Snapshot, wanted: float, words: str | None
+) -> None:
+    report = asked(f"[speed]\nspeedup = {wanted}", snapshot, tmp_path)
+    found = of_policy(report)
+    assert [(one.code, one.fault) for one in found] == ([("ED806", "machine")] if words else [])
+    assert all(f"{words}, and " in one.message for one in found)
+    assert all(one.message.endswith(f"asks for at least {wanted:g}x") for one in found)
+    assert outcome_of(report).state == ("fails" if words else "works")
+    assert report.exit_code == (1 if words else 0)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "why"),
+    [
+        (measured(FIRST), "the CPU was not measured"),
+        (measured(CPU), "no GPU was measured"),
+        (measured(CPU, FIRST, left_out=(FAILED,)), "out of memory"),
+        (measured(BUSY_CPU, FIRST), "no more than a bound"),
+        (measured(CPU, make_run(100.0, at_least=True)), "no more than a bound"),
+    ],
+)
+def test_a_speedup_that_could_not_be_measured_is_no_violation_and_does_not_pass(
+    tmp_path: Path, snapshot: Snapshot, why: str
+) -> None:
+    report = asked("[speed]\nspeedup = 40", snapshot, tmp_path)
+    assert of_policy(report) == []
+    assert why in outcome_of(report).detail
+    assert (report.verdict, report.exit_code) == (Verdict.INCOMPLETE, 3)
+
+
+def test_a_check_measures_no_speedup(tmp_path: Path) -> None:
+    speed = held("[speed]\nspeedup = 40", tmp_path, "healthy-gpu")
+    assert (speed.verdict, speed.exit_code) == (Verdict.UNPROVEN, 0)
+
+
+def test_one_gpu_of_two_that_has_no_rate_does_not_pass(tmp_path: Path) -> None:
+    report = asked("[speed]\nbf16 = 900", measured(CPU, FIRST, left_out=(FAILED,)), tmp_path)
+    assert of_policy(report) == []
+    assert "images/s of cuda:1 in bf16: out of memory" in outcome_of(report).detail
+    assert report.exit_code == 3
 
 
 EVERYTHING = (
@@ -156,6 +229,18 @@ def test_nothing_is_said_of_a_machine_of_which_nothing_is_known(tmp_path: Path) 
     report = held(EVERYTHING, tmp_path, "nothing-is-known")
     assert of_policy(report) == []
     assert report.verdict is Verdict.INCOMPLETE
+
+
+def test_what_a_text_does_not_tell_of_an_amd_gpu_is_no_violation(tmp_path: Path) -> None:
+    unlike = TorchDevice(index=0, name="AMD Instinct", compute_capability="", memory_bytes=0)
+    gone = Unknown(reason=Reason.NOT_APPLICABLE, detail="no GPU of NVIDIA")
+    runtime = CASES["healthy-gpu"].snapshot.value(TorchRuntime)
+    assert runtime is not None
+    seen = Observed(value=replace(runtime, devices=(unlike,)), source="a text")
+    snapshot = CASES["healthy-gpu"].snapshot.with_facts({Gpus: gone, TorchRuntime: seen})
+    report = asked('[gpus]\nmin-memory-gib = 1\ncompute-capability = ">=8"', snapshot, tmp_path)
+    assert of_policy(report) == []
+    assert "the memory of GPU 0, the compute capability of GPU 0" in outcome_of(report).detail
 
 
 def test_no_torch_is_none_of_the_version_that_is_asked_for(tmp_path: Path) -> None:

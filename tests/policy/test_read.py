@@ -34,6 +34,8 @@ from tests.tui import machines
         ("[packages]\nrequired = ['x; sys_platform==\"win32\"']", 2, "markers and addresses"),
         ('[packages]\nforbidden = ["x @ https://host/x.whl"]', 2, "write `x` and a range"),
         ('# a\u2028b\n[versions]\ntorch = "2.6"', 3, "write `==2.6`"),
+        ("[speed]\nspeedup = -2", 2, "speed.speedup: -2.0 is no number of 0 or more"),
+        ("[speed]\nspeedup = '20x'", 2, "speed.speedup: expected `float | null`, got `str`"),
         ('[[ignore]]\nrule = "ED503"\nreason = "x"', 1, "missing required field `expires`"),
         (
             '[[ignore]]\nrule="ED503"\nreason="x"\nexpires=2026-01-01\n'

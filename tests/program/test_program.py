@@ -50,6 +50,35 @@ def test_a_live_diagnosis_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_policy_is_held_to(tmp_path: Path) -> None:
+    policy = tmp_path / "envdoctor.toml"
+    policy.write_text('[versions]\ntorch = "<2"\n')
+    report = envdoctor.check(facts=str(DOCUMENT), policy=str(policy))
+    assert [one.code for one in report.findings] == ["ED800"]
+
+
+def test_two_recorded_files_get_the_comparison_of_the_command_line(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    files = [str(DOCUMENT.with_name(f"facts{name}.json")) for name in ("", "-library-removed")]
+    comparison = envdoctor.diff(*files)
+    assert capfd.readouterr() == ("", "")
+    told = command_line("diff", *files, "--json").json
+    assert comparison.exit_code == told["exit_code"] == 1
+    assert [one.sentence for one in comparison.differences] == [
+        one["sentence"] for one in told["differences"]
+    ]
+    assert "damaged" in comparison.differences[0].sentence
+
+
+def test_one_side_alone_is_compared_with_an_interpreter_of_here(patient: Patient) -> None:
+    comparison = envdoctor.diff(str(DOCUMENT), python=str(patient.root), static=True)
+    assert (comparison.first.name, comparison.second.name) == ("here", "there")
+    assert comparison.first.label.startswith(str(patient.root))
+    with pytest.raises(BadInput, match="give one"):
+        envdoctor.diff(str(DOCUMENT), str(DOCUMENT), python=str(patient.root))
+
+
 @pytest.mark.parametrize("given", [{"python": "/nowhere"}, {"facts": "/nowhere"}, {"only": ["X"]}])
 def test_what_cannot_be_used_is_bad_input(given: dict[str, object]) -> None:
     with pytest.raises(BadInput):
@@ -71,6 +100,7 @@ def test_a_notebook_shows_the_text(tmp_path: Path) -> None:
     cells = [
         nbformat.v4.new_code_cell("import envdoctor"),
         nbformat.v4.new_code_cell(f"envdoctor.read({str(DOCUMENT)!r})"),
+        nbformat.v4.new_code_cell(f"envdoctor.diff({str(DOCUMENT)!r}, {str(DOCUMENT)!r})"),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(
@@ -80,6 +110,8 @@ def test_a_notebook_shows_the_text(tmp_path: Path) -> None:
     assert output["data"]["text/html"].startswith('<pre style="white-space: pre-wrap">')
     assert "verdict: " in output["data"]["text/html"]
     assert notebook.cells[0].outputs == []
+    (output,) = notebook.cells[2].outputs
+    assert "in A incomplete, in B incomplete" in output["data"]["text/html"]
 
 
 def run_pytest(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -250,6 +250,8 @@ def check_document(name: str, text: str) -> None:
         sarif_validator().validate(json.loads(text))
     elif name == "jsonl":
         assert [json.loads(line) for line in text.splitlines()]
+    elif name == "gitlab":
+        assert isinstance(json.loads(text), list)
     else:
         assert json.loads(text)
 

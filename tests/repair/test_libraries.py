@@ -170,6 +170,24 @@ def test_what_was_tried_without_the_variable_is_the_proof(variable: str) -> None
     assert untried.fixes[0].proof == ""
 
 
+def test_what_lacks_the_symbols_of_a_replaced_library_is_not_to_be_restored() -> None:
+    """Another libc10.so wins by the variable, and torch's own libtorch_cpu.so, which is the same
+    without, would be said to lack symbols. Where torch fails without it, too, that is the fault."""
+    needs = Problem(kind="symbol", library="libtorch_cpu.so", needed_by="x", names=("_ZN3c10",))
+    cpu = ResolvedLibrary(
+        soname="libtorch_cpu.so", path=f"{OWN}/torch/lib/libtorch_cpu.so", problems=(needs,)
+    )
+    c10 = replace(cpu, soname="libc10.so", path="/mine/libc10.so", problems=())
+    c10 = replace(c10, rule="LD_LIBRARY_PATH", clean_path=f"{OWN}/torch/lib/libc10.so")
+    facts = replace(_shadowed("LD_LIBRARY_PATH"), libraries=(c10, cpu))
+    failed = TorchImport(outcome="exception", seconds=1, exception="ImportError", message="no luck")
+    (first,) = roots(facts, failed)
+    assert first.code == "ED310"
+    assert first.fixes[0].commands == ("unset LD_LIBRARY_PATH",)
+    anyway = replace(facts, clean_import_error="no luck either")
+    assert "ED305" in {one.code for one in roots(anyway, failed)}
+
+
 def test_a_preloaded_library_that_is_gone() -> None:
     problem = Problem(kind="missing", library="/x/libjemalloc.so.2", needed_by="/usr/bin/python3")
     facts = resolution(
