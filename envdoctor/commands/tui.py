@@ -3,6 +3,7 @@
 The only module that imports the full-screen program, and only once it is wanted.
 """
 
+import importlib.util
 import os
 import sys
 from typing import Any
@@ -18,13 +19,32 @@ from envdoctor.commands.options import (
 )
 from envdoctor.commands.progress import Progress
 from envdoctor.commands.reports import publish
+from envdoctor.errors import BadInput
 from envdoctor.formats import Text
 from envdoctor.options import Options
 from envdoctor.output import Destination, Output
 from envdoctor.printed import OwnTerminal
 from envdoctor.report import Report
 from envdoctor.session import Session
+from envdoctor.shell import command as command_line
 from envdoctor.watchdog import NEVER
+
+TEXTUAL_SERVE = "textual-serve>=1.1.3,<2"
+"""What the extra `envdoctor[serve]` of pyproject.toml brings."""
+
+
+class Port(click.IntRange):
+    """A port; 0 takes any that is free."""
+
+    name = "port"
+
+    def __init__(self) -> None:
+        super().__init__(0, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).isdecimal():
+            self.fail(f"`{value}` is no port; a FILE stands before --serve", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.command(epilog="Exit codes: as `envdoctor check`; 130 after Ctrl-C.")
@@ -41,11 +61,22 @@ from envdoctor.watchdog import NEVER
 )
 @click.option("--size", default="120x40", show_default=True, help="Size of that picture.")
 @click.option("--keys", default="", help="Keys before it is taken: `2,down,enter`; `wait` waits.")
+@click.option(
+    "--serve",
+    "port",
+    type=Port(),
+    is_flag=False,
+    flag_value="0",
+    metavar="[PORT]",
+    help="Show it in a browser on this machine, at the address that is printed, with its token; "
+    "without a port at any that is free. Needs the extra envdoctor[serve].",
+)
+@click.option("--in-browser", is_flag=True, hidden=True)
 @click.pass_context
 def command(
     ctx: click.Context, /, output: Output, to: Destination, file: str | None, **given: Any
 ) -> None:
-    """Look around in a diagnosis: this machine's, or one saved in FILE (a report or facts).
+    """Browse a diagnosis: this machine's, or one saved in FILE (a report or facts).
 
     Where no full-screen program fits (a pipe, NO_COLOR, TERM=dumb) the text report is printed.
 
@@ -54,14 +85,17 @@ def command(
     envdoctor tui --python ~/venvs/train
     envdoctor tui report.json
     envdoctor tui report.json --screenshot findings.svg --size 100x30 --keys 2
+    envdoctor tui --serve 8000                 then ssh -L 8000:127.0.0.1:8000 HOST
     """
-    _refuse_what_would_be_lost(file, given)
+    _refuse_what_would_be_lost(file, given, to)
     calibrate = given.pop("calibrate")
     options = options_for(next(iter(given["pythons"]), None), given, calibrate=calibrate)
     if given["screenshot"]:
         ctx.exit(_picture(output, options, file, given))
-    if fits_the_screen(output, to):
-        ctx.exit(full_screen(output, options, file))
+    if given["port"] is not None:
+        _serve(output, options, file, given["port"])
+    if given["in_browser"] or fits_the_screen(output, to):
+        ctx.exit(full_screen(output, options, file, in_browser=given["in_browser"]))
     if file is not None:
         report = Session(given["deadline"]).examine_recorded(file, options)
     else:
@@ -81,26 +115,45 @@ _TO_LEAVE_S = 2.0
 """What the view takes at most to put the terminal back, on a busy machine too."""
 
 
-def full_screen(output: Output, options: Options, file: str | None = None) -> int:
-    """Show the full-screen view; returns the exit code, after a short summary."""
+def full_screen(
+    output: Output, options: Options, file: str | None = None, *, in_browser: bool = False
+) -> int:
+    """Show the full-screen view; returns the exit code, after a short summary. In a browser,
+    standard output is what is shown there, and nothing else."""
     from envdoctor.tui import run
 
     # Each examination has its time; the user has as much as he wants.
     output.watchdog.limit(NEVER)
     output.watchdog.patience_s = _TO_LEAVE_S
-    with OwnTerminal(output.stdout):
-        code, summary = run(options, output, path=file)
+    with OwnTerminal(output.protocol() if in_browser else output.stdout):
+        code, summary = run(options, output, path=file, in_browser=in_browser)
     output.publish(Text(body=summary), Destination(plain=True))
     return code
 
 
-def _refuse_what_would_be_lost(file: str | None, given: dict[str, Any]) -> None:
+def _serve(output: Output, options: Options, file: str | None, port: int) -> None:
+    """Show it in a browser until a signal ends that."""
+    if importlib.util.find_spec("textual_serve") is None:
+        install = command_line(sys.executable, "-m", "pip", "install", TEXTUAL_SERVE)
+        raise BadInput(f"`--serve` needs the extra envdoctor[serve]: `{install}`")
+    from envdoctor.tui import serve
+    from envdoctor.tui.browser.command import line_for_a_page
+
+    output.watchdog.limit(NEVER)
+    serve(options, output, path=file, port=port, line=line_for_a_page(sys.argv[1:]))
+
+
+def _refuse_what_would_be_lost(file: str | None, given: dict[str, Any], to: Destination) -> None:
     if file is not None and given["pythons"]:
         raise click.UsageError("FILE is a recorded machine and --python a live target; give one")
     if file is not None and given["calibrate"]:
         raise click.UsageError("a recorded machine cannot be measured; leave --calibrate out")
     if len(given["pythons"]) > 1:
         raise click.UsageError("one target is shown at a time; give one --python, `t` changes it")
+    if given["port"] is not None and (given["screenshot"] or to.is_chosen):
+        raise click.UsageError("--serve shows it in a browser, and writes no picture or report")
+    if given["port"] is not None and file == "-":
+        raise click.UsageError("each page of --serve reads FILE, and standard input is read once")
 
 
 def _picture(output: Output, options: Options, file: str | None, given: dict[str, Any]) -> int:

@@ -3,28 +3,33 @@
 import gc
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from envdoctor.options import Options
 from envdoctor.output import Output
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from envdoctor.session import Session
     from envdoctor.tui.app import DoctorApp
 
 
-def run(options: Options, output: Output, *, path: str | None = None) -> tuple[int, str]:
+def run(
+    options: Options, output: Output, *, path: str | None = None, in_browser: bool = False
+) -> tuple[int, str]:
     """Open the TUI; returns the exit code and a short plain summary for the shell.
 
     `path` is a saved report or facts file to show instead of this machine, and what is shown goes
-    through the filter of `output`. Ask `envdoctor.tui.terminal.can_show` first. Raises BadInput,
-    before anything is drawn, for a file or a selection of checks that cannot be used.
+    through the filter of `output`. Ask `envdoctor.tui.terminal.can_show` first, unless this is the
+    program of a page in a browser. Raises BadInput, before anything is drawn, for a file or a
+    selection of checks that cannot be used.
     """
     from envdoctor.tui.remembered import starting_colours
     from envdoctor.tui.summary import printable, summary
 
-    with starting_colours(os.environ) as is_light:
-        app = _app(options, output, path, is_light=is_light)
+    with starting_colours(os.environ, asks=not in_browser) as is_light:
+        app = _app(options, output, path, is_light=is_light, in_browser=in_browser)
     # The collector then leaves alone what was imported, which halves its pauses (40 to 20 ms here).
     gc.freeze()
     code = app.run()
@@ -58,18 +63,17 @@ def _app(
     path: str | None,
     *,
     is_light: Callable[[], bool] | None = None,
+    in_browser: bool = False,
 ) -> "DoctorApp":
     """The application, in the colours that the user or the terminal has chosen if these are asked
     for."""
     from envdoctor.tui.app import DoctorApp
-    from envdoctor.tui.ascii import ascii_driver
     from envdoctor.tui.model import LiveModel
     from envdoctor.tui.remembered import remember
-    from envdoctor.tui.terminal import shows_unicode
 
     session = _checked(options, path)
     model = LiveModel(options, output, path=path, session=session)
-    driver = None if shows_unicode(os.environ) else ascii_driver()
+    driver = _driver(in_browser=in_browser)
     if is_light is None:
         return DoctorApp(model, driver_class=driver)
     return DoctorApp(
@@ -78,6 +82,38 @@ def _app(
         light=is_light(),
         remember=lambda light: remember(os.environ, light=light),
     )
+
+
+def _driver(*, in_browser: bool) -> "type[Driver] | None":
+    """What draws, and gives the keys; null: Textual's own for a terminal."""
+    from envdoctor.tui.terminal import shows_unicode
+
+    if in_browser:
+        from envdoctor.tui.browser.driver import BrowserDriver
+
+        return BrowserDriver
+    if shows_unicode(os.environ):
+        return None
+    from envdoctor.tui.ascii import ascii_driver
+
+    return ascii_driver()
+
+
+def serve(options: Options, output: Output, *, path: str | None, port: int, line: str) -> NoReturn:
+    """Serve the TUI to browsers of this machine until a signal ends it; `line` is the program of a
+    page. Raises BadInput, as `run` does and for a port that cannot be had."""
+    from envdoctor.tui.browser import server
+
+    _checked(options, path)
+    bound = server.listening(port)
+    stdout = output.protocol()
+
+    def announce(address: str) -> None:
+        stdout.write(f"{address}\n")
+        stdout.flush()
+        output.say("open this address in a browser on this machine; Ctrl-C ends it")
+
+    server.serve(line, bound, announce=announce, say=output.say)
 
 
 def _checked(options: Options, path: str | None) -> "Session | None":
