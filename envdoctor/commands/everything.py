@@ -15,8 +15,8 @@ def everything(output: Output, to: Destination, **given: Any) -> int:
     """Diagnose every target, measure where torch works, and report; returns the exit code."""
     pythons = given["pythons"] or (None,)
     options = [options_for(one, given, calibrate=not given["no_calibrate"]) for one in pythons]
-    if len(options) == 1 and fits_the_screen(output, to):
-        return full_screen(output, options[0])
+    if fits_the_screen(output, to):
+        return full_screen(output, options[0], options[1:])
     session = Session(given["deadline"])
     reports = []
     interrupted = False

@@ -6,6 +6,7 @@ The only module that imports the full-screen program, and only once it is wanted
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -83,25 +84,29 @@ def command(
     \b
     envdoctor tui
     envdoctor tui --python ~/venvs/train
+    envdoctor tui --python ./old --python ./new     side by side
     envdoctor tui report.json
     envdoctor tui report.json --screenshot findings.svg --size 100x30 --keys 2
     envdoctor tui --serve 8000                 then ssh -L 8000:127.0.0.1:8000 HOST
     """
     _refuse_what_would_be_lost(file, given, to)
     calibrate = given.pop("calibrate")
-    options = options_for(next(iter(given["pythons"]), None), given, calibrate=calibrate)
+    pythons = given["pythons"] or (None,)
+    options, *others = [options_for(one, given, calibrate=calibrate) for one in pythons]
     if given["screenshot"]:
-        ctx.exit(_picture(output, options, file, given))
+        ctx.exit(_picture(output, options, others, file, given))
     if given["port"] is not None:
         _serve(output, options, file, given["port"])
     if given["in_browser"] or fits_the_screen(output, to):
-        ctx.exit(full_screen(output, options, file, in_browser=given["in_browser"]))
+        ctx.exit(full_screen(output, options, others, file, in_browser=given["in_browser"]))
+    session = Session(given["deadline"])
     if file is not None:
-        report = Session(given["deadline"]).examine_recorded(file, options)
-    else:
+        ctx.exit(publish(output, (session.examine_recorded(file, options),), to))
+    reports = []
+    for one in (options, *others):
         with Progress(output) as progress:
-            report = Session(given["deadline"]).examine(options, progress.listener)
-    ctx.exit(publish(output, (report,), to))
+            reports.append(session.examine(one, progress.listener))
+    ctx.exit(publish(output, tuple(reports), to))
 
 
 def fits_the_screen(output: Output, to: Destination) -> bool:
@@ -116,7 +121,12 @@ _TO_LEAVE_S = 2.0
 
 
 def full_screen(
-    output: Output, options: Options, file: str | None = None, *, in_browser: bool = False
+    output: Output,
+    options: Options,
+    others: Sequence[Options] = (),
+    file: str | None = None,
+    *,
+    in_browser: bool = False,
 ) -> int:
     """Show the full-screen view; returns the exit code, after a short summary. In a browser,
     standard output is what is shown there, and nothing else."""
@@ -126,7 +136,7 @@ def full_screen(
     output.watchdog.limit(NEVER)
     output.watchdog.patience_s = _TO_LEAVE_S
     with OwnTerminal(output.protocol() if in_browser else output.stdout):
-        code, summary = run(options, output, path=file, in_browser=in_browser)
+        code, summary = run(options, output, path=file, others=others, in_browser=in_browser)
     output.publish(Text(body=summary), Destination(plain=True))
     return code
 
@@ -148,19 +158,25 @@ def _refuse_what_would_be_lost(file: str | None, given: dict[str, Any], to: Dest
         raise click.UsageError("FILE is a recorded machine and --python a live target; give one")
     if file is not None and given["calibrate"]:
         raise click.UsageError("a recorded machine cannot be measured; leave --calibrate out")
-    if len(given["pythons"]) > 1:
-        raise click.UsageError("one target is shown at a time; give one --python, `t` changes it")
     if given["port"] is not None and (given["screenshot"] or to.is_chosen):
         raise click.UsageError("--serve shows it in a browser, and writes no picture or report")
     if given["port"] is not None and file == "-":
         raise click.UsageError("each page of --serve reads FILE, and standard input is read once")
 
 
-def _picture(output: Output, options: Options, file: str | None, given: dict[str, Any]) -> int:
+def _picture(
+    output: Output,
+    options: Options,
+    others: Sequence[Options],
+    file: str | None,
+    given: dict[str, Any],
+) -> int:
     from envdoctor.tui import picture
 
     output.watchdog.limit(NEVER)
     svg, keys = given["screenshot"], [key for key in given["keys"].split(",") if key]
-    code = picture(options, output, path=file, svg=svg, size=given["size"], keys=keys)
+    code = picture(
+        options, output, path=file, others=others, svg=svg, size=given["size"], keys=keys
+    )
     output.say(f"written to {svg}")
     return code

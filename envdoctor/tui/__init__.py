@@ -16,24 +16,30 @@ if TYPE_CHECKING:
 
 
 def run(
-    options: Options, output: Output, *, path: str | None = None, in_browser: bool = False
+    options: Options,
+    output: Output,
+    *,
+    path: str | None = None,
+    others: Sequence[Options] = (),
+    in_browser: bool = False,
 ) -> tuple[int, str]:
     """Open the TUI; returns the exit code and a short plain summary for the shell.
 
-    `path` is a saved report or facts file to show instead of this machine, and what is shown goes
-    through the filter of `output`. Ask `envdoctor.tui.terminal.can_show` first, unless this is the
+    `others` are further targets to be shown beside that of `options`. `path` is a saved report or
+    facts file to show instead of this machine, and what is shown goes through the filter of
+    `output`. Ask `envdoctor.tui.terminal.can_show` first, unless this is the
     program of a page in a browser. Raises BadInput, before anything is drawn, for a file or a
     selection of checks that cannot be used.
     """
     from envdoctor.tui.remembered import starting_colours
-    from envdoctor.tui.summary import printable, summary
+    from envdoctor.tui.summary import printable, summary_of
 
     with starting_colours(os.environ, asks=not in_browser) as is_light:
-        app = _app(options, output, path, is_light=is_light, in_browser=in_browser)
+        app = _app(options, output, path, others=others, is_light=is_light, in_browser=in_browser)
     # The collector then leaves alone what was imported, which halves its pauses (40 to 20 ms here).
     gc.freeze()
     code = app.run()
-    text = summary(app.state.report, final=app.state.final)
+    text = summary_of(app.state)
     text = printable(text, output.stdout.encoding)
     return code if code is not None else app.return_code or 0, text
 
@@ -43,6 +49,7 @@ def picture(
     output: Output,
     *,
     path: str | None,
+    others: Sequence[Options] = (),
     svg: str,
     size: str,
     keys: Sequence[str],
@@ -54,7 +61,8 @@ def picture(
     from envdoctor.tui.screenshot import parse_size, take_screenshot
 
     columns_and_rows = parse_size(size)
-    return take_screenshot(_app(options, output, path), svg, size=columns_and_rows, keys=keys)
+    app = _app(options, output, path, others=others)
+    return take_screenshot(app, svg, size=columns_and_rows, keys=keys)
 
 
 def _app(
@@ -62,6 +70,7 @@ def _app(
     output: Output,
     path: str | None,
     *,
+    others: Sequence[Options] = (),
     is_light: Callable[[], bool] | None = None,
     in_browser: bool = False,
 ) -> "DoctorApp":
@@ -72,14 +81,16 @@ def _app(
     from envdoctor.tui.remembered import remember
 
     session = _checked(options, path)
-    model = LiveModel(options, output, path=path, session=session)
+    model = LiveModel(options, output, path=path, others=others, session=session)
+    first_tab = "targets" if others else "overview"
     driver = _driver(in_browser=in_browser)
     if is_light is None:
-        return DoctorApp(model, driver_class=driver)
+        return DoctorApp(model, driver_class=driver, first_tab=first_tab)
     return DoctorApp(
         model,
         driver_class=driver,
         light=is_light(),
+        first_tab=first_tab,
         remember=lambda light: remember(os.environ, light=light),
     )
 

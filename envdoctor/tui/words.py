@@ -24,6 +24,13 @@ VERDICT_SYMBOL = {
     Verdict.UNPROVEN: "~",
     Verdict.HEALTHY: "✓",
 }
+VERDICT_STYLE = {
+    Verdict.BROKEN: "bold $text-error",
+    Verdict.INCOMPLETE: "bold $text-warning",
+    Verdict.DEGRADED: "bold $text-warning",
+    Verdict.UNPROVEN: "bold $text-primary",
+    Verdict.HEALTHY: "bold $text-success",
+}
 LINK_SYMBOL = {
     LinkState.OK: "✓",
     LinkState.BROKEN: "✗",

@@ -77,6 +77,9 @@ class RecordedModel:
     def switch_target(self, path: str) -> None:
         self.asked.append(("switch_target", path))
 
+    def show(self, key: str) -> None:
+        self.asked.append(("show", key))
+
     def find_targets(self) -> None:
         self.asked.append(("find_targets",))
         targets = (

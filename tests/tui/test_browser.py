@@ -132,7 +132,9 @@ async def shown(address: str, text: str) -> None:
         drawn += message.data
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.heavy)]
+)
 def test_however_it_ends_no_page_s_program_is_left(number: int) -> None:
     """The signal is for the server alone, as `kill` sends it. Half a second is promised; a busy
     machine may take longer."""
@@ -182,9 +184,7 @@ def test_without_the_extra_the_line_names_the_command_that_installs_it() -> None
     "words",
     [
         ("tui", "--serve", FILE),
-        ("tui", "--serve", "70000"),
         ("tui", "--serve", "--json"),
-        ("tui", "--serve", "--screenshot", "x.svg"),
         ("tui", "no-such-file.json", "--serve"),
     ],
 )

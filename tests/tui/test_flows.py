@@ -63,6 +63,7 @@ def test_an_unfinished_report_is_not_called_healthy() -> None:
         ("3", "libraries"),
         ("4", "calibration"),
         ("5", "what-if"),
+        ("6", "targets"),
     ],
 )
 def test_number_keys_change_the_tab(model: RecordedModel, key: str, pane: str) -> None:

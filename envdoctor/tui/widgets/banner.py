@@ -129,6 +129,15 @@ def _cause(finding: Finding, room: int) -> list[Paragraph]:
     return [*parts, *(evidence_lines(finding.evidence) if room else ())]
 
 
+def cause_lines(report: Report) -> list[Paragraph]:
+    """The root cause with all its fixes, or what could not be looked at."""
+    is_open = report.verdict in (Verdict.INCOMPLETE, Verdict.UNPROVEN)
+    parts = _unseen(report) if is_open else []
+    if report.findings and report.findings[0].severity is not Severity.INFO:
+        parts += _cause(report.findings[0], room=1)
+    return parts
+
+
 def _consequences(report: Report) -> list[Paragraph]:
     """What follows from the root cause."""
     root = report.findings[0].id

@@ -52,6 +52,11 @@ def strip(state: State, now: float) -> Content:
         return Content(f" {spinner(now)} {now - state.measuring.since:.0f} s, measuring: {what}")
     if state.reading:
         return Content(f" {spinner(now)} reading {state.reading}")
+    if state.unfinished:
+        looking = next((one for one in state.unfinished if one.phase == "looking"), None)
+        what = f"examining {looking.name}" if looking else "examining the other targets"
+        done = len(state.beside) - len(state.unfinished)
+        return Content(f" {spinner(now)} {what} · {done} of {len(state.beside)} targets done")
     return Content.styled(f" {_idle(state)}", "$text-muted")
 
 
