@@ -21,7 +21,8 @@ class CalibrationProgress(Record):
 
     `images_per_s` is the median so far; `seconds` of `budget_s` are spent on this device and
     precision; `message` is one line for a human; `gpus` is the last sample of every GPU, which
-    may be that of the progress before. `plan` is told once: what is measured, and how long.
+    may be that of the progress before. `plan` is told once: what is measured, and how long;
+    `planned_s` with it, the whole in seconds.
     """
 
     device: str = ""
@@ -33,6 +34,7 @@ class CalibrationProgress(Record):
     budget_s: float = 0.0
     message: str = ""
     plan: str = ""
+    planned_s: float = 0.0
     gpus: tuple[Sample, ...] = ()
 
 

@@ -79,7 +79,8 @@ def command(
 ) -> None:
     """Browse a diagnosis: this machine's, or one saved in FILE (a report or facts).
 
-    Where no full-screen program fits (a pipe, NO_COLOR, TERM=dumb) the text report is printed.
+    Where no full-screen program fits (a pipe, TERM=dumb) the text report is printed. With NO_COLOR
+    it has no colours.
 
     \b
     envdoctor tui
@@ -99,6 +100,8 @@ def command(
         _serve(output, options, file, given["port"])
     if given["in_browser"] or fits_the_screen(output, to):
         ctx.exit(full_screen(output, options, others, file, in_browser=given["in_browser"]))
+    if not to.is_chosen:
+        output.say(f"this is the text, as {_why_not(output)}")
     session = Session(given["deadline"])
     if file is not None:
         ctx.exit(publish(output, (session.examine_recorded(file, options),), to))
@@ -111,9 +114,13 @@ def command(
 
 def fits_the_screen(output: Output, to: Destination) -> bool:
     """Whether the full-screen view is wanted, and the terminal can show it."""
-    from envdoctor.tui.terminal import can_show
+    return not to.is_chosen and not _why_not(output)
 
-    return not to.is_chosen and can_show(os.environ, (sys.stdin, output.stdout, sys.stderr))
+
+def _why_not(output: Output) -> str:
+    from envdoctor.tui.terminal import why_not
+
+    return why_not(os.environ, (sys.stdin, output.stdout, sys.stderr))
 
 
 _TO_LEAVE_S = 2.0

@@ -27,7 +27,7 @@ def run(
 
     `others` are further targets to be shown beside that of `options`. `path` is a saved report or
     facts file to show instead of this machine, and what is shown goes through the filter of
-    `output`. Ask `envdoctor.tui.terminal.can_show` first, unless this is the
+    `output`. Ask `envdoctor.tui.terminal.why_not` first, unless this is the
     program of a page in a browser. Raises BadInput, before anything is drawn, for a file or a
     selection of checks that cannot be used.
     """

@@ -96,11 +96,12 @@ class GpuTrack(Record):
 
 class Measuring(Record):
     """The calibration that is going on: what is measured and how long, the last news, the rates of
-    all that was timed, and how the GPUs are. `since` is on the monotonic clock."""
+    all that was timed, and how the GPUs are. `since` is on the monotonic clock; `planned_s` is what
+    the worker expects to take, in seconds, once it has said so."""
 
     since: float = 0.0
     plan: str = ""
-
+    planned_s: float = 0.0
     now: CalibrationProgress | None = None
     tracks: tuple[Track, ...] = ()
     gpus: tuple[GpuTrack, ...] = ()
@@ -283,7 +284,8 @@ def _with_progress(before: Measuring, now: CalibrationProgress) -> Measuring:
         index = sample.gpu.index
         known[index] = known.get(index, GpuTrack(index=index)).with_sample(sample)
     gpus = tuple(known.values())
-    return replace(before, now=now, plan=now.plan or before.plan, tracks=tracks, gpus=gpus)
+    plan, planned_s = now.plan or before.plan, now.planned_s or before.planned_s
+    return replace(before, now=now, plan=plan, planned_s=planned_s, tracks=tracks, gpus=gpus)
 
 
 def _longer(figures: tuple[float, ...], newest: float | None) -> tuple[float, ...]:

@@ -168,12 +168,25 @@ def test_a_terminal_that_nobody_reads_holds_nothing_up(
         os.close(mine)
 
 
-@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_without_colour_it_is_plain_text(terminal: Open, env: dict[str, str]) -> None:
-    one = terminal("tui", str(machines.file_of("healthy_cpu")), env=env)
+def test_a_terminal_that_shows_nothing_full_screen_gets_the_text_and_the_reason(
+    terminal: Open,
+) -> None:
+    one = terminal("tui", str(machines.file_of("healthy_cpu")), env={"TERM": "dumb"})
     assert one.exit_code() != 2
     seen = one.wait_for("checks ran")
     assert "1 Overview" not in seen
+    assert "this is the text, as TERM" in seen
+
+
+def test_without_colour_it_is_grey(terminal: Open) -> None:
+    env = {"NO_COLOR": "1", "COLORTERM": "truecolor"}
+    one = terminal("tui", str(machines.file_of("broken_driver")), env=env)
+    one.wait_for("BROKEN")
+    shades = one.colours()
+    assert len(shades) > 2
+    assert all(red == green == blue for red, green, blue in shades)
+    one.press("q")
+    one.exit_code()
 
 
 @pytest.mark.parametrize(
