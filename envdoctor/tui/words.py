@@ -101,6 +101,13 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def moment(text: str) -> str:
+    """`2026-01-02 03:04 UTC` for the moment of a document; as it is where it has another form."""
+    date, t, rest = text.partition("T")
+    is_utc = t and rest.endswith(("Z", "+00:00"))
+    return f"{date} {rest[:5]} UTC" if is_utc else text
+
+
 def spinner(seconds: float) -> str:
     """The frame of the spinner at that moment."""
     return SPINNER[int(seconds * 10) % len(SPINNER)]

@@ -94,8 +94,11 @@ def body(state: State, height: int = 24) -> list[Paragraph]:
     if parts:
         return parts
     ran = sum(check.status == "ran" for check in report.checks)
-    said = f"{plural(ran, 'check')} looked and found nothing to repair"
-    return [Paragraph(text=Content(said))]
+    so_far = "" if state.final else " so far"
+    said = [f"{plural(ran, 'check')} looked and found nothing to repair{so_far}"]
+    if state.final and report.calibration is None and not state.source:
+        said.append("`m` measures whether it is also as fast as it should be")
+    return [Paragraph(text=Content(line)) for line in said]
 
 
 def counts(report: Report) -> str:

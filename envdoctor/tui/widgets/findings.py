@@ -50,7 +50,7 @@ class FindingsPane(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "severity", "Severity"),
-        Binding("escape", "unfilter", "Clear filter", show=False),
+        Binding("escape", "unfilter", "Clear filter"),
     ]
     state: reactive[State] = reactive(State())
     wanted: reactive[Wanted] = reactive(Wanted())
@@ -117,6 +117,10 @@ class FindingsPane(Vertical):
         field.display = False
         self.wanted = Wanted()
         self.listed.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc is offered while there is something to clear."""
+        return action != "unfilter" or self.query_one("#filter").display
 
     def action_severity(self) -> None:
         """The next least severity."""

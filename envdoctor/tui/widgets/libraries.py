@@ -265,7 +265,7 @@ def again_text(libraries: tuple[ResolvedLibrary, ...]) -> Paragraphs:
 def library_text(library: ResolvedLibrary) -> Paragraphs:
     """All about one library."""
     rows = [
-        ("file", library.path or "none"),
+        ("file", library.path or "not found"),
         ("because", " ".join(filter(None, (library.rule, library.directory)))),
         ("of", library.rule_of),
         ("version", library.version),

@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from envdoctor.tui.state import Measuring, ProbeState, State
 from envdoctor.tui.unseen import could_not_look, did_not_apply, number_of
-from envdoctor.tui.words import spinner
+from envdoctor.tui.words import moment, spinner
 
 TICK_S = 0.1
 """How often something that turns is drawn anew."""
@@ -103,6 +103,6 @@ def _idle(state: State) -> str:
     if unseen := number_of(could_not_look(state.report)):
         parts.append(f"{unseen} could not look")
     if other := number_of(did_not_apply(state.report)):
-        parts.append(f"{other} did not apply")
+        parts.append(f"{other} skipped")
     watching = " · looks again on changes (`w` ends it)" if state.watching else ""
-    return f"{', '.join(parts)} · {state.report.created_at}{watching}"
+    return f"{', '.join(parts)} · {moment(state.report.created_at)}{watching}"
