@@ -90,6 +90,8 @@ class CheckRecord(Record):
         if found is None:
             return self.reason
         kind, reason, detail = found.groups()
+        if (kind, reason) == ("Calibration", "not-observed"):
+            return "speed not measured (`envdoctor calibrate` does)"
         words = _FACTS.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", " ", kind).lower()
         # Some details name it themselves.
         named = detail.removeprefix(f"{words}: ")

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,17 +18,14 @@ from envdoctor.commands.options import (
     selection_options,
     target_options,
 )
-from envdoctor.commands.progress import Progress
-from envdoctor.commands.reports import publish
 from envdoctor.errors import BadInput
-from envdoctor.formats import Text
-from envdoctor.options import Options
+from envdoctor.formats import DIAGNOSIS, Text
 from envdoctor.output import Destination, Output
 from envdoctor.printed import OwnTerminal
-from envdoctor.report import Report
-from envdoctor.session import Session
-from envdoctor.shell import command as command_line
 from envdoctor.watchdog import NEVER
+
+if TYPE_CHECKING:
+    from envdoctor.options import Options
 
 TEXTUAL_SERVE = "textual-serve>=1.1.3,<2"
 """What the extra `envdoctor[serve]` of pyproject.toml brings."""
@@ -52,7 +49,7 @@ class Port(click.IntRange):
 @click.argument("file", type=PathName(), required=False, metavar="[FILE]")
 @target_options
 @selection_options
-@output_options(Report.formats)
+@output_options(DIAGNOSIS)
 @click.option("--calibrate", is_flag=True, help="Measure after the first examination.")
 @click.option(
     "--screenshot",
@@ -102,14 +99,25 @@ def command(
         ctx.exit(full_screen(output, options, others, file, in_browser=given["in_browser"]))
     if not to.is_chosen:
         output.say(f"this is the text, as {_why_not(output)}")
-    session = Session(given["deadline"])
+    ctx.exit(_in_text(output, to, (options, *others), file, given["deadline"]))
+
+
+def _in_text(
+    output: Output, to: Destination, targets: "Sequence[Options]", file: str | None, deadline: float
+) -> int:
+    """The same as a report."""
+    from envdoctor.commands.progress import Progress
+    from envdoctor.commands.reports import publish
+    from envdoctor.session import Session
+
+    session = Session(deadline)
     if file is not None:
-        ctx.exit(publish(output, (session.examine_recorded(file, options),), to))
+        return publish(output, (session.examine_recorded(file, targets[0]),), to)
     reports = []
-    for one in (options, *others):
+    for one in targets:
         with Progress(output) as progress:
             reports.append(session.examine(one, progress.listener))
-    ctx.exit(publish(output, tuple(reports), to))
+    return publish(output, tuple(reports), to)
 
 
 def fits_the_screen(output: Output, to: Destination) -> bool:
@@ -129,8 +137,8 @@ _TO_LEAVE_S = 2.0
 
 def full_screen(
     output: Output,
-    options: Options,
-    others: Sequence[Options] = (),
+    options: "Options",
+    others: "Sequence[Options]" = (),
     file: str | None = None,
     *,
     in_browser: bool = False,
@@ -148,9 +156,11 @@ def full_screen(
     return code
 
 
-def _serve(output: Output, options: Options, file: str | None, port: int) -> None:
+def _serve(output: Output, options: "Options", file: str | None, port: int) -> None:
     """Show it in a browser until a signal ends that."""
     if importlib.util.find_spec("textual_serve") is None:
+        from envdoctor.shell import command as command_line
+
         install = command_line(sys.executable, "-m", "pip", "install", TEXTUAL_SERVE)
         raise BadInput(f"`--serve` needs the extra envdoctor[serve]: `{install}`")
     from envdoctor.tui import serve
@@ -173,8 +183,8 @@ def _refuse_what_would_be_lost(file: str | None, given: dict[str, Any], to: Dest
 
 def _picture(
     output: Output,
-    options: Options,
-    others: Sequence[Options],
+    options: "Options",
+    others: "Sequence[Options]",
     file: str | None,
     given: dict[str, Any],
 ) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from envdoctor.session import Session
     from envdoctor.tui.app import DoctorApp
+    from envdoctor.tui.contract import Model
 
 
 def run(
@@ -77,11 +78,17 @@ def _app(
     """The application, in the colours that the user or the terminal has chosen if these are asked
     for."""
     from envdoctor.tui.app import DoctorApp
-    from envdoctor.tui.model import LiveModel
+    from envdoctor.tui.late import LateModel
     from envdoctor.tui.remembered import remember
 
     session = _checked(options, path)
-    model = LiveModel(options, output, path=path, others=others, session=session)
+
+    def make() -> "Model":
+        from envdoctor.tui.model import LiveModel
+
+        return LiveModel(options, output, path=path, others=others, session=session)
+
+    model = LateModel(make)
     first_tab = "targets" if others else "overview"
     driver = _driver(in_browser=in_browser)
     if is_light is None:

@@ -115,6 +115,10 @@ def test_the_verdict_and_what_to_do_alone() -> None:
         ),
         ("Nvml is unknown (not-applicable): NVML: gone", "NVML unknown: gone"),
         ("TorchRuntime is unknown (switched-off): ", "torch runtime unknown: switched-off"),
+        (
+            "Calibration is unknown (not-observed): no probe observed Calibration",
+            "speed not measured (`envdoctor calibrate` does)",
+        ),
         ("left out by --skip", "left out by --skip"),
     ],
 )

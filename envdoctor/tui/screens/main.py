@@ -1,6 +1,7 @@
 """The main screen: six tabs between the machine's name and the status line."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -47,6 +48,15 @@ TABS = {
     "targets": "#targets-table",
 }
 """The tabs, in their order, with the part of each that takes the keys."""
+_PANES = {
+    "findings": FindingsPane,
+    "libraries": LibrariesPane,
+    "calibration": CalibrationPane,
+    "what-if": WhatIfPane,
+    "targets": TargetsPane,
+}
+"""What is on the tabs behind the first."""
+
 _NOTHING_TO_SEARCH = ("calibration", "targets")
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
 _BROAD = 150
@@ -80,6 +90,8 @@ class MainScreen(StateScreen):
     ) -> None:
         super().__init__(state)
         self._gpus, self._first = gpus, first
+        self._is_whole = False
+        self._wanted: Callable[[], None] | None = None
 
     def compose(self) -> ComposeResult:
         yield Masthead(id="masthead").data_bind(MainScreen.state)
@@ -89,18 +101,31 @@ class MainScreen(StateScreen):
                 yield ChainList().data_bind(MainScreen.state)
                 yield Also(id="also", markup=False).data_bind(MainScreen.state)
                 yield ProbeList(id="probes", markup=False).data_bind(MainScreen.state)
-            with TabPane("2 Findings", id="findings"):
-                yield FindingsPane().data_bind(MainScreen.state)
-            with TabPane("3 Libraries", id="libraries"):
-                yield LibrariesPane().data_bind(MainScreen.state)
-            with TabPane("4 Calibration", id="calibration"):
-                yield CalibrationPane().data_bind(MainScreen.state)
-            with TabPane("5 What-if", id="what-if"):
-                yield WhatIfPane().data_bind(MainScreen.state)
-            with TabPane("6 Targets", id="targets"):
-                yield TargetsPane().data_bind(MainScreen.state)
+            for number, (name, pane) in enumerate(_PANES.items(), 2):
+                with TabPane(f"{number} {name.capitalize()}", id=name):
+                    if name == self._first:
+                        yield pane().data_bind(MainScreen.state)
         yield StatusStrip(id="strip").data_bind(MainScreen.state)
         yield KeyLine(id="keys")
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    async def _fill(self) -> None:
+        """The tabs that nobody sees at first. They would hold the first paint up by 30 ms."""
+        for name, pane in _PANES.items():
+            if name != self._first:
+                tab = self.query_one(f"#{name}", TabPane)
+                await tab.mount(pane().data_bind(MainScreen.state))
+        self._is_whole = True
+        if self._wanted is not None:
+            self._wanted()
+
+    def _put_off(self, wish: Callable[[], None]) -> bool:
+        """Whether the tabs are not there yet; then it is done as soon as they are."""
+        if not self._is_whole:
+            self._wanted = wish
+        return not self._is_whole
 
     def on_resize(self, event: Resize) -> None:
         """Where lines are few, they are for what matters most."""
@@ -110,6 +135,8 @@ class MainScreen(StateScreen):
 
     def show_tab(self, name: str) -> None:
         """Show a tab and put the focus into it, at once: the next key belongs to it."""
+        if self._put_off(partial(self.show_tab, name)):
+            return
         self.query_one(TabbedContent).active = name
         self.set_focus(self.query_one(TABS[name]))
 
@@ -122,6 +149,8 @@ class MainScreen(StateScreen):
 
     def action_filter(self) -> None:
         """The search of what-if and of the libraries on their tabs; else that of the findings."""
+        if self._put_off(self.action_filter):
+            return
         active = self.query_one(TabbedContent).active
         if active == "what-if":
             self.query_one(WhatIfPane).open_search()
@@ -136,6 +165,8 @@ class MainScreen(StateScreen):
     def _tab_activated(self, event: TabbedContent.TabActivated) -> None:
         pane_id = event.pane.id or "overview"
         if pane_id != event.tabbed_content.active:
+            return
+        if pane_id != self._first and self._put_off(partial(self.show_tab, pane_id)):
             return
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
