@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from envdoctor.errors import described
 from envdoctor.report import Report
-from envdoctor.tui.contract import Failed, Listener, Model
+from envdoctor.tui.contract import Failed, Listener, Model, WorkEnded
 
 Wish = Callable[[Model], object]
 
@@ -33,6 +33,7 @@ class LateModel:
             model = self._make()
         except Exception as error:
             listener(Failed(message=f"envdoctor is not installed whole: {described(error)}"))
+            listener(WorkEnded())
             return
         with self._lock:
             if self._closed:
