@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from envdoctor.errors import Unwritable
+from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.report import as_one
 from envdoctor.tui.contract import EnvironmentChanged, Event, Failed, Model, Saved
@@ -90,7 +91,7 @@ class DoctorApp(App[int]):
         self._light, self._remember = light, remember
         self._first_tab = first_tab
         self._model = model
-        self._signals: list[int] = []
+        self._compared_with: Calibration | None = None
         self.state = State()
 
     def get_default_screen(self) -> Screen[None]:
@@ -211,7 +212,11 @@ class DoctorApp(App[int]):
 
     @on(ForecastsWanted)
     def _compare(self) -> None:
-        self._model.compare()
+        """Once for each measurement: it would hold the next keys up every time."""
+        measured = self.state.report.calibration if self.state.report else None
+        if not self.state.forecasts or measured != self._compared_with:
+            self._compared_with = measured
+            self._model.compare()
 
     @on(RerunWanted)
     def _rerun_check(self, message: RerunWanted) -> None:

@@ -31,6 +31,7 @@ class ChainList(OptionList):
     def __init__(self) -> None:
         super().__init__(id="chain", markup=False)
         self._links: tuple[Link, ...] = ()
+        self._width = 0
 
     def watch_state(self, before: State, state: State) -> None:
         if before.report is state.report and before.final == state.final:
@@ -41,11 +42,13 @@ class ChainList(OptionList):
         self._list()
 
     def on_resize(self, event: Resize) -> None:
-        if self._links:
+        # It comes with every change to this tab as well.
+        if self._links and self.content_size.width != self._width:
             self._list()
 
     def _list(self) -> None:
-        width = self.content_size.width - 2
+        self._width = self.content_size.width
+        width = self._width - 2
         highlighted = self.highlighted
         self.set_options(
             Option(link_line(link, number, len(self._links), width), id=link.name)

@@ -48,8 +48,12 @@ class TargetsPane(Vertical):
         with VerticalScroll(id="target-detail"):
             yield Static(_NONE, id="target-text", markup=False)
 
+    def on_mount(self) -> None:
+        self._width = 0
+
     def on_resize(self, event: Resize) -> None:
-        self._list()
+        if self.size.width != self._width:
+            self._list()
 
     def watch_state(self, before: State, state: State) -> None:
         changed = before.beside != state.beside or before.shown_target != state.shown_target
@@ -64,7 +68,8 @@ class TargetsPane(Vertical):
         return rows[at] if at is not None and at < len(rows) else None
 
     def _list(self) -> None:
-        table, rows, width = self.query_one(OptionList), self.state.beside, self.size.width - 2
+        self._width = self.size.width
+        table, rows, width = self.query_one(OptionList), self.state.beside, self._width - 2
         at = table.highlighted_option.id if table.highlighted_option else self.state.shown_target
         keys = [row.key for row in rows]
         shown = self.state.shown_target
