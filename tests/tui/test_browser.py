@@ -185,7 +185,6 @@ def test_without_the_extra_the_line_names_the_command_that_installs_it() -> None
     [
         ("tui", "--serve", FILE),
         ("tui", "--serve", "--json"),
-        ("tui", "no-such-file.json", "--serve"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_there_is_an_address(

@@ -55,7 +55,9 @@ async def told(pilot: Pilot[int], model: RecordedModel) -> None:
     await press(pilot, "6")
 
 
-def test_the_table_has_a_verdict_a_line(model: RecordedModel) -> None:
+def test_the_table_has_a_verdict_a_line_and_nothing_is_measured_meanwhile(
+    model: RecordedModel,
+) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await told(pilot, model)
         lines = screen_text(pilot.app).splitlines()
@@ -66,6 +68,9 @@ def test_the_table_has_a_verdict_a_line(model: RecordedModel) -> None:
             "  … ./import_hangs",
             "  ✗ ./driver_silent",
         ]
+        await press(pilot, "m")
+        assert ("calibrate",) not in model.asked
+        assert "the other targets are still examined" in toasts(pilot.app)
 
     play(model, steps, (120, 40))
 
@@ -95,16 +100,6 @@ def test_copy_takes_the_fix_of_the_target_under_the_cursor() -> None:
         assert "no command to copy" in toasts(pilot.app)
         await press(pilot, "down", "c", "1")
         assert "pip install" in pilot.app.clipboard
-
-    play(model, steps)
-
-
-def test_nothing_is_measured_beside_an_examination(model: RecordedModel) -> None:
-    async def steps(pilot: Pilot[int]) -> None:
-        await told(pilot, model)
-        await press(pilot, "m")
-        assert ("calibrate",) not in model.asked
-        assert "the other targets are still examined" in toasts(pilot.app)
 
     play(model, steps)
 
