@@ -1,5 +1,6 @@
 """The documents: the report of a diagnosis, that of a calibration, and a prediction."""
 
+import re
 from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
@@ -63,6 +64,13 @@ class Stack(Record):
         return {name: getattr(self, name) for name in self.__struct_fields__ if name != "gpus"}
 
 
+_UNKNOWN = re.compile(r"(\w+) is unknown \(([\w-]+)\): (.*)", re.DOTALL)
+"""What the engine says of a check that was skipped."""
+
+_FACTS = {"Nvml": "NVML", "Gpus": "GPUs", "CudaInit": "cuInit", "Numa": "NUMA"}
+"""Facts whose names are not words with capitals."""
+
+
 class CheckRecord(Record):
     """What became of one check; `reason` says why it did not run, `unknown` what kept the fact that
     it needs from being known."""
@@ -74,6 +82,20 @@ class CheckRecord(Record):
     reason: str = ""
     unknown: Reason | None = None
     seconds: float = 0.0
+
+    @property
+    def why(self) -> str:
+        """The reason with the fact in words: `GPUs unknown: no answer within 20 s`."""
+        found = _UNKNOWN.fullmatch(self.reason)
+        if found is None:
+            return self.reason
+        kind, reason, detail = found.groups()
+        if (kind, reason) == ("Calibration", "not-observed"):
+            return "speed not measured (`envdoctor calibrate` does)"
+        words = _FACTS.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", " ", kind).lower()
+        # Some details name it themselves.
+        named = detail.removeprefix(f"{words}: ")
+        return f"{words} unknown: {named or reason}"
 
     @property
     def could_not_look(self) -> bool:

@@ -42,7 +42,8 @@ DRIVER_LIB_MISMATCH = Code(
     topic="driver",
     layer=Layer.CUDA_INIT,
     breaks="compute:gpu",
-    message="libcuda does not fit the loaded kernel driver (CUDA error 803)",
+    message="libcuda and the NVIDIA module in the kernel are of different releases "
+    "(CUDA error 803)",
 )
 FORWARD_COMPAT = Code(
     id="ED204",

@@ -70,7 +70,7 @@ UNREADABLE_LIBRARY = _code(
 UNDEFINED_SYMBOL = _code(
     "ED305",
     "undefined-symbol",
-    "a library lacks a symbol that torch needs",
+    "two libraries do not belong together: one lacks a symbol that the other needs",
     _LACKS,
     explains=_SHADOWS,
 )

@@ -39,7 +39,7 @@ MODULE_SHADOWING = Code(
     topic="python",
     layer=Layer.FILES,
     breaks="import:torch",
-    message="a module is imported from another place than where it is installed",
+    message="a file or folder that comes first on the path hides the real module",
     detailed="{modules} imported from `{file}` ({origin}), not from {instead}",
     explains=("ED101", "ED349", "ED360", "ED361", "ED370", "ED371", "ED372", "ED373", "ED413"),
 )

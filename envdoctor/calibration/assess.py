@@ -422,7 +422,7 @@ def feed_rate(device: str, precision: Precision, wanted: float, fed: float, by: 
     """What the device eats against what the pipeline feeds, both in images/s; `by` feeds it."""
     waits = fed < wanted
     who = "this device" if device == "cpu" else "this GPU"
-    outcome = f"{who} will wait" if waits else f"{who} will not wait"
+    outcome = f"{who} will be idle part of the time" if waits else f"{who} will be kept busy"
     return FeedRate(
         device=device,
         precision=precision,

@@ -22,7 +22,8 @@ class CalibrationProgress(Record):
 
     `rate` is the median so far, in `unit`; `seconds` of `budget_s` are spent on this device and
     precision; `message` is one line for a human; `gpus` is the last sample of every GPU, which
-    may be that of the progress before. `plan` is told once: what is measured, and how long.
+    may be that of the progress before. `plan` is told once: what is measured, and how long;
+    `planned_s` with it, the whole in seconds.
     """
 
     device: str = ""
@@ -35,6 +36,7 @@ class CalibrationProgress(Record):
     budget_s: float = 0.0
     message: str = ""
     plan: str = ""
+    planned_s: float = 0.0
     gpus: tuple[Sample, ...] = ()
 
 

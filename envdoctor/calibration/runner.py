@@ -258,8 +258,7 @@ class _Heard(Mutable):
             self.plan = _convert(data, _Plan)
             if self.plan.limit_s is not None:
                 self.over_at = time.monotonic() + self.plan.limit_s
-            plan = self.plan.message
-            self._tell(CalibrationProgress(phase="starting", message=f"plan: {plan}", plan=plan))
+            self._tell(self.plan.told())
         elif event == "run":
             self._add(_convert(data, CalibrationRun), _convert(data, _Window))
         elif event == "first":
@@ -333,6 +332,15 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     limit_s: float | None = None
     message: str
+
+    def told(self) -> CalibrationProgress:
+        """The plan, as news."""
+        return CalibrationProgress(
+            phase="starting",
+            message=f"plan: {self.message}",
+            plan=self.message,
+            planned_s=self.seconds,
+        )
 
 
 class _Window(msgspec.Struct, frozen=True, kw_only=True):

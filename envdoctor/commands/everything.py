@@ -3,20 +3,21 @@
 from typing import Any
 
 from envdoctor.commands.options import options_for
-from envdoctor.commands.progress import Progress
-from envdoctor.commands.reports import publish
 from envdoctor.commands.tui import fits_the_screen, full_screen
 from envdoctor.findings import EXIT_INTERRUPTED
 from envdoctor.output import Destination, Output
-from envdoctor.session import Session
 
 
 def everything(output: Output, to: Destination, **given: Any) -> int:
     """Diagnose every target, measure where torch works, and report; returns the exit code."""
     pythons = given["pythons"] or (None,)
     options = [options_for(one, given, calibrate=not given["no_calibrate"]) for one in pythons]
-    if len(options) == 1 and fits_the_screen(output, to):
-        return full_screen(output, options[0])
+    if fits_the_screen(output, to):
+        return full_screen(output, options[0], options[1:])
+    from envdoctor.commands.progress import Progress
+    from envdoctor.commands.reports import publish
+    from envdoctor.session import Session
+
     session = Session(given["deadline"])
     reports = []
     interrupted = False

@@ -189,7 +189,9 @@ _detail_options = _all_of(
     click.option(
         "-v", "--verbose", is_flag=True, help="Tell also what was not looked at, and why."
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Only the verdict and what to do."),
+    click.option(
+        "-q", "--quiet", is_flag=True, help="Only the verdict, the root cause and what to do."
+    ),
 )
 
 

@@ -332,7 +332,7 @@ def _unseen(report: Report, page: _Page) -> str:
     by_reason: dict[str, list[CheckRecord]] = {}
     for check in report.checks:
         if check.status != "ran" and (page.detail == "full" or check.could_not_look):
-            by_reason.setdefault(f"{check.status}: {check.reason}", []).append(check)
+            by_reason.setdefault(f"{check.status}: {check.why}", []).append(check)
     lines = []
     for reason, checks in by_reason.items():
         blind = [check.name for check in checks if check.could_not_look]
@@ -357,6 +357,9 @@ def _conclusion(
     page_of = f" · envdoctor {root.page}" if root else ""
     text = page.wrap(f"{verdict.value}: {_counted(findings) or told}{page_of}", indent="  ")
     yield _with_colour(text, verdict, page)
+    if root is not None and page.detail == "brief":
+        # Nothing above has told it. On one line, whatever its length: for `grep`, and for a log.
+        yield "  cause".ljust(_LABEL) + root.message
     fix = next((one for one in root.fixes if one.commands), None) if root else None
     for number, command in enumerate(fix.commands if fix else ()):
         yield ("" if number else "  run").ljust(_LABEL) + page.paint(command, _BOLD)

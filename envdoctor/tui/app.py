@@ -16,9 +16,17 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from envdoctor.errors import Unwritable
+from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from envdoctor.report import as_one
 from envdoctor.tui.contract import EnvironmentChanged, Event, Failed, Model, Saved
-from envdoctor.tui.notices import notices, why_not_on_top, why_not_saved, why_nothing_else
+from envdoctor.tui.notices import (
+    notices,
+    why_not_on_top,
+    why_not_saved,
+    why_not_shown,
+    why_nothing_else,
+)
 from envdoctor.tui.palette import PALETTE, TAB_HELP
 from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import TABS, MainScreen
@@ -32,6 +40,7 @@ from envdoctor.tui.wishes import (
     ForecastsWanted,
     PredictionWanted,
     RerunWanted,
+    TargetWanted,
 )
 from envdoctor.writing import write_text
 
@@ -75,16 +84,18 @@ class DoctorApp(App[int]):
         *,
         driver_class: type[Driver] | None = None,
         light: bool = False,
+        first_tab: str = "overview",
         remember: Callable[[bool], None] = lambda light: None,
     ) -> None:
         super().__init__(driver_class=driver_class)
         self._light, self._remember = light, remember
+        self._first_tab = first_tab
         self._model = model
-        self._signals: list[int] = []
+        self._compared_with: Calibration | None = None
         self.state = State()
 
     def get_default_screen(self) -> Screen[None]:
-        return MainScreen(self.state, self._model.gpus)
+        return MainScreen(self.state, self._model.gpus, first=self._first_tab)
 
     def on_mount(self) -> None:
         for theme in THEMES:
@@ -144,7 +155,13 @@ class DoctorApp(App[int]):
 
     @property
     def exit_code(self) -> int:
-        """The exit code that `--plain` would give for what is shown."""
+        """The exit code that `--plain` would give for what is shown, or for all the targets that
+        the command line named."""
+        asked = [one.report for one in self.state.beside if one.asked]
+        if asked:
+            whole = tuple(filter(None, asked))
+            code = as_one(whole).exit_code if whole else EXIT_INCOMPLETE
+            return code or (EXIT_INCOMPLETE if None in asked else code)
         if self.state.report is None:
             return EXIT_INCOMPLETE
         code = self.state.report.exit_code
@@ -195,7 +212,11 @@ class DoctorApp(App[int]):
 
     @on(ForecastsWanted)
     def _compare(self) -> None:
-        self._model.compare()
+        """Once for each measurement: it would hold the next keys up every time."""
+        measured = self.state.report.calibration if self.state.report else None
+        if not self.state.forecasts or measured != self._compared_with:
+            self._compared_with = measured
+            self._model.compare()
 
     @on(RerunWanted)
     def _rerun_check(self, message: RerunWanted) -> None:
@@ -260,6 +281,19 @@ class DoctorApp(App[int]):
     def _switch(self, path: str | None) -> None:
         if path is not None and not self._refused(why_nothing_else(self.state)):
             self._model.switch_target(path)
+
+    @on(TargetWanted)
+    def _show_target(self, message: TargetWanted) -> None:
+        one = next((one for one in self.state.beside if one.key == message.key), None)
+        if one is None or self._refused(why_nothing_else(self.state)):
+            return
+        if one.key == self.state.shown_target:
+            self.action_tab("overview")
+        elif self._refused(why_not_shown(one)):
+            return
+        else:
+            self._model.show(one.key)
+            self.action_tab("overview")
 
     def action_save(self) -> None:
         """Ask what to save, and where."""

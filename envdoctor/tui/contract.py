@@ -1,7 +1,7 @@
 """Between the application and whatever does the work: requests down, events up."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from envdoctor.calibration.progress import CalibrationProgress
 from envdoctor.events import ProbeEvent
@@ -76,6 +76,38 @@ class TargetsFound(Record):
     targets: tuple[Candidate, ...]
 
 
+Phase = Literal["waiting", "looking", "done", "refused"]
+
+
+class TargetState(Record):
+    """One target of this session, or one recorded machine.
+
+    `key` is its own for the whole session; `name` what the user called it; `asked` whether the
+    command line named it. It is `waiting`, `looking`, `done` with a report, or `refused` with a
+    reason.
+    """
+
+    key: str
+    name: str
+    phase: Phase
+    report: Report | None = None
+    reason: str = ""
+    asked: bool = False
+
+    @property
+    def place(self) -> str | None:
+        """The interpreter that it turned out to be, of a live target that was examined."""
+        live = self.report is not None and self.key.startswith("target ")
+        return self.report.target.path if live and self.report and self.report.target else None
+
+
+class TargetChanged(Record):
+    """What is known of a target now; `is_shown` where it is the one that all tabs show."""
+
+    target: TargetState
+    is_shown: bool = False
+
+
 class Predicted(Record):
     """What another GPU would bring here; null where nothing can be predicted, then `reason` says
     why."""
@@ -136,6 +168,7 @@ Event = (
     | ReadingEnded
     | FilesFound
     | TargetsFound
+    | TargetChanged
     | Predicted
     | GpusCompared
     | WatchTurned
@@ -161,6 +194,9 @@ class Model(Protocol):
 
     def switch_target(self, path: str) -> None:
         """Examine another interpreter, venv folder or conda prefix."""
+
+    def show(self, key: str) -> None:
+        """Show a target again that was examined in this session, as it was then."""
 
     def find_targets(self) -> None:
         """List the interpreters of this machine."""

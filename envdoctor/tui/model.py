@@ -4,8 +4,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -35,17 +37,20 @@ from envdoctor.tui.contract import (
     FilesFound,
     GpusCompared,
     Listener,
+    Phase,
     ProbeChanged,
     ReadingEnded,
     ReadingStarted,
     ReportReady,
     Saved,
+    TargetChanged,
     TargetsFound,
     WatchTurned,
     WorkEnded,
 )
 from envdoctor.tui.files import saved_files
 from envdoctor.tui.jobs import Job, Jobs, run_aside
+from envdoctor.tui.kept import Kept, key_of, row_of
 from envdoctor.tui.partial import PartialReports
 from envdoctor.tui.prediction import forecasts, prediction
 from envdoctor.tui.rerun import only_for, with_calibration_of
@@ -63,8 +68,9 @@ class LiveModel:
     lets through.
 
     `path` is a saved report or facts file to show instead of examining this machine. Without a
-    `session` one is made once the application is shown. With `options.calibrate` a calibration
-    follows the first examination.
+    `session` one is made once the application is shown. `others` are further targets, examined one
+    after the other behind the first. With `options.calibrate` a calibration follows the first
+    examination of all.
     """
 
     def __init__(
@@ -73,15 +79,19 @@ class LiveModel:
         output: Output,
         *,
         path: str | None = None,
+        others: Sequence[Options] = (),
         session: Session | None = None,
     ) -> None:
         self._options = options
+        self._others = tuple(others)
+        self._examined: dict[str, Kept] = {}
         self._output = output
         self._path = path
         self._jobs = Jobs(WorkEnded())
         self._readings = Jobs(ReadingEnded())
         self._predictions = Jobs()
         self._comparisons = Jobs()
+        self._behind = Jobs()
         self._saves: list[threading.Thread] = []
         self._session = session
         self._session_lock = threading.Lock()
@@ -91,6 +101,8 @@ class LiveModel:
     def start(self, listener: Listener) -> None:
         self._listener = listener
         path = self._path
+        for one in (self._options, *self._others) if self._others else ():
+            listener(self._row("waiting", one, asked=True))
         if path is None:
             self._jobs.start("examination", self._first_examination, listener)
         else:
@@ -141,6 +153,22 @@ class LiveModel:
             self._examine(job)
         else:
             self._show(job, path)
+
+    def show(self, key: str) -> None:
+        kept = self._examined.get(key)
+        if kept is None:
+            return
+
+        def work(job: Job) -> None:
+            def change() -> None:
+                self._options, self._path = kept.options, kept.path
+
+            job.commit(change)
+            job.tell(ExaminationStarted(what=self._what()))
+            self._settle(job, kept.snapshot, path=kept.path)
+
+        self._readings.drop()
+        self._jobs.start("showing", work, self._listener)
 
     def find_targets(self) -> None:
         def work() -> None:
@@ -223,8 +251,9 @@ class LiveModel:
     def close(self) -> None:
         if self._watch is not None:
             self._watch.end()
-        for jobs in (self._jobs, self._readings, self._predictions, self._comparisons):
-            jobs.close()
+        jobs = (self._jobs, self._behind, self._readings, self._predictions, self._comparisons)
+        for one in jobs:
+            one.close()
         deadline = time.monotonic() + SAVING_S
         while self._saves:
             self._saves.pop().join(timeout=max(0.0, deadline - time.monotonic()))
@@ -243,10 +272,53 @@ class LiveModel:
         self._settle(job, self._read(path) if snapshot is None else snapshot, path=path)
 
     def _first_examination(self, job: Job) -> None:
-        self._examine(job)
-        wanted = self._options.calibrate and not self._options.static
-        if wanted and can_be_measured(self._snapshot) and not job.stopped:
+        if self._others:
+            job.tell(self._row("looking", self._options, is_shown=True))
+        try:
+            self._examine(job)
+        except BadInput as refusal:
+            job.tell(self._row("refused", self._options, reason=str(refusal)))
+            if not self._others:
+                raise
+        if self._others:
+            self._behind.start("other targets", self._examine_others, self._listener)
+        elif self._options.calibrate:
+            self._calibrate_unasked(job)
+
+    def _calibrate_unasked(self, job: Job) -> None:
+        if not self._options.static and can_be_measured(self._snapshot) and not job.stopped:
             self._calibrate(job)
+
+    def _examine_others(self, job: Job) -> None:
+        """One after the other: they share the machine, and its GPUs."""
+        for options in self._others:
+            if not job.stopped and key_of(options, None) not in self._examined:
+                self._examine_behind(job, options)
+        if self._options.calibrate and not job.stopped:
+            self._jobs.start("calibration", self._calibrate_unasked, self._listener)
+
+    def _examine_behind(self, job: Job, options: Options) -> None:
+        """A target that is not shown meanwhile."""
+        job.tell(self._row("looking", options))
+        session = self._ready_session()
+        try:
+            search = TargetSearch(options, job.children)
+            snapshot = session.observe(options, search=search)
+        except BadInput as refusal:
+            job.tell(self._row("refused", options, reason=str(refusal)))
+            return
+        if job.stopped:
+            return
+        report = self._output.safe(session.diagnose(snapshot, options))
+        kept = Kept(options=options, path=None, snapshot=snapshot)
+
+        def keep() -> None:
+            self._examined[kept.key] = kept
+
+        job.commit(keep, self._row("done", options, report=report))
+        if not self._snapshot.items():
+            # Those before it were refused, and there must be something to see.
+            self.show(kept.key)
 
     def _examine(self, job: Job, checks: tuple[str, ...] | None = None) -> None:
         """Look at what these checks need, and keep the other facts; at everything without any."""
@@ -274,6 +346,9 @@ class LiveModel:
         if not job.stopped:
             self._settle(job, beside(found))
 
+    def _row(self, phase: Phase, options: Options, **told: Any) -> TargetChanged:
+        return row_of(self._output.safe_line, phase, options, **told)
+
     def _what(self) -> str:
         return f"examining {self._options.python}" if self._options.python else "examining"
 
@@ -283,10 +358,15 @@ class LiveModel:
         """This is what is known now."""
         report = self._report(snapshot)
 
+        kept = Kept(options=self._options, path=path, snapshot=snapshot)
+        row = self._row("done", self._options, report=report, path=path, is_shown=True)
+
         def change() -> None:
             self._snapshot, self._path = snapshot, path
+            self._examined[kept.key] = kept
 
-        job.commit(change, *before, ReportReady(report=report, final=True, source=path or ""))
+        ready = ReportReady(report=report, final=True, source=path or "")
+        job.commit(change, *before, ready, row)
 
     def _report(self, snapshot: Snapshot) -> Report:
         """The report with its texts made safe, since all that is shown may be saved."""

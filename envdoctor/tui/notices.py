@@ -3,7 +3,7 @@
 from typing import Literal
 
 from envdoctor.record import Record
-from envdoctor.tui.contract import CalibrationEnded, Event, Failed, ReportReady, Saved
+from envdoctor.tui.contract import CalibrationEnded, Event, Failed, ReportReady, Saved, TargetState
 from envdoctor.tui.grouping import Fate, fate_of
 from envdoctor.tui.state import State
 from envdoctor.tui.words import fate_text
@@ -52,7 +52,16 @@ def why_not_on_top(state: State) -> str | None:
     """Why nothing that builds on the examination can begin now."""
     if state.examining is not None:
         return "the examination is not finished yet"
+    if state.unfinished:
+        return "the other targets are still examined"
     return why_nothing_else(state)
+
+
+def why_not_shown(target: TargetState) -> str | None:
+    """Why a target of the table cannot be shown."""
+    if target.phase == "refused":
+        return target.reason
+    return None if target.phase == "done" else "its examination is not finished yet"
 
 
 def why_not_saved(state: State) -> str | None:

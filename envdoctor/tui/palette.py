@@ -23,4 +23,5 @@ TAB_HELP = {
     "libraries": "which file is loaded for each library, and why",
     "calibration": "training speed as measured here",
     "what-if": "what other GPUs would bring",
+    "targets": "all targets of this session side by side",
 }

@@ -9,11 +9,12 @@ from envdoctor.tui.background import asked_background
 
 
 @contextmanager
-def starting_colours(env: Mapping[str, str]) -> Iterator[Callable[[], bool]]:
-    """What tells whether to start light: as the user chose last, else as the terminal is."""
+def starting_colours(env: Mapping[str, str], *, asks: bool = True) -> Iterator[Callable[[], bool]]:
+    """What tells whether to start light: as the user chose last, else as the terminal is, where
+    there is one that can be asked; else dark."""
     chosen = remembered(env)
-    if chosen is not None:
-        yield lambda: chosen
+    if chosen is not None or not asks:
+        yield lambda: bool(chosen)
         return
     with asked_background(env) as is_light:
         yield is_light

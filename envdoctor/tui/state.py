@@ -24,7 +24,9 @@ from envdoctor.tui.contract import (
     ReadingEnded,
     ReadingStarted,
     ReportReady,
+    TargetChanged,
     TargetsFound,
+    TargetState,
     WatchTurned,
     WorkEnded,
 )
@@ -96,11 +98,12 @@ class GpuTrack(Record):
 
 class Measuring(Record):
     """The calibration that is going on: what is measured and how long, the last news, the rates of
-    all that was timed, and how the GPUs are. `since` is on the monotonic clock."""
+    all that was timed, and how the GPUs are. `since` is on the monotonic clock; `planned_s` is what
+    the worker expects to take, in seconds, once it has said so."""
 
     since: float = 0.0
     plan: str = ""
-
+    planned_s: float = 0.0
     now: CalibrationProgress | None = None
     tracks: tuple[Track, ...] = ()
     gpus: tuple[GpuTrack, ...] = ()
@@ -108,7 +111,9 @@ class Measuring(Record):
 
 class State(Record):
     """What is shown. `examining`, `measuring` and `reading` are null while nothing of the kind
-    goes on; `examined` is what was examined last, and `settled` the last final report on it."""
+    goes on; `examined` is what was examined last, and `settled` the last final report on it.
+    `beside` are all targets of this session, and `shown_target` the key of the one that is shown.
+    """
 
     examining: str | None = "starting"
     examined: str = ""
@@ -125,6 +130,8 @@ class State(Record):
     predicted: Predicted | None = None
     forecasts: tuple[GpuForecast, ...] = ()
     watching: bool = False
+    beside: tuple[TargetState, ...] = ()
+    shown_target: str = ""
 
     @property
     def running(self) -> tuple[ProbeState, ...]:
@@ -141,7 +148,13 @@ class State(Record):
     @property
     def busy(self) -> bool:
         """Whether anything goes on that will change what is shown."""
-        return not (self.examining is None and self.measuring is None and self.reading is None)
+        at_rest = self.examining is None and self.measuring is None and self.reading is None
+        return not at_rest or bool(self.unfinished)
+
+    @property
+    def unfinished(self) -> tuple[TargetState, ...]:
+        """The targets whose examination has not ended."""
+        return tuple(one for one in self.beside if one.phase in ("waiting", "looking"))
 
 
 def after(state: State, event: Event) -> State:
@@ -177,6 +190,8 @@ def _with_answer(state: State, event: Event) -> State:
         return replace(state, files=event.files)
     if isinstance(event, TargetsFound):
         return replace(state, targets=event.targets)
+    if isinstance(event, TargetChanged):
+        return _with_target(state, event)
     if isinstance(event, GpusCompared):
         return replace(state, forecasts=event.gpus)
     if isinstance(event, WatchTurned):
@@ -195,8 +210,28 @@ def _examining(state: State, what: str) -> State:
             files=state.files,
             forecasts=state.forecasts,
             watching=state.watching,
+            beside=state.beside,
+            shown_target=state.shown_target,
         )
     return replace(state, examining=what, measuring=None, reading=None, probes=(), final=False)
+
+
+def _with_target(state: State, event: TargetChanged) -> State:
+    """The row of a target in its place, or as the last one."""
+    now = event.target
+    same = [one for one in state.beside if _is_same(one, now)]
+    is_shown = event.is_shown or any(one.key == state.shown_target for one in same)
+    shown = now.key if is_shown else state.shown_target
+    now = replace(now, asked=now.asked or any(one.asked for one in same))
+    if not same:
+        return replace(state, beside=(*state.beside, now), shown_target=shown)
+    rows = (now if one is same[0] else one for one in state.beside if one not in same[1:])
+    return replace(state, beside=tuple(rows), shown_target=shown)
+
+
+def _is_same(one: TargetState, other: TargetState) -> bool:
+    """Whether two rows are one target: the default one may be chosen by its path as well."""
+    return one.key == other.key or (one.place is not None and one.place == other.place)
 
 
 def _with_report(state: State, event: ReportReady) -> State:
@@ -251,7 +286,8 @@ def _with_progress(before: Measuring, now: CalibrationProgress) -> Measuring:
         index = sample.gpu.index
         known[index] = known.get(index, GpuTrack(index=index)).with_sample(sample)
     gpus = tuple(known.values())
-    return replace(before, now=now, plan=now.plan or before.plan, tracks=tracks, gpus=gpus)
+    plan, planned_s = now.plan or before.plan, now.planned_s or before.planned_s
+    return replace(before, now=now, plan=plan, planned_s=planned_s, tracks=tracks, gpus=gpus)
 
 
 def _longer(figures: tuple[float, ...], newest: float | None) -> tuple[float, ...]:

@@ -6,7 +6,18 @@ from envdoctor.findings import Severity, Verdict
 from envdoctor.render.text import meaning_of
 from envdoctor.report import Report
 from envdoctor.tui.ascii import to_ascii
+from envdoctor.tui.state import State
 from envdoctor.tui.unseen import not_looked_for, not_tried
+
+
+def summary_of(state: State) -> str:
+    """What was shown, or of several targets each."""
+    asked = [one for one in state.beside if one.asked]
+    if not asked:
+        return summary(state.report, final=state.final)
+    return "\n".join(
+        f"{one.name}\n{summary(one.report, final=one.report is not None)}" for one in asked
+    )
 
 
 def summary(report: Report | None, *, final: bool) -> str:

@@ -17,7 +17,8 @@ def targets_of_machine(context: Context, doctor: str) -> tuple[Candidate, ...]:
     """What the user named, the default candidates in their order, then environments found beside
     them; each path once.
 
-    `torch_on_disk` is null for an interpreter whose packages do not lie beside it.
+    `torch_on_disk` is null for an interpreter whose packages do not lie beside it, or lie in a
+    folder that is closed to this user. One that is closed itself is listed as `not-executable`.
     """
     found: dict[str, Candidate] = {}
     named = named_by_the_user(None, context)
@@ -27,8 +28,15 @@ def targets_of_machine(context: Context, doctor: str) -> tuple[Candidate, ...]:
         *_environments(context.env, context.cwd),
     )
     for path, origin in places:
-        if os.path.exists(path) and path not in found:
-            found[path] = Candidate(path=path, origin=origin, torch_on_disk=_has_torch(path))
+        there = _is_there(path)
+        if there is not False and path not in found:
+            usable = there is True and os.access(path, os.X_OK)
+            found[path] = Candidate(
+                path=path,
+                origin=origin,
+                torch_on_disk=_has_torch(path),
+                problem=None if usable else "not-executable",
+            )
     return tuple(islice(found.values(), MOST_TARGETS))
 
 
@@ -73,4 +81,16 @@ def _has_torch(path: str) -> bool | None:
     ]
     if not packages:
         return None
-    return any(os.path.isfile(folder / "torch" / "version.py") for folder in packages)
+    seen = [_is_there(str(folder / "torch" / "version.py")) for folder in packages]
+    return True if True in seen else None if None in seen else False
+
+
+def _is_there(path: str) -> bool | None:
+    """Whether a path leads to something; null where a folder on the way cannot be looked into."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+    return True

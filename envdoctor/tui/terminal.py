@@ -12,17 +12,24 @@ SIMPLE_TERMINALS = frozenset({"linux", "vt100", "vt102", "vt220", "ansi", "cons2
 """Values of TERM whose fonts hold little beyond ASCII; `linux` is the kernel's own console."""
 
 
-def can_show(
-    env: Mapping[str, str], streams: tuple[TextIO | None, TextIO | None, TextIO | None]
-) -> bool:
-    """Whether a full-screen program is wanted and possible here.
+Streams = tuple[TextIO | None, TextIO | None, TextIO | None]
+_NAMES = ("standard input", "standard output", "standard error")
 
-    It needs a terminal on standard input, output and error (Textual draws on the last one), and
-    neither NO_COLOR nor TERM=dumb: whoever sets these asks for plain text.
+
+def why_not(env: Mapping[str, str], streams: Streams) -> str:
+    """Why no full-screen program is possible here; empty where one is.
+
+    It needs a terminal on standard input, output and error (Textual draws on the last one), which
+    is not TERM=dumb. With NO_COLOR it is shown in shades of grey: Textual heeds that itself.
     """
-    if env.get("NO_COLOR") or env.get("TERM", "dumb") == "dumb":
-        return False
-    return all(stream is not None and stream.isatty() for stream in streams)
+    if env.get("TERM", "dumb") == "dumb":
+        return "TERM names no terminal that can show it"
+    others = [
+        name
+        for name, stream in zip(_NAMES, streams, strict=True)
+        if stream is None or not stream.isatty()
+    ]
+    return f"{others[0]} is no terminal" if others else ""
 
 
 def shows_unicode(env: Mapping[str, str], encoding: str | None = None) -> bool:

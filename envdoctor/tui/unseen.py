@@ -39,7 +39,7 @@ def number_of(by_reason: ByReason) -> int:
 def not_looked_for(report: Report) -> dict[str, tuple[str, ...]]:
     """For each reason of a look that failed, the errors that may hide behind it, by name."""
     return {
-        checks[0].reason: tuple(check.name for check in checks if check.could_not_look)
+        checks[0].why: tuple(check.name for check in checks if check.could_not_look)
         for checks in could_not_look(report).values()
     }
 

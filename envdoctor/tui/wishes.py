@@ -41,6 +41,14 @@ class DetailWanted(Message):
         self.finding = finding
 
 
+class TargetWanted(Message):
+    """Show a target of this session, by its key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+
 class PredictionWanted(Message):
     """Predict what a GPU would bring here."""
 

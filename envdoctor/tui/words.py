@@ -24,6 +24,13 @@ VERDICT_SYMBOL = {
     Verdict.UNPROVEN: "~",
     Verdict.HEALTHY: "✓",
 }
+VERDICT_STYLE = {
+    Verdict.BROKEN: "bold $text-error",
+    Verdict.INCOMPLETE: "bold $text-warning",
+    Verdict.DEGRADED: "bold $text-warning",
+    Verdict.UNPROVEN: "bold $text-primary",
+    Verdict.HEALTHY: "bold $text-success",
+}
 LINK_SYMBOL = {
     LinkState.OK: "✓",
     LinkState.BROKEN: "✗",
@@ -92,6 +99,13 @@ def fate_text(finding: Finding, fate: Fate) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """`1 check`, `2 checks`."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def moment(text: str) -> str:
+    """`2026-01-02 03:04 UTC` for the moment of a document; as it is where it has another form."""
+    date, t, rest = text.partition("T")
+    is_utc = t and rest.endswith(("Z", "+00:00"))
+    return f"{date} {rest[:5]} UTC" if is_utc else text
 
 
 def spinner(seconds: float) -> str:

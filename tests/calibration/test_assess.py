@@ -91,7 +91,9 @@ def test_a_prediction_knows_the_input_pipeline() -> None:
     limited = "A100 SXM4 80 GB bf16, fed by this input pipeline"
     assert sentence(result, limited, "cpu bf16").startswith("53.3x faster")
     feed = next(one for one in result.feeds if one.device == "A100 SXM4 80 GB")
-    assert feed.sentence == ("this GPU will wait: 2,470 images/s wanted, 480 fed by 4 workers")
+    assert feed.sentence == (
+        "this GPU will be idle part of the time: 2,470 images/s wanted, 480 fed by 4 workers"
+    )
 
 
 def test_a_device_without_a_data_sheet_is_judged_by_what_it_was_measured_to_do() -> None:

@@ -52,7 +52,7 @@ def test_no_line_is_longer_than_80_columns() -> None:
         "fp32                5.0*",
         "not stable to 3 %",
         "matmul bf16                        250 TFLOP/s",
-        "this GPU will wait: 2,400 images/s wanted, 480",
+        "this GPU will be idle part of the time: 2,400",
         "cuda:0 fp32: 64 images; accumulate gradients over 4 steps",
         "4 workers         480 images/s",
         "(prediction)",

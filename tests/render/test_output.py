@@ -90,14 +90,43 @@ def test_all_that_did_not_run_is_told_where_that_is_asked_for() -> None:
     checks = (
         CheckRecord(name="b-check", topic="driver", status="skipped", codes=(), reason=reason),
     )
-    assert reason not in render_text(report(checks=checks))
-    assert reason in render_text(report(checks=checks), Look(detail="full"))
+    assert "GPUs" not in render_text(report(checks=checks))
+    assert "skipped: GPUs unknown: none" in render_text(report(checks=checks), Look(detail="full"))
 
 
 def test_the_verdict_and_what_to_do_alone() -> None:
-    finding = CODE.finding(what="x", fixes=(Fix(summary="do it", commands=("fix --now",)),))
-    text = render_text(report(findings=(finding,)), Look(detail="brief"))
-    assert text == "broken: 1 error · envdoctor rule XX100\n  run       fix --now\n"
+    """The cause on one line, however long it is."""
+    what = "word " * 40 + "end"
+    finding = CODE.finding(what=what, fixes=(Fix(summary="do it", commands=("fix --now",)),))
+    text = render_text(report(findings=(finding,)), Look(detail="brief", width=60))
+    assert text.splitlines() == [
+        "broken: 1 error · envdoctor rule XX100",
+        f"  cause     {finding.message}",
+        "  run       fix --now",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        (
+            "Nvml is unknown (timed-out): no answer within 20 s",
+            "NVML unknown: no answer within 20 s",
+        ),
+        ("Nvml is unknown (not-applicable): NVML: gone", "NVML unknown: gone"),
+        ("TorchRuntime is unknown (switched-off): ", "torch runtime unknown: switched-off"),
+        (
+            "Calibration is unknown (not-observed): no probe observed Calibration",
+            "speed not measured (`envdoctor calibrate` does)",
+        ),
+        ("left out by --skip", "left out by --skip"),
+    ],
+)
+def test_why_a_check_did_not_run_is_said_without_names_of_the_program(
+    reason: str, why: str
+) -> None:
+    check = CheckRecord(name="a", topic="driver", status="skipped", codes=(), reason=reason)
+    assert check.why == why
 
 
 def test_the_width_of_the_terminal_is_used() -> None:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -20,10 +20,15 @@ OPTIONS = Options(python=sys.executable, static=True, timeout_s=60.0)
 
 
 def live_model(
-    path: str | None = None, session: Session | None = None, **changes: object
+    path: str | None = None,
+    session: Session | None = None,
+    others: Sequence[str] = (),
+    **changes: object,
 ) -> LiveModel:
-    """A model with these options, changed."""
-    return LiveModel(replace(OPTIONS, **changes), Output(), path=path, session=session)
+    """A model with these options, changed; `others` are the interpreters beside the first."""
+    options = replace(OPTIONS, **changes)
+    beside = [replace(options, python=one) for one in others]
+    return LiveModel(options, Output(), path=path, others=beside, session=session)
 
 
 class Ear:

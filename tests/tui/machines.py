@@ -743,7 +743,10 @@ def assessment() -> Assessment:
                 wanted_images_per_s=2000.0,
                 fed_images_per_s=480.0,
                 waits=True,
-                sentence="this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs",
+                sentence=(
+                    "this GPU will be idle part of the time: "
+                    "2,000 images/s wanted, 480 fed by 4 CPUs"
+                ),
             ),
         ),
         expected=tuple(

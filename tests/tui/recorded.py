@@ -54,6 +54,10 @@ class RecordedModel:
         GpuForecast(gpu="L4", memory_gb=24),
     )
     files: tuple[str, ...] = ("facts.json", "report.json")
+    targets: tuple[Candidate, ...] = (
+        Candidate(path="~/train/.venv/bin/python", origin="VIRTUAL_ENV", torch_on_disk=True),
+        Candidate(path="/usr/bin/python3", origin="`python3` on PATH", torch_on_disk=False),
+    )
 
     def start(self, listener: Listener) -> None:
         self.tell = listener
@@ -77,13 +81,12 @@ class RecordedModel:
     def switch_target(self, path: str) -> None:
         self.asked.append(("switch_target", path))
 
+    def show(self, key: str) -> None:
+        self.asked.append(("show", key))
+
     def find_targets(self) -> None:
         self.asked.append(("find_targets",))
-        targets = (
-            Candidate(path="~/train/.venv/bin/python", origin="VIRTUAL_ENV", torch_on_disk=True),
-            Candidate(path="/usr/bin/python3", origin="`python3` on PATH", torch_on_disk=False),
-        )
-        self.tell(TargetsFound(targets=targets))
+        self.tell(TargetsFound(targets=self.targets))
 
     def calibrate(self) -> None:
         self.asked.append(("calibrate",))

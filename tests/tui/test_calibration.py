@@ -88,7 +88,10 @@ def test_the_end_shows_bars_speedups_epochs_and_the_pipeline(model: RecordedMode
         assert "2,000 (1,960 – 2,040) 95 % of expected" in seen
         assert "100× (98.0 – 102)" in seen
         assert "an ImageNet epoch takes 44 min" in seen
-        assert "this GPU will wait: 2,000 images/s wanted, 480 fed by 4 CPUs" in seen
+        assert (
+            "this GPU will be idle part of the time: 2,000 images/s wanted, 480 fed by 4 CPUs"
+            in seen
+        )
         assert "249 W of 250 W" in seen
 
     play(model, steps, size=(120, 60))

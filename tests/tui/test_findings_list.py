@@ -85,7 +85,7 @@ def test_what_the_user_closed_and_opened_stays_so(model: RecordedModel) -> None:
     play(model, steps, (120, 40))
 
 
-@pytest.mark.parametrize("key", ["passed", "did not apply", "topic container", "probes", "ED212"])
+@pytest.mark.parametrize("key", ["passed", "skipped", "topic container", "probes", "ED212"])
 def test_the_cursor_stays_on_any_line_that_the_user_chose(model: RecordedModel, key: str) -> None:
     async def steps(pilot: Pilot[int]) -> None:
         await press(pilot, "2")

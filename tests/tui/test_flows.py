@@ -63,6 +63,7 @@ def test_an_unfinished_report_is_not_called_healthy() -> None:
         ("3", "libraries"),
         ("4", "calibration"),
         ("5", "what-if"),
+        ("6", "targets"),
     ],
 )
 def test_number_keys_change_the_tab(model: RecordedModel, key: str, pane: str) -> None:
@@ -86,7 +87,7 @@ def test_a_link_of_the_chain_opens_its_finding(model: RecordedModel) -> None:
 
 def test_a_link_of_the_chain_opens_by_mouse(model: RecordedModel) -> None:
     async def steps(pilot: Pilot[int]) -> None:
-        await pilot.click("#chain", offset=(5, 6))
+        await pilot.click("#chain", offset=(5, 5))
         await settled(pilot)
         screen = pilot.app.screen
         assert isinstance(screen, DetailScreen)
@@ -148,7 +149,7 @@ def test_passed_and_skipped_checks_open_on_demand(model: RecordedModel) -> None:
         await settled(pilot)
         seen = screen_text(pilot.app)
         assert "✓ python: damaged-install" in seen
-        assert "skipped: Calibration is unknown (not-observed)" in seen
+        assert "speed not measured (`envdoctor calibrate` does)" in seen
 
     play(model, steps, size=(120, 40))
 
@@ -224,7 +225,7 @@ def test_a_related_finding_opens(model: RecordedModel) -> None:
         screen.query_one("#related", OptionList).focus()
         await press(pilot, "down", "enter")
         assert screen.finding.code in ("ED212", "ED411")
-        assert "because of ✗ ED201" in screen_text(pilot.app)
+        assert "caused by ✗ ED201" in screen_text(pilot.app)
 
     play(model, steps, size=(120, 60))
 

@@ -18,6 +18,7 @@ from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import SIZES, check_golden, play, press, screen_text, settled
 from tests.tui.test_calibration import progress
+from tests.tui.test_targets import rows
 
 Moment = Callable[[Pilot[int], RecordedModel], Awaitable[None]]
 
@@ -80,6 +81,12 @@ async def predicted(pilot: Pilot[int], model: RecordedModel) -> None:
     await press(pilot, "5", "down", "enter")
 
 
+async def side_by_side(pilot: Pilot[int], model: RecordedModel) -> None:
+    for target in rows("broken_driver", "healthy_cpu", "two_gpus"):
+        model.tell(target)
+    await press(pilot, "6", "down", "down")
+
+
 async def helped(pilot: Pilot[int], _: RecordedModel) -> None:
     await press(pilot, "question_mark")
 
@@ -105,6 +112,7 @@ MOMENTS: dict[str, tuple[Moment, str | None]] = {
     "looking": (looking, None),
     "measuring": (measuring, "two_gpus"),
     "what-if": (predicted, "two_gpus"),
+    "targets": (side_by_side, "broken_driver"),
     "help": (helped, "broken_driver"),
     "save": (saving, "broken_driver"),
     "target": (choosing, "broken_driver"),

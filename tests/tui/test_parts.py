@@ -29,10 +29,11 @@ from envdoctor.tui.grouping import (
     unrun_checks,
 )
 from envdoctor.tui.prediction import forecasts
+from envdoctor.tui.screens.target import target_line
 from envdoctor.tui.state import State, after
 from envdoctor.tui.summary import printable, summary
 from envdoctor.tui.targets import targets_of_machine
-from envdoctor.tui.terminal import can_show, shows_unicode
+from envdoctor.tui.terminal import shows_unicode, why_not
 from envdoctor.tui.widgets.banner import title
 from envdoctor.tui.widgets.strip import probe_line
 from envdoctor.tui.widgets.what_if import ordered
@@ -116,16 +117,16 @@ class Terminal(io.StringIO):
     [
         ({"TERM": "xterm-256color"}, True),
         ({"TERM": "tmux-256color", "NO_COLOR": ""}, True),
-        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True),
         ({"TERM": "dumb"}, False),
         ({}, False),
     ],
 )
 def test_when_the_tui_is_shown(env: dict[str, str], shown: bool) -> None:
-    assert can_show(env, (Terminal(), Terminal(), Terminal())) is shown
-    assert not can_show(env, (Terminal(), io.StringIO(), Terminal()))
-    assert not can_show(env, (io.StringIO(), Terminal(), Terminal()))
-    assert not can_show(env, (Terminal(), Terminal(), io.StringIO()))
+    assert bool(why_not(env, (Terminal(), Terminal(), Terminal()))) is not shown
+    assert why_not(env, (Terminal(), io.StringIO(), Terminal()))
+    assert why_not(env, (io.StringIO(), Terminal(), Terminal()))
+    assert why_not(env, (Terminal(), Terminal(), io.StringIO()))
 
 
 @pytest.mark.parametrize(
@@ -211,6 +212,25 @@ def test_targets_are_found_in_the_folder_and_listed_once(tmp_path: Path) -> None
     assert [(one.origin, one.torch_on_disk) for one in found[:1]] == [("VIRTUAL_ENV", True)]
     assert [one.path for one in found].count(str(tmp_path / "b" / "bin" / "python")) == 1
     assert ("./a", None) in [(one.origin, one.torch_on_disk) for one in found]
+
+
+def test_what_cannot_be_looked_into_is_listed_and_not_called_empty(tmp_path: Path) -> None:
+    """Through a link to itself, which nobody can follow, root neither; a closed folder is the same
+    to others."""
+    for name in ("closed", "half"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyvenv.cfg").touch()
+    (tmp_path / "closed" / "bin").symlink_to("bin")
+    packages = tmp_path / "half" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "torch").symlink_to("torch")
+    (tmp_path / "half" / "bin").mkdir()
+    (tmp_path / "half" / "bin" / "python").symlink_to(sys.executable)
+    here = context_of(Children(), env={"HOME": str(tmp_path), "PATH": ""}, cwd=str(tmp_path))
+    found = {one.origin: one for one in targets_of_machine(here, sys.executable)}
+    assert (found["./closed"].problem, found["./closed"].torch_on_disk) == ("not-executable", None)
+    assert (found["./half"].problem, found["./half"].torch_on_disk) == (None, None)
+    assert target_line(found["./closed"]).endswith("(./closed, closed to this user)")
 
 
 def test_saved_files_are_listed_newest_first_whatever_lies_beside_them(tmp_path: Path) -> None:

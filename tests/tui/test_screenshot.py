@@ -34,7 +34,6 @@ def test_it_saves_what_is_on_the_screen_after_the_keys(tmp_path: Path) -> None:
         ("/nowhere.json", "--screenshot", "a.svg"),
         (REPORT, "--calibrate"),
         (REPORT, "--python", sys.executable),
-        ("--python", sys.executable, "--python", "/usr/bin/python3"),
     ],
 )
 def test_bad_input_is_one_line_and_2(argv: tuple[str, ...]) -> None:

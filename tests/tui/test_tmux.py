@@ -65,9 +65,9 @@ def test_walk_through_this_machine(terminal: Open, tmp_path: Path) -> None:
     one.wait_for("checks looked")
     one.wait_for("checks ran")
     one.press("2")
-    one.wait_for("all severities")
+    one.wait_for("checks found nothing")
     one.press("/", "zzzz")
-    one.wait_for("with “zzzz”")
+    one.wait_for("zzzz")
     one.press("Escape")
     one.wait_without("zzzz")
     one.press("?")
@@ -100,6 +100,19 @@ def test_walk_through_this_machine(terminal: Open, tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "saved.json").read_text())
     assert one.exit_code() == saved["exit_code"]
     assert f"envdoctor: {saved['verdict']}" in one.wait_for("envdoctor:")
+
+
+def test_a_key_that_is_typed_ahead_counts(terminal: Open, tmp_path: Path) -> None:
+    """The tabs come behind the first paint, and keys may be there before."""
+    theme = tmp_path / "state" / "envdoctor" / "theme"
+    theme.parent.mkdir(parents=True)
+    theme.write_text("dark\n")
+    env = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    one = terminal("tui", str(machines.file_of("missing_libcudart")), env=env)
+    one.press("3")
+    one.wait_for("library with problems")
+    one.press("q")
+    one.exit_code()
 
 
 def test_exit_code_and_summary_of_a_saved_report(terminal: Open) -> None:
@@ -168,12 +181,25 @@ def test_a_terminal_that_nobody_reads_holds_nothing_up(
         os.close(mine)
 
 
-@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_without_colour_it_is_plain_text(terminal: Open, env: dict[str, str]) -> None:
-    one = terminal("tui", str(machines.file_of("healthy_cpu")), env=env)
+def test_a_terminal_that_shows_nothing_full_screen_gets_the_text_and_the_reason(
+    terminal: Open,
+) -> None:
+    one = terminal("tui", str(machines.file_of("healthy_cpu")), env={"TERM": "dumb"})
     assert one.exit_code() != 2
     seen = one.wait_for("checks ran")
     assert "1 Overview" not in seen
+    assert "this is the text, as TERM" in seen
+
+
+def test_without_colour_it_is_grey(terminal: Open) -> None:
+    env = {"NO_COLOR": "1", "COLORTERM": "truecolor"}
+    one = terminal("tui", str(machines.file_of("broken_driver")), env=env)
+    one.wait_for("BROKEN")
+    shades = one.colours()
+    assert len(shades) > 2
+    assert all(red == green == blue for red, green, blue in shades)
+    one.press("q")
+    one.exit_code()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A real terminal in tmux: keys go in, the screen comes out."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -72,6 +73,11 @@ class Terminal:
     def screen(self) -> str:
         """What is on the screen."""
         return self._tmux("capture-pane", "-p", "-t", "envdoctor")
+
+    def colours(self) -> set[tuple[str, str, str]]:
+        """Red, green and blue of all that is on the screen, where the program gives them so."""
+        seen = self._tmux("capture-pane", "-p", "-e", "-t", "envdoctor")
+        return set(re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", seen))
 
     def wait_for(self, text: str, limit_s: float = 60.0) -> str:
         """The screen as soon as it shows a text."""

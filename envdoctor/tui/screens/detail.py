@@ -19,7 +19,7 @@ from envdoctor.report import Report
 from envdoctor.tui.grouping import Fate, check_of, fate_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines
+from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines, numbered
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.widgets.strip import StatusStrip
@@ -41,12 +41,12 @@ class FixBox(Static, can_focus=True):
             super().__init__()
             self.text = text
 
-    def __init__(self, fix: Fix, number: int) -> None:
+    def __init__(self, fix: Fix) -> None:
         self.commands = "\n".join(fix.commands)
         lines = fix.commands or ("by hand",)
         body = [Paragraph(text=Content.styled(line, "bold"), hang=4) for line in lines]
         super().__init__(Paragraphs(body), classes="fix")
-        self.border_title = f"fix {number}: {SAFETY[fix.safety]}"
+        self.border_title = SAFETY[fix.safety]
         self.border_subtitle = "c copies" if fix.commands else ""
 
     def action_copy(self) -> None:
@@ -116,10 +116,11 @@ class DetailScreen(StateScreen):
     def _parts(self, finding: Finding) -> list[Static | OptionList]:
         facts = [*headline(finding), *evidence_lines(finding.evidence)]
         parts: list[Static | OptionList] = [Static(Paragraphs(facts), id="facts")]
-        for number, fix in enumerate(finding.fixes, 1):
-            title = Content.assemble(("fix: ", "bold"), fix.summary)
-            parts.append(Static(Paragraphs([Paragraph(text=title, hang=5)]), classes="fix-text"))
-            parts.append(FixBox(fix, number))
+        for label, fix in numbered(finding.fixes):
+            title = Content.assemble((f"fix {label}: " if label else "fix: ", "bold"), fix.summary)
+            hang = 7 if label else 5
+            parts.append(Static(Paragraphs([Paragraph(text=title, hang=hang)]), classes="fix-text"))
+            parts.append(FixBox(fix))
         notes = list(note_lines(finding.notes))
         if notes:
             parts.append(Static(Paragraphs(notes), id="notes"))
@@ -215,9 +216,9 @@ def related(report: Report, finding: Finding) -> tuple[Finding, ...]:
 
 def _relative(other: Finding, finding: Finding) -> str:
     if other.id == finding.because:
-        role = "because of"
+        role = "caused by"
     elif other.because == finding.id:
-        role = "and so"
+        role = "causes"
     else:
         role = "see also"
     symbol = SEVERITY_SYMBOL[other.severity]

@@ -13,7 +13,7 @@ KEYS = (
     (
         "everywhere",
         (
-            ("1 2 3 4 5", "the tabs, from overview to what-if"),
+            ("1 2 3 4 5 6", "the tabs, from overview to targets"),
             ("Tab, arrows, Enter", "to the next part, move, choose"),
             ("r", "look at everything again"),
             ("R", "look again at what one check needs"),
@@ -57,6 +57,10 @@ KEYS = (
             ("f", "usual, fastest, most memory, by name"),
             ("up down, Enter", "what that GPU would bring here"),
         ),
+    ),
+    (
+        "targets",
+        (("Enter", "show that target on the other tabs"),),
     ),
 )
 

@@ -1,6 +1,7 @@
-"""The main screen: five tabs between the machine's name and the status line."""
+"""The main screen: six tabs between the machine's name and the status line."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -12,6 +13,7 @@ from textual.events import Resize
 from textual.widgets import Input, TabbedContent, TabPane
 
 from envdoctor.findings import Finding
+from envdoctor.report import Report
 from envdoctor.tui.grouping import check_of
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
@@ -26,6 +28,7 @@ from envdoctor.tui.widgets.libraries import LibrariesPane
 from envdoctor.tui.widgets.masthead import Masthead
 from envdoctor.tui.widgets.probes import ProbeList
 from envdoctor.tui.widgets.strip import StatusStrip
+from envdoctor.tui.widgets.targets import TargetsPane
 from envdoctor.tui.widgets.what_if import WhatIfPane
 from envdoctor.tui.wishes import (
     DetailWanted,
@@ -33,6 +36,7 @@ from envdoctor.tui.wishes import (
     ForecastsWanted,
     PredictionWanted,
     RerunWanted,
+    TargetWanted,
 )
 
 TABS = {
@@ -41,8 +45,19 @@ TABS = {
     "libraries": "#libraries-tree",
     "calibration": "CalibrationPane",
     "what-if": "#gpus",
+    "targets": "#targets-table",
 }
 """The tabs, in their order, with the part of each that takes the keys."""
+_PANES = {
+    "findings": FindingsPane,
+    "libraries": LibrariesPane,
+    "calibration": CalibrationPane,
+    "what-if": WhatIfPane,
+    "targets": TargetsPane,
+}
+"""What is on the tabs behind the first."""
+
+_NOTHING_TO_SEARCH = ("calibration", "targets")
 _WIDTHS = [(0, "-narrow"), (110, "-wide")]
 _BROAD = 150
 """From so many columns on the table of GPUs has its prediction beside it."""
@@ -59,7 +74,7 @@ class Views(TabbedContent):
 
 
 class MainScreen(StateScreen):
-    """Overview, findings, libraries, calibration, what-if."""
+    """Overview, findings, libraries, calibration, what-if, targets."""
 
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
@@ -70,28 +85,47 @@ class MainScreen(StateScreen):
         Binding("c", "copy", "Copy"),
     ]
 
-    def __init__(self, state: State, gpus: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(
+        self, state: State, gpus: Callable[[], tuple[str, ...]], *, first: str = "overview"
+    ) -> None:
         super().__init__(state)
-        self._gpus = gpus
+        self._gpus, self._first = gpus, first
+        self._is_whole = False
+        self._wanted: Callable[[], None] | None = None
 
     def compose(self) -> ComposeResult:
         yield Masthead(id="masthead").data_bind(MainScreen.state)
-        with Views(initial="overview"):
+        with Views(initial=self._first):
             with TabPane("1 Overview", id="overview"), VerticalScroll(id="overview-scroll"):
                 yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
                 yield ChainList().data_bind(MainScreen.state)
                 yield Also(id="also", markup=False).data_bind(MainScreen.state)
                 yield ProbeList(id="probes", markup=False).data_bind(MainScreen.state)
-            with TabPane("2 Findings", id="findings"):
-                yield FindingsPane().data_bind(MainScreen.state)
-            with TabPane("3 Libraries", id="libraries"):
-                yield LibrariesPane().data_bind(MainScreen.state)
-            with TabPane("4 Calibration", id="calibration"):
-                yield CalibrationPane().data_bind(MainScreen.state)
-            with TabPane("5 What-if", id="what-if"):
-                yield WhatIfPane().data_bind(MainScreen.state)
+            for number, (name, pane) in enumerate(_PANES.items(), 2):
+                with TabPane(f"{number} {name.capitalize()}", id=name):
+                    if name == self._first:
+                        yield pane().data_bind(MainScreen.state)
         yield StatusStrip(id="strip").data_bind(MainScreen.state)
         yield KeyLine(id="keys")
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    async def _fill(self) -> None:
+        """The tabs that nobody sees at first. They would hold the first paint up by 30 ms."""
+        for name, pane in _PANES.items():
+            if name != self._first:
+                tab = self.query_one(f"#{name}", TabPane)
+                await tab.mount(pane().data_bind(MainScreen.state))
+        self._is_whole = True
+        if self._wanted is not None:
+            self._wanted()
+
+    def _put_off(self, wish: Callable[[], None]) -> bool:
+        """Whether the tabs are not there yet; then it is done as soon as they are."""
+        if not self._is_whole:
+            self._wanted = wish
+        return not self._is_whole
 
     def on_resize(self, event: Resize) -> None:
         """Where lines are few, they are for what matters most."""
@@ -101,15 +135,22 @@ class MainScreen(StateScreen):
 
     def show_tab(self, name: str) -> None:
         """Show a tab and put the focus into it, at once: the next key belongs to it."""
+        if self._put_off(partial(self.show_tab, name)):
+            return
         self.query_one(TabbedContent).active = name
         self.set_focus(self.query_one(TABS[name]))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In a field `/` is a letter."""
-        return not (action == "filter" and isinstance(self.focused, Input))
+        """In a field `/` is a letter, and not every tab has a list to search."""
+        if action != "filter":
+            return True
+        has_list = self.query_one(TabbedContent).active not in _NOTHING_TO_SEARCH
+        return has_list and not isinstance(self.focused, Input)
 
     def action_filter(self) -> None:
         """The search of what-if and of the libraries on their tabs; else that of the findings."""
+        if self._put_off(self.action_filter):
+            return
         active = self.query_one(TabbedContent).active
         if active == "what-if":
             self.query_one(WhatIfPane).open_search()
@@ -124,6 +165,8 @@ class MainScreen(StateScreen):
     def _tab_activated(self, event: TabbedContent.TabActivated) -> None:
         pane_id = event.pane.id or "overview"
         if pane_id != event.tabbed_content.active:
+            return
+        if pane_id != self._first and self._put_off(partial(self.show_tab, pane_id)):
             return
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
@@ -151,8 +194,16 @@ class MainScreen(StateScreen):
         row = self._row
         if row is not None:
             return row.finding
-        report = self.state.report
+        report = self._report_looked_at
         return report.findings[0] if report and report.findings else None
+
+    @property
+    def _report_looked_at(self) -> Report | None:
+        """That of the target under the cursor on their tab, else the one that is shown."""
+        if self.query_one(TabbedContent).active != "targets":
+            return self.state.report
+        chosen = self.query_one(TargetsPane).chosen
+        return chosen.report if chosen else None
 
     def action_copy(self) -> None:
         """Copy the commands of a fix of the finding."""
@@ -174,6 +225,10 @@ class MainScreen(StateScreen):
     @on(ChainList.Chosen)
     def _link_chosen(self, event: ChainList.Chosen) -> None:
         self.app.post_message(DetailWanted(event.finding))
+
+    @on(TargetsPane.Opened)
+    def _target_opened(self, event: TargetsPane.Opened) -> None:
+        self.app.post_message(TargetWanted(event.key))
 
     @on(FindingsPane.Opened)
     def _finding_opened(self, event: FindingsPane.Opened) -> None:

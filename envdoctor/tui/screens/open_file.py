@@ -8,6 +8,9 @@ from textual.widgets import Input, OptionList, Static
 from envdoctor.tui.screens.base import CLOSE, StateDialog
 from envdoctor.tui.state import State
 
+_PATH = "path"
+_NO_FILES = "none lies in this folder (`envdoctor collect` and `s` write them); the path of one"
+
 
 class OpenScreen(StateDialog):
     """Ends with a path, or with None."""
@@ -19,7 +22,7 @@ class OpenScreen(StateDialog):
             box.border_title = "open a saved report or facts file"
             box.border_subtitle = "Enter opens, Esc closes"
             yield OptionList(id="files", markup=False)
-            yield Static("path")
+            yield Static(_PATH, id="path-label")
             yield Input(id="path", compact=True)
 
     def on_mount(self) -> None:
@@ -37,6 +40,8 @@ class OpenScreen(StateDialog):
         listed.set_options(self._files)
         listed.highlighted = 0 if self._files else None
         listed.display = bool(self._files)
+        none = state.files is not None and not self._files
+        self.query_one("#path-label", Static).update(_NO_FILES if none else _PATH)
         if self._files and not field.value:
             listed.focus()
 

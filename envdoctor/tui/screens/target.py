@@ -1,14 +1,19 @@
 """Which interpreter to examine: those of this machine, or another path."""
 
+from collections.abc import Mapping
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from envdoctor.facts.python import Candidate
+from envdoctor.facts.python import Candidate, TargetProblem
 from envdoctor.tui.screens.base import CLOSE, StateDialog
 from envdoctor.tui.state import State
+
+_LOOKING = "looking for interpreters …"
+_NONE = "no interpreter was found here; give the path of one"
 
 
 class TargetScreen(StateDialog):
@@ -20,7 +25,7 @@ class TargetScreen(StateDialog):
         with Vertical(classes="dialog") as box:
             box.border_title = "examine another interpreter"
             box.border_subtitle = "Enter examines, Esc closes"
-            yield Static("looking for interpreters …", id="looking")
+            yield Static(_LOOKING, id="looking")
             yield OptionList(id="targets", markup=False)
             yield Static("or the path of an interpreter, venv folder or conda prefix")
             yield Input(id="path", compact=True)
@@ -34,7 +39,9 @@ class TargetScreen(StateDialog):
 
     def _fill(self, state: State) -> None:
         targets = state.targets
-        self.query_one("#looking").display = targets is None
+        looking = self.query_one("#looking", Static)
+        looking.display = not targets
+        looking.update(_LOOKING if targets is None else _NONE)
         if targets is None:
             return
         listed = self.query_one(OptionList)
@@ -56,8 +63,18 @@ class TargetScreen(StateDialog):
             self.dismiss(event.value.strip())
 
 
+_PROBLEMS: Mapping[TargetProblem, str] = {
+    "not-found": "is not there",
+    "not-executable": "closed to this user",
+    "not-python": "is no Python",
+    "base-missing": "its base Python is gone",
+    "too-old": "too old",
+    "failed": "gives no answer",
+}
+
+
 def target_line(target: Candidate) -> str:
     """`~/venv/bin/python  VIRTUAL_ENV, has a torch`."""
     torch = {True: ", has a torch", False: ", no torch", None: ""}[target.torch_on_disk]
-    problem = f", {target.problem}" if target.problem else ""
+    problem = f", {_PROBLEMS[target.problem]}" if target.problem else ""
     return f"{target.path}  ({target.origin}{torch}{problem})"

@@ -94,8 +94,11 @@ def body(state: State, height: int = 24) -> list[Paragraph]:
     if parts:
         return parts
     ran = sum(check.status == "ran" for check in report.checks)
-    said = f"{plural(ran, 'check')} looked and found nothing to repair"
-    return [Paragraph(text=Content(said))]
+    so_far = "" if state.final else " so far"
+    said = [f"{plural(ran, 'check')} looked and found nothing to repair{so_far}"]
+    if state.final and report.calibration is None and not state.source:
+        said.append("`m` measures whether it is also as fast as it should be")
+    return [Paragraph(text=Content(line)) for line in said]
 
 
 def counts(report: Report) -> str:
@@ -127,6 +130,15 @@ def _cause(finding: Finding, room: int) -> list[Paragraph]:
         else:
             parts.append(Paragraph(text=fix_title(fix, label), hang=7, most=1))
     return [*parts, *(evidence_lines(finding.evidence) if room else ())]
+
+
+def cause_lines(report: Report) -> list[Paragraph]:
+    """The root cause with all its fixes, or what could not be looked at."""
+    is_open = report.verdict in (Verdict.INCOMPLETE, Verdict.UNPROVEN)
+    parts = _unseen(report) if is_open else []
+    if report.findings and report.findings[0].severity is not Severity.INFO:
+        parts += _cause(report.findings[0], room=1)
+    return parts
 
 
 def _consequences(report: Report) -> list[Paragraph]:

@@ -1,5 +1,7 @@
 """The calibration: how the rates settle while it runs, then what it found."""
 
+import time
+
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.reactive import reactive
@@ -18,6 +20,34 @@ _NONE_YET = (
     "and puts load on the machine for about 20 s for the CPU and 10 s for each precision of "
     "each GPU; `x` stops it"
 )
+
+
+_RECORDED = (
+    "this recorded machine was not measured, and cannot be from here; `t` examines a live target"
+)
+_BROKEN = (
+    "not measured: PyTorch was not seen to work in this target; `1` says why, and `m` measures "
+    "once it does"
+)
+_LOOKING = "not measured yet: the examination goes on; `m` measures once it has ended"
+
+
+def not_measured(state: State) -> str:
+    """Why there is nothing to see, and what to do for it."""
+    if state.source:
+        return _RECORDED
+    report = state.report
+    if report is None or not state.final:
+        return _LOOKING if state.examining else _NONE_YET
+    # As session.can_be_measured has it.
+    runs = report.facts.get("TorchRuntime", {}).get("value") is not None
+    return _NONE_YET if runs else _BROKEN
+
+
+def left(measuring: Measuring, now: float) -> str:
+    """`about 28 s left`; empty where that is not known."""
+    seconds = measuring.since + measuring.planned_s - now
+    return f"about {seconds:.0f} s left" if measuring.planned_s and seconds >= 1 else ""
 
 
 class CalibrationPane(VerticalScroll, can_focus=True):
@@ -64,6 +94,7 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         now = measuring.now
         says = (now and now.message) or "starting the worker"
         self.query_one("#live-now", Static).update(says, layout=False)
+        self.query_one("#live").border_subtitle = left(measuring, time.monotonic())
         plan = self.query_one("#live-plan", Static)
         plan.display = bool(measuring.plan)
         if before is None or before.plan != measuring.plan:
@@ -92,7 +123,7 @@ class CalibrationPane(VerticalScroll, can_focus=True):
         calibration = report.calibration if report else None
         says = self.query_one("#calibration-says", Static)
         if calibration is None:
-            says.update(state.calibration_note or _NONE_YET)
+            says.update(state.calibration_note or not_measured(state))
         else:
             says.update(heading(calibration))
         if calibration == self._shown:

@@ -18,7 +18,7 @@ from envdoctor.facts.calibration import (
     Telemetry,
 )
 from envdoctor.render.calibration import VERDICTS, first_steps
-from envdoctor.tui.words import rich_style
+from envdoctor.tui.words import moment, rich_style
 
 
 def sections(
@@ -53,7 +53,7 @@ def heading(calibration: Calibration) -> str:
     """When, with what, and whether it is whole."""
     conditions = calibration.conditions
     torch = f"torch {conditions.torch_version}" if conditions.torch_version else ""
-    parts = [text for text in (conditions.started_at, torch) if text]
+    parts = [text for text in (moment(conditions.started_at), torch) if text]
     if not calibration.complete:
         parts.append(f"PARTIAL: {calibration.incomplete_because}")
     return " · ".join(parts)
@@ -69,7 +69,6 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
     }
     shown = [*(run.rate for run in runs), *(one.images_per_s for one in expected.values())]
     highest = max(rate.high for rate in shown)
-    bar_colour = rich_style("$primary").color or "default"
     table = _grid(5)
     titles = ("device", "", runs[0].unit, "range", "")
     table.add_row(*(Text(title, "italic") for title in titles))
@@ -81,7 +80,7 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
             run.precision + _extra(run),
             Text(figure(rate.median), "bold"),
             " ".join(filter(None, (_interval(run), _reached(should), _steadiness(run)))),
-            Bar(highest, 0, rate.median),
+            _bar(rate.median, highest, _STATE.get(should.verdict if should else "", "$success")),
         )
         if should is not None:
             table.add_row(
@@ -89,9 +88,24 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
                 Text("expected", "italic"),
                 in_digits(should.images_per_s.median, should.images_per_s),
                 f"{vaguely(should.images_per_s)} {VERDICTS[should.verdict]}",
-                Bar(highest, 0, should.images_per_s.median, color=bar_colour),
+                _bar(should.images_per_s.median, highest, "$primary"),
             )
     return table
+
+
+_STATE = {"slower": "$warning", "faster": "$success"}
+"""The colour of a bar by what is thought of its rate."""
+
+
+def _bar(value: float, highest: float, style: str) -> Bar:
+    """A bar in a colour of the theme, on its background."""
+    return Bar(
+        highest,
+        0,
+        value,
+        color=rich_style(style).color or "default",
+        bgcolor=rich_style("$background").color or "default",
+    )
 
 
 def _is_plain(run: CalibrationRun) -> bool:
@@ -152,12 +166,16 @@ def pipeline_table(
 ) -> Group:
     """What the workers feed, against what each device eats."""
     table = _grid(4)
+    feeders = {_feed(rate.workers) for rate in pipeline.rates}
     fed = [(_feed(rate.workers), rate.images_per_s) for rate in pipeline.rates]
     eaten = [(f"{run.device} {run.precision} uses", run.rate) for run in runs]
     highest = max((rate.high for _, rate in (*fed, *eaten)), default=1.0)
     for name, rate in (*fed, *eaten) if fed else ():
         table.add_row(
-            name, Text(figure(rate.median), "bold"), _range(rate), Bar(highest, 0, rate.median)
+            name,
+            Text(figure(rate.median), "bold"),
+            _range(rate),
+            _bar(rate.median, highest, "$success" if name in feeders else "$primary"),
         )
     slow = rich_style("bold $text-warning")
     lines = [
@@ -176,11 +194,15 @@ def _feed(workers: int) -> str:
 def telemetry_table(runs: Iterable[CalibrationRun]) -> Table:
     """Clock, power, temperature and what held the GPU back, run by run."""
     table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("", *(Text(title, "italic") for title in _TELEMETRY))
     for run in runs:
         telemetry = run.telemetry
         if telemetry is not None:
             table.add_row(Text(f"{run.device} {run.precision}", "bold"), *_telemetry(telemetry))
     return table
+
+
+_TELEMETRY = ("clock", "power", "temperature", "held back by")
 
 
 def _telemetry(telemetry: Telemetry) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def headline(finding: Finding) -> Iterator[Paragraph]:
     yield _line(severity_label(finding), (f" {finding.name}{sureness(finding)}{subject}", "bold"))
     yield _line(finding.message)
     if finding.because:
-        yield _line((f"↳ because of {finding.because}", "$text-muted"))
+        yield _line((f"↳ caused by {finding.because}", "$text-muted"))
 
 
 def evidence_lines(evidence: Iterable[Evidence]) -> Iterator[Paragraph]:

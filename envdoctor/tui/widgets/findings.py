@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input, Static, Tree
 
-from envdoctor.findings import Finding, Severity
+from envdoctor.findings import Finding, Severity, Verdict
 from envdoctor.report import Report
 from envdoctor.tui.grouping import Group, Wanted, group_findings
 from envdoctor.tui.state import State
@@ -27,12 +27,30 @@ _LEAST = {
 }
 
 
+def nothing_known(state: State) -> str:
+    """Where there is no report, what is waited for, or what to do."""
+    if state.busy:
+        return "nothing is known yet: the probes are at work"
+    return "nothing was examined; `r` looks"
+
+
+def none_found(state: State) -> str:
+    """Where nothing was found, whether that is all, and what can be done next."""
+    if state.report is None or not state.final:
+        return "nothing found so far"
+    if state.report.verdict in (Verdict.INCOMPLETE, Verdict.UNPROVEN):
+        return "nothing found, but not all was looked at: `1` says what"
+    if state.report.calibration is None and not state.source:
+        return "nothing found; `m` measures whether it is as fast as it should be"
+    return "nothing found"
+
+
 class FindingsPane(Vertical):
     """Findings by topic; below them the checks that passed, those that did not run, the probes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "severity", "Severity"),
-        Binding("escape", "unfilter", "Clear filter", show=False),
+        Binding("escape", "unfilter", "Clear filter"),
     ]
     state: reactive[State] = reactive(State())
     wanted: reactive[Wanted] = reactive(Wanted())
@@ -73,7 +91,7 @@ class FindingsPane(Vertical):
     def watch_state(self, before: State, state: State) -> None:
         if not self.is_mounted:
             return
-        if before.report is not state.report:
+        if before.report is not state.report or before.examining != state.examining:
             self._rebuild()
         elif before.probes is not state.probes:
             self.listed.show_probes(state.probes)
@@ -99,6 +117,10 @@ class FindingsPane(Vertical):
         field.display = False
         self.wanted = Wanted()
         self.listed.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc is offered while there is something to clear."""
+        return action != "unfilter" or self.query_one("#filter").display
 
     def action_severity(self) -> None:
         """The next least severity."""
@@ -130,13 +152,18 @@ class FindingsPane(Vertical):
         report = self.state.report
         groups = group_findings(report, self.wanted) if report is not None else ()
         if report is None:
-            self.query_one("#shown", Static).update("nothing is known yet")
+            self.query_one("#shown", Static).update(f" {nothing_known(self.state)}")
         else:
             self._say_what_is_shown(report, groups)
         self.listed.show(self.state, groups, self.wanted)
         self._preview(self.chosen)
 
     def _say_what_is_shown(self, report: Report, groups: tuple[Group, ...]) -> None:
+        if not report.findings:
+            self.query_one("#shown", Static).update(
+                Content.styled(f" {none_found(self.state)}", "$text-muted")
+            )
+            return
         shown = sum(len(group.findings) for group in groups)
         text = f", with “{self.wanted.text}” (Esc clears)" if self.wanted.text else ""
         self.query_one("#shown", Static).update(

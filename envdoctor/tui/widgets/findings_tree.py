@@ -101,8 +101,8 @@ class FindingsTree(KeptTree[Row]):
         row = Row(key=kind.words, note=kind.note)
         node = self.grow(self.root, label, row, opened=kind.opened)
         for reason, checks in reasons.items():
-            row = Row(key=f"reason {reason}", note=reason)
-            below = self.grow(node, Text(reason), row, opened=False)
+            row = Row(key=f"reason {reason}", note=checks[0].why)
+            below = self.grow(node, Text(checks[0].why), row, opened=False)
             for check in checks:
                 below.add_leaf(
                     Text(f"{kind.symbol} {check.topic}: {check.name}"), data=_check_row(check)
@@ -124,7 +124,7 @@ _BLIND = _Unrun(
 )
 _NOT_HERE = _Unrun(
     symbol="–",
-    words="did not apply",
+    words="skipped",
     note="these checks had nothing to look at here: below is why",
     opened=False,
 )
@@ -166,7 +166,7 @@ def preview(row: Row | None) -> Content | Paragraphs:
 
 def _check_text(check: CheckRecord) -> Content:
     codes = ", ".join(check.codes)
-    outcome = f"{check.status}: {check.reason}" if check.reason else "ran and found nothing"
+    outcome = f"{check.status}: {check.why}" if check.reason else "ran and found nothing"
     return Content.assemble(
         (f"check {check.name}", "bold"),
         f"  topic {check.topic}, codes {codes}\n{outcome}\n",

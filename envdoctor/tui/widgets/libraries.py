@@ -207,7 +207,9 @@ def says(resolution: LibraryResolution | None, state: State) -> str:
         return "not yet known: the examination is not finished"
     if resolution is None:
         fact = state.report.facts.get("LibraryResolution", {}) if state.report else {}
-        return f"nothing is known of the libraries: {fact.get('detail') or 'not looked at'}"
+        why = fact.get("detail") or "not looked at"
+        remedy = "`t` examines a live target" if state.source else "`r` looks again"
+        return f"nothing is known of the libraries: {why}; {remedy}"
     wrong = sum(is_wrong(one) for one in resolution.libraries)
     count = plural(len(resolution.libraries), "library", "libraries")
     if resolution.import_error:
@@ -263,7 +265,7 @@ def again_text(libraries: tuple[ResolvedLibrary, ...]) -> Paragraphs:
 def library_text(library: ResolvedLibrary) -> Paragraphs:
     """All about one library."""
     rows = [
-        ("file", library.path or "none"),
+        ("file", library.path or "not found"),
         ("because", " ".join(filter(None, (library.rule, library.directory)))),
         ("of", library.rule_of),
         ("version", library.version),

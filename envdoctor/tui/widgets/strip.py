@@ -6,9 +6,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envdoctor.tui.state import ProbeState, State
+from envdoctor.tui.state import Measuring, ProbeState, State
 from envdoctor.tui.unseen import could_not_look, did_not_apply, number_of
-from envdoctor.tui.words import spinner
+from envdoctor.tui.words import moment, spinner
 
 TICK_S = 0.1
 """How often something that turns is drawn anew."""
@@ -49,10 +49,25 @@ def strip(state: State, now: float) -> Content:
     if state.measuring:
         news = state.measuring.now
         what = (news and news.message) or "starting"
-        return Content(f" {spinner(now)} {now - state.measuring.since:.0f} s, measuring: {what}")
+        return Content(f" {spinner(now)} {elapsed(state.measuring, now)}, measuring: {what}")
     if state.reading:
         return Content(f" {spinner(now)} reading {state.reading}")
+    if state.unfinished:
+        looking = next((one for one in state.unfinished if one.phase == "looking"), None)
+        what = f"examining {looking.name}" if looking else "examining the other targets"
+        done = len(state.beside) - len(state.unfinished)
+        return Content(f" {spinner(now)} {what} · {done} of {len(state.beside)} targets done")
     return Content.styled(f" {_idle(state)}", "$text-muted")
+
+
+def elapsed(measuring: Measuring, now: float) -> str:
+    """`12 s of about 40 s`; on a busy machine it takes longer, and then that is said."""
+    seconds, planned = now - measuring.since, measuring.planned_s
+    if not planned:
+        return f"{seconds:.0f} s"
+    if seconds > planned:
+        return f"{seconds:.0f} s, longer than the planned {planned:.0f} s"
+    return f"{seconds:.0f} s of about {planned:.0f} s"
 
 
 def probe_line(probe: ProbeState, now: float) -> Content:
@@ -88,6 +103,6 @@ def _idle(state: State) -> str:
     if unseen := number_of(could_not_look(state.report)):
         parts.append(f"{unseen} could not look")
     if other := number_of(did_not_apply(state.report)):
-        parts.append(f"{other} did not apply")
+        parts.append(f"{other} skipped")
     watching = " · looks again on changes (`w` ends it)" if state.watching else ""
-    return f"{', '.join(parts)} · {state.report.created_at}{watching}"
+    return f"{', '.join(parts)} · {moment(state.report.created_at)}{watching}"

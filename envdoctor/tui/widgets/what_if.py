@@ -46,7 +46,7 @@ class WhatIfPane(Vertical):
             self.gpu = gpu
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="words of a GPU's name; Esc clears", id="gpu-search", compact=True)
+        yield Input(id="gpu-search", compact=True)
         with Container(id="gpus-and-prediction"):
             with Vertical(id="gpus-side"):
                 yield Static("", id="gpus-head", markup=False)
@@ -105,7 +105,9 @@ class WhatIfPane(Vertical):
         self._at = names[place] if names else None
         gpus.set_options(Option(gpu_line(one, highest), id=one.gpu) for one in shown)
         gpus.highlighted = place if names else None
-        self.query_one("#gpus-head", Static).update(f"{_HEAD} {_ORDERS[self._order]}")
+        self.query_one("#gpus-head", Static).update(_HEAD)
+        order = f"search a GPU (all words must match) · `f` orders: {_ORDERS[self._order]}"
+        self.query_one("#gpu-search", Input).placeholder = order
         if self._gpus and not names:
             self.query_one("#prediction-text", Static).update("no GPU has these words; Esc clears")
 
