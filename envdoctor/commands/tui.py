@@ -99,7 +99,8 @@ def command(
         _serve(output, options, file, given["port"])
     if given["in_browser"] or fits_the_screen(output, to):
         ctx.exit(full_screen(output, options, others, file, in_browser=given["in_browser"]))
-    if not to.is_chosen:
+    if not to.is_chosen and output.stdout.isatty():
+        # Who pipes it somewhere wants the text.
         output.say(f"this is the text, as {_why_not(output)}")
     ctx.exit(_in_text(output, to, (options, *others), file, given["deadline"]))
 

@@ -19,7 +19,7 @@ from envdoctor.facts.calibration import (
 )
 from envdoctor.formats import Look
 from envdoctor.knowledge import load
-from envdoctor.policy.equipment import best_rates
+from envdoctor.policy.speed import best_rates
 from envdoctor.render import html, openmetrics
 from envdoctor.render.calibration import render_calibration
 from envdoctor.tui.prediction import prediction
