@@ -17,6 +17,13 @@ ON_CI = os.environ.get("CI") == "true"
 settings.register_profile("suite", settings(), max_examples=60)
 settings.load_profile("suite")
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are CPUs: a third of the time tests wait for children, and some for what
+    never answers."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 # What a shell starts in the background ignores SIGINT, and so would all that the tests start; what
 # `nohup` starts, SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -70,6 +70,10 @@ def test_a_thread_that_waits_for_a_cpu_knows_how_long(burners: list[int]) -> Non
     assert 0.1 < share < 1.0
 
 
+LOOKS = 8
+"""Beside other tests, the programs of those may have taken more in one second."""
+
+
 def test_the_programs_that_took_most_are_named(burners: list[int]) -> None:
     # What the tests start is the doctor's own, and none of the others: see it from elsewhere.
     script = (
@@ -77,10 +81,12 @@ def test_the_programs_that_took_most_are_named(burners: list[int]) -> None:
         "before = cpu_seconds(); time.sleep(1.0); found = busiest(before, cpu_seconds(), 1.0);"
         "print(json.dumps([[one.pid, one.name, one.cpus] for one in found]))"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    found = {pid: (name, cpus) for pid, name, cpus in json.loads(told.stdout)}
-    named = burners[0] if burners[0] in found else burners[-1]
-    name, cpus = found[named]
+    for _ in range(LOOKS):
+        told = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+        found = {pid: (name, cpus) for pid, name, cpus in json.loads(told.stdout)}
+        if not found.keys().isdisjoint(burners):
+            break
+    name, cpus = found[next(pid for pid in burners if pid in found)]
     assert name.startswith("python")
     assert 0.1 <= cpus <= CPUS
 
