@@ -122,7 +122,8 @@ def _elsewhere(session: Session, here: str | None, elsewhere: dict[str, Any]) ->
 def _here(snapshot: Snapshot, session: Session) -> Machine:
     """The machine that was examined. Raises BadInput for a Python that no command can be run by."""
     target = snapshot.value(Target)
-    if target is not None and target.problem is not None:
+    # One that is only too old is answered by which Python to take.
+    if target is not None and target.problem not in (None, "too-old"):
         raise BadInput(
             f"`{target.path}` cannot be used: {target.detail}; name another Python with --python"
         )

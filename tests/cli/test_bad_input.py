@@ -105,6 +105,8 @@ def test_a_python_that_is_too_old(version: str) -> None:
     report = report_of("--python", found[0])
     assert names(report)[0] == "python-too-old"
     assert f"Python {version}." in report["findings"][0]["message"]
+    # The last torch for it, or which Python to take: no reason to refuse the question.
+    assert envdoctor("prescribe", "--python", found[0]).exit_code in (0, 1)
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])
