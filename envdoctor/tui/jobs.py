@@ -39,6 +39,14 @@ class Job(Mutable):
             for event in events:
                 self.listener(event)
 
+    def next_children(self) -> Children:
+        """Those of its next piece of work: an examination ends its own, and lets none start any
+        more."""
+        self.children = Children()
+        if self.stopped:
+            self.children.kill_all()
+        return self.children
+
     def stop(self) -> None:
         """End its children; the job then ends by itself and tells what it has."""
         self.stopped = True

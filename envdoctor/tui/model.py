@@ -302,7 +302,7 @@ class LiveModel:
         job.tell(self._row("looking", options))
         session = self._ready_session()
         try:
-            search = TargetSearch(options, job.children)
+            search = TargetSearch(options, job.next_children())
             snapshot = session.observe(options, search=search)
         except BadInput as refusal:
             job.tell(self._row("refused", options, reason=str(refusal)))
@@ -339,7 +339,7 @@ class LiveModel:
             found = session.observe(
                 self._options,
                 listener=Work(probe=lambda event: job.tell(self._safe_event(event))),
-                search=TargetSearch(self._options, job.children),
+                search=TargetSearch(self._options, job.next_children()),
                 on_snapshot=reports.take,
                 loaded=loaded,
             )
@@ -384,7 +384,7 @@ class LiveModel:
             listener=Work(
                 measurement=lambda progress: job.tell(CalibrationProgressed(progress=progress))
             ),
-            children=job.children,
+            children=job.next_children(),
         )
         if isinstance(measured, Unknown):
             stopped = "stopped before anything was measured"

@@ -14,6 +14,8 @@ from envdoctor.api import Driver, Interpreter, Observed, Snapshot, TorchRuntime
 from envdoctor.facts.calibration import Calibration, Conditions
 from envdoctor.plugins import Where
 from envdoctor.tui.contract import (
+    CalibrationEnded,
+    CalibrationProgressed,
     ExaminationStarted,
     Failed,
     Predicted,
@@ -50,6 +52,17 @@ def test_it_examines_and_tells_probes_and_partial_reports(live: LiveModel, ear: 
     kinds = [event.final for event in ear.events if isinstance(event, ReportReady)]
     assert kinds == sorted(kinds)
     assert report.target is not None
+
+
+def test_a_measurement_that_follows_the_examination_begins(ear: Ear) -> None:
+    """The examination ends its own children; the worker of the measurement is none of them."""
+    model = live_model(static=False, calibrate=True, budget_s=5.0)
+    model.start(ear)
+    try:
+        ear.wait(CalibrationProgressed)
+    finally:
+        model.close()
+    assert not [one for one in ear.events if isinstance(one, CalibrationEnded)]
 
 
 def test_rerun_of_one_check_looks_only_at_what_it_needs(live: LiveModel, ear: Ear) -> None:
