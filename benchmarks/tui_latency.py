@@ -39,6 +39,7 @@ from pathlib import Path
 from textual.events import Key
 from textual.widgets import TabbedContent, Tree
 
+from envdoctor.__main__ import ALLOCATIONS_BEFORE_COLLECTING
 from envdoctor.options import Options
 from envdoctor.output import Output
 from envdoctor.probes.context import context_of
@@ -78,8 +79,7 @@ class Terminal:
         if self.pid == 0:
             os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="24")
             os.environ.pop("NO_COLOR", None)
-            program = "from envdoctor.cli import main; main()"
-            os.execv(sys.executable, [sys.executable, "-c", program, "tui", *arguments])
+            os.execv(sys.executable, [sys.executable, "-m", "envdoctor", "tui", *arguments])
 
     def milliseconds_until(self, words: bytes, since: float) -> float:
         """Until the terminal gets such words (a pattern). Raises TimeoutError after 20 s."""
@@ -228,7 +228,9 @@ def main() -> int:
     parser.add_argument("--no-calibrate", action="store_true", help="leave the calibration out")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    gc.freeze()  # as `envdoctor tui` does
+    # As `envdoctor tui` does, which also sets the beat of TEXTUAL_FPS.
+    gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTING)
+    gc.freeze()
     if given.once:
         start: dict[str, list[float]] = defaultdict(list)
         asyncio.run(first_moments(start))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from envdoctor.tui.app import DoctorApp
     from envdoctor.tui.contract import Model
 
+FRAMES_PER_SECOND = 120
+
 
 def run(
     options: Options,
@@ -81,6 +83,7 @@ def _app(
 ) -> "DoctorApp":
     """The application, in the colours that the user or the terminal has chosen if these are asked
     for."""
+    _set_beat()
     from envdoctor.tui.app import DoctorApp
     from envdoctor.tui.late import LateModel
     from envdoctor.tui.remembered import remember
@@ -106,6 +109,16 @@ def _app(
         first_tab=first_tab,
         remember=lambda light: remember(os.environ, light=light),
     )
+
+
+def _set_beat() -> None:
+    """Textual draws on a beat of 60 a second, and a key that leads to another tab waits for two of
+    them; it reads its variable when it is loaded."""
+    if "TEXTUAL_FPS" not in os.environ:
+        os.environ["TEXTUAL_FPS"] = str(FRAMES_PER_SECOND)
+        import textual.constants  # noqa: F401
+
+        del os.environ["TEXTUAL_FPS"]
 
 
 def _driver(*, in_browser: bool) -> "type[Driver] | None":

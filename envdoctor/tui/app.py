@@ -13,13 +13,22 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Input
 
 from envdoctor.errors import Unwritable
 from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.report import as_one
-from envdoctor.tui.contract import EnvironmentChanged, Event, Failed, Model, Saved
+from envdoctor.tui.contract import (
+    CalibrationProgressed,
+    EnvironmentChanged,
+    Event,
+    Failed,
+    Model,
+    ProbeChanged,
+    Saved,
+)
 from envdoctor.tui.notices import (
     notices,
     why_not_on_top,
@@ -43,6 +52,10 @@ from envdoctor.tui.wishes import (
     TargetWanted,
 )
 from envdoctor.writing import write_text
+
+SHOWN_EVERY_S = 0.05
+"""How often the progress of probes and of a measurement is drawn. A hundred probes begin and end
+within a second, and to draw each of these would take half of it from the keys."""
 
 
 class Told(Message):
@@ -92,6 +105,7 @@ class DoctorApp(App[int]):
         self._first_tab = first_tab
         self._model = model
         self._compared_with: Calibration | None = None
+        self._soon: Timer | None = None
         self.state = State()
 
     def get_default_screen(self) -> Screen[None]:
@@ -127,26 +141,32 @@ class DoctorApp(App[int]):
 
     @on(Told)
     def _told(self, message: Told) -> None:
-        before = self.state
-        self._set(after(before, message.event))
-        if isinstance(message.event, EnvironmentChanged):
+        before, event = self.state, message.event
+        self.state = after(before, event)
+        if (before.measuring is None) != (self.state.measuring is None):
+            self.refresh_bindings()
+        if not isinstance(event, ProbeChanged | CalibrationProgressed):
+            self._show()
+        elif self._soon is None:
+            self._soon = self.set_timer(SHOWN_EVERY_S, self._show)
+        if isinstance(event, EnvironmentChanged):
             self._look_again()
-        for one in notices(before, message.event):
+        for one in notices(before, event):
             self.notify(one.text, title=one.title, severity=one.severity, markup=False)
+
+    def _show(self) -> None:
+        """Give the screens what is known by now."""
+        if self._soon is not None:
+            self._soon.stop()
+            self._soon = None
+        for screen in self.screen_stack:
+            if isinstance(screen, StateScreen | StateDialog):
+                screen.state = self.state
 
     def _look_again(self) -> None:
         """A calibration is not interrupted by a change, nor an examination begun twice."""
         if not self.state.busy:
             self._model.rerun(None)
-
-    def _set(self, state: State) -> None:
-        turned = (self.state.measuring is None) != (state.measuring is None)
-        self.state = state
-        if turned:
-            self.refresh_bindings()
-        for screen in self.screen_stack:
-            if isinstance(screen, StateScreen | StateDialog):
-                screen.state = state
 
     def _refused(self, why: str | None) -> bool:
         if why is not None:

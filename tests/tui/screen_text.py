@@ -48,6 +48,8 @@ async def settled(pilot: Pilot[int]) -> None:
     """Wait until events, and what they call after the next refresh, have been handled."""
     for _ in range(2):
         await pilot.pause()
+        while isinstance(pilot.app, DoctorApp) and pilot.app._soon is not None:
+            await asyncio.sleep(0.01)
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
