@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.bounded import LIMIT_S, Failed, run_in_turn
 from envdoctor.engine import failure_of
 from envdoctor.errors import described
 from envdoctor.events import OnEvent, ProbeEvent
@@ -19,6 +18,9 @@ from envdoctor.facts.python import Interpreter
 from envdoctor.find_target import find_target
 from envdoctor.options import Options
 from envdoctor.plugins import Loaded, Probe, Provided, Where
+from envdoctor.plugins.bounded import LIMIT_S, Failed, run_in_turn
+from envdoctor.plugins.signature import Missing, arguments_for
+from envdoctor.plugins.type_check import require_type
 from envdoctor.probes.built_in_stages import as_wanted
 from envdoctor.probes.choose import Choice
 from envdoctor.probes.context import Context, context_of
@@ -28,8 +30,6 @@ from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import StageRun, run_stages
 from envdoctor.record import Mutable
 from envdoctor.scope import left_out, out_of_scope
-from envdoctor.signature import Missing, arguments_for
-from envdoctor.sound import require_sound
 
 OnSnapshot = Callable[[Snapshot], None]
 
@@ -217,16 +217,16 @@ class _Run(Mutable):
 
     def _given_apart(self, probe: Probe, give: Callable[[], Provided], limit_s: float) -> Provided:
         """The same of somebody else's probe, which may end its process."""
-        from envdoctor.apart import apart
+        from envdoctor.plugins.processes import in_process
 
         def plain() -> dict[str, Any]:
             self.children.begin_anew()
             own = self._own_facts(probe, give)
             for kind, fact in own.items():
-                require_sound(fact, Observed[kind] | Unknown)  # type: ignore[valid-type]
+                require_type(fact, Observed[kind] | Unknown)  # type: ignore[valid-type]
             return {kind.__name__: msgspec.to_builtins(fact) for kind, fact in own.items()}
 
-        given = apart(plain, limit_s, until=self.deadline)
+        given = in_process(plain, limit_s, until=self.deadline)
         if isinstance(given, Failed):
             return self._gave_nothing(probe, given)
         return {
@@ -349,9 +349,9 @@ class _Run(Mutable):
     def _asking(self, probe: Probe, ask: Callable[[], bool]) -> Callable[[], bool | Failed]:
         if self.loaded.is_ours(probe):
             return ask
-        from envdoctor.apart import apart
+        from envdoctor.plugins.processes import in_process
 
-        return partial(apart, ask)
+        return partial(in_process, ask)
 
     def _decoded_so_far(self, stages: StageRun) -> Provided:
         stages.stop()

@@ -36,7 +36,7 @@ from envdoctor.probes.context import Context, context_of
 from envdoctor.probes.environment import NOT_SHOWN
 from envdoctor.probes.run import Children
 from envdoctor.probes.trials import Effect, Try, effect
-from envdoctor.redact import user_filter
+from envdoctor.redaction import user_filter
 from envdoctor.session import SILENT, Listener, Session
 from envdoctor.watchdog import NEVER
 
@@ -221,13 +221,13 @@ _SHOWN = ("import:torch", "compute")
 
 def _in_words(one: Try, before: Effect, after: Effect) -> str:
     how = f"without {one.variable}" if one.change == "unset" else f"with {one.variable}={one.value}"
-    said = after.message or after.outcome
+    message = after.message or after.outcome
     if before.outcome == after.outcome == "ok":
         if before.message == after.message:
-            return f"tried here, {how}: nothing changes, {said}"
-        return f"proved here, {how}: {said}; as it is, {before.message}"
+            return f"tried here, {how}: nothing changes, {message}"
+        return f"proved here, {how}: {message}; as it is, {before.message}"
     if after.outcome == "ok":
-        return f"proved here, {how}: {said}; as it is, that fails"
+        return f"proved here, {how}: {message}; as it is, that fails"
     if before.outcome == "ok":
-        return f"proved here, {how}: torch fails ({said})"
-    return f"tried here, {how}: torch fails as before ({said})"
+        return f"proved here, {how}: torch fails ({message})"
+    return f"tried here, {how}: torch fails as before ({message})"

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from envdoctor.bounded import LIMIT_S, Failed, run_bounded, run_in_turn
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
 from envdoctor.findings import (
     Code,
@@ -21,10 +20,11 @@ from envdoctor.findings import (
     Topic,
 )
 from envdoctor.plugins import OURS, Check, Derivation, Loaded, Plugin, PluginFailure, Probe
+from envdoctor.plugins.bounded import LIMIT_S, Failed, run_bounded, run_in_turn
+from envdoctor.plugins.signature import Missing, arguments_for
+from envdoctor.plugins.type_check import WrongType, require_type
 from envdoctor.record import Record
 from envdoctor.repair.doctor import update_plugin
-from envdoctor.signature import Missing, arguments_for
-from envdoctor.sound import Unsound, require_sound
 from envdoctor.watchdog import NEVER
 
 PLUGIN_LOAD_FAILED = Code(
@@ -142,9 +142,9 @@ def _fact_here(
 def _fact_apart(
     step: Derivation, arguments: Mapping[str, Any], *, limit_s: float, until: float
 ) -> Fact | Failed | None:
-    from envdoctor.apart import apart
+    from envdoctor.plugins.processes import in_process
 
-    plain = apart(lambda: msgspec.to_builtins(_fact_of(step, arguments)), limit_s, until=until)
+    plain = in_process(lambda: msgspec.to_builtins(_fact_of(step, arguments)), limit_s, until=until)
     if plain is None or isinstance(plain, Failed):
         return plain
     return msgspec.convert(plain, step.provides)
@@ -153,7 +153,7 @@ def _fact_apart(
 def _fact_of(step: Derivation, arguments: Mapping[str, Any]) -> Fact | None:
     value = step.fn(**arguments)
     if value is not None:
-        require_sound(value, step.provides)
+        require_type(value, step.provides)
     return value
 
 
@@ -205,9 +205,9 @@ def _all_apart(
 ) -> tuple[CheckRun | Failed, ...]:
     if not works:
         return ()
-    from envdoctor.apart import all_apart
+    from envdoctor.plugins.processes import all_in_processes
 
-    plain = all_apart([partial(_plain, work) for work in works], limit_s, until=until)
+    plain = all_in_processes([partial(_plain, work) for work in works], limit_s, until=until)
     return tuple(
         one if isinstance(one, Failed) else msgspec.convert(one, CheckRun) for one in plain
     )
@@ -245,16 +245,16 @@ def _run(check: Check, snapshot: Snapshot, services: Mapping[type, object]) -> C
 
 
 def _require_sound_findings(check: Check, findings: tuple[Finding, ...]) -> None:
-    """Raise Unsound for what no report could hold, or what is not for this check to say."""
+    """Raise WrongType for what no report could hold, or what is not for this check to say."""
     if len(findings) > MAX_FINDINGS:
-        raise Unsound(f"it gives more than {MAX_FINDINGS} findings")
+        raise WrongType(f"it gives more than {MAX_FINDINGS} findings")
     own = {(code.id, code.name) for code in check.codes}
     for finding in findings:
         if not isinstance(finding, Finding):
-            raise Unsound(f"it gives a {type(finding).__name__}, not a Finding")
-        require_sound(finding, Finding)
+            raise WrongType(f"it gives a {type(finding).__name__}, not a Finding")
+        require_type(finding, Finding)
         if (finding.code, finding.name) not in own:
-            raise Unsound(f"it gives `{finding.code}`, which is none of its codes")
+            raise WrongType(f"it gives `{finding.code}`, which is none of its codes")
 
 
 def _gave_nothing(check: Check, failed: Failed, owner: Plugin | None) -> CheckRun:

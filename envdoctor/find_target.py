@@ -138,9 +138,9 @@ class TargetSearch:
         self._deadline = deadline
         self._choice: Choice | None = None
         self._error: BaseException | None = None
-        self._told: list[ProbeEvent] = []
+        self._unread: list[ProbeEvent] = []
         self._listener: OnEvent | None = None
-        self._telling = threading.Lock()
+        self._listening = threading.Lock()
         self._thread = threading.Thread(target=self._find, name="find target", daemon=True)
         self._thread.start()
         # What is imported next would hold the interpreter's lock that the start needs.
@@ -148,9 +148,9 @@ class TargetSearch:
 
     def listen(self, on_event: OnEvent) -> None:
         """Tell what has happened so far, and what happens from now on."""
-        with self._telling:
+        with self._listening:
             self._listener = on_event
-            for event in self._told:
+            for event in self._unread:
                 on_event(event)
 
     def choice(self) -> Choice:
@@ -163,16 +163,16 @@ class TargetSearch:
     def _find(self) -> None:
         try:
             self._choice = find_target(
-                self._options, self.context, self._tell, deadline=self._deadline
+                self._options, self.context, self._receive, deadline=self._deadline
             )
         except BaseException as error:
             self._error = error
         finally:
             self.children.has_started.set()
 
-    def _tell(self, event: ProbeEvent) -> None:
-        with self._telling:
+    def _receive(self, event: ProbeEvent) -> None:
+        with self._listening:
             if self._listener is None:
-                self._told.append(event)
+                self._unread.append(event)
             else:
                 self._listener(event)

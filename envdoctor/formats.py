@@ -30,7 +30,7 @@ ENDINGS = {
 """The format that a file's ending asks for."""
 
 MACHINE = frozenset({"json", "jsonl", "junit", "sarif", "github", "gitlab", "openmetrics"})
-"""Read by programs: an error is a document in them too (see `envdoctor.error_documents`)."""
+"""Read by programs: an error is a document in them too (see `envdoctor.output.error_documents`)."""
 
 WITH_FACTS = frozenset({"json", "jsonl", "openmetrics"})
 """Those that show the facts of a report."""

@@ -19,7 +19,7 @@ from envdoctor.facts.calibration import Model, Precision, Settings
 from envdoctor.findings import Severity
 from envdoctor.formats import Look
 from envdoctor.options import Options, Scope, Tried
-from envdoctor.redact import user_filter
+from envdoctor.redaction import user_filter
 from envdoctor.render.emitters import EMITTERS
 from envdoctor.report import CalibrationReport, Report
 from envdoctor.session import Session

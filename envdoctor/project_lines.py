@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from envdoctor.formats import Line
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 FILES = (
     "pyproject.toml",

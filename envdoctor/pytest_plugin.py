@@ -71,7 +71,7 @@ def _in_a_line(report: "Report") -> str:
 def _why(report: "Report") -> str:
     """The root cause and its fix, as the command line tells them."""
     from envdoctor.formats import Look
-    from envdoctor.redact import user_filter
+    from envdoctor.redaction import user_filter
     from envdoctor.render.emitters import EMITTERS
 
     return EMITTERS["text"](user_filter().document(report), Look(width=100)).strip()

@@ -180,9 +180,11 @@ class Session:
         was when the facts were recorded.
         """
         policy = self.policy(options)
-        wish = _expectation(options, policy)
-        if wish is not None:
-            snapshot = snapshot.with_facts({Expectation: Observed(value=wish, source="the user")})
+        expectation = _expectation(options, policy)
+        if expectation is not None:
+            snapshot = snapshot.with_facts(
+                {Expectation: Observed(value=expectation, source="the user")}
+            )
         snapshot = within(snapshot, options.scope, self.loaded.probes)
         expected = snapshot.value(Expectation)
         selection = Selection(

@@ -57,7 +57,7 @@ def server_of(safe: Callable[[str], str]) -> Server[Any]:
         try:
             if tool is None:
                 raise CallFailed(f"no tool `{call.name}`; there are {', '.join(TOOLS)}")
-            return _told(await answer_of(tool, call.arguments or {}))
+            return _result(await answer_of(tool, call.arguments or {}))
         except CallFailed as failure:
             return protocol.CallToolResult(content=[_text(safe(str(failure)))], is_error=True)
 
@@ -86,7 +86,7 @@ def _described(tool: Tool) -> protocol.Tool:
     )
 
 
-def _told(answer: dict[str, Any] | str) -> protocol.CallToolResult:
+def _result(answer: dict[str, Any] | str) -> protocol.CallToolResult:
     """The answer for models as a text, and where it is an object for programs as that too."""
     if isinstance(answer, str):
         return protocol.CallToolResult(content=[_text(answer)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from envdoctor.calibration.busy import busiest, cpu_seconds
+from envdoctor.calibration.competing_programs import busiest, cpu_seconds
 from envdoctor.calibration.progress import CalibrationProgress, OnProgress, Sample
 from envdoctor.calibration.telemetry import Sampler, summarise
 from envdoctor.clock import now_utc

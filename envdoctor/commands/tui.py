@@ -22,7 +22,7 @@ from envdoctor.commands.options import (
 from envdoctor.errors import BadInput
 from envdoctor.formats import DIAGNOSIS, Text
 from envdoctor.output import Destination, Output
-from envdoctor.printed import OwnTerminal
+from envdoctor.output.printed import OwnTerminal
 from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Set
 
 from envdoctor.record import Record
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _CLASS_BITS = {1: 32, 2: 64}
 _ELF64, _LITTLE_ENDIAN = 2, 1

@@ -7,7 +7,7 @@ a table of the libc5 days. Selection: `search_cache` in elf/dl-cache.c.
 import struct
 from collections.abc import Sequence
 
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _MOST_BYTES = 64 << 20
 """A cache of 2,000 libraries has 0.2 MB."""

@@ -9,7 +9,7 @@ import msgspec
 from envdoctor.facts.libraries import Owner
 from envdoctor.facts.python import Distribution
 from envdoctor.record import Record, from_json
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _DPKG = "/var/lib/dpkg"
 _MOST_BYTES = 64 << 20

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from envdoctor.record import Record
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _FUNCTIONS = ("_load_global_deps", "_preload_cuda_deps", "_preload_cuda_lib", "_get_cuda_dep_paths")
 _MOST_CHARACTERS = 4 << 20

@@ -21,7 +21,7 @@ from envdoctor.loader.simulate import (
 )
 from envdoctor.loader.symbols import with_culprits
 from envdoctor.record import Record
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _PAGES = 64 * 1024
 _OWN_MODULES = ("_ctypes.",)

@@ -18,7 +18,7 @@ from envdoctor.loader.elf import Elf, Foreign, Unreadable, read_elf
 from envdoctor.loader.ldcache import BadCache, LdCache, read_cache
 from envdoctor.loader.strings import version_after
 from envdoctor.record import Record
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 PRELOAD: Final = "LD_PRELOAD"
 PRELOAD_FILE: Final = "ld.so.preload"

@@ -3,7 +3,7 @@
 import mmap
 import re
 
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _DIGITS = re.compile(rb"\d*(?:\.\d+)*")
 _LONGEST = 16

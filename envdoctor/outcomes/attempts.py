@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from envdoctor.facts import Reason, Snapshot, Unknown
 from envdoctor.facts.attempts import Attempt, CompileAttempts, ExtendAttempts
 from envdoctor.facts.derived import GpuTrace
-from envdoctor.outcomes.record import Action, Outcome, Wish, unseen
+from envdoctor.outcomes.record import Action, Outcome, WantedState, unseen
 
 _NOBODY_ASKED = (Reason.NOT_OBSERVED, Reason.SWITCHED_OFF)
 
@@ -40,14 +40,14 @@ def _of(
     return Outcome(
         action=action,
         subject=trace.subject_of(one.on),
-        wanted=_wish(one, tried),
+        wanted=_wanted(one, tried),
         state="works" if one.error is None else "fails",
         detail=one.in_one_line,
         source=_SOURCES[action],
     )
 
 
-def _wish(one: Attempt, tried: CompileAttempts | ExtendAttempts) -> Wish:
+def _wanted(one: Attempt, tried: CompileAttempts | ExtendAttempts) -> WantedState:
     """Beside a GPU nobody trains on the CPU, for which torch.compile needs another compiler; and
     beside a GPU that it serves, an old one that it does not is a choice."""
     others = [other for other in tried.items if other is not one and other.on.startswith("cuda:")]

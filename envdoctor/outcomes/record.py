@@ -8,7 +8,7 @@ from envdoctor.findings import in_words as subjects_in_words
 from envdoctor.record import Record
 
 Action = Literal["import", "compute", "start", "distributed", "compile", "extend", "hold"]
-Wish = Literal["yes", "optional", "elsewhere", "unknown"]
+WantedState = Literal["yes", "optional", "elsewhere", "unknown"]
 State = Literal["works", "fails", "unseen"]
 
 
@@ -27,7 +27,7 @@ class Outcome(Record):
 
     action: Action
     subject: str = ""
-    wanted: Wish = "yes"
+    wanted: WantedState = "yes"
     state: State
     basis: Literal["seen", "predicted"] = "seen"
     reason: Reason | None = None
@@ -56,7 +56,7 @@ class Outcome(Record):
 IMPORT_TORCH = "import:torch"
 
 
-def unseen(action: Action, subject: str, why: Unknown, wanted: Wish = "yes") -> Outcome:
+def unseen(action: Action, subject: str, why: Unknown, wanted: WantedState = "yes") -> Outcome:
     """An outcome that nobody could look at, and why."""
     return Outcome(
         action=action,

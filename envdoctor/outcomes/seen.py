@@ -37,7 +37,7 @@ from envdoctor.facts.torch import (
 )
 from envdoctor.options import Scope
 from envdoctor.outcomes.attempts import attempted
-from envdoctor.outcomes.record import Outcome, Wish, unseen
+from envdoctor.outcomes.record import Outcome, WantedState, unseen
 from envdoctor.plugins import derive
 from envdoctor.withheld_gpus import HIDES_EVERY_GPU, gpu_nodes
 
@@ -231,7 +231,7 @@ def _compute_on_cpu(snapshot: Snapshot) -> Outcome:
     return unseen("compute", "cpu", fact)
 
 
-def _computed(subject: str, device: str, used: TorchFirstUse, wanted: Wish) -> Outcome:
+def _computed(subject: str, device: str, used: TorchFirstUse, wanted: WantedState) -> Outcome:
     operations = [one for one in used.operations if one.device == device]
     failed = next((one for one in operations if one.error is not None), None)
     if not operations:
@@ -427,10 +427,10 @@ def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
     there = {library_of(one.name) for one in installed.items} if installed else set()
     for name in fact.value.unseen:
         if installed is None or name in there:
-            yield unseen("import", name, late, _wish(name))
+            yield unseen("import", name, late, _wanted(name))
 
 
-def _wish(library: str) -> Wish:
+def _wanted(library: str) -> WantedState:
     """PyTorch's own libraries, installed and not importable, break the verdict; others, and
     compiling and extending, only degrade it."""
     return "yes" if library in PYTORCHS_OWN else "optional"
@@ -440,7 +440,7 @@ def _imported(one: CompanionImport) -> Outcome:
     return Outcome(
         action="import",
         subject=one.name,
-        wanted=_wish(one.name),
+        wanted=_wanted(one.name),
         state="works" if one.outcome == "ok" else "fails",
         detail=_of_companion(one),
         source=f"import {one.name}",

@@ -13,7 +13,7 @@ import msgspec
 
 from envdoctor.errors import BadInput, nearest
 from envdoctor.policy.records import GivenSeverity, Policy, PolicyFile, WantedOutcome
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 if sys.version_info >= (3, 11):
     import tomllib

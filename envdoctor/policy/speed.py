@@ -126,5 +126,5 @@ def _why_not(measured: Calibration, device: str | None, key: str | None = None) 
     if why is not None:
         return Unknown(reason=Reason.NOT_OBSERVED, detail=why.reason)
     name = "the CPU" if device == "cpu" else device
-    said = f"{name} was not measured" if name else "no GPU was measured"
-    return Unknown(reason=Reason.NOT_OBSERVED, detail=said)
+    missing = f"{name} was not measured" if name else "no GPU was measured"
+    return Unknown(reason=Reason.NOT_OBSERVED, detail=missing)

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from envdoctor.probes.sections import find_section
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _MAGIC = 0xBA55ED50
 _OUTER = struct.Struct("<IHHQ")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 
 def matching(folder: Path, pattern: str) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from envdoctor.facts import Fact, Known, Observed
 from envdoctor.facts.kernel import DkmsModule, KernelModules
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import matching, read_text
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 """Four bytes of attributes, then the value: 1 where Secure Boot is on (UEFI 2.10, 3.3;

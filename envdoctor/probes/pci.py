@@ -11,7 +11,7 @@ from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import PciDevice, PciGpus
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 from envdoctor.versions import parse_number
 
 _DISPLAY_CLASSES = ("0x0300", "0x0302", "0x0380")

@@ -7,7 +7,7 @@ import os
 import struct
 from pathlib import Path
 
-from envdoctor.regular import only_regular
+from envdoctor.regular_files import only_regular
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _SHDR = struct.Struct("<IIQQQQIIQQ")

@@ -34,7 +34,7 @@ def run(
     program of a page in a browser. Raises BadInput, before anything is drawn, for a file or a
     selection of checks that cannot be used.
     """
-    from envdoctor.tui.remembered import starting_colours
+    from envdoctor.tui.preferences import starting_colours
     from envdoctor.tui.summary import printable, summary_of
 
     with starting_colours(os.environ, asks=not in_browser) as is_light:
@@ -85,8 +85,8 @@ def _app(
     for."""
     _set_beat()
     from envdoctor.tui.app import DoctorApp
-    from envdoctor.tui.late import LateModel
-    from envdoctor.tui.remembered import remember
+    from envdoctor.tui.deferred_model import DeferredModel
+    from envdoctor.tui.preferences import remember
 
     session = _checked(options, path)
 
@@ -97,7 +97,7 @@ def _app(
         _spare_what_is_loaded()
         return model
 
-    model = LateModel(make)
+    model = DeferredModel(make)
     first_tab = "targets" if others else "overview"
     driver = _driver(in_browser=in_browser)
     if is_light is None:

@@ -19,6 +19,7 @@ from textual.widgets import Input
 from envdoctor.errors import Unwritable
 from envdoctor.facts.calibration import Calibration
 from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from envdoctor.output.files import write_text
 from envdoctor.report import as_one
 from envdoctor.tui.contract import (
     CalibrationProgressed,
@@ -37,28 +38,27 @@ from envdoctor.tui.notices import (
     why_nothing_else,
 )
 from envdoctor.tui.palette import PALETTE, TAB_HELP
+from envdoctor.tui.requests import (
+    CopyRequested,
+    DetailRequested,
+    FixRequested,
+    ForecastsRequested,
+    PredictionRequested,
+    RerunRequested,
+    TargetRequested,
+)
 from envdoctor.tui.screens.base import StateDialog, StateScreen
 from envdoctor.tui.screens.main import TABS, MainScreen
 from envdoctor.tui.state import State, after
 from envdoctor.tui.themes import DARK, LIGHT, THEMES
 from envdoctor.tui.widgets.finding_text import commands_of
-from envdoctor.tui.wishes import (
-    CopyWanted,
-    DetailWanted,
-    FixWanted,
-    ForecastsWanted,
-    PredictionWanted,
-    RerunWanted,
-    TargetWanted,
-)
-from envdoctor.writing import write_text
 
 SHOWN_EVERY_S = 0.05
 """How often the progress of probes and of a measurement is drawn. A hundred probes begin and end
 within a second, and to draw each of these would take half of it from the keys."""
 
 
-class Told(Message):
+class EventArrived(Message):
     """An event of the model, on its way from the model's thread to the application's."""
 
     def __init__(self, event: Event) -> None:
@@ -122,11 +122,11 @@ class DoctorApp(App[int]):
         # A terminal forgets the screen of a program that was suspended, and Textual does not.
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         # The model starts once the first screen is on the terminal, so that it costs no paint.
-        self.call_after_refresh(self._model.start, self._tell)
+        self.call_after_refresh(self._model.start, self._receive)
 
-    def _tell(self, event: Event) -> None:
+    def _receive(self, event: Event) -> None:
         if self.is_running:
-            self.post_message(Told(event))
+            self.post_message(EventArrived(event))
 
     def _end_on_signals(self) -> None:
         """Not by `add_signal_handler`: it takes the signals from the watchdog, which ends a program
@@ -139,8 +139,8 @@ class DoctorApp(App[int]):
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, came)
 
-    @on(Told)
-    def _told(self, message: Told) -> None:
+    @on(EventArrived)
+    def _event_arrived(self, message: EventArrived) -> None:
         before, event = self.state, message.event
         self.state = after(before, event)
         if (before.measuring is None) != (self.state.measuring is None):
@@ -230,7 +230,7 @@ class DoctorApp(App[int]):
             return
         self._model.watch(on=not self.state.watching)
 
-    @on(ForecastsWanted)
+    @on(ForecastsRequested)
     def _compare(self) -> None:
         """Once for each measurement: it would hold the next keys up every time."""
         measured = self.state.report.calibration if self.state.report else None
@@ -238,15 +238,15 @@ class DoctorApp(App[int]):
             self._compared_with = measured
             self._model.compare()
 
-    @on(RerunWanted)
-    def _rerun_check(self, message: RerunWanted) -> None:
+    @on(RerunRequested)
+    def _rerun_check(self, message: RerunRequested) -> None:
         if message.check is None:
             self.notify("no check is chosen; choose one in the findings")
         elif not self._refused(why_not_on_top(self.state)):
             self._model.rerun((message.check,))
 
-    @on(PredictionWanted)
-    def _predict(self, message: PredictionWanted) -> None:
+    @on(PredictionRequested)
+    def _predict(self, message: PredictionRequested) -> None:
         self._model.predict(message.gpu)
 
     def action_measure(self) -> None:
@@ -260,8 +260,8 @@ class DoctorApp(App[int]):
         if self.state.measuring is not None:
             self._model.stop()
 
-    @on(CopyWanted)
-    def _copy(self, message: CopyWanted) -> None:
+    @on(CopyRequested)
+    def _copy(self, message: CopyRequested) -> None:
         if message.text is None:
             self.notify("there is no command to copy here")
             return
@@ -269,11 +269,11 @@ class DoctorApp(App[int]):
         # Nothing tells whether the terminal takes it: tmux and some others may not.
         self.notify(message.text, title="sent to the terminal's clipboard", markup=False)
 
-    @on(FixWanted)
-    def _copy_fix(self, message: FixWanted) -> None:
+    @on(FixRequested)
+    def _copy_fix(self, message: FixRequested) -> None:
         fixes = message.finding.fixes if message.finding is not None else ()
         if sum(bool(fix.commands) for fix in fixes) < 2:
-            self._copy(CopyWanted(commands_of(message.finding)))
+            self._copy(CopyRequested(commands_of(message.finding)))
             return
         from envdoctor.tui.screens.copying import CopyScreen
 
@@ -281,10 +281,10 @@ class DoctorApp(App[int]):
 
     def _copy_chosen(self, text: str | None) -> None:
         if text is not None:
-            self._copy(CopyWanted(text))
+            self._copy(CopyRequested(text))
 
-    @on(DetailWanted)
-    def _detail(self, message: DetailWanted) -> None:
+    @on(DetailRequested)
+    def _detail(self, message: DetailRequested) -> None:
         from envdoctor.tui.screens.detail import DetailScreen
 
         self.push_screen(DetailScreen(self.state, message.finding, self._model.page))
@@ -302,8 +302,8 @@ class DoctorApp(App[int]):
         if path is not None and not self._refused(why_nothing_else(self.state)):
             self._model.switch_target(path)
 
-    @on(TargetWanted)
-    def _show_target(self, message: TargetWanted) -> None:
+    @on(TargetRequested)
+    def _show_target(self, message: TargetRequested) -> None:
         one = next((one for one in self.state.beside if one.key == message.key), None)
         if one is None or self._refused(why_nothing_else(self.state)):
             return
@@ -334,9 +334,9 @@ class DoctorApp(App[int]):
         try:
             write_text(path, self.export_screenshot(title="envdoctor"))
         except Unwritable as error:
-            self._tell(Failed(message=str(error)))
+            self._receive(Failed(message=str(error)))
         else:
-            self._tell(Saved(path=path))
+            self._receive(Saved(path=path))
 
     def action_open(self) -> None:
         """Ask which saved report to show."""

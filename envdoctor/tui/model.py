@@ -20,6 +20,7 @@ from envdoctor.facts.calibration import Calibration
 from envdoctor.find_target import TargetSearch
 from envdoctor.options import Options
 from envdoctor.output import Output
+from envdoctor.output.files import write_text
 from envdoctor.pages import find_code, find_page
 from envdoctor.probes.context import context_of
 from envdoctor.probes.run import Children
@@ -48,16 +49,15 @@ from envdoctor.tui.contract import (
     WatchTurned,
     WorkEnded,
 )
+from envdoctor.tui.examined import ExaminedTarget, key_of, row_of
 from envdoctor.tui.files import saved_files
 from envdoctor.tui.jobs import Job, Jobs, run_aside
-from envdoctor.tui.kept import Kept, key_of, row_of
-from envdoctor.tui.partial import PartialReports
+from envdoctor.tui.partial_reports import PartialReports
 from envdoctor.tui.prediction import forecasts, prediction
 from envdoctor.tui.rerun import only_for, with_calibration_of
 from envdoctor.tui.saving import document_of
 from envdoctor.tui.targets import targets_of_machine
 from envdoctor.tui.watching import Watch, signature
-from envdoctor.writing import write_text
 
 SAVING_S = 1.0
 """How long the end waits for a file that is being written."""
@@ -84,7 +84,7 @@ class LiveModel:
     ) -> None:
         self._options = options
         self._others = tuple(others)
-        self._examined: dict[str, Kept] = {}
+        self._examined: dict[str, ExaminedTarget] = {}
         self._output = output
         self._path = path
         self._jobs = Jobs(WorkEnded())
@@ -310,7 +310,7 @@ class LiveModel:
         if job.stopped:
             return
         report = self._output.safe(session.diagnose(snapshot, options))
-        kept = Kept(options=options, path=None, snapshot=snapshot)
+        kept = ExaminedTarget(options=options, path=None, snapshot=snapshot)
 
         def keep() -> None:
             self._examined[kept.key] = kept
@@ -358,7 +358,7 @@ class LiveModel:
         """This is what is known now."""
         report = self._report(snapshot)
 
-        kept = Kept(options=self._options, path=path, snapshot=snapshot)
+        kept = ExaminedTarget(options=self._options, path=path, snapshot=snapshot)
         row = self._row("done", self._options, report=report, path=path, is_shown=True)
 
         def change() -> None:

@@ -37,8 +37,8 @@ def _what_became_of_findings(before: ReportReady | None, now: ReportReady) -> tu
     if before is None or not now.final:
         return ()
     fates = ((one, fate_of(one, before, now)) for one in before.report.findings)
-    told = [fate_text(one, fate) for one, fate in fates if fate in (Fate.GONE, Fate.UNSEEN)]
-    return tuple(Notice(text=text) for text in told[:MOST_FATES])
+    texts = [fate_text(one, fate) for one, fate in fates if fate in (Fate.GONE, Fate.UNSEEN)]
+    return tuple(Notice(text=text) for text in texts[:MOST_FATES])
 
 
 def why_nothing_else(state: State) -> str | None:

@@ -10,7 +10,7 @@ from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.python import Interpreter
 from envdoctor.facts.torch import TorchRuntime
 from envdoctor.plugins import Loaded, Probe, Where
-from envdoctor.signature import Need
+from envdoctor.plugins.signature import Need
 
 
 def with_calibration_of(before: Snapshot, now: Snapshot) -> Snapshot:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from textual.pilot import Pilot
 
 from envdoctor.errors import BadInput, Unwritable
+from envdoctor.output.files import write_text
 from envdoctor.tui.app import DoctorApp
-from envdoctor.writing import write_text
 
 _STEP_S = 0.1
 _SIZE = re.compile(r"([1-9]\d{1,2})x([1-9]\d{1,2})")

@@ -28,8 +28,8 @@ def summary(report: Report | None, *, final: bool) -> str:
     if not final:
         worst = "so far" if report.findings else "nothing found so far"
         return f"envdoctor: left before the examination ended; {worst}\n" + _causes(report)
-    said = f"envdoctor: {verdict.value} - {meaning_of(report)}\n"
-    return said + _unseen(report) + _causes(report) + _rates(report)
+    text = f"envdoctor: {verdict.value} - {meaning_of(report)}\n"
+    return text + _unseen(report) + _causes(report) + _rates(report)
 
 
 def printable(text: str, encoding: str | None) -> str:

@@ -198,7 +198,7 @@ FIRED_BY = {
     "ED108": f"{IMPORTS}::test_two_builds_of_one_package_are_parted",
     "ED109": "tests/repair/test_interpreters.py::test_a_pythonhome_of_another_python",
     "ED622": f"{SPEED}::test_variables_that_keep_instructions_unused",
-    "ED620": "tests/calibration/test_others.py::test_others_that_had_the_cpus_are_a_finding",
+    "ED620": "tests/calibration/test_contention.py::test_others_that_had_the_cpus_are_a_finding",
     "ED110": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED111": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED112": f"{IMPORTS}::test_packages_that_a_newer_python_left_behind",

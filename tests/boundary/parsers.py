@@ -16,7 +16,6 @@ from envdoctor.facts.collective import CollectiveSettings
 from envdoctor.facts.documents import read_snapshot
 from envdoctor.facts.python import Distributions
 from envdoctor.fits import fit
-from envdoctor.identity import Person
 from envdoctor.knowledge import Knowledge
 from envdoctor.knowledge.arch import covers
 from envdoctor.knowledge.drivers import release_key
@@ -34,7 +33,8 @@ from envdoctor.probes.sections import read_section
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.torch_build import read_torch_build
 from envdoctor.probes.torch_stages import TARGET_PROBES
-from envdoctor.redact import Filter
+from envdoctor.redaction import Filter
+from envdoctor.redaction.identity import Person
 from envdoctor.versions import decode_cuda, decode_cudnn, readable
 from tests.boundary.judged import judged
 from tests.boundary.machine_parsers import machine_parsers

@@ -15,9 +15,9 @@ from envdoctor.facts.documents import facts_document, read_snapshot
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
 from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Target
-from envdoctor.identity import Person
 from envdoctor.output import Destination, Output
-from envdoctor.redact import Filter
+from envdoctor.redaction import Filter
+from envdoctor.redaction.identity import Person
 from tests.support.doctor import envdoctor
 from tests.support.patients import empty_patient, fake_torch
 

@@ -12,7 +12,7 @@ from envdoctor.facts.documents import as_it_was, facts_document, facts_from_buil
 from envdoctor.formats import MACHINE, Look
 from envdoctor.prescribe import prescribe
 from envdoctor.prescribe.machine import machine_in
-from envdoctor.redact import user_filter
+from envdoctor.redaction import user_filter
 from envdoctor.render.emitters import EMITTERS
 from tests.boundary.hostile import hostile_machine
 from tests.support.diagnosis import loaded, report_on, services

@@ -25,7 +25,7 @@ collect_ignore = (
         "test_gpt2.py",
         "test_gpu_path.py",
         "test_measure.py",
-        "test_others.py",
+        "test_contention.py",
         "test_pipeline.py",
         "test_resnet50.py",
         "test_worker.py",

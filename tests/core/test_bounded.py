@@ -26,10 +26,10 @@ from envdoctor.api import (
     check,
     derive,
 )
-from envdoctor.bounded import Failed, run_bounded, run_in_turn
 from envdoctor.engine import derive_facts, run_checks
 from envdoctor.plugin_loading import load_plugins
-from envdoctor.usable_plugin import why_unusable
+from envdoctor.plugin_loading.validation import why_unusable
+from envdoctor.plugins.bounded import Failed, run_bounded, run_in_turn
 
 ODD = Code(id="XX001", name="odd", family="odd", severity=Severity.INFO, message="it is odd")
 

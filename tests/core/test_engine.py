@@ -19,7 +19,7 @@ from envdoctor.api import (
     derive,
 )
 from envdoctor.engine import CHECK_CRASHED, derive_facts, run_checks
-from envdoctor.signature import needs_of
+from envdoctor.plugins.signature import needs_of
 
 
 class Weather(Fact):

@@ -14,10 +14,10 @@ from prometheus_client import parser
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from envdoctor.error_documents import error_document
 from envdoctor.facts.documents import facts_document
 from envdoctor.findings import Severity
 from envdoctor.formats import MACHINE, Line, Look
+from envdoctor.output.error_documents import error_document
 from envdoctor.policy.codes import POLICY_VERSION
 from envdoctor.project_lines import lines_of_project, root_of_project
 from envdoctor.render.emitters import EMITTERS

@@ -15,8 +15,8 @@ from envdoctor.controls import unescaped
 from envdoctor.facts import Observed, Snapshot
 from envdoctor.facts.documents import facts_document
 from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
-from envdoctor.identity import Person
-from envdoctor.redact import Filter
+from envdoctor.redaction import Filter
+from envdoctor.redaction.identity import Person
 from tests.support.doctor import envdoctor, validator
 from tests.support.patients import empty_patient, fake_torch
 

@@ -12,10 +12,10 @@ from detect_secrets.settings import transient_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envdoctor.identity import Person
-from envdoctor.redact import Filter
-from envdoctor.secrets import SECRETS, Rule
-from envdoctor.tokens import TOKENS
+from envdoctor.redaction import Filter
+from envdoctor.redaction.identity import Person
+from envdoctor.redaction.secrets import SECRETS, Rule
+from envdoctor.redaction.tokens import TOKENS
 from tests.support.doctor import envdoctor
 from tests.support.patients import Patient, empty_patient, fake_torch
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from envdoctor.api import Site, packages
 from envdoctor.controls import without_controls
-from envdoctor.identity import Person
-from envdoctor.redact import Filter
+from envdoctor.redaction import Filter
+from envdoctor.redaction.identity import Person
 from envdoctor.shell import assignment, command, quote
 from tests.support.doctor import envdoctor
 from tests.support.patients import empty_patient

@@ -46,10 +46,11 @@ def play(model: Model, steps: Steps, size: tuple[int, int] = (80, 24)) -> Doctor
 
 async def settled(pilot: Pilot[int]) -> None:
     """Wait until events, and what they call after the next refresh, have been handled."""
+    await pilot.pause()
+    while isinstance(pilot.app, DoctorApp) and pilot.app._soon is not None:
+        await asyncio.sleep(0.01)
     for _ in range(2):
         await pilot.pause()
-        while isinstance(pilot.app, DoctorApp) and pilot.app._soon is not None:
-            await asyncio.sleep(0.01)
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from envdoctor.tui.app import DoctorApp
 from envdoctor.tui.background import asked_background
-from envdoctor.tui.remembered import remember, remembered, starting_colours
+from envdoctor.tui.preferences import remember, remembered, starting_colours
 from envdoctor.tui.themes import LIGHT
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel

@@ -12,7 +12,7 @@ from envdoctor.tui.widgets.banner import body
 from envdoctor.tui.widgets.calibration import left, not_measured
 from envdoctor.tui.widgets.findings import none_found, nothing_known
 from envdoctor.tui.widgets.libraries import says
-from envdoctor.tui.widgets.strip import elapsed
+from envdoctor.tui.widgets.status_bar import elapsed
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import play, press, screen_text

@@ -5,7 +5,7 @@ import time
 
 from envdoctor.facts import Snapshot
 from envdoctor.report import Report
-from envdoctor.tui.partial import PartialReports
+from envdoctor.tui.partial_reports import PartialReports
 from tests.tui import machines
 from tests.tui.live import wait_until
 

@@ -35,7 +35,7 @@ from envdoctor.tui.summary import printable, summary
 from envdoctor.tui.targets import targets_of_machine
 from envdoctor.tui.terminal import shows_unicode, why_not
 from envdoctor.tui.widgets.banner import title
-from envdoctor.tui.widgets.strip import probe_line
+from envdoctor.tui.widgets.status_bar import probe_line
 from envdoctor.tui.widgets.what_if import ordered
 from tests.tui import machines
 

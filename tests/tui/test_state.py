@@ -21,7 +21,7 @@ from envdoctor.tui.contract import (
 )
 from envdoctor.tui.notices import notices
 from envdoctor.tui.state import State, after
-from envdoctor.tui.widgets.strip import strip
+from envdoctor.tui.widgets.status_bar import strip
 from tests.tui import machines
 
 BROKEN, HEALTHY = machines.read("broken_driver"), machines.read("healthy_cpu")

@@ -16,8 +16,8 @@ class Channel:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.began = time.monotonic()
-        self._told_at = -1.0
-        self._told: tuple[str, ...] = ()
+        self._sent_at = -1.0
+        self._sent: tuple[str, ...] = ()
 
     def send(self, event: str, **data: Any) -> None:
         """Write one event."""
@@ -28,10 +28,10 @@ class Channel:
     def progress(self, *, device: str = "", precision: str = "", phase: str, **data: Any) -> None:
         """Tell what goes on: each new phase at once, the same one at most ten times a second."""
         now = time.monotonic()
-        told = (device, precision, phase, data.get("message", ""))
-        if told == self._told and now - self._told_at < _PROGRESS_EVERY_S:
+        sent = (device, precision, phase, data.get("message", ""))
+        if sent == self._sent and now - self._sent_at < _PROGRESS_EVERY_S:
             return
-        self._told, self._told_at = told, now
+        self._sent, self._sent_at = sent, now
         self.send("progress", device=device, precision=precision, phase=phase, **data)
 
     def left_out(self, device: str, what: str, reason: str, *, failed: bool) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .channel import Channel
+from .contention import BUSY_CPUS, QUIET_SHARE, moment, others_cpus, waited_share
 from .devices import Device, Precision
-from .others import BUSY_CPUS, QUIET_SHARE, moment, others_cpus, waited_share
 from .stats import is_stable, is_steady, median, rate_spread
 from .workloads import CHANNELS_LAST, RESNET50, Workload
 

@@ -13,12 +13,12 @@ import torch
 from .attempt import attempt
 from .ceilings import measure_ceilings
 from .channel import Channel
+from .contention import leave_no_room, look, usable_cpus
 from .cpu import measure_cpu
 from .cpu_character import character
 from .devices import Device, Precision, all_devices
 from .gpu import measure_gpu
 from .machine import threads_for
-from .others import leave_no_room, look, usable_cpus
 from .peers import measure_all_reduce
 from .pipeline import measure_pipeline
 from .plan import CpuBudget, cpu_budget, tell_plan

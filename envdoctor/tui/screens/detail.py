@@ -17,13 +17,13 @@ from textual.widgets.option_list import Option
 from envdoctor.findings import Finding, Fix
 from envdoctor.report import Report
 from envdoctor.tui.grouping import Fate, check_of, fate_of
+from envdoctor.tui.requests import CopyRequested, FixRequested, RerunRequested
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.finding_text import evidence_lines, headline, note_lines, numbered
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
-from envdoctor.tui.widgets.strip import StatusStrip
-from envdoctor.tui.wishes import CopyWanted, FixWanted, RerunWanted
+from envdoctor.tui.widgets.status_bar import StatusBar
 from envdoctor.tui.words import SAFETY, SEVERITY_SYMBOL, fate_text
 
 PageOf = Callable[[str], str | None]
@@ -82,7 +82,7 @@ class DetailScreen(StateScreen):
     def compose(self) -> ComposeResult:
         yield Static("", id="gone", markup=False)
         yield VerticalScroll(id="detail")
-        yield StatusStrip(id="strip").data_bind(DetailScreen.state)
+        yield StatusBar(id="status").data_bind(DetailScreen.state)
         yield KeyLine(id="keys")
 
     async def on_mount(self) -> None:
@@ -176,19 +176,19 @@ class DetailScreen(StateScreen):
         """Copy the focused fix, else the only one, else the one that is chosen then."""
         focused = next((box for box in self.query(FixBox) if box.has_focus), None)
         if focused is not None and focused.commands:
-            self.app.post_message(CopyWanted(focused.commands))
+            self.app.post_message(CopyRequested(focused.commands))
         else:
-            self.app.post_message(FixWanted(self.finding))
+            self.app.post_message(FixRequested(self.finding))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check of this finding needs."""
         report = self.state.report
         name = check_of(report, self.finding.code) if report else None
-        self.app.post_message(RerunWanted(name))
+        self.app.post_message(RerunRequested(name))
 
     @on(FixBox.Chosen)
     def _fix_chosen(self, event: FixBox.Chosen) -> None:
-        self.app.post_message(CopyWanted(event.text or None))
+        self.app.post_message(CopyRequested(event.text or None))
 
     @on(OptionList.OptionSelected, "#related")
     async def _related_chosen(self, event: OptionList.OptionSelected) -> None:

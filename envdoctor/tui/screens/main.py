@@ -15,9 +15,16 @@ from textual.widgets import Input, TabbedContent, TabPane
 from envdoctor.findings import Finding
 from envdoctor.report import Report
 from envdoctor.tui.grouping import check_of
+from envdoctor.tui.requests import (
+    DetailRequested,
+    FixRequested,
+    ForecastsRequested,
+    PredictionRequested,
+    RerunRequested,
+    TargetRequested,
+)
 from envdoctor.tui.screens.base import StateScreen
 from envdoctor.tui.state import State
-from envdoctor.tui.widgets.also import Also
 from envdoctor.tui.widgets.banner import TALL, Banner
 from envdoctor.tui.widgets.calibration import CalibrationPane
 from envdoctor.tui.widgets.chain import ChainList
@@ -26,18 +33,11 @@ from envdoctor.tui.widgets.findings_tree import Row
 from envdoctor.tui.widgets.keys import KeyLine
 from envdoctor.tui.widgets.libraries import LibrariesPane
 from envdoctor.tui.widgets.masthead import Masthead
+from envdoctor.tui.widgets.overview_notes import OverviewNotes
 from envdoctor.tui.widgets.probes import ProbeList
-from envdoctor.tui.widgets.strip import StatusStrip
+from envdoctor.tui.widgets.status_bar import StatusBar
 from envdoctor.tui.widgets.targets import TargetsPane
 from envdoctor.tui.widgets.what_if import WhatIfPane
-from envdoctor.tui.wishes import (
-    DetailWanted,
-    FixWanted,
-    ForecastsWanted,
-    PredictionWanted,
-    RerunWanted,
-    TargetWanted,
-)
 
 TABS = {
     "overview": "#chain",
@@ -99,13 +99,13 @@ class MainScreen(StateScreen):
             with TabPane("1 Overview", id="overview"), VerticalScroll(id="overview-scroll"):
                 yield Banner(id="banner", markup=False).data_bind(MainScreen.state)
                 yield ChainList().data_bind(MainScreen.state)
-                yield Also(id="also", markup=False).data_bind(MainScreen.state)
+                yield OverviewNotes(id="overview-notes", markup=False).data_bind(MainScreen.state)
                 yield ProbeList(id="probes", markup=False).data_bind(MainScreen.state)
             for number, (name, pane) in enumerate(_PANES.items(), 2):
                 with TabPane(f"{number} {name.capitalize()}", id=name):
                     if name == self._first:
                         yield pane().data_bind(MainScreen.state)
-        yield StatusStrip(id="strip").data_bind(MainScreen.state)
+        yield StatusBar(id="status").data_bind(MainScreen.state)
         yield KeyLine(id="keys")
 
     def on_mount(self) -> None:
@@ -121,10 +121,10 @@ class MainScreen(StateScreen):
         if self._wanted is not None:
             self._wanted()
 
-    def _put_off(self, wish: Callable[[], None]) -> bool:
+    def _put_off(self, request: Callable[[], None]) -> bool:
         """Whether the tabs are not there yet; then it is done as soon as they are."""
         if not self._is_whole:
-            self._wanted = wish
+            self._wanted = request
         return not self._is_whole
 
     def on_resize(self, event: Resize) -> None:
@@ -170,14 +170,14 @@ class MainScreen(StateScreen):
             return
         if pane_id == "what-if":
             self.query_one(WhatIfPane).offer(self._gpus())
-            self.app.post_message(ForecastsWanted())
+            self.app.post_message(ForecastsRequested())
         types = isinstance(self.focused, Input) and event.pane in self.focused.ancestors
         if not types:
             self.query_one(TABS[pane_id]).focus()
 
     @on(WhatIfPane.Asked)
     def _what_if(self, event: WhatIfPane.Asked) -> None:
-        self.app.post_message(PredictionWanted(event.gpu))
+        self.app.post_message(PredictionRequested(event.gpu))
 
     @property
     def _row(self) -> Row | None:
@@ -207,7 +207,7 @@ class MainScreen(StateScreen):
 
     def action_copy(self) -> None:
         """Copy the commands of a fix of the finding."""
-        self.app.post_message(FixWanted(self.finding))
+        self.app.post_message(FixRequested(self.finding))
 
     def action_rerun_check(self) -> None:
         """Look again at what the check needs: that under the cursor, else that of the finding."""
@@ -216,20 +216,20 @@ class MainScreen(StateScreen):
             return
         row = self._row
         if row is not None and row.check is not None:
-            self.app.post_message(RerunWanted(row.check.name))
+            self.app.post_message(RerunRequested(row.check.name))
         elif self.finding is not None:
-            self.app.post_message(RerunWanted(check_of(report, self.finding.code)))
+            self.app.post_message(RerunRequested(check_of(report, self.finding.code)))
         else:
-            self.app.post_message(RerunWanted(None))
+            self.app.post_message(RerunRequested(None))
 
     @on(ChainList.Chosen)
     def _link_chosen(self, event: ChainList.Chosen) -> None:
-        self.app.post_message(DetailWanted(event.finding))
+        self.app.post_message(DetailRequested(event.finding))
 
     @on(TargetsPane.Opened)
     def _target_opened(self, event: TargetsPane.Opened) -> None:
-        self.app.post_message(TargetWanted(event.key))
+        self.app.post_message(TargetRequested(event.key))
 
     @on(FindingsPane.Opened)
     def _finding_opened(self, event: FindingsPane.Opened) -> None:
-        self.app.post_message(DetailWanted(event.finding))
+        self.app.post_message(DetailRequested(event.finding))

@@ -95,10 +95,10 @@ def body(state: State, height: int = 24) -> list[Paragraph]:
         return parts
     ran = sum(check.status == "ran" for check in report.checks)
     so_far = "" if state.final else " so far"
-    said = [f"{plural(ran, 'check')} looked and found nothing to repair{so_far}"]
+    lines = [f"{plural(ran, 'check')} looked and found nothing to repair{so_far}"]
     if state.final and report.calibration is None and not state.source:
-        said.append("`m` measures whether it is also as fast as it should be")
-    return [Paragraph(text=Content(line)) for line in said]
+        lines.append("`m` measures whether it is also as fast as it should be")
+    return [Paragraph(text=Content(line)) for line in lines]
 
 
 def counts(report: Report) -> str:
@@ -118,12 +118,12 @@ def counts(report: Report) -> str:
 
 def _cause(finding: Finding, room: int) -> list[Paragraph]:
     """Where space is short the message is cut and the other fixes are named, never the first."""
-    said = Content.assemble(
+    line = Content.assemble(
         severity_label(finding),
         (f" {finding.name}{sureness(finding)}", "bold"),
         f": {finding.message}",
     )
-    parts = [Paragraph(text=said, most=MESSAGE_LINES)]
+    parts = [Paragraph(text=line, most=MESSAGE_LINES)]
     for label, fix in numbered(finding.fixes):
         if label in ("", "1") or room:
             parts += fix_lines(fix, label)
@@ -146,8 +146,8 @@ def _consequences(report: Report) -> list[Paragraph]:
     root = report.findings[0].id
     parts = []
     for one in (one for one in report.findings if one.because == root):
-        said = Content.assemble(severity_label(one), f" {one.name}: {one.message}")
-        parts.append(Paragraph(text=said, first="  ", hang=4))
+        line = Content.assemble(severity_label(one), f" {one.name}: {one.message}")
+        parts.append(Paragraph(text=line, first="  ", hang=4))
     title = Paragraph(text=Content.styled("causes", "bold"))
     return [Paragraph(text=Content("")), title, *parts] if parts else []
 
@@ -156,11 +156,11 @@ def _unseen(report: Report) -> list[Paragraph]:
     """What was not tried, why a look failed, and which errors may hide behind it."""
     parts = []
     for reason, what in not_tried(report).items():
-        said = Content.assemble(("? not tried: ", "bold $text-warning"), f"{what}: {reason}")
-        parts.append(Paragraph(text=said, hang=2, most=2))
+        line = Content.assemble(("? not tried: ", "bold $text-warning"), f"{what}: {reason}")
+        parts.append(Paragraph(text=line, hang=2, most=2))
     for reason, names in not_looked_for(report).items():
-        said = Content.assemble(("? could not look: ", "bold $text-warning"), reason)
-        parts.append(Paragraph(text=said, hang=2, most=2))
+        line = Content.assemble(("? could not look: ", "bold $text-warning"), reason)
+        parts.append(Paragraph(text=line, hang=2, most=2))
         missed = Content(f"not looked for: {', '.join(names)}")
         parts.append(Paragraph(text=missed, first="  ", hang=4, most=2))
     return parts

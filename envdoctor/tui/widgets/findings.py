@@ -17,7 +17,7 @@ from envdoctor.report import Report
 from envdoctor.tui.grouping import Group, Wanted, group_findings
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.findings_tree import FindingsTree, Row, preview
-from envdoctor.tui.widgets.strip import TICK_S
+from envdoctor.tui.widgets.status_bar import TICK_S
 from envdoctor.tui.words import plural
 
 _LEAST = {

@@ -15,7 +15,7 @@ from envdoctor.tui.unseen import ByReason, could_not_look, did_not_apply, number
 from envdoctor.tui.widgets.finding_text import finding_text
 from envdoctor.tui.widgets.kept_tree import KeptTree
 from envdoctor.tui.widgets.paragraphs import Paragraphs
-from envdoctor.tui.widgets.strip import probe_line
+from envdoctor.tui.widgets.status_bar import probe_line
 from envdoctor.tui.words import SEVERITY_STYLE, SEVERITY_SYMBOL, plural
 
 

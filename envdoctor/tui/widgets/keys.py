@@ -17,7 +17,7 @@ class KeyLine(Static):
     """`r Re-run  c Copy fix  ? Help  q Quit`."""
 
     def on_mount(self) -> None:
-        self._said: tuple[str, ...] = ()
+        self._shown: tuple[str, ...] = ()
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
         self._changed(self.screen)
 
@@ -27,10 +27,10 @@ class KeyLine(Static):
     def _changed(self, screen: Screen[object]) -> None:
         if screen is not self.screen:
             return
-        said = tuple(parts(screen.active_bindings.values(), self.app.get_key_display))
-        if said != self._said:
-            self._said = said
-            self.update(Content.from_markup(" ".join(said)))
+        shown = tuple(parts(screen.active_bindings.values(), self.app.get_key_display))
+        if shown != self._shown:
+            self._shown = shown
+            self.update(Content.from_markup(" ".join(shown)))
 
 
 def parts(bindings: Iterable[ActiveBinding], display: Callable[[Binding], str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envdoctor.tui.state import ProbeState, State
-from envdoctor.tui.widgets.strip import EXPLAINED_AFTER_S, TICK_S, probe_line
+from envdoctor.tui.widgets.status_bar import EXPLAINED_AFTER_S, TICK_S, probe_line
 
 
 class ProbeList(Static):

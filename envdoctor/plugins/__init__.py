@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from envdoctor.facts import Fact, Known
 from envdoctor.findings import Code, Finding, Topic
+from envdoctor.plugins.signature import Need, needs_of
 from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.record import Record
-from envdoctor.signature import Need, needs_of
 
 OURS = ("core", "builtin")
 """The plugins that are the doctor itself; no other may take their names."""

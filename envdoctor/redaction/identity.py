@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from envdoctor.controls import without_surrogates
 from envdoctor.record import Record
-from envdoctor.secrets import Rule
+from envdoctor.redaction.secrets import Rule
 from envdoctor.shell import quote
 
 _ENDS = r"(?![\w@+\udc80-\udcff-]|\.\w)"

@@ -17,7 +17,7 @@ EXPLAINED_AFTER_S = 1.0
 """A probe that takes longer than this says why."""
 
 
-class StatusStrip(Static):
+class StatusBar(Static):
     """Spinner, what runs, since when, and why it is slow."""
 
     state: reactive[State] = reactive(State())

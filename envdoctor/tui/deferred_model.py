@@ -11,10 +11,10 @@ from envdoctor.errors import described
 from envdoctor.report import Report
 from envdoctor.tui.contract import Failed, Listener, Model, WorkEnded
 
-Wish = Callable[[Model], object]
+Request = Callable[[Model], object]
 
 
-class LateModel:
+class DeferredModel:
     """Makes the model in a thread once it is started; what is asked of it before then is done in
     its turn."""
 
@@ -22,7 +22,7 @@ class LateModel:
         self._make = make
         self._lock = threading.Lock()
         self._model: Model | None = None
-        self._wishes: list[Wish] = []
+        self._requests: list[Request] = []
         self._closed = False
 
     def start(self, listener: Listener) -> None:
@@ -39,16 +39,16 @@ class LateModel:
             if self._closed:
                 return
             model.start(listener)
-            for wish in self._wishes:
-                wish(model)
+            for request in self._requests:
+                request(model)
             self._model = model
 
-    def _ask(self, wish: Wish) -> None:
+    def _ask(self, request: Request) -> None:
         with self._lock:
             if self._model is None:
-                self._wishes.append(wish)
+                self._requests.append(request)
                 return
-        wish(self._model)
+        request(self._model)
 
     def gpus(self) -> tuple[str, ...]:
         return () if self._model is None else self._model.gpus()

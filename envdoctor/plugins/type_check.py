@@ -13,18 +13,18 @@ MAX_TEXT = 1 << 20
 _LARGEST = 2**63
 
 
-class Unsound(ValueError):
+class WrongType(ValueError):
     """A value that no document could hold or give back; the message says what is wrong."""
 
 
-def require_sound(value: object, kind: Any) -> None:
-    """Raise Unsound unless a document that holds the value would give it back as that type."""
+def require_type(value: object, kind: Any) -> None:
+    """Raise WrongType unless a document that holds the value would give it back as that type."""
     try:
         plain = msgspec.to_builtins(value)
         _require_plain(plain)
         msgspec.convert(plain, kind)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Unsound(str(error)) from error
+        raise WrongType(str(error)) from error
 
 
 def _require_plain(value: Any) -> None:
@@ -33,9 +33,9 @@ def _require_plain(value: Any) -> None:
     while level:
         left, depth = left - len(level), depth + 1
         if left < 0:
-            raise Unsound(f"more than {MAX_VALUES} values")
+            raise WrongType(f"more than {MAX_VALUES} values")
         if depth > MAX_DEPTH:
-            raise Unsound(f"it is nested deeper than {MAX_DEPTH} levels")
+            raise WrongType(f"it is nested deeper than {MAX_DEPTH} levels")
         level = [inner for one in level for inner in _inside(one)]
 
 
@@ -45,9 +45,9 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, list | tuple):
         return list(value)
     if isinstance(value, str) and len(value) > MAX_TEXT:
-        raise Unsound(f"a text of {len(value)} characters")
+        raise WrongType(f"a text of {len(value)} characters")
     if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        raise Unsound("a number of more than 64 bits")
+        raise WrongType("a number of more than 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
-        raise Unsound(f"{value} is no number of JSON")
+        raise WrongType(f"{value} is no number of JSON")
     return []

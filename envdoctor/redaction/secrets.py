@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from envdoctor.record import Record
-from envdoctor.tokens import BEGINS, TOKENS
+from envdoctor.redaction.tokens import BEGINS, TOKENS
 
 Replacement = str | Callable[[re.Match[str]], str]
 

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from envdoctor.bounded import LIMIT_S, OUT_OF_TIME, Failed
 from envdoctor.errors import described
+from envdoctor.plugins.bounded import LIMIT_S, OUT_OF_TIME, Failed
 from envdoctor.probes.restraint import restrain
 from envdoctor.watchdog import NEVER
 
@@ -31,14 +31,14 @@ _TIMES, _PAUSE_S = 100, 0.005
 _THEIR_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def apart(
+def in_process(
     work: Callable[[], Plain], limit_s: float = LIMIT_S, *, until: float = NEVER
 ) -> Plain | Failed:
     """The result of one work."""
-    return all_apart([work], limit_s, until=until)[0]
+    return all_in_processes([work], limit_s, until=until)[0]
 
 
-def all_apart(
+def all_in_processes(
     works: Sequence[Callable[[], Plain]], limit_s: float = LIMIT_S, *, until: float = NEVER
 ) -> tuple[Plain | Failed, ...]:
     """The results of the works, which run one after the other, each at most `limit_s`, and none

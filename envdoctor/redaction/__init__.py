@@ -10,8 +10,14 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 from envdoctor.controls import escaped, without_controls, without_sequences
-from envdoctor.identity import Person, Placeholders, identity_rules, this_person, variables_of
-from envdoctor.secrets import LONG_WORDS, SECRETS, Rule
+from envdoctor.redaction.identity import (
+    Person,
+    Placeholders,
+    identity_rules,
+    this_person,
+    variables_of,
+)
+from envdoctor.redaction.secrets import LONG_WORDS, SECRETS, Rule
 from envdoctor.shell import pasteable
 
 _D = TypeVar("_D")

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from envdoctor.error_documents import error_document
 from envdoctor.errors import Unwritable, described
 from envdoctor.formats import LOCATED, MACHINE, Detail, Document, Look, Text, format_for
-from envdoctor.printed import Printed
+from envdoctor.output.error_documents import error_document
+from envdoctor.output.printed import Printed
 from envdoctor.watchdog import NEVER, Watchdog
 
 if TYPE_CHECKING:
-    from envdoctor.redact import Filter
+    from envdoctor.redaction import Filter
 
 _REASONS: Mapping[int | None, str] = {
     errno.EPIPE: "who read it has closed it",
@@ -102,7 +102,7 @@ class Output:
 
     @cached_property
     def _filter(self) -> "Filter":
-        from envdoctor.redact import user_filter
+        from envdoctor.redaction import user_filter
 
         return user_filter()
 
@@ -153,7 +153,7 @@ class Output:
             self._append_step_summary(document)
 
     def _write(self, file: str, text: str, summary: str) -> None:
-        from envdoctor.writing import write_text
+        from envdoctor.output.files import write_text
 
         # The time is for looking: a slow disk is waited for, as who reads slowly is.
         self.watchdog.limit(NEVER)
@@ -165,7 +165,7 @@ class Output:
         file = os.environ.get(STEP_SUMMARY)
         if not file:
             return
-        from envdoctor.writing import append_text
+        from envdoctor.output.files import append_text
 
         try:
             append_text(file, _emitted(document, "markdown", Look()))
@@ -258,7 +258,7 @@ class Output:
             return None
         self.end_children()
         if self._unfinished:
-            from envdoctor.writing import discard
+            from envdoctor.output.files import discard
 
             discard(self._unfinished)
         if number is None:
@@ -344,7 +344,7 @@ class StatusLine:
 
 def _emitted(document: Document, name: str, look: Look) -> str:
     """The document, filtered, in a format."""
-    from envdoctor.redact import user_filter
+    from envdoctor.redaction import user_filter
 
     safe = user_filter(for_programs=name in MACHINE)
     if isinstance(document, Text):

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from envdoctor.calibration.assess import assess
-from envdoctor.calibration.busy import busiest, cpu_seconds
+from envdoctor.calibration.competing_programs import busiest, cpu_seconds
 from envdoctor.calibration.runner import FIRST_STEPS_S, _Ended, _Heard, _how_it_ended
+from envdoctor.calibration.target import contention
 from envdoctor.calibration.target import measure as measuring
-from envdoctor.calibration.target import others
+from envdoctor.calibration.target.contention import Moment
 from envdoctor.calibration.target.devices import FP32, Device
 from envdoctor.calibration.target.measure import Variant, measure
-from envdoctor.calibration.target.others import Moment
 from envdoctor.calibration.target.plan import cpu_budget
 from envdoctor.facts import Reason
 from envdoctor.facts.assessment import Assessment
@@ -30,7 +30,7 @@ from tests.calibration.synthetic import make_calibration, make_run
 from tests.calibration.test_checks import findings
 
 BURN = "import os\nos.setpgid(0, 0)\nwhile True: sum(range(100000))"
-CPUS = others.usable_cpus()
+CPUS = contention.usable_cpus()
 
 
 @pytest.fixture
@@ -53,19 +53,19 @@ def compute() -> None:
 
 
 def test_programs_that_burn_the_cpus_are_seen_and_leave_no_room(burners: list[int]) -> None:
-    used = others.look()
+    used = contention.look()
     assert used is not None
     assert used > 0.6 * CPUS
-    assert others.leave_no_room(used, CPUS)
-    assert not others.leave_no_room(others.BUSY_CPUS, CPUS)
+    assert contention.leave_no_room(used, CPUS)
+    assert not contention.leave_no_room(contention.BUSY_CPUS, CPUS)
 
 
 def test_a_thread_that_waits_for_a_cpu_knows_how_long(burners: list[int]) -> None:
-    before = others.moment()
+    before = contention.moment()
     began = time.monotonic()
     while time.monotonic() - began < 1.0:
         compute()
-    share = others.waited_share(before, others.moment(), time.monotonic() - began, 1)
+    share = contention.waited_share(before, contention.moment(), time.monotonic() - began, 1)
     assert share is not None
     assert 0.1 < share < 1.0
 
@@ -77,7 +77,8 @@ LOOKS = 8
 def test_the_programs_that_took_most_are_named(burners: list[int]) -> None:
     # What the tests start is the doctor's own, and none of the others: see it from elsewhere.
     script = (
-        "import json, time; from envdoctor.calibration.busy import busiest, cpu_seconds;"
+        "import json, time;"
+        "from envdoctor.calibration.competing_programs import busiest, cpu_seconds;"
         "before = cpu_seconds(); time.sleep(1.0); found = busiest(before, cpu_seconds(), 1.0);"
         "print(json.dumps([[one.pid, one.name, one.cpus] for one in found]))"
     )
@@ -117,7 +118,7 @@ def test_a_rate_beside_others_is_a_bound(told: Told, burners: list[int]) -> None
     )
     assert run["at_least"] is True
     assert run["stable"] is False
-    assert run["waited_share"] > others.QUIET_SHARE
+    assert run["waited_share"] > contention.QUIET_SHARE
     assert run["others_cpus"] > 0.3
 
 
@@ -172,7 +173,7 @@ def test_who_waits_for_a_quota_of_its_own_waits_for_nobody(
 
     monkeypatch.setattr(measuring, "moment", throttled)
     run = measure(Variant(Device("cpu"), FP32, 1), compute, budget_s=0.3, channel=told.channel)
-    assert run["waited_share"] > others.QUIET_SHARE
+    assert run["waited_share"] > contention.QUIET_SHARE
     assert run["at_least"] is False
     limited = Device("cpu")
     limited.is_throttled = True

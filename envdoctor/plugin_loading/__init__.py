@@ -8,9 +8,9 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from envdoctor.bounded import Failed, run_bounded
 from envdoctor.plugins import Loaded, Plugin, PluginFailure
-from envdoctor.regular import only_regular
+from envdoctor.plugins.bounded import Failed, run_bounded
+from envdoctor.regular_files import only_regular
 from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def load_plugins(*, limit_s: float = LOAD_LIMIT_S, until: float = NEVER) -> Load
     cannot be used beside those before it becomes a PluginFailure.
     """
     # Imported as late as the checks: the target's child has begun by then.
-    from envdoctor.core_plugin import CORE
+    from envdoctor.plugin_loading.core import CORE
 
     plugins: list[Plugin] = [CORE]
     failures: list[PluginFailure] = []
@@ -131,14 +131,14 @@ def _error_in_a_trial(
 
     Found out in another process, which its import may end: a library of it that crashes, say.
     """
-    from envdoctor.apart import apart
+    from envdoctor.plugins.processes import in_process
 
-    error = apart(partial(_tried, entry, before), limit_s, until=until)
+    error = in_process(partial(_tried, entry, before), limit_s, until=until)
     return error.error if isinstance(error, Failed) else str(error)
 
 
 def _tried(entry: "EntryPoint", before: Iterable[Plugin]) -> str:
-    from envdoctor.usable_plugin import why_unusable
+    from envdoctor.plugin_loading.validation import why_unusable
 
     # What it prints is told once, when it is imported in earnest.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

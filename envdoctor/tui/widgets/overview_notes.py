@@ -16,7 +16,7 @@ BAR = 24
 """Cells of the bar of the fastest device."""
 
 
-class Also(Static):
+class OverviewNotes(Static):
     """A few lines; none where there is nothing more to say."""
 
     state: reactive[State] = reactive(State())
@@ -64,13 +64,13 @@ def rates(report: Report) -> list[Content]:
         is_slow = (run.device, run.precision) in slow
         style = "$text-warning" if is_slow else "$text-success"
         filled = max(1, round(BAR * run.rate.median / highest))
-        said = f"{rate_in_words(run)} of {NAMES[run.model]} in {run.precision}"
+        rate = f"{rate_in_words(run)} of {NAMES[run.model]} in {run.precision}"
         lines.append(
             Content.assemble(
                 f"{device:<7} ",
                 ("━" * filled, style),
                 " " * (BAR - filled),
-                f" {said}",
+                f" {rate}",
                 (", slower than expected" if is_slow else "", style),
             )
         )

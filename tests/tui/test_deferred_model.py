@@ -5,7 +5,7 @@ import sys
 import threading
 
 from envdoctor.tui.contract import Failed
-from envdoctor.tui.late import LateModel
+from envdoctor.tui.deferred_model import DeferredModel
 from tests.tui.live import Ear, wait_until
 from tests.tui.recorded import RecordedModel
 
@@ -17,7 +17,7 @@ def test_what_is_asked_before_it_is_there_is_done_in_its_turn() -> None:
         may_come.wait(60)
         return real
 
-    late = LateModel(make)
+    late = DeferredModel(make)
     late.start(Ear())
     assert late.gpus() == ()
     assert late.page("ED201") is None
@@ -40,7 +40,7 @@ def test_one_that_was_closed_before_it_came_does_nothing() -> None:
         made.set()
         return real
 
-    late, ear = LateModel(make), Ear()
+    late, ear = DeferredModel(make), Ear()
     late.start(ear)
     late.rerun()
     late.close()
@@ -56,13 +56,13 @@ def test_one_that_cannot_be_loaded_says_why() -> None:
         raise ImportError("no module named psutil")
 
     ear = Ear()
-    LateModel(make).start(ear)
+    DeferredModel(make).start(ear)
     assert "no module named psutil" in ear.wait(Failed).message
     wait_until(lambda: not ear.state.busy, "it goes on")
 
 
 def test_nothing_of_the_work_is_loaded_before_the_first_paint() -> None:
-    listing = "import sys, envdoctor.commands.tui, envdoctor.tui.app, envdoctor.tui.late"
+    listing = "import sys, envdoctor.commands.tui, envdoctor.tui.app, envdoctor.tui.deferred_model"
     done = subprocess.run(
         [sys.executable, "-c", f"{listing}; print(*sys.modules)"],
         capture_output=True,

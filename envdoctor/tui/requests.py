@@ -5,7 +5,7 @@ from textual.message import Message
 from envdoctor.findings import Finding
 
 
-class CopyWanted(Message):
+class CopyRequested(Message):
     """Put a text on the clipboard; None where there is nothing to copy."""
 
     def __init__(self, text: str | None) -> None:
@@ -13,11 +13,11 @@ class CopyWanted(Message):
         self.text = text
 
 
-class ForecastsWanted(Message):
+class ForecastsRequested(Message):
     """Predict every GPU, for the table."""
 
 
-class FixWanted(Message):
+class FixRequested(Message):
     """Copy a fix of this finding: the only one, or the one that the user then chooses."""
 
     def __init__(self, finding: Finding | None) -> None:
@@ -25,7 +25,7 @@ class FixWanted(Message):
         self.finding = finding
 
 
-class RerunWanted(Message):
+class RerunRequested(Message):
     """Run one check again; None where none is chosen."""
 
     def __init__(self, check: str | None) -> None:
@@ -33,7 +33,7 @@ class RerunWanted(Message):
         self.check = check
 
 
-class DetailWanted(Message):
+class DetailRequested(Message):
     """Show all of a finding."""
 
     def __init__(self, finding: Finding) -> None:
@@ -41,7 +41,7 @@ class DetailWanted(Message):
         self.finding = finding
 
 
-class TargetWanted(Message):
+class TargetRequested(Message):
     """Show a target of this session, by its key."""
 
     def __init__(self, key: str) -> None:
@@ -49,7 +49,7 @@ class TargetWanted(Message):
         self.key = key
 
 
-class PredictionWanted(Message):
+class PredictionRequested(Message):
     """Predict what a GPU would bring here."""
 
     def __init__(self, gpu: str) -> None:

@@ -11,9 +11,9 @@ from envdoctor.derived import CORE_DERIVATIONS
 from envdoctor.facts import Fact
 from envdoctor.findings import Code
 from envdoctor.plugins import OURS, Check, Derivation, Plugin, Probe, Where
+from envdoctor.plugins.type_check import WrongType, require_type
 from envdoctor.probes.stage import Stage
 from envdoctor.record import Record
-from envdoctor.sound import Unsound, require_sound
 from envdoctor.symptoms import CORE_CODES
 
 _FIELDS: dict[type, dict[str, Any]] = {
@@ -76,8 +76,8 @@ def _of_check(check: Check) -> Iterator[str]:
         yield f"check `{check.name}` has no codes"
     for code in check.codes:
         try:
-            require_sound(code, Code)
-        except Unsound as error:
+            require_type(code, Code)
+        except WrongType as error:
             yield f"a code of check `{check.name}`: {error}"
 
 

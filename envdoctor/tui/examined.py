@@ -9,7 +9,7 @@ from envdoctor.report import Report
 from envdoctor.tui.contract import Phase, TargetChanged, TargetState
 
 
-class Kept(Record):
+class ExaminedTarget(Record):
     """A target with what was found, or the recorded machine of the file `path`."""
 
     options: Options
