@@ -78,7 +78,8 @@ from envdoctor.probes.stage import Stage, StageResult
 from envdoctor.record import Record
 
 if TYPE_CHECKING:
-    from envdoctor.calibration.assess import label, main_runs, predict_model
+    from envdoctor.calibration.assess import predict_model
+    from envdoctor.calibration.runs import label, main_runs
     from envdoctor.calibration.speedup import figure, throughput_gain_pct, time_saved_pct
     from envdoctor.companions import DISTRIBUTIONS, PYTORCHS_OWN, library_of
     from envdoctor.gpus import is_forward_compat, is_vgpu
@@ -118,7 +119,8 @@ if TYPE_CHECKING:
     from envdoctor.withheld_gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
 
 _LOADED_LATER = {
-    "envdoctor.calibration.assess": ("label", "main_runs", "predict_model"),
+    "envdoctor.calibration.assess": ("predict_model",),
+    "envdoctor.calibration.runs": ("label", "main_runs"),
     "envdoctor.calibration.speedup": ("figure", "throughput_gain_pct", "time_saved_pct"),
     "envdoctor.companions": ("DISTRIBUTIONS", "PYTORCHS_OWN", "library_of"),
     "envdoctor.gpus": ("is_forward_compat", "is_vgpu"),

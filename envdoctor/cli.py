@@ -23,15 +23,8 @@ from envdoctor.commands.options import (
 )
 from envdoctor.errors import BadInput, Unseen, Unwritable, limit_reached, nearest
 from envdoctor.formats import DIAGNOSIS, MACHINE
-from envdoctor.output import (
-    DEBUG,
-    EXIT_INCOMPLETE,
-    EXIT_OWN_FAULT,
-    EXIT_USAGE,
-    Destination,
-    Output,
-    columns_of,
-)
+from envdoctor.output import DEBUG, EXIT_INCOMPLETE, EXIT_OWN_FAULT, EXIT_USAGE, Destination, Output
+from envdoctor.output.streams import columns_of
 from envdoctor.watchdog import Terminated
 
 COMMANDS = {

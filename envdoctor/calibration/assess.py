@@ -2,38 +2,26 @@
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
-from envdoctor.calibration.expectation import CHANNELS_LAST, CONTIGUOUS, Expectations
+from envdoctor.calibration.comparisons import measured_speedups, predicted_speedups
+from envdoctor.calibration.expectation import CHANNELS_LAST, Expectations
+from envdoctor.calibration.feeding import feeds, pin_memory_ratio, recommended_workers
 from envdoctor.calibration.reference import SERIES_OF_PRECISION
 from envdoctor.calibration.roofline import Ceilings
-from envdoctor.calibration.speedup import figure, ratio_of, speedup
-from envdoctor.facts.assessment import (
-    Assessment,
-    Epoch,
-    ExpectedRate,
-    FeedRate,
-    MatmulShare,
-    Origin,
-    Speedup,
-)
+from envdoctor.calibration.runs import main_runs
+from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, MatmulShare, Origin
 from envdoctor.facts.calibration import (
     Calibration,
     CalibrationRun,
     Ceiling,
-    InputPipeline,
     MemoryFormat,
     Model,
     Precision,
-    Spread,
 )
 from envdoctor.knowledge import GpuModel, Knowledge
 
 IMAGENET_TRAIN_IMAGES = 1_281_167
 """Images of the ImageNet-1k training set (MLPerf `train_samples`, training_results_v2.1)."""
 
-_NEARLY_THE_BEST = 0.95
-"""The recommended number of workers is the smallest that reaches this share of the best rate."""
 
 DEFAULT_WHAT_IF = ("Tesla T4", "GeForce RTX 4090", "A100 SXM4 80 GB")
 """What a machine without a GPU is compared with: the usual ones of clouds and desks."""
@@ -61,11 +49,11 @@ def assess(calibration: Calibration, knowledge: Knowledge) -> Assessment:
     return Assessment(
         expected=expected,
         no_reference=no_reference(calibration.settings.model),
-        speedups=(*_measured(runs), *_predicted(images, expected, fed)),
+        speedups=(*measured_speedups(runs), *predicted_speedups(images, expected, fed)),
         epochs=tuple(_epochs(images, expected, fed)),
-        feeds=tuple(_feeds(images, pipeline, expected)),
+        feeds=tuple(feeds(_rates(images, expected), pipeline)),
         recommended_workers=recommended_workers(pipeline) if pipeline else None,
-        pin_memory_ratio=_pin_memory_ratio(calibration.ceilings),
+        pin_memory_ratio=pin_memory_ratio(calibration.ceilings),
         matmul_shares=tuple(_matmul_shares(runs, calibration.ceilings)),
     )
 
@@ -82,36 +70,6 @@ def no_reference(model: Model) -> str:
         f"no reference for {model}: no rates of it are published that plain torch could be held "
         "against, so that nothing is expected here, and no other GPU is predicted"
     )
-
-
-def main_runs(runs: Iterable[CalibrationRun]) -> tuple[CalibrationRun, ...]:
-    """The run that stands for each device and precision: not compiled, of the largest batch, and
-    of those the fastest memory format, since one that is slower is nobody's yardstick."""
-    best: dict[tuple[str, str], CalibrationRun] = {}
-    for run in (one for one in runs if not one.compiled):
-        key = run.device, run.precision
-        if key not in best or _rank(run) > _rank(best[key]):
-            best[key] = run
-    return tuple(best.values())
-
-
-def _rank(run: CalibrationRun) -> tuple[int, float]:
-    return run.batch_size, run.rate.median
-
-
-def fastest_of_devices(runs: Iterable[CalibrationRun]) -> dict[str, CalibrationRun]:
-    """By device, the main run of the precision that is fastest there."""
-    fastest: dict[str, CalibrationRun] = {}
-    for run in main_runs(runs):
-        other = fastest.setdefault(run.device, run)
-        if run.rate.median > other.rate.median:
-            fastest[run.device] = run
-    return fastest
-
-
-def label(run: CalibrationRun) -> str:
-    """The run in words: device and precision."""
-    return f"{run.device} {run.precision}"
 
 
 def what_if_models(names: Iterable[str], knowledge: Knowledge) -> tuple[GpuModel, ...]:
@@ -218,112 +176,6 @@ def _expected_of_what_if(
         yield yardstick.corrected(rate) if yardstick else rate
 
 
-def _measured(runs: tuple[CalibrationRun, ...]) -> Iterator[Speedup]:
-    fastest = fastest_of_devices(runs)
-    cpu = fastest.get("cpu")
-    for device in dict.fromkeys(run.device for run in runs):
-        yield from _within_device([run for run in runs if run.device == device])
-        gpu = fastest.get(device)
-        if gpu is not None and cpu is not None and gpu is not cpu:
-            yield _compare(gpu, cpu, label(gpu), label(cpu))
-
-
-def _within_device(runs: list[CalibrationRun]) -> Iterator[Speedup]:
-    plain = {run.precision: run for run in main_runs(runs)}
-    for precision in ("tf32", "bf16", "fp16"):
-        if precision in plain and "fp32" in plain:
-            yield _compare(
-                plain[precision], plain["fp32"], label(plain[precision]), label(plain["fp32"])
-            )
-    for run in runs:
-        base = _counterpart(run, runs, plain)
-        if base is None:
-            continue
-        name = label(base)
-        if run.compiled:
-            yield _compare(run, base, f"{name} compiled", f"{name} eager")
-        elif run.memory_format != base.memory_format:
-            yield _compare(base, run, f"{name} {base.memory_format}", f"{name} {run.memory_format}")
-        else:
-            of, against = f"{name} batch {base.batch_size}", f"{name} batch {run.batch_size}"
-            yield _compare(base, run, of, against)
-
-
-def _counterpart(
-    run: CalibrationRun, runs: list[CalibrationRun], plain: dict[Precision, CalibrationRun]
-) -> CalibrationRun | None:
-    """The run that differs from this one in one respect alone: compilation, memory format (the
-    one in channels_last), or a larger batch. None where there is none."""
-    if run.compiled:
-        return _alike(runs, run, compiled=False)
-    if run.memory_format == CONTIGUOUS:
-        return _alike(runs, run, memory_format=CHANNELS_LAST)
-    main = plain.get(run.precision)
-    if main is None or main.batch_size <= run.batch_size:
-        return None
-    return _alike(runs, run, batch_size=main.batch_size)
-
-
-def _alike(
-    runs: Iterable[CalibrationRun], run: CalibrationRun, **difference: object
-) -> CalibrationRun | None:
-    wanted = _kind(msgspec.structs.replace(run, **difference))
-    return next((one for one in runs if _kind(one) == wanted), None)
-
-
-def _kind(run: CalibrationRun) -> tuple[str, str | None, bool, int]:
-    return run.precision, run.memory_format, run.compiled, run.batch_size
-
-
-def _compare(fast: CalibrationRun, slow: CalibrationRun, of: str, against: str) -> Speedup:
-    return speedup(of=of, against=against, kind="measured", fast=fast.rate, slow=slow.rate)
-
-
-def _predicted(
-    runs: Iterable[CalibrationRun], expected: Iterable[ExpectedRate], fed: float | None
-) -> Iterator[Speedup]:
-    """What other GPUs would bring here, alone and behind this machine's input pipeline."""
-    plain = main_runs(runs)
-    here = _fastest(run for run in plain if run.device != "cpu") or _fastest(plain)
-    if here is not None:
-        for rate in (one for one in expected if one.verdict == "not-measured"):
-            of = f"{rate.device} {rate.precision}"
-            yield speedup(
-                of=of,
-                against=label(here),
-                kind="predicted",
-                fast=rate.images_per_s,
-                slow=here.rate,
-            )
-            if fed is not None and fed < rate.images_per_s.median:
-                yield speedup(
-                    of=f"{of}, fed by this input pipeline",
-                    against=label(here),
-                    kind="predicted",
-                    fast=_capped(rate.images_per_s, fed),
-                    slow=_capped(here.rate, fed),
-                )
-    for run in (one for one in plain if fed is not None and fed < one.rate.median):
-        assert fed is not None
-        yield speedup(
-            of=f"{label(run)}, fed by this input pipeline",
-            against=f"{label(run)}, data on the device",
-            kind="predicted",
-            fast=_capped(run.rate, fed),
-            slow=run.rate,
-        )
-
-
-def _capped(rate: Spread, limit: float) -> Spread:
-    return Spread(
-        median=min(rate.median, limit), low=min(rate.low, limit), high=min(rate.high, limit)
-    )
-
-
-def _fastest(runs: Iterable[CalibrationRun]) -> CalibrationRun | None:
-    return max(runs, key=lambda run: run.rate.median, default=None)
-
-
 def _rates(
     runs: Iterable[CalibrationRun], expected: Iterable[ExpectedRate]
 ) -> Iterator[tuple[str, Precision, Origin, float]]:
@@ -366,39 +218,6 @@ def duration(seconds: float, digits: int = 3) -> str:
     return f"{float(f'{seconds / 86400:.{digits}g}'):g} days"
 
 
-def _feeds(
-    runs: Iterable[CalibrationRun],
-    pipeline: InputPipeline | None,
-    expected: Iterable[ExpectedRate],
-) -> Iterator[FeedRate]:
-    fed = pipeline.feeding_rate if pipeline else None
-    if pipeline is None or fed is None:
-        return
-    for device, precision, _, wanted in _rates(runs, expected):
-        yield feed_rate(device, precision, wanted, fed, _feeder(pipeline))
-
-
-def recommended_workers(pipeline: InputPipeline) -> int | None:
-    """The fewest workers with nearly the best rate; None if no rate was measured."""
-    best = pipeline.decoding_rate
-    if best is None:
-        return None
-    return min(
-        rate.workers
-        for rate in pipeline.rates
-        if rate.images_per_s.median >= _NEARLY_THE_BEST * best
-    )
-
-
-def _pin_memory_ratio(ceilings: Iterable[Ceiling]) -> Spread | None:
-    """How much faster pinned memory is copied to the first GPU than pageable memory."""
-    copies: dict[str, Spread] = {}
-    for ceiling in ceilings:
-        copies.setdefault(ceiling.name, ceiling.value)
-    pinned, pageable = copies.get("host to device pinned"), copies.get("host to device pageable")
-    return None if pinned is None or pageable is None else ratio_of(pinned, pageable)
-
-
 def _matmul_shares(
     runs: Iterable[CalibrationRun], ceilings: Iterable[Ceiling]
 ) -> Iterator[MatmulShare]:
@@ -408,26 +227,3 @@ def _matmul_shares(
         if limit:
             share = run.tflops / limit
             yield MatmulShare(device=run.device, precision=run.precision, share=share)
-
-
-def _feeder(pipeline: InputPipeline) -> str:
-    """What sets the rate of the pipeline, in words."""
-    if pipeline.disk_bound:
-        return f"the disk of {pipeline.data}"
-    workers = max(pipeline.rates, key=lambda rate: rate.images_per_s.median).workers
-    return f"{workers} worker{'s' if workers != 1 else ''}"
-
-
-def feed_rate(device: str, precision: Precision, wanted: float, fed: float, by: str) -> FeedRate:
-    """What the device eats against what the pipeline feeds, both in images/s; `by` feeds it."""
-    waits = fed < wanted
-    who = "this device" if device == "cpu" else "this GPU"
-    outcome = f"{who} will be idle part of the time" if waits else f"{who} will be kept busy"
-    return FeedRate(
-        device=device,
-        precision=precision,
-        wanted_images_per_s=wanted,
-        fed_images_per_s=fed,
-        waits=waits,
-        sentence=f"{outcome}: {figure(wanted)} images/s wanted, {figure(fed)} fed by {by}",
-    )

@@ -11,7 +11,8 @@ import click
 from envdoctor.commands.kinds import CodeName, OneOf, PathName
 from envdoctor.errors import BadInput
 from envdoctor.formats import DIAGNOSIS, ENDINGS, MACHINE, OTHERS, Detail
-from envdoctor.output import Destination, Output, is_standard_output
+from envdoctor.output import Destination, Output
+from envdoctor.output.streams import is_standard_output
 
 if TYPE_CHECKING:
     from envdoctor.options import Options

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import io
 import os
-import select
 import signal
 import sys
 import threading
@@ -20,6 +19,15 @@ from envdoctor.errors import Unwritable, described
 from envdoctor.formats import LOCATED, MACHINE, Detail, Document, Look, Text, format_for
 from envdoctor.output.error_documents import error_document
 from envdoctor.output.printed import Printed
+from envdoctor.output.status_line import StatusLine
+from envdoctor.output.streams import (
+    discard_the_rest,
+    is_standard_output,
+    takes_colour,
+    width_of,
+    write_all,
+    write_at_once,
+)
 from envdoctor.watchdog import NEVER, Watchdog
 
 if TYPE_CHECKING:
@@ -29,8 +37,6 @@ _REASONS: Mapping[int | None, str] = {
     errno.EPIPE: "who read it has closed it",
     errno.EBADF: "it is closed",
 }
-_CLEAR = "\r\x1b[K"
-_MOST_OF_A_LINE = 2000
 
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
@@ -46,10 +52,6 @@ DEBUG = "ENVDOCTOR_DEBUG"
 """The variable that makes a fault of the doctor itself show its traceback."""
 
 _D = TypeVar("_D")
-
-
-_NARROWEST, _WIDEST = 40, 120
-"""Columns of a text: below, wrapping tears it apart; above, an eye loses the line."""
 
 
 class Destination:
@@ -182,8 +184,8 @@ class Output:
             return Look(detail=to.detail, lines=lines, root=root, folder=folder)
         if to.file is not None or to.plain:
             return Look(detail=to.detail)
-        colour = to.colour == "always" or (to.colour == "auto" and _takes_colour(self.stdout))
-        return Look(colour=colour, width=_width_of(self.stdout), detail=to.detail)
+        colour = to.colour == "always" or (to.colour == "auto" and takes_colour(self.stdout))
+        return Look(colour=colour, width=width_of(self.stdout), detail=to.detail)
 
     def safe(self, document: _D) -> _D:
         """The document as it may be shown; the placeholders are the same for all of this run."""
@@ -240,11 +242,11 @@ class Output:
 
     def _say_at_once(self, message: str, code: int, *, is_first: bool) -> int:
         if not self._failed:
-            _write_at_once(2, f"envdoctor: {message}\n")
+            write_at_once(2, f"envdoctor: {message}\n")
         if self.machine and is_first:
             with contextlib.suppress(OSError, ValueError):
                 document = error_document(self.machine, message, code)
-                _write_at_once(self.stdout.fileno(), document)
+                write_at_once(self.stdout.fileno(), document)
         return code
 
     def ended_by(self, number: int) -> int:
@@ -292,9 +294,9 @@ class Output:
         if not self._begin():
             return
         try:
-            _write_all(self.stdout, data)
+            write_all(self.stdout, data)
         except (OSError, ValueError) as error:
-            _discard_the_rest(self.stdout)
+            discard_the_rest(self.stdout)
             number = getattr(error, "errno", None)
             reason = _REASONS.get(number) or getattr(error, "strerror", None) or error
             raise Unwritable(f"cannot write to standard output: {reason}") from error
@@ -305,41 +307,9 @@ class Output:
             sys.stderr.write(text)
             sys.stderr.flush()
         except (OSError, ValueError, AttributeError):
-            _discard_the_rest(sys.stderr)
+            discard_the_rest(sys.stderr)
             return False
         return True
-
-
-class StatusLine:
-    """A line on a terminal that is written over, and cleared at the end.
-
-    Where standard error is no terminal, `show` does nothing and `say` writes a line of its own.
-    """
-
-    def __init__(self, safe: "Filter", write: Callable[[str], bool]) -> None:
-        self._safe = safe
-        self._write_error = write
-        self.is_live = sys.stderr is not None and sys.stderr.isatty()
-
-    def show(self, text: str) -> None:
-        """Put a text in place of the last one, cut to the width of the terminal."""
-        if self.is_live:
-            safe = self._safe.line(text)
-            self._write(_CLEAR + safe[: columns_of(sys.stderr) - 1])
-
-    def say(self, text: str) -> None:
-        """Write a line that stays."""
-        safe = self._safe.line(text)[:_MOST_OF_A_LINE]
-        self._write((_CLEAR if self.is_live else "") + f"envdoctor: {safe}\n")
-
-    def clear(self) -> None:
-        """Leave an empty line behind."""
-        if self.is_live:
-            self._write(_CLEAR)
-
-    def _write(self, text: str) -> None:
-        if not self._write_error(text):
-            self.is_live = False
 
 
 def _emitted(document: Document, name: str, look: Look) -> str:
@@ -355,70 +325,5 @@ def _emitted(document: Document, name: str, look: Look) -> str:
     return EMITTERS[name](safe.document(shown_in(document, name)), look)
 
 
-def is_standard_output(file: str) -> bool:
-    """Whether a file is what the first descriptor is called: in this process that is another."""
-    return file == "-" or os.path.abspath(file) in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-
-
-def _write_all(stream: TextIO, data: bytes) -> None:
-    """Write and flush. Raises OSError.
-
-    In parts, because where Python does not buffer (PYTHONUNBUFFERED) a text that a pipe takes only
-    in part is lost without a word.
-    """
-    if not isinstance(stream, io.TextIOWrapper):
-        stream.write(data.decode(stream.encoding or "utf-8"))
-        return
-    stream.flush()
-    rest = memoryview(data)
-    while rest:
-        written = stream.buffer.write(rest)
-        if not written:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        rest = rest[written:]
-    stream.buffer.flush()
-
-
-def _write_at_once(descriptor: int, text: str) -> None:
-    """Write a short text, unless whoever reads it has stopped to."""
-    with contextlib.suppress(OSError, ValueError):
-        if select.select([], [descriptor], [], 0)[1]:
-            os.write(descriptor, text.encode())
-
-
 def _in_words(number: int) -> str:
     return "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-
-
-def _takes_colour(stream: TextIO) -> bool:
-    """Whether a stream takes colour: a terminal, and neither NO_COLOR nor TERM=dumb; or where
-    FORCE_COLOR says so."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _width_of(stream: TextIO) -> int:
-    """The columns of a terminal, within what can be read; 80 elsewhere."""
-    return min(max(columns_of(stream), _NARROWEST), _WIDEST)
-
-
-def columns_of(stream: TextIO) -> int:
-    """The columns of a terminal; 80 elsewhere."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-def _discard_the_rest(stream: TextIO | None) -> None:
-    """What a stream could not write must not be tried again when the interpreter ends, which then
-    changes the exit code to 120."""
-    if stream is None:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)

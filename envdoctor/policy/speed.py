@@ -74,7 +74,7 @@ def _speedups(held: PolicyFile, measured: Calibration, wanted: float) -> Iterato
     """How many times as fast each GPU trains as the CPU beside it, both in the precision that is
     fastest there and in one run, as a calibration says it. A bound can still decide: it is the
     least that a device does."""
-    from envdoctor.calibration.assess import fastest_of_devices
+    from envdoctor.calibration.runs import fastest_of_devices
 
     figures = fastest_of_devices(_of_images(measured.figures))
     known = {**fastest_of_devices(_of_images(measured.bounds)), **figures}

@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from envdoctor.calibration.assess import duration, label, main_runs
+from envdoctor.calibration.assess import duration
+from envdoctor.calibration.runs import label, main_runs
 from envdoctor.calibration.speedup import figure, in_digits
 from envdoctor.facts.assessment import (
     Assessment,

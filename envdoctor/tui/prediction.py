@@ -5,16 +5,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from envdoctor.calibration.assess import (
-    assess,
-    main_runs,
-    model_precisions,
-    no_reference,
-    predict_model,
-)
+from envdoctor.calibration.assess import assess, model_precisions, no_reference, predict_model
 from envdoctor.calibration.correction import Yardstick, yardsticks
 from envdoctor.calibration.expectation import Expectations
 from envdoctor.calibration.reference import SERIES_OF_PRECISION
+from envdoctor.calibration.runs import main_runs
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.knowledge import GpuModel, Knowledge
