@@ -333,12 +333,17 @@ class Ceiling(Record):
 
 
 class DecodeRate(Record):
-    """Images per second that `workers` processes decode and augment together."""
+    """Images per second that `workers` processes decode and augment together.
 
-    volatile = frozenset({"images_per_s"})
+    `first_batch_s`: seconds from the loop's start to its first batch, which every epoch waits for
+    anew unless the workers are persistent; the workers are forked.
+    """
+
+    volatile = frozenset({"images_per_s", "first_batch_s"})
 
     workers: int
     images_per_s: Spread
+    first_batch_s: float | None = None
 
 
 class InputPipeline(Record):
@@ -348,7 +353,9 @@ class InputPipeline(Record):
     in bytes per second of `data`, if that was given.
     """
 
-    volatile = frozenset({"data_read_bytes_per_s", "data_files_read", "checkpoint_write_s"})
+    volatile = frozenset(
+        {"data_read_bytes_per_s", "data_files_read", "checkpoint_write_s", "checkpoint_read_s"}
+    )
 
     decoder: Decoder | None
     missing: str = ""
@@ -360,6 +367,7 @@ class InputPipeline(Record):
     data_files_read: int | None = None
     checkpoint_bytes: int | None = None
     checkpoint_write_s: float | None = None
+    checkpoint_read_s: float | None = None
 
     @property
     def decoding_rate(self) -> float | None:

@@ -286,18 +286,32 @@ def _pipeline(pipeline: InputPipeline | None, assessment: Assessment) -> Iterato
         yield f"  {workers:<12} {median:>8} images/s  {_range(rate.images_per_s)}"
     if pipeline.decoder is not None:
         yield from _wrapped(f"decoded with {pipeline.decoder}; {pipeline.image_source}", "  ")
-    if assessment.recommended_workers is not None:
-        yield f"  recommended num_workers: {assessment.recommended_workers}"
+    yield from _workers(pipeline, assessment.recommended_workers)
     if assessment.pin_memory_ratio is not None:
         yield f"  pin_memory copies {figure(assessment.pin_memory_ratio.median)}x as fast"
     if pipeline.data_read_bytes_per_s is not None:
         rate_mb = pipeline.data_read_bytes_per_s / 1e6
         yield from _wrapped(f"reading {pipeline.data}: {figure(rate_mb)} MB/s", "  ")
     if pipeline.checkpoint_write_s is not None and pipeline.checkpoint_bytes is not None:
-        size = pipeline.checkpoint_bytes / 1e6
-        yield f"  writing a checkpoint of {size:.0f} MB: {pipeline.checkpoint_write_s:.2f} s"
+        size, read_s = pipeline.checkpoint_bytes / 1e6, pipeline.checkpoint_read_s
+        read = f", read in {read_s:.2f} s" if read_s is not None else ""
+        yield f"  checkpoint of {size:.0f} MB: written in {pipeline.checkpoint_write_s:.2f} s{read}"
     for feed in assessment.feeds:
         yield from _wrapped(f"{feed.device} {feed.precision}: {feed.sentence}", "  ")
+
+
+def _workers(pipeline: InputPipeline, recommended: int | None) -> Iterator[str]:
+    if recommended is None:
+        return
+    yield f"  recommended num_workers: {recommended}"
+    of_those = (one.first_batch_s for one in pipeline.rates if one.workers == recommended)
+    first_s = next(of_those, None)
+    if first_s is not None:
+        text = (
+            f"each epoch starts them and waits {first_s:.2f} s for its first batch; "
+            "persistent_workers=True starts them once"
+        )
+        yield from _wrapped(text, "  ")
 
 
 def _what_if(assessment: Assessment) -> Iterator[str]:

@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from envdoctor.calibration.target import pipeline
 from envdoctor.facts.calibration import Calibration
@@ -102,6 +105,16 @@ def test_a_folder_without_images_is_not_searched_for_ever(
     assert pipeline._jpegs(told.channel, str(tmp_path)) == [b"1"]
     monkeypatch.setattr(pipeline, "LOOK_SECONDS", -1.0)
     assert pipeline._jpegs(told.channel, str(tmp_path)) == []
+
+
+def test_the_first_batch_waits_for_the_start_of_the_workers() -> None:
+    def decode(data: bytes) -> Any:
+        time.sleep(0.05)
+        return torch.zeros(1)
+
+    first_s, batches_s = pipeline._batch_seconds(pipeline.Images([b""], decode), 2, 2, 0.1)
+    assert first_s > 2 * 0.05
+    assert len(batches_s) >= pipeline.FEWEST_SAMPLES
 
 
 def test_a_scaling_that_breaks_leaves_no_rate_that_would_pass_for_the_best(

@@ -81,6 +81,9 @@ def test_ceilings_and_pipeline_are_measured(children: Children, tmp_path: Path) 
     assert result.pipeline.data_files_read == 1
     assert result.pipeline.checkpoint_bytes is not None
     assert result.pipeline.checkpoint_bytes > 4 * 25_557_032
+    assert result.pipeline.checkpoint_write_s is not None
+    assert result.pipeline.checkpoint_read_s is not None
+    assert result.pipeline.checkpoint_read_s > 0
     assert (result.pipeline.decoder is None) == bool(result.pipeline.missing)
 
 

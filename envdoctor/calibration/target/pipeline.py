@@ -82,8 +82,9 @@ def _rate(
 ) -> dict[str, Any]:
     """A rate is told with the others, never alone: the best of a few would pass for the best."""
     channel.progress(phase="pipeline", message=f"decoding with {workers} workers")
-    seconds = _batch_seconds(images, workers, batch, timed_s)
-    return {"workers": workers, "images_per_s": rate_spread(seconds, batch * workers)}
+    first_s, seconds = _batch_seconds(images, workers, batch, timed_s)
+    rate = rate_spread(seconds, batch * workers)
+    return {"workers": workers, "images_per_s": rate, "first_batch_s": first_s}
 
 
 def batch_for(workers: int, shared_bytes: int | None) -> int:
@@ -135,8 +136,11 @@ class Images(Dataset):  # type: ignore[type-arg]
         return self.decode(self.images[index % len(self.images)])
 
 
-def _batch_seconds(images: Images, workers: int, batch: int, timed_s: float) -> list[float]:
-    """Seconds of as many batches as there are workers; they arrive together."""
+def _batch_seconds(
+    images: Images, workers: int, batch: int, timed_s: float
+) -> tuple[float, list[float]]:
+    """Seconds until the first batch, the start of the workers included, and then of as many batches
+    as there are workers; they arrive together."""
     # A fresh interpreter, the default from Python 3.14 on, could not import what is loaded by path.
     loader = DataLoader(
         images,
@@ -145,9 +149,12 @@ def _batch_seconds(images: Images, workers: int, batch: int, timed_s: float) -> 
         prefetch_factor=PREFETCH,
         multiprocessing_context="fork",
     )
+    began = time.perf_counter()
     batches = iter(loader)
     try:
-        for _ in range(2 * workers):
+        next(batches)
+        first_s = time.perf_counter() - began
+        for _ in range(2 * workers - 1):
             next(batches)
         until = time.monotonic() + timed_s
         samples: list[float] = []
@@ -156,7 +163,7 @@ def _batch_seconds(images: Images, workers: int, batch: int, timed_s: float) -> 
             for _ in range(workers):
                 next(batches)
             samples.append(time.perf_counter() - started)
-        return samples
+        return first_s, samples
     finally:
         # The iterator ends its workers when it is collected; nothing else does.
         del batches
@@ -294,8 +301,7 @@ def _jpegs(channel: Channel, folder: str) -> list[bytes]:
 
 
 def read_speed(channel: Channel, folder: str) -> dict[str, Any]:
-    """Bytes per second when the files of a folder are read one after the other, from the disk
-    and not from the page cache as far as Linux lets us."""
+    """Bytes per second when the files of a folder are read one after the other."""
     total, files = 0, 0
     seconds = 0.0
     for path in _files(channel, folder):
@@ -313,8 +319,7 @@ def read_speed(channel: Channel, folder: str) -> dict[str, Any]:
 def _read(path: str) -> tuple[float, int]:
     fd = os.open(path, os.O_RDONLY)
     try:
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        _forget(fd)
         started, size = time.perf_counter(), 0
         while size < READ_BYTES and time.perf_counter() - started < READ_SECONDS:
             chunk = os.read(fd, 1 << 20)
@@ -327,16 +332,28 @@ def _read(path: str) -> tuple[float, int]:
 
 
 def checkpoint_speed() -> dict[str, Any]:
-    """Bytes and seconds of a checkpoint of ResNet-50's weights, on the disk; None without room."""
+    """Bytes of a checkpoint of ResNet-50's weights, and the seconds to write it to the disk and to
+    read it from there; None without room."""
     weights = ResNet50().state_dict()
     size = sum(one.numel() * one.element_size() for one in weights.values())
     folder = tempfile.gettempdir()
     stat = os.statvfs(folder)
     if stat.f_bavail * stat.f_frsize < CHECKPOINT_ROOM * size:
-        return {"checkpoint_bytes": size, "checkpoint_write_s": None}
+        return {"checkpoint_bytes": size}
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         started = time.perf_counter()
         torch.save(weights, file)
         file.flush()
         os.fsync(file.fileno())
-        return {"checkpoint_bytes": size, "checkpoint_write_s": time.perf_counter() - started}
+        written_s = time.perf_counter() - started
+        _forget(file.fileno())
+        started = time.perf_counter()
+        torch.load(file.name, map_location="cpu", weights_only=True)
+        read_s = time.perf_counter() - started
+    return {"checkpoint_bytes": size, "checkpoint_write_s": written_s, "checkpoint_read_s": read_s}
+
+
+def _forget(fd: int) -> None:
+    """Have a file read from the disk and not from the page cache, as far as Linux lets us."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
