@@ -22,8 +22,9 @@ from envdoctor.commands.options import (
     target_options,
 )
 from envdoctor.errors import BadInput, Unseen, Unwritable, limit_reached, nearest
+from envdoctor.exit_codes import EXIT_INCOMPLETE, EXIT_OWN_FAULT, EXIT_USAGE
 from envdoctor.formats import DIAGNOSIS, MACHINE
-from envdoctor.output import DEBUG, EXIT_INCOMPLETE, EXIT_OWN_FAULT, EXIT_USAGE, Destination, Output
+from envdoctor.output import DEBUG, Destination, Output
 from envdoctor.output.streams import columns_of
 from envdoctor.watchdog import Terminated
 

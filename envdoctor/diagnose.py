@@ -15,19 +15,14 @@ from envdoctor.engine import (
     failure_findings,
     run_checks,
 )
+from envdoctor.exit_codes import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK
 from envdoctor.facts import Snapshot, Unknown
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.collective import Collective
 from envdoctor.facts.documents import facts_to_builtins
 from envdoctor.facts.python import Target
-from envdoctor.findings import (
-    EXIT_INCOMPLETE,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    Finding,
-    exit_code_of,
-)
+from envdoctor.findings import Finding, exit_code_of
 from envdoctor.options import Scope
 from envdoctor.outcomes import Outcome, outcomes_of
 from envdoctor.plugins import Check, Loaded

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from envdoctor.exit_codes import EXIT_FINDINGS, EXIT_INCOMPLETE, EXIT_OK
 from envdoctor.record import Record
 
 
@@ -315,14 +316,6 @@ class Verdict(enum.Enum):
     DEGRADED = "degraded"
     UNPROVEN = "unproven"
     HEALTHY = "healthy"
-
-
-EXIT_OK = 0
-EXIT_FINDINGS = 1
-EXIT_USAGE = 2
-EXIT_INCOMPLETE = 3
-EXIT_FAILED = 4
-EXIT_INTERRUPTED = 130
 
 
 def exit_code_of(

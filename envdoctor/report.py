@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
+from envdoctor.exit_codes import EXIT_FINDINGS, EXIT_INCOMPLETE, EXIT_OK
 from envdoctor.facts import SCHEMA_VERSION, Reason, Snapshot, Tool
 from envdoctor.facts.assessment import Assessment, ExpectedRate
 from envdoctor.facts.calibration import Calibration
@@ -13,16 +14,7 @@ from envdoctor.facts.derived import DriverRelease
 from envdoctor.facts.machine import CudaInit, Gpus, Host, HostIdentity, Nvml
 from envdoctor.facts.python import Candidate, Installer, Interpreter, Target
 from envdoctor.facts.torch import CudaComponents, TorchBuild, TorchImport, TorchRuntime
-from envdoctor.findings import (
-    EXIT_FINDINGS,
-    EXIT_INCOMPLETE,
-    EXIT_OK,
-    Finding,
-    Severity,
-    SharedFault,
-    Topic,
-    Verdict,
-)
+from envdoctor.findings import Finding, Severity, SharedFault, Topic, Verdict
 from envdoctor.formats import DIAGNOSIS, WITH_FACTS, Document
 from envdoctor.options import Scope
 from envdoctor.outcomes import Outcome

@@ -13,9 +13,10 @@ from envdoctor.commands.options import (
 )
 from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput
+from envdoctor.exit_codes import EXIT_INCOMPLETE
 from envdoctor.facts.calibration import Calibration
 from envdoctor.facts.documents import FactsDocument, facts_document
-from envdoctor.output import EXIT_INCOMPLETE, Destination, Output
+from envdoctor.output import Destination, Output
 from envdoctor.session import Session
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from envdoctor.commands.options import options_for
 from envdoctor.commands.tui import fits_the_screen, full_screen
-from envdoctor.findings import EXIT_INTERRUPTED
+from envdoctor.exit_codes import EXIT_INTERRUPTED
 from envdoctor.output import Destination, Output
 
 

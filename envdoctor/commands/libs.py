@@ -10,13 +10,14 @@ from envdoctor.commands.kinds import PathName
 from envdoctor.commands.options import TIMEOUT_S, output_options, timeout_option
 from envdoctor.commands.progress import Progress
 from envdoctor.errors import BadInput, Unseen, nearest
+from envdoctor.exit_codes import EXIT_INCOMPLETE
 from envdoctor.facts import Observed, Snapshot, Unknown
 from envdoctor.facts.libraries import LibraryResolution
 from envdoctor.facts.torch import LoadedLibraries, TorchImport
 from envdoctor.knowledge import load
 from envdoctor.loader.mapped import Libraries, differences
 from envdoctor.options import Options
-from envdoctor.output import EXIT_INCOMPLETE, Destination, Output
+from envdoctor.output import Destination, Output
 from envdoctor.session import Session
 
 

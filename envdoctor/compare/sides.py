@@ -30,7 +30,7 @@ from envdoctor.compare.records import (
 )
 from envdoctor.compare.same import same, uncompared
 from envdoctor.compare.works import is_consequence
-from envdoctor.findings import EXIT_FINDINGS, EXIT_INCOMPLETE, EXIT_OK
+from envdoctor.exit_codes import EXIT_FINDINGS, EXIT_INCOMPLETE, EXIT_OK
 from envdoctor.knowledge import Knowledge
 
 PARTS: tuple[Callable[[Pair], Iterator[Found]], ...] = (

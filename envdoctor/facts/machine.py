@@ -289,9 +289,7 @@ class Gpu(Record):
     pcie_max_width: int | None = None
     utilization_pct: int | None = None
     process_pids: tuple[int, ...] = ()
-    compute_mode: (
-        Literal["default", "exclusive-thread", "prohibited", "exclusive-process"] | None
-    ) = None
+    compute_mode: ComputeMode | None = None
     persistence_mode: bool | None = None
     ecc_uncorrected: int | None = None
     pages_pending: bool | None = None

@@ -13,12 +13,11 @@ from envdoctor.knowledge.hardware import (
 )
 from envdoctor.knowledge.libraries import Library, LibraryCatalogue
 from envdoctor.knowledge.names import Named
-from envdoctor.knowledge.rates import CpuReference, MlperfReference, ResnetModel, ResnetReference
+from envdoctor.knowledge.rates import ResnetModel, ResnetReference
 from envdoctor.knowledge.wheels import WheelTable, WheelTarget
 
 __all__ = [
     "Companions",
-    "CpuReference",
     "DriverBranch",
     "DriverFloor",
     "DriverLimit",
@@ -29,7 +28,6 @@ __all__ = [
     "LaptopGpu",
     "Library",
     "LibraryCatalogue",
-    "MlperfReference",
     "Named",
     "PciChip",
     "ResnetModel",

@@ -40,8 +40,6 @@ from envdoctor.knowledge.hardware import (
 from envdoctor.knowledge.libraries import LibrariesFile, LibraryCatalogue
 from envdoctor.knowledge.names import Named, best_match, identify
 from envdoctor.knowledge.rates import (
-    CpuReference,
-    MlperfReference,
     ReferencesFile,
     ResnetModel,
     ResnetReference,
@@ -352,16 +350,6 @@ class Knowledge:
     def resnet50_references(self) -> tuple[ResnetReference, ...]:
         """Published training rates of single GPUs with PyTorch."""
         return self.references.training
-
-    @property
-    def mlperf_references(self) -> tuple[MlperfReference, ...]:
-        """MLPerf rates per GPU."""
-        return self.references.mlperf
-
-    @property
-    def cpu_references(self) -> tuple[CpuReference, ...]:
-        """Published rates of CPUs."""
-        return self.references.cpu
 
 
 def load(folder: Path = FOLDER) -> Knowledge:

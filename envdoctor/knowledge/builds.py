@@ -197,17 +197,6 @@ class NumpyRule(Record):
     retrieved: str
 
 
-class BrokenPin(Record):
-    """A release whose own requirement cannot be met from PyPI."""
-
-    name: str
-    version: str
-    requirement: str
-    fixed_by: str
-    source: str
-    retrieved: str
-
-
 class CompanionsFile(Record):
     """companions.json."""
 
@@ -218,4 +207,3 @@ class CompanionsFile(Record):
     links: tuple[CudaLinks, ...]
     indexes: tuple[IndexBuilds, ...]
     numpy: tuple[NumpyRule, ...]
-    broken_pins: tuple[BrokenPin, ...]

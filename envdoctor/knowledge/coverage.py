@@ -100,8 +100,8 @@ def _references(knowledge: Knowledge) -> Coverage:
     references = knowledge.references
     return Coverage(
         topic="ResNet-50 rates",
-        records=len(references.training) + len(references.mlperf) + len(references.cpu),
-        span=f"training on {len(models)} GPU models, MLPerf single nodes, CPUs",
+        records=len(references.training),
+        span=f"training on {len(models)} GPU models",
     )
 
 

@@ -42,39 +42,9 @@ class ResnetReference(Record):
     notes: tuple[str, ...] = ()
 
 
-class MlperfReference(Record):
-    """A single-node MLPerf training submission, per GPU. Mostly MXNet, so an upper bound."""
-
-    gpu: str
-    system: str
-    gpus: int
-    images_per_s_per_gpu: float
-    includes_evaluation: bool
-    round: str
-    framework: str
-    source: str
-    retrieved: str
-    precision: str | None = None
-
-
-class CpuReference(Record):
-    """A published ResNet-50 rate of a CPU machine. `kind`: training or inference."""
-
-    cpu: str
-    kind: str
-    precision: str | None
-    images_per_s: float
-    batch: int
-    source: str
-    retrieved: str
-    notes: tuple[str, ...] = ()
-
-
 class ReferencesFile(Record):
     """references.json."""
 
     as_of: str
     resnet50: ResnetModel
     training: tuple[ResnetReference, ...]
-    mlperf: tuple[MlperfReference, ...]
-    cpu: tuple[CpuReference, ...]

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from envdoctor.errors import Unwritable, described
+from envdoctor.exit_codes import EXIT_INCOMPLETE, EXIT_OWN_FAULT
 from envdoctor.formats import LOCATED, MACHINE, Detail, Document, Look, Text, format_for
 from envdoctor.output.error_documents import error_document
 from envdoctor.output.printed import Printed
@@ -37,10 +38,6 @@ _REASONS: Mapping[int | None, str] = {
     errno.EPIPE: "who read it has closed it",
     errno.EBADF: "it is closed",
 }
-
-EXIT_USAGE = 2
-EXIT_INCOMPLETE = 3
-EXIT_OWN_FAULT = 4
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable that names the file for GitHub's page of a run (GitHub Actions, "Workflow

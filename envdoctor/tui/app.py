@@ -17,8 +17,8 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from envdoctor.errors import Unwritable
+from envdoctor.exit_codes import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.facts.calibration import Calibration
-from envdoctor.findings import EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from envdoctor.output.files import write_text
 from envdoctor.report import as_one
 from envdoctor.tui.contract import (

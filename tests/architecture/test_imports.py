@@ -159,7 +159,7 @@ def test_versions_are_read_in_one_place() -> None:
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("record", "clock", "companions", "regular_files", "versions", "shell", "stores"),
-        *("wheel_index", "errors", "formats", "controls", "redaction", "watchdog"),
+        *("wheel_index", "exit_codes", "errors", "formats", "controls", "redaction", "watchdog"),
     ),
     ("facts",),
     ("knowledge",),
