@@ -115,7 +115,7 @@ if TYPE_CHECKING:
         system,
     )
     from envdoctor.shell import command
-    from envdoctor.versions import decode_cudnn, parse_number, parse_version
+    from envdoctor.versions import decode_cudnn, parse_number, parse_version, release_numbers
     from envdoctor.withheld_gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
 
 _LOADED_LATER = {
@@ -156,7 +156,7 @@ _LOADED_LATER = {
         "system",
     ),
     "envdoctor.shell": ("command",),
-    "envdoctor.versions": ("decode_cudnn", "parse_number", "parse_version"),
+    "envdoctor.versions": ("decode_cudnn", "parse_number", "parse_version", "release_numbers"),
     "envdoctor.withheld_gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
 }
 """The names that a module gives; type checkers read the imports above."""
@@ -262,6 +262,7 @@ __all__ = [
     "prescribe",
     "prescribed",
     "pytorch_source",
+    "release_numbers",
     "stem_of",
     "surroundings",
     "system",

@@ -25,6 +25,13 @@ def parse_version(text: str | None) -> "Version | None":
         return None
 
 
+def release_numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a version before any label, as (5, 10, 16, 3) of
+    5.10.16.3-microsoft-standard-WSL2; empty where it has none."""
+    version = parse_version(text.partition("-")[0])
+    return version.release if version else ()
+
+
 def readable(version: str | None) -> str | None:
     """The text of a version, if versions can be compared with it."""
     return version if parse_version(version) else None

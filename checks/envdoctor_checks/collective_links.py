@@ -25,7 +25,8 @@ from envdoctor_checks.collective_words import (
     own_error,
     ranks_in_words,
 )
-from envdoctor_checks.network import HOSTNAME_IS_LOOPBACK, NCCL_SOCKET_IFNAME
+from envdoctor_checks.network import NCCL_SOCKET_IFNAME
+from envdoctor_checks.rendezvous import HOSTNAME_IS_LOOPBACK
 
 
 def unreached(tried: Collective, site: Site, network: Network | None) -> Iterator[Finding]:

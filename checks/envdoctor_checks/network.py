@@ -5,12 +5,9 @@ Sources: NVIDIA NCCL documentation, Environment Variables, and its src/misc/sock
 torch/distributed (rendezvous.py, ProcessGroupGloo.cpp).
 """
 
-from collections.abc import Iterator
-
 from envdoctor.api import (
     Code,
     Collective,
-    Confidence,
     Driver,
     Environment,
     Evidence,
@@ -21,8 +18,6 @@ from envdoctor.api import (
     Layer,
     Network,
     NetworkInterface,
-    Place,
-    Safety,
     Severity,
     Site,
     TorchBuild,
@@ -31,10 +26,10 @@ from envdoctor.api import (
     surroundings,
     system,
 )
-from envdoctor_checks.job import Job, job_of, number_of
+from envdoctor_checks.job import Job, job_of
 from envdoctor_checks.used_gpus import UsedGpus, used_gpus
 
-_BREAKS = "distributed"
+BREAKS = "distributed"
 
 NCCL_SOCKET_IFNAME = Code(
     id="ED700",
@@ -44,7 +39,7 @@ NCCL_SOCKET_IFNAME = Code(
     topic="network",
     layer=Layer.FIRST_USE,
     fault="environment",
-    breaks=_BREAKS,
+    breaks=BREAKS,
     message="a variable chooses a network interface that cannot be used",
     detailed="{variable}={value} {problem}",
     explains=("ED710", "ED712", "ED718"),
@@ -57,47 +52,9 @@ RDMA_DEVICE_MISSING = Code(
     topic="network",
     layer=Layer.FIRST_USE,
     fault="environment",
-    breaks=_BREAKS,
+    breaks=BREAKS,
     message="NCCL_IB_HCA chooses no InfiniBand or RoCE port that carries data",
     detailed="NCCL_IB_HCA={value} {problem}",
-)
-MASTER_IS_LOOPBACK = Code(
-    id="ED702",
-    name="master-is-loopback",
-    family="nccl-network",
-    severity=Severity.WARNING,
-    topic="network",
-    layer=Layer.FIRST_USE,
-    fault="environment",
-    breaks=_BREAKS,
-    message="MASTER_ADDR is the loopback, and the job has other machines",
-    detailed="MASTER_ADDR is the loopback, so each machine waits for itself, and {sign}",
-    explains=("ED710", "ED711"),
-)
-HOSTNAME_IS_LOOPBACK = Code(
-    id="ED703",
-    name="hostname-is-loopback",
-    family="nccl-network",
-    severity=Severity.WARNING,
-    topic="network",
-    layer=Layer.FIRST_USE,
-    breaks=_BREAKS,
-    message="/etc/hosts gives this host's name a loopback address, which gloo tells other machines",
-    detailed="/etc/hosts gives this host's name a loopback address, which gloo tells other "
-    "machines, and {sign}",
-    explains=("ED710", "ED712"),
-)
-RENDEZVOUS_VARIABLES = Code(
-    id="ED704",
-    name="rendezvous-variables",
-    family="rendezvous-variables",
-    severity=Severity.WARNING,
-    topic="network",
-    layer=Layer.FIRST_USE,
-    fault="environment",
-    breaks=_BREAKS,
-    message="the variables by which processes find each other contradict themselves",
-    detailed="{problem}",
 )
 FABRIC_PORT_NOT_ACTIVE = Code(
     id="ED705",
@@ -106,7 +63,7 @@ FABRIC_PORT_NOT_ACTIVE = Code(
     severity=Severity.WARNING,
     topic="network",
     layer=Layer.FIRST_USE,
-    breaks=_BREAKS,
+    breaks=BREAKS,
     message="an InfiniBand port has a link and no subnet manager",
     detailed="InfiniBand port {port} is {state}: it has a link and no subnet manager",
 )
@@ -176,7 +133,7 @@ def _described(one: NetworkInterface) -> str:
     return " ".join(filter(None, (one.name, f"({one.state})", address)))
 
 
-def _is_usable(one: NetworkInterface) -> bool:
+def is_usable(one: NetworkInterface) -> bool:
     return not one.is_down and one.has_address is not False
 
 
@@ -195,7 +152,7 @@ def _chosen_by_nccl(value: str, names: tuple[str, ...]) -> tuple[str, ...]:
 def _of_nccl(value: str, network: Network) -> str | None:
     by_name = {one.name: one for one in network.interfaces}
     chosen = [by_name[name] for name in _chosen_by_nccl(value, tuple(by_name))]
-    if any(map(_is_usable, chosen)):
+    if any(map(is_usable, chosen)):
         return None
     if value.startswith("^"):
         return "leaves out every interface that is up and has an address"
@@ -208,7 +165,7 @@ def _of_gloo(value: str, network: Network) -> str | None:
     for name in value.split(","):
         if name not in by_name:
             return f"names `{name}`, which is no interface of this machine"
-        if not _is_usable(by_name[name]):
+        if not is_usable(by_name[name]):
             return _of_unusable(by_name[name])
     return None
 
@@ -218,7 +175,7 @@ def _of_unusable(one: NetworkInterface) -> str:
 
 
 def _of_other_nodes(value: str, library: str, network: Network, job: Job) -> str | None:
-    names = tuple(one.name for one in network.interfaces if _is_usable(one))
+    names = tuple(one.name for one in network.interfaces if is_usable(one))
     chosen = _chosen_by_nccl(value, names) if library == "NCCL" else tuple(value.split(","))
     if not job.nodes or set(chosen) != {"lo"}:
         return None
@@ -226,7 +183,7 @@ def _of_other_nodes(value: str, library: str, network: Network, job: Job) -> str
 
 
 def _other_interface(variable: str, library: str, network: Network) -> Fix:
-    usable = [one.name for one in network.interfaces if _is_usable(one) and not one.is_loopback]
+    usable = [one.name for one in network.interfaces if is_usable(one) and not one.is_loopback]
     named = (
         f", or name one that is up and has an address: {', '.join(usable[:8])}" if usable else ""
     )
@@ -363,117 +320,3 @@ def gpu_direct(
         ),
         fixes=(system.on_host(site, "load the module", "sudo modprobe nvidia-peermem"),),
     )
-
-
-# --- where processes meet ---
-
-
-@check(MASTER_IS_LOOPBACK)
-def master_is_loopback(
-    environment: Environment, network: Network, tried: Collective | None
-) -> Findings:
-    """Every machine of the job waits for a first process on itself."""
-    if tried is not None:
-        return
-    job = job_of(environment.variables, network)
-    if network.master != "loopback" or not job.nodes:
-        return
-    first = any(
-        environment.variables.get(name) == "0" for name in ("GROUP_RANK", "SLURM_NODEID", "RANK")
-    )
-    yield MASTER_IS_LOOPBACK.finding(
-        confidence=Confidence.LIKELY if first else Confidence.CERTAIN,
-        sign=job.nodes,
-        evidence=(
-            Evidence(label="MASTER_ADDR", value="the loopback", source="environment, /etc/hosts"),
-        ),
-        fixes=(
-            Fix(
-                summary="set MASTER_ADDR on all machines to the address of the one that has rank "
-                "0, by which the others reach it; under Slurm it is the first of the job",
-                commands=(
-                    'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | '
-                    "head -n 1)",
-                )
-                if "SLURM_JOB_ID" in environment.variables
-                else (),
-                where=Place.SCHEDULER,
-            ),
-        ),
-    )
-
-
-@check(HOSTNAME_IS_LOOPBACK)
-def hostname_is_loopback(
-    environment: Environment, network: Network, tried: Collective | None
-) -> Findings:
-    """Debian's line for the host's own name (127.0.1.1), in a job of several machines."""
-    if tried is not None:
-        return
-    job = job_of(environment.variables, network)
-    if network.own_name != "loopback" or not job.nodes:
-        return
-    # Told an interface, gloo asks for no name.
-    if environment.variables.get("GLOO_SOCKET_IFNAME"):
-        return
-    usable = [one.name for one in network.interfaces if _is_usable(one) and not one.is_loopback]
-    yield HOSTNAME_IS_LOOPBACK.finding(
-        confidence=Confidence.LIKELY,
-        sign=job.nodes,
-        evidence=(
-            Evidence(label="the host's own name", value="a loopback address", source="/etc/hosts"),
-        ),
-        fixes=(
-            *(
-                surroundings.set_variable(
-                    "GLOO_SOCKET_IFNAME", name, summary="tell gloo the interface to use"
-                )
-                for name in usable[:1]
-            ),
-            Fix(
-                summary="or give the host's name the address by which other machines reach it, in "
-                "/etc/hosts",
-            ),
-        ),
-        notes=("NCCL looks at interfaces, not at names, and is not concerned",),
-    )
-
-
-@check(RENDEZVOUS_VARIABLES)
-def rendezvous_variables(environment: Environment) -> Findings:
-    """A rank outside of its world, or a port that is none."""
-    variables = environment.variables
-    if "RANK" not in variables or "WORLD_SIZE" not in variables:
-        return
-    for names, problem in _contradictions(variables):
-        yield RENDEZVOUS_VARIABLES.finding(
-            subjects=names,
-            problem=problem,
-            evidence=tuple(
-                Evidence(label=name, value=variables[name], source="environment") for name in names
-            ),
-            fixes=(
-                Fix(
-                    summary="let torchrun set all of them, and unset those that were set by hand",
-                    safety=Safety.SAFE,
-                    commands=("unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT",),
-                ),
-            ),
-        )
-
-
-_HIGHEST_PORT = 65_535
-
-
-def _contradictions(variables: dict[str, str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    for rank_name, size_name in (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")):
-        rank, size = number_of(variables, rank_name), number_of(variables, size_name)
-        if rank is not None and size is not None and rank >= size:
-            text = f"{rank_name}={rank} is none of {size_name}={size}, which are counted from 0"
-            yield (rank_name, size_name), text
-    if "MASTER_PORT" not in variables or (number_of(variables, "WORLD_SIZE") or 1) < 2:
-        return
-    port = number_of(variables, "MASTER_PORT")
-    if port is None or not 0 < port <= _HIGHEST_PORT:
-        # Kubernetes sets NAME_PORT=tcp://... for every service, also for one called `master`.
-        yield ("MASTER_PORT",), f"MASTER_PORT is no port: a number up to {_HIGHEST_PORT}"
