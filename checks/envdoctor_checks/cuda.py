@@ -525,6 +525,7 @@ def driver_without_libcuda(
     build: TorchBuild | None,
     site: Site,
     environment: Environment | None,
+    gpus: Gpus | None,
 ) -> Findings:
     """The kernel driver without its user-space library; a container has a finding of its own."""
     if init.status != "libcuda-missing" or not driver.loaded:
@@ -534,6 +535,9 @@ def driver_without_libcuda(
         return
     if build is None and driver.of_containers:
         return
+    of_hypervisor = gpus is not None and any(
+        one.virtualization in ("host-vgpu", "host-vsga") for one in gpus.devices
+    )
     yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {release.release}" if release.release else "",
         evidence=(
@@ -542,7 +546,9 @@ def driver_without_libcuda(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=tuple(_ways_to_libcuda(init, driver, release, site, environment)),
+        fixes=(system.compute_in_a_guest(site),)
+        if of_hypervisor
+        else tuple(_ways_to_libcuda(init, driver, release, site, environment)),
     )
 
 

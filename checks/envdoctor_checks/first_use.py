@@ -6,6 +6,7 @@ from collections.abc import Callable
 from envdoctor.api import (
     Code,
     Confidence,
+    Environment,
     Evidence,
     Findings,
     Fix,
@@ -21,9 +22,11 @@ from envdoctor.api import (
     TorchRuntime,
     TracedGpu,
     check,
+    covers,
     is_vgpu,
     parse_number,
     prescribed,
+    surroundings,
     system,
 )
 
@@ -94,7 +97,7 @@ KERNELS_MISSING = Code(
     layer=Layer.BUILD,
     breaks="compute:gpu",
     message="this build of torch has no kernels for the GPU",
-    detailed="this build of torch has no kernels for {gpu} ({subjects})",
+    detailed="this build of torch has no kernels for {gpu} ({subjects}){why}",
 )
 
 
@@ -253,6 +256,7 @@ def error_of_first_use(
     prescription: Prescription | None,
     runtime: TorchRuntime | None,
     gpus: Gpus | None,
+    environment: Environment | None,
 ) -> Findings:
     """What the first error on each GPU says of its cause."""
     told: set[str] = set()
@@ -266,15 +270,36 @@ def error_of_first_use(
             reading = _OF_MEMORY
         if reading is None or (reading.code is KERNELS_MISSING and runtime and runtime.hip):
             continue
+        passed_over = reading.code is KERNELS_MISSING and _passes_over(gpu, runtime, environment)
+        why = f", as {_FORCE_PTX} has the driver pass over those that it has"
         yield reading.code.finding(
             subjects=(gpu.subject,),
             confidence=reading.confidence,
             gpu=gpu.described,
+            why=why if passed_over else "",
             text=use.error.splitlines()[0],
             evidence=(Evidence(label=use.operation, value=use.error, source=use.device),),
-            fixes=reading.fixes(Case(gpu=gpu, site=site, prescription=prescription)),
+            fixes=(surroundings.unset(_FORCE_PTX),)
+            if passed_over
+            else reading.fixes(Case(gpu=gpu, site=site, prescription=prescription)),
             notes=(reading.note,),
         )
+
+
+_FORCE_PTX = "CUDA_FORCE_PTX_JIT"
+"""Has the driver compile PTX and use no kernel that is compiled already (CUDA, Ampere Compatibility
+Guide); PyTorch's wheels have PTX for their newest architecture at most."""
+
+
+def _passes_over(
+    gpu: TracedGpu, runtime: TorchRuntime | None, environment: Environment | None
+) -> bool:
+    """Whether the build has a kernel for the GPU, which a variable keeps from being used."""
+    forced = environment is not None and environment.variables.get(_FORCE_PTX) == "1"
+    capability = gpu.compute_capability
+    if not forced or runtime is None or not capability:
+        return False
+    return covers(runtime.arch_list, capability)
 
 
 def _is_full(gpu: TracedGpu, gpus: Gpus | None) -> bool:

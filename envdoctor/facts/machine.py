@@ -126,13 +126,17 @@ class TemporaryFolders(Fact):
 
 
 class Container(Fact):
-    """Whether this is a container or WSL. `kind`: none, docker, podman, kubernetes, lxc ..."""
+    """Whether this is a container or WSL. `kind`: none, docker, podman, kubernetes, lxc ...
+
+    `service` is who runs it for others, where that decides over its GPUs: colab, kaggle ...
+    """
 
     kind: str
     evidence: str = ""
     wsl: int | None = None
     nvidia_runtime: bool | None = None
     nvidia_visible_devices: str | None = None
+    service: str = ""
 
 
 class PciDevice(Record):

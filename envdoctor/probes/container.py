@@ -23,6 +23,16 @@ _FILES = (
     ("run/.containerenv", "podman"),
     (".singularity.d", "apptainer"),
 )
+_HOST_OF_A_SNAP = "var/lib/snapd/hostfs/etc"
+"""The root of the host, as a strictly confined snap is shown it (snapd, cmd/snap-confine)."""
+_SERVICES = (
+    ("COLAB_RELEASE_TAG", "colab"),
+    ("KAGGLE_KERNEL_RUN_TYPE", "kaggle"),
+    ("RUNPOD_POD_ID", "runpod"),
+    ("VAST_CONTAINERLABEL", "vast"),
+    ("DATABRICKS_RUNTIME_VERSION", "databricks"),
+)
+"""Variables that these services set in what they start. What they hold is not read."""
 _CGROUPS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
 
 
@@ -30,6 +40,8 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
     for variable, kind in _MARKERS:
         if variable in env:
             return kind, variable
+    if "SNAP" in env and os.path.exists(root / _HOST_OF_A_SNAP):
+        return "snap", "SNAP"
     for file, kind in _FILES:
         if os.path.exists(root / file):
             return kind, f"/{file}"
@@ -61,6 +73,7 @@ def read_container(context: Context) -> Container:
         wsl=_wsl(context.root),
         nvidia_runtime=any(os.path.exists(context.path(path)) for path in gpu_paths),
         nvidia_visible_devices=read_environment(context).variables.get("NVIDIA_VISIBLE_DEVICES"),
+        service=next((name for variable, name in _SERVICES if variable in context.env), ""),
     )
 
 

@@ -13,10 +13,15 @@ OsFamily = Literal[
     "ubuntu",
     "fedora",
     "fedora-atomic",
+    "universal-blue",
     "rhel",
     "suse",
     "arch",
     "nixos",
+    "guix",
+    "gentoo",
+    "flatcar",
+    "unraid",
     "alpine",
     "macos",
     "windows",
@@ -35,9 +40,9 @@ _FAMILIES: dict[str, OsFamily] = {
     "neon": "ubuntu",
     "fedora": "fedora",
     "nobara": "fedora",
-    "bazzite": "fedora-atomic",
-    "bluefin": "fedora-atomic",
-    "aurora": "fedora-atomic",
+    "bazzite": "universal-blue",
+    "bluefin": "universal-blue",
+    "aurora": "universal-blue",
     "rhel": "rhel",
     "centos": "rhel",
     "rocky": "rhel",
@@ -52,6 +57,9 @@ _FAMILIES: dict[str, OsFamily] = {
     "endeavouros": "arch",
     "cachyos": "arch",
     "nixos": "nixos",
+    "guix": "guix",
+    "gentoo": "gentoo",
+    "flatcar": "flatcar",
     "alpine": "alpine",
     "darwin": "macos",
     "windows": "windows",
@@ -67,7 +75,8 @@ class Site(Fact):
     `externally_managed` says that the system forbids others to install into it (PEP 668).
     `read_only` says that its packages lie on a file system that is mounted read-only, `without_pip`
     that no pip is installed in it. `container` is its kind, `none` outside of one; `wsl` says that
-    the driver is that of Windows.
+    the driver is that of Windows, `virtual` that this is a virtual machine;
+    `service` is who runs the container for others.
     """
 
     target: str = "python3"
@@ -84,6 +93,8 @@ class Site(Fact):
     machine: str | None = None
     container: str = "none"
     wsl: bool = False
+    virtual: bool = False
+    service: str = ""
 
     @property
     def contained(self) -> bool:
@@ -173,6 +184,8 @@ def site_of(
         machine=host.machine if host else None,
         container=container.kind if container else "none",
         wsl=container is not None and container.wsl is not None,
+        virtual=host is not None and host.hypervisor is True,
+        service=container.service if container else "",
     )
 
 
@@ -181,6 +194,8 @@ _ATOMIC = ("Silverblue", "Kinoite", "Sericea", "Onyx", "Atomic", "CoreOS", "Bazz
 
 
 def _family(host: Host) -> OsFamily:
+    if host.os_id == "slackware" and (host.kernel or "").endswith("-Unraid"):
+        return "unraid"
     family = _FAMILIES.get(host.os_id, "other")
     atomic = family == "fedora" and any(word in host.os for word in _ATOMIC)
     return "fedora-atomic" if atomic else family

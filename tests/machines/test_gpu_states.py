@@ -20,8 +20,15 @@ from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.held_states import HELD_DISEASES, HELD_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
 from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
+from tests.support.system_states import SYSTEM_DISEASES, SYSTEM_LOOKALIKES
 
-IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES, **GIVEN_DISEASES}
+IN_THEIR_PLACE = {
+    **PLACE_DISEASES,
+    **ATTACHED_DISEASES,
+    **HELD_DISEASES,
+    **GIVEN_DISEASES,
+    **SYSTEM_DISEASES,
+}
 DISEASES = {
     **GPU_DISEASES,
     **HOST_DISEASES,
@@ -33,6 +40,7 @@ LOOKALIKES = {
     **PLACE_LOOKALIKES,
     **HELD_LOOKALIKES,
     **GIVEN_LOOKALIKES,
+    **SYSTEM_LOOKALIKES,
 }
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")

@@ -32,22 +32,16 @@ from envdoctor.repair.system.containers import (
     write_cdi,
 )
 from envdoctor.repair.system.driver import (
-    allow_module,
-    boot_kernel,
-    build_for_real_time,
-    build_module,
     driver_of_branch,
     install_driver,
-    load_module,
     open_module,
     proprietary_module,
-    read_build_log,
     release_from_nouveau,
-    sign_module,
     take_from_vfio,
     update_driver,
 )
 from envdoctor.repair.system.hardware import (
+    compute_in_a_guest,
     connect_power,
     cool_gpu,
     fabric_manager,
@@ -75,6 +69,17 @@ from envdoctor.repair.system.libcuda import (
     show_libcuda,
     show_mounted_libcuda,
 )
+from envdoctor.repair.system.module import (
+    allow_module,
+    boot_kernel,
+    build_for_real_time,
+    build_module,
+    load_module,
+    packaged_module,
+    read_build_log,
+    sign_module,
+    signed_packages,
+)
 from envdoctor.repair.system.place import (
     look_at_kernel_log,
     on_host,
@@ -97,6 +102,7 @@ __all__ = [
     "boot_kernel",
     "build_for_real_time",
     "build_module",
+    "compute_in_a_guest",
     "connect_power",
     "cool_gpu",
     "driver_of_branch",
@@ -129,6 +135,7 @@ __all__ = [
     "open_module",
     "open_nodes",
     "open_render_nodes",
+    "packaged_module",
     "pass_through_iommu",
     "power_gpu",
     "proprietary_module",
@@ -148,6 +155,7 @@ __all__ = [
     "show_mounted_libcuda",
     "show_wsl_libraries",
     "sign_module",
+    "signed_packages",
     "start_anew",
     "switch_acs_off",
     "switch_gpu_on",

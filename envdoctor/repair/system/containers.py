@@ -63,6 +63,12 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
         Place.HOST,
     ),
 }
+_GIVE["snap"] = (
+    "give this snap the GPU, by its interface `opengl`, and start it again; or take a Python that "
+    "is in no snap",
+    ("snap connections", "sudo snap connect NAME:opengl"),
+    Place.HOST,
+)
 _GIVE["singularity"] = _GIVE["apptainer"]
 _GIVE["enroot"] = (
     "start it in a job that has GPUs, with NVIDIA_VISIBLE_DEVICES=all; enroot's hook needs "
@@ -72,8 +78,27 @@ _GIVE["enroot"] = (
 )
 
 
+_GIVE_BY_SERVICE: dict[str, str] = {
+    "colab": "choose a runtime that has a GPU: in the menu Runtime, Change runtime type, a "
+    "hardware accelerator; the session begins anew",
+    "kaggle": "choose a GPU for this notebook: Settings, Accelerator; the account has to be "
+    "verified, and its quota of the week not used up; the session begins anew",
+    "runpod": "this pod runs without a GPU, most often because those of its machine were taken "
+    "while it was stopped: stop it and start it when one is free, or deploy another pod that has "
+    "one, with the same network volume",
+    "vast": "stop this instance and start it again in the console; where its GPUs are rented to "
+    "another by now, rent an instance that has some",
+    "databricks": "attach the notebook to compute whose machines have GPUs, with a Databricks "
+    "Runtime for ML that is made for GPUs",
+}
+"""Where nobody but the service starts the container (their documentation: Colab FAQ, Kaggle
+Notebooks, RunPod zero GPU pods, vast.ai instances, Databricks GPU-enabled compute)."""
+
+
 def give_gpus(site: Site) -> Fix:
     """Start this container, pod or job with GPUs, in the words of what started it."""
+    if site.service in _GIVE_BY_SERVICE:
+        return Fix(summary=_GIVE_BY_SERVICE[site.service], where=Place.SCHEDULER)
     if site.jetson and site.container == "docker":
         return Fix(
             summary="start the container with NVIDIA's runtime, which mounts the libraries of "
@@ -287,6 +312,12 @@ def lock_memory(site: Site, *, in_slurm: bool) -> Fix:
 
 def more_shared_memory(site: Site) -> Fix:
     """Start the container with more shared memory."""
+    if site.service:
+        return Fix(
+            summary="the service that runs this container decides how much it has: use fewer "
+            "workers in the DataLoader (`num_workers`), or a machine or template with more",
+            where=Place.SCHEDULER,
+        )
     if site.container == "kubernetes":
         return Fix(
             summary="mount a volume `emptyDir: {medium: Memory}` at /dev/shm of the pod",
@@ -314,6 +345,12 @@ def more_shared_memory(site: Site) -> Fix:
 
 def start_anew(site: Site) -> Fix:
     """Make the container anew, so that it gets its devices again."""
+    if site.service:
+        return Fix(
+            summary="end this session or instance, and start another, in the page of the service "
+            "that runs it",
+            where=Place.SCHEDULER,
+        )
     if site.container == "kubernetes":
         return Fix(
             summary="delete the pod, so that it is created again; on the node, the driver of the "
