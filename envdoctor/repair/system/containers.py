@@ -80,9 +80,9 @@ _GIVE["enroot"] = (
 
 _GIVE_BY_SERVICE: dict[str, str] = {
     "colab": "choose a runtime that has a GPU: in the menu Runtime, Change runtime type, a "
-    "hardware accelerator; the session begins anew",
+    "hardware accelerator; the session starts again",
     "kaggle": "choose a GPU for this notebook: Settings, Accelerator; the account has to be "
-    "verified, and its quota of the week not used up; the session begins anew",
+    "verified, and its quota of the week not used up; the session starts again",
     "runpod": "this pod runs without a GPU, most often because those of its machine were taken "
     "while it was stopped: stop it and start it when one is free, or deploy another pod that has "
     "one, with the same network volume",

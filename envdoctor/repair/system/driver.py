@@ -58,7 +58,7 @@ _OF_ITS_SYSTEM: dict[OsFamily, tuple[str, tuple[str, ...]]] = {
     "guix": (
         "name the driver of the channel nonguix in the system's configuration: "
         "`(service nvidia-service-type)`, and `modprobe.blacklist=nouveau` among its "
-        "kernel-arguments; then make the system anew, and restart",
+        "kernel-arguments; then rebuild the system, and restart",
         ("sudo guix system reconfigure /etc/config.scm", "sudo reboot"),
     ),
     "unraid": (

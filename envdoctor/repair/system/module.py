@@ -36,7 +36,7 @@ INITRAMFS: dict[OsFamily, str] = {
     "suse": "sudo dracut --force",
     "arch": "sudo mkinitcpio -P",
 }
-"""How the initramfs is made anew."""
+"""How the initramfs is rebuilt."""
 
 
 NIXOS_CONFIGURATION = (
