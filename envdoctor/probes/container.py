@@ -56,7 +56,8 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
     return "none", ""
 
 
-def _wsl(root: Path) -> int | None:
+def wsl_version(root: Path) -> int | None:
+    """1 or 2 in WSL, by the name of its kernel."""
     kernel = (read_text(root / "proc/sys/kernel/osrelease") or "").lower()
     if "microsoft" not in kernel:
         return None
@@ -70,7 +71,7 @@ def read_container(context: Context) -> Container:
     return Container(
         kind=kind,
         evidence=evidence,
-        wsl=_wsl(context.root),
+        wsl=wsl_version(context.root),
         nvidia_runtime=any(os.path.exists(context.path(path)) for path in gpu_paths),
         nvidia_visible_devices=read_environment(context).variables.get("NVIDIA_VISIBLE_DEVICES"),
         service=next((name for variable, name in _SERVICES if variable in context.env), ""),
