@@ -50,8 +50,8 @@ SLOW_CLOCK_SOURCE = Code(
     layer=Layer.INTERPRETER,
     fault="machine",
     message="the kernel reads the time from a slow counter, by a system call each time",
-    detailed="the kernel reads the time from `{source}`, by a system call each time, and not from the "
-    "CPU's own counter (TSC)",
+    detailed="the kernel reads the time from `{source}`, by a system call each time, and not from "
+    "the CPU's own counter (TSC)",
 )
 
 _LAG_S = 60.0
