@@ -163,6 +163,7 @@ def device_nodes_missing(
                 ),
                 safety=Safety.NEEDS_ROOT,
             ),
+            *((system.open_devices_to_service(),) if not nodes else ()),
         ),
         notes=(
             "without a display the nodes are made by the first program that runs as root, or by "

@@ -279,7 +279,7 @@ def _not_loaded(case: Case) -> Finding:
                 source=" ".join(case.driver.libcuda_files) or "/usr",
             ),
         ),
-        fixes=tuple(_ways_to_load(case)),
+        fixes=tuple(dict.fromkeys(_ways_to_load(case))),
     )
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from envdoctor.facts.base import Fact
-from envdoctor.facts.machine import Container, Host
+from envdoctor.facts.machine import Container, Environment, Host
 from envdoctor.facts.python import Installer, Interpreter, PipSetting, Target
 from envdoctor.plugins import derive
 
@@ -16,10 +16,12 @@ OsFamily = Literal[
     "universal-blue",
     "rhel",
     "suse",
+    "suse-atomic",
     "arch",
     "nixos",
     "guix",
     "gentoo",
+    "void",
     "flatcar",
     "unraid",
     "alpine",
@@ -28,43 +30,30 @@ OsFamily = Literal[
     "other",
 ]
 
-_FAMILIES: dict[str, OsFamily] = {
-    "debian": "debian",
-    "raspbian": "debian",
-    "kali": "debian",
-    "ubuntu": "ubuntu",
-    "pop": "ubuntu",
-    "linuxmint": "ubuntu",
-    "elementary": "ubuntu",
-    "zorin": "ubuntu",
-    "neon": "ubuntu",
-    "fedora": "fedora",
-    "nobara": "fedora",
-    "bazzite": "universal-blue",
-    "bluefin": "universal-blue",
-    "aurora": "universal-blue",
-    "rhel": "rhel",
-    "centos": "rhel",
-    "rocky": "rhel",
-    "almalinux": "rhel",
-    "ol": "rhel",
-    "amzn": "rhel",
-    "opensuse-leap": "suse",
-    "opensuse-tumbleweed": "suse",
-    "sles": "suse",
-    "arch": "arch",
-    "manjaro": "arch",
-    "endeavouros": "arch",
-    "cachyos": "arch",
+_MEMBERS: dict[OsFamily, str] = {
+    "debian": "debian raspbian kali devuan parrot pureos mx deepin",
+    "ubuntu": "ubuntu pop linuxmint elementary zorin neon tuxedo rhino",
+    "fedora": "fedora nobara ultramarine",
+    "universal-blue": "bazzite bluefin aurora ucore",
+    "rhel": "rhel centos rocky almalinux ol amzn scientific cloudlinux miraclelinux virtuozzo "
+    "openEuler anolis alinux opencloudos tencentos kylin",
+    "suse": "opensuse-leap opensuse-tumbleweed opensuse-slowroll sles sled sle_hpc",
+    "suse-atomic": "opensuse-microos opensuse-aeon opensuse-kalpa opensuse-leap-micro sle-micro "
+    "sl-micro",
+    "arch": "arch manjaro endeavouros cachyos garuda artix arcolinux blendos",
     "nixos": "nixos",
     "guix": "guix",
     "gentoo": "gentoo",
+    "void": "void",
     "flatcar": "flatcar",
     "alpine": "alpine",
-    "darwin": "macos",
+    "macos": "darwin",
     "windows": "windows",
 }
-"""The family by the ID of os-release, or of ID_LIKE where the distribution states one."""
+_FAMILIES: dict[str, OsFamily] = {
+    member: family for family, members in _MEMBERS.items() for member in members.split()
+}
+"""The family by the ID of os-release."""
 
 
 class Site(Fact):
@@ -167,6 +156,7 @@ def site_of(
     installer: Installer | None,
     host: Host | None,
     container: Container | None,
+    environment: Environment | None,
 ) -> Site:
     """The place of a repair, as far as it is known."""
     return Site(
@@ -185,8 +175,27 @@ def site_of(
         container=container.kind if container else "none",
         wsl=container is not None and container.wsl is not None,
         virtual=host is not None and host.hypervisor is True,
-        service=container.service if container else "",
+        service=_service(container, interpreter, environment),
     )
+
+
+_OF_COLAB = "/usr/lib64-nvidia"
+"""On LD_LIBRARY_PATH of every runtime of Colab, with a GPU or without."""
+
+
+def _service(
+    container: Container | None, interpreter: Interpreter | None, environment: Environment | None
+) -> str:
+    """Who runs the container for others: as it was seen, or by a path that only they have."""
+    if container is None or container.kind == "none" or container.service:
+        return container.service if container else ""
+    if environment and _OF_COLAB in environment.variables.get("LD_LIBRARY_PATH", "").split(":"):
+        return "colab"
+    if interpreter is None:
+        return ""
+    if interpreter.cwd.startswith("/kaggle/"):
+        return "kaggle"
+    return "databricks" if interpreter.executable.startswith("/databricks/") else ""
 
 
 _ATOMIC = ("Silverblue", "Kinoite", "Sericea", "Onyx", "Atomic", "CoreOS", "Bazzite")

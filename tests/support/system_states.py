@@ -63,7 +63,7 @@ def without_driver(os_id: str, *, driver: str | None = None, **host: Any) -> Sna
     )
 
 
-def hosted(service: str, kind: str = "docker") -> Snapshot:
+def hosted(service: str, kind: str = "docker", **fields: Any) -> Snapshot:
     """What a service started without the GPU that its user expects."""
     return unseen_by_torch(
         NO_PCI,
@@ -74,6 +74,7 @@ def hosted(service: str, kind: str = "docker") -> Snapshot:
         Container={"kind": kind, "service": service},
         Expectation=EXPECTED,
         Limits=ROOM,
+        **fields,
     )
 
 
@@ -221,6 +222,30 @@ SYSTEM_DISEASES: dict[str, tuple[Case, str]] = {
         Case(without_driver("bazzite"), "driver-not-loaded", 1),
         "-nvidia",
     ),
+    "manjaro-with-nouveau": (
+        Case(
+            without_driver("manjaro", driver="nouveau", kernel="6.12.48-1-MANJARO"),
+            "driver-not-loaded",
+            1,
+        ),
+        "mhwd",
+    ),
+    "void-without-a-driver": (
+        Case(without_driver("void"), "driver-not-loaded", 1),
+        "xbps-install",
+    ),
+    "read-only-suse-without-a-driver": (
+        Case(without_driver("opensuse-microos"), "driver-not-loaded", 1),
+        "transactional-update",
+    ),
+    "openeuler-without-headers": (
+        Case(
+            without_module("6.6.0-72.0.0.76.oe2403sp1.x86_64", "openEuler", dkms=DKMS),
+            "module-not-built",
+            1,
+        ),
+        "kernel-devel-$(uname -r)",
+    ),
     # NVIDIA Virtual GPU Software User Guide
     "torch-on-the-host-of-virtual-gpus": (
         Case(of_vgpu_manager(), "driver-without-libcuda", 1),
@@ -266,6 +291,18 @@ SYSTEM_DISEASES: dict[str, tuple[Case, str]] = {
         "unset CUDA_FORCE_PTX_JIT",
     ),
     "colab-without-a-gpu": (Case(hosted("colab"), "no-nvidia-gpu", 1), "Change runtime type"),
+    "colab-by-its-path": (
+        Case(
+            hosted("", Environment={"variables": {"LD_LIBRARY_PATH": "/usr/lib64-nvidia"}}),
+            "no-nvidia-gpu",
+            1,
+        ),
+        "Change runtime type",
+    ),
+    "kaggle-by-its-folder": (
+        Case(hosted("", Interpreter={"cwd": "/kaggle/working"}), "no-nvidia-gpu", 1),
+        "Accelerator",
+    ),
     "kaggle-without-a-gpu": (Case(hosted("kaggle"), "no-nvidia-gpu", 1), "Accelerator"),
     "runpod-without-a-gpu": (Case(hosted("runpod"), "no-nvidia-gpu", 1), "another pod"),
     "databricks-without-a-gpu": (

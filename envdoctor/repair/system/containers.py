@@ -379,6 +379,16 @@ def ask_slurm(condition: str = "") -> Fix:
     )
 
 
+def open_devices_to_service() -> Fix:
+    """Let a service of systemd have the /dev of the machine (systemd.exec(5))."""
+    return Fix(
+        summary="where a shell shows them and only this program has none, it runs in a service of "
+        "systemd with `PrivateDevices=yes`: override that with `PrivateDevices=no`",
+        commands=("ls -l /dev/nvidia*", "sudo systemctl edit UNIT"),
+        safety=Safety.NEEDS_ROOT,
+    )
+
+
 _OF_LXC = Fix(
     summary="on the host, allow the nodes in the container's configuration and restart it: one "
     "line `lxc.cgroup2.devices.allow = c MAJOR:* rwm` for each major number that `ls -l "

@@ -23,6 +23,7 @@ _INSTALL: dict[OsFamily, tuple[str, ...]] = {
     "suse": ("sudo zypper install nvidia-open-driver-G06-signed-kmp-default",),
     "arch": ("sudo pacman -S nvidia-open-dkms nvidia-utils",),
     "gentoo": ("sudo emerge --ask x11-drivers/nvidia-drivers",),
+    "void": ("sudo xbps-install -S void-repo-nonfree", "sudo xbps-install -S nvidia"),
 }
 """How a driver is installed, once the distribution's or NVIDIA's repository is set up."""
 
@@ -34,6 +35,14 @@ def install_driver(site: Site) -> Fix:
     if site.os_family in _OF_ITS_SYSTEM:
         summary, own = _OF_ITS_SYSTEM[site.os_family]
         return on_host(site, summary, *own)
+    if is_manjaro(site):
+        return on_host(
+            site,
+            "install the NVIDIA driver by Manjaro's own tool, which fits it to the kernel and puts "
+            "nouveau aside, and restart",
+            "sudo mhwd -a pci nonfree 0300",
+            "sudo reboot",
+        )
     commands = _INSTALL.get(site.os_family, ())
     headers = headers_of(site) if site.os_family in _HEADERS_FIRST else None
     return on_host(
@@ -49,6 +58,14 @@ _OF_ITS_SYSTEM: dict[OsFamily, tuple[str, tuple[str, ...]]] = {
         "rebase to the image of this system that has NVIDIA's driver: its name ends in `-nvidia`, "
         "or in `-nvidia-open` for Turing and later",
         ("rpm-ostree status", "ujust --list | grep -i nvidia"),
+    ),
+    "suse-atomic": (
+        "install the NVIDIA driver into a new snapshot of the system, and restart into it",
+        (
+            "sudo transactional-update pkg install nvidia-open-driver-G06-signed-kmp-default "
+            "nvidia-compute-utils-G06",
+            "sudo reboot",
+        ),
     ),
     "flatcar": (
         "Flatcar builds the driver at each start, by nvidia.service or the sysext "
@@ -68,7 +85,13 @@ _OF_ITS_SYSTEM: dict[OsFamily, tuple[str, tuple[str, ...]]] = {
     ),
 }
 """Systems that are one image, which no package manager changes: how a driver comes into them
-(docs.bazzite.gg; Flatcar, Using NVIDIA GPUs; nonguix, README; the plugin's support thread)."""
+(docs.bazzite.gg; openSUSE MicroOS, transactional-update(8); Flatcar, Using NVIDIA GPUs; nonguix,
+README; the plugin's support thread)."""
+
+
+def is_manjaro(site: Site) -> bool:
+    """Whether the kernel is one of Manjaro's, which bear its name."""
+    return (site.kernel or "").endswith("-MANJARO")
 
 
 def release_from_nouveau(site: Site, holder: str = "nouveau") -> Fix:
@@ -78,7 +101,7 @@ def release_from_nouveau(site: Site, holder: str = "nouveau") -> Fix:
             summary=f'blacklist {holder}: boot.blacklistedKernelModules = [ "{holder}" ]; and '
             f"enable the NVIDIA driver {NIXOS_CONFIGURATION}"
         )
-    if site.os_family in ("guix", "flatcar"):
+    if site.os_family in ("guix", "flatcar") or is_manjaro(site):
         return install_driver(site)
     if site.os_family in ("fedora-atomic", "universal-blue"):
         return on_host(
