@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 
+from msgspec.structs import replace
+
 from envdoctor.api import (
     Code,
     Confidence,
@@ -26,6 +28,8 @@ from envdoctor.api import (
     Severity,
     Site,
     TorchBuild,
+    TorchFirstUse,
+    TorchRuntime,
     check,
     is_vgpu,
     surroundings,
@@ -157,7 +161,7 @@ class Case(Record):
     CUDA_INIT_FAILED,
 )
 def cuda_does_not_start(
-    init: CudaInit,
+    init: CudaInit | None,
     driver: Driver,
     release: DriverRelease,
     site: Site,
@@ -167,9 +171,13 @@ def cuda_does_not_start(
     nvml: Nvml | None,
     environment: Environment | None,
     limits: Limits | None,
+    used: TorchFirstUse | None,
+    runtime: TorchRuntime | None,
 ) -> Findings:
-    """cuInit, tried without torch, returns an error."""
-    if init.code in (None, 0) or (init.code in _MORE_IS_TOLD and not site.gvisor):
+    """cuInit, tried without torch, returns an error; or torch names one of its errors."""
+    began, init = init, _as_torch_says(init, used, runtime)
+    place = ("cuInit", "libcuda.so.1") if init is began else ("CUDA", "torch")
+    if init is None or init.code in (None, 0) or (init.code in _MORE_IS_TOLD and not site.gvisor):
         return
     kernel = (host.kernel if host else None) or ""
     fabric = _unready_fabric(gpus)
@@ -195,7 +203,7 @@ def cuda_does_not_start(
         code=init.code,
         text=_MEANINGS.get(init.code or 0, init.message),
         evidence=(
-            Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda.so.1"),
+            Evidence(label=place[0], value=f"{init.status} ({init.code})", source=place[1]),
             Evidence(label="libcuda", value=init.library or "unknown", source="/proc/self/maps"),
             Evidence(
                 label="kernel driver",
@@ -206,6 +214,38 @@ def cuda_does_not_start(
         ),
         fixes=fixes,
     )
+
+
+_OF_THE_START = (
+    ("system not yet initialized", 802, "CUDA_ERROR_SYSTEM_NOT_READY"),
+    ("system has unsupported display driver", 803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+    ("forward compatibility was attempted", 804, "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"),
+    ("MPS client failed to connect", 805, "CUDA_ERROR_MPS_CONNECTION_FAILED"),
+    ("MPS server is not ready", 807, "CUDA_ERROR_MPS_SERVER_NOT_READY"),
+)
+"""What CUDA says of errors of its start (CUDA Driver API, cuGetErrorString), its code and name."""
+
+
+_BY_NUMBER = re.compile(r"\bError (\d{1,3}): (.{1,200})")
+"""Of cudaGetDeviceCount, as c10/cuda/CUDAFunctions.cpp of torch tells it."""
+
+
+def _as_torch_says(
+    init: CudaInit | None, used: TorchFirstUse | None, runtime: TorchRuntime | None
+) -> CudaInit | None:
+    """What cuInit says; where nobody knows, or some seconds later, what torch says in its place."""
+    if init is None:
+        said = _BY_NUMBER.search((runtime.cuda_error or "") if runtime else "")
+        if said is None:
+            return None
+        return CudaInit(status="an error of cuInit", code=int(said[1]), message=said[2])
+    if init.code != 0 or used is None:
+        return init
+    errors = [one.error for one in used.operations if one.error and one.device != "cpu"]
+    for text, code, status in _OF_THE_START:
+        if any(text in error for error in errors):
+            return replace(init, code=code, status=status, message=text)
+    return init
 
 
 def _unready_fabric(gpus: Gpus | None) -> str:

@@ -178,7 +178,10 @@ print(json.dumps(snapshot.value(Clock).stepped_s))
 """
 
 
-@pytest.mark.parametrize(("how", "expected"), [("set", 90.0), ("left", None)])
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("set", 90.0), pytest.param("left", None, marks=pytest.mark.heavy)],
+)
 def test_a_clock_that_is_set_while_it_is_examined(
     tmp_path: Path, how: str, expected: float | None
 ) -> None:

@@ -80,6 +80,20 @@ def test_a_part_of_a_gpu_needs_the_drivers_of_its_provider(
     assert any("GRID driver" in fix.summary for fix in first.fixes) is offered
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("no-node-since-the-start", "PrivateDevices=no"),
+        ("container-user-outside-of-the-group", "label=disable"),
+    ],
+)
+def test_what_may_be_the_cause_as_well_is_told(
+    name: str, word: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    first = diagnose(DISEASES[name].snapshot, loaded, services).findings[0]
+    assert word in "\n".join(text for one in first.fixes for text in (one.summary, *one.commands))
+
+
 @pytest.mark.parametrize("name", IN_THEIR_PLACE)
 def test_the_first_fix_is_one_for_that_place(
     name: str, loaded: Loaded, services: Mapping[type, object]

@@ -6,12 +6,15 @@ As in gpu_states.py; made by hand from public reports, each named beside its sta
 from typing import Any
 
 from envdoctor.api import (
+    CudaInit,
     DkmsModule,
     Nvml,
     PciDevice,
     PciGpus,
+    Reason,
     Snapshot,
     TorchDevice,
+    Unknown,
 )
 from tests.support.cases import NO_CUDA, NO_GPUS, NO_LIBRARY, Case
 from tests.support.given_states import ROOM
@@ -22,6 +25,7 @@ from tests.support.gpu_states import (
     WSL,
     WSL_DRIVER,
     bus,
+    fails_with,
     gpus,
     unseen_by_torch,
     use,
@@ -34,6 +38,7 @@ from tests.support.place_states import (
     MISSING,
     NO_DRIVER,
     NO_HIP,
+    radeon_in_torch,
     rocm,
 )
 
@@ -355,6 +360,37 @@ SYSTEM_DISEASES: dict[str, tuple[Case, str]] = {
             1,
         ),
         "Open-CE",
+    ),
+    "fabric-that-ends-after-the-start": (
+        Case(fails_with("CUDA error: system not yet initialized"), "fabric-manager", 1),
+        "fabricmanager",
+    ),
+    "error-803-that-torch-alone-has-told": (
+        Case(
+            unseen_by_torch(
+                (CudaInit, Unknown(reason=Reason.TIMED_OUT, detail="no answer within 20 s")),
+                TorchRuntime={
+                    **NO_CUDA,
+                    "cuda_error": "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error "
+                    "803: system has unsupported display driver / cuda driver combination",
+                },
+            ),
+            "driver-lib-mismatch",
+            1,
+        ),
+        "restart the machine",
+    ),
+    "radeon-whose-memory-is-taken": (
+        Case(radeon_in_torch("OutOfMemoryError: HIP out of memory."), "gpu-memory-taken", 1),
+        "rocm-smi",
+    ),
+    "radeon-with-a-fault": (
+        Case(
+            radeon_in_torch("RuntimeError: HIP error: unspecified launch failure"),
+            "gpu-fault-at-first-use",
+            1,
+        ),
+        "amdgpu",
     ),
     # pytorch 113896
     "polaris-which-no-build-serves": (

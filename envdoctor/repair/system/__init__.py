@@ -56,6 +56,7 @@ from envdoctor.repair.system.hardware import (
     pass_through_iommu,
     power_gpu,
     replace_gpu,
+    reset_amd_gpu,
     reset_by_hypervisor,
     reset_gpu,
     restart,
@@ -82,6 +83,7 @@ from envdoctor.repair.system.module import (
     signed_packages,
 )
 from envdoctor.repair.system.place import (
+    look_at_amds_kernel_log,
     look_at_kernel_log,
     on_host,
 )
@@ -127,6 +129,7 @@ __all__ = [
     "license_vgpu",
     "load_module",
     "lock_memory",
+    "look_at_amds_kernel_log",
     "look_at_kernel_log",
     "look_at_topology",
     "more_address_space",
@@ -150,6 +153,7 @@ __all__ = [
     "remove_driver_inside_wsl",
     "remove_empty_libraries",
     "replace_gpu",
+    "reset_amd_gpu",
     "reset_by_hypervisor",
     "reset_gpu",
     "restart",

@@ -439,7 +439,13 @@ def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
             commands=("ls -ln /dev/nvidia0", "docker run --gpus all --group-add GID IMAGE"),
             where=Place.HOST,
         )
-        return group, give_gpus(site)
+        label = Fix(
+            summary="if the host has SELinux and that refuses them: start the container without "
+            "its label",
+            commands=("docker run --gpus all --security-opt=label=disable IMAGE",),
+            where=Place.HOST,
+        )
+        return group, label, give_gpus(site)
     if site.contained:
         return (give_gpus(site),)
     return (

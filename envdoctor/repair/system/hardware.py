@@ -22,6 +22,15 @@ def reset_gpu(site: Site, index: int) -> Fix:
     )
 
 
+def reset_amd_gpu(site: Site, index: int) -> Fix:
+    """Reset a GPU of AMD (amd-smi, Reset)."""
+    return on_host(
+        site,
+        "end the processes on the GPU and reset it; where that is refused, restart the machine",
+        f"sudo amd-smi reset -G -g {index}",
+    )
+
+
 def share_gpu(site: Site, index: int) -> Fix:
     """Let every process compute on a GPU."""
     return on_host(site, "let processes share the GPU", f"sudo nvidia-smi -i {index} -c DEFAULT")
