@@ -363,17 +363,26 @@ def _is_confidential(case: Case) -> bool:
 def _hmm_or_not(case: Case) -> Told:
     if case.driver.flavor != "open" or "nvidia_uvm" not in case.driver.modules:
         return _not_told(case)
-    off = system.on_host(
-        case.site,
-        "switch HMM of nvidia_uvm off, and reload the module",
-        "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm.conf",
-        "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
-    )
     newer = Fix(
         summary="or update driver or kernel: releases differ in which kernels their HMM works on",
         where=Place.HOST if case.site.contained else Place.HERE,
     )
-    return UVM_HMM, (off, newer)
+    return UVM_HMM, (_without_hmm(case.site), newer)
+
+
+def _without_hmm(site: Site) -> Fix:
+    if site.os_family == "nixos" and not site.contained:
+        option = 'boot.extraModprobeConfig = "options nvidia_uvm uvm_disable_hmm=1";'
+        return Fix(
+            summary=f"switch HMM of nvidia_uvm off: {option} in configuration.nix, then "
+            "`sudo nixos-rebuild switch`, and restart"
+        )
+    return system.on_host(
+        site,
+        "switch HMM of nvidia_uvm off, and reload the module",
+        "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm.conf",
+        "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
+    )
 
 
 def _no_memory(case: Case) -> Told:

@@ -5,6 +5,8 @@ As in gpu_states.py; made by hand from public reports, each named beside its sta
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from envdoctor.api import (
     CudaInit,
     DkmsModule,
@@ -250,6 +252,18 @@ SYSTEM_DISEASES: dict[str, tuple[Case, str]] = {
             1,
         ),
         "kernel-devel-$(uname -r)",
+    ),
+    "hmm-on-nixos": (
+        Case(
+            unseen_by_torch(
+                replace(NO_DEVICE, code=3, status="CUDA_ERROR_NOT_INITIALIZED"),
+                Driver={"release": "575.57.08", "flavor": "open"},
+                Host={"os_id": "nixos"},
+            ),
+            "uvm-hmm",
+            1,
+        ),
+        "boot.extraModprobeConfig",
     ),
     # NVIDIA Virtual GPU Software User Guide
     "torch-on-the-host-of-virtual-gpus": (
