@@ -18,9 +18,10 @@ from envdoctor.api import (
     TorchDevice,
     Unknown,
 )
-from tests.support.cases import NO_CUDA, NO_GPUS, NO_LIBRARY, Case
-from tests.support.given_states import ROOM
+from tests.support.cases import CPU_USE, NO_CUDA, NO_GPUS, NO_LIBRARY, Case
+from tests.support.given_states import ALL_NODES, ROOM
 from tests.support.gpu_states import (
+    A100_ID,
     CONTAINER,
     NO_DEVICE,
     NO_PCI,
@@ -374,6 +375,24 @@ SYSTEM_DISEASES: dict[str, tuple[Case, str]] = {
             1,
         ),
         "Open-CE",
+    ),
+    "job-with-a-gpu-and-a-build-for-the-cpu": (
+        Case(
+            machine(
+                CPU_USE,
+                bus(A100_ID, A100_ID),
+                Environment={"variables": {"SLURM_JOB_ID": "5", "SLURM_JOB_GPUS": "0"}},
+                Driver={
+                    "device_nodes": (*ALL_NODES, "/dev/nvidia1"),
+                    "unusable_nodes": ("/dev/nvidia1",),
+                },
+                TorchBuild=CPU_BUILD,
+                TorchRuntime=WITHOUT_CUDA,
+            ),
+            "cpu-only-torch",
+            1,
+        ),
+        "CUDA build",
     ),
     "fabric-that-ends-after-the-start": (
         Case(fails_with("CUDA error: system not yet initialized"), "fabric-manager", 1),
