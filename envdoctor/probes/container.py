@@ -31,6 +31,13 @@ _SERVICES = (
     ("RUNPOD_POD_ID", "runpod"),
     ("VAST_CONTAINERLABEL", "vast"),
     ("DATABRICKS_RUNTIME_VERSION", "databricks"),
+    ("SM_CURRENT_HOST", "sagemaker"),
+    ("AZUREML_RUN_ID", "azureml"),
+    ("CLOUD_ML_JOB_ID", "vertex"),
+    ("LIGHTNING_CLOUD_PROJECT_ID", "lightning"),
+    ("SPACE_AUTHOR_NAME", "spaces"),
+    ("CODESPACES", "codespaces"),
+    ("JUPYTERHUB_USER", "jupyterhub"),
 )
 """Variables that these services set in what they start. What they hold is not read."""
 _CGROUPS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))

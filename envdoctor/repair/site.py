@@ -187,8 +187,10 @@ def _service(
     container: Container | None, interpreter: Interpreter | None, environment: Environment | None
 ) -> str:
     """Who runs the container for others: as it was seen, or by a path that only they have."""
-    if container is None or container.kind == "none" or container.service:
-        return container.service if container else ""
+    if container is None or container.kind == "none":
+        return ""
+    if container.service:
+        return container.service
     if environment and _OF_COLAB in environment.variables.get("LD_LIBRARY_PATH", "").split(":"):
         return "colab"
     if interpreter is None:

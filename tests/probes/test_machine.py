@@ -260,6 +260,13 @@ def test_a_snap_that_is_shown_its_host_by_a_folder_is_confined(tree: Tree) -> No
         ("RUNPOD_POD_ID", "runpod"),
         ("VAST_CONTAINERLABEL", "vast"),
         ("DATABRICKS_RUNTIME_VERSION", "databricks"),
+        ("SM_CURRENT_HOST", "sagemaker"),
+        ("AZUREML_RUN_ID", "azureml"),
+        ("CLOUD_ML_JOB_ID", "vertex"),
+        ("LIGHTNING_CLOUD_PROJECT_ID", "lightning"),
+        ("SPACE_AUTHOR_NAME", "spaces"),
+        ("CODESPACES", "codespaces"),
+        ("JUPYTERHUB_USER", "jupyterhub"),
         ("RUNPOD_API_KEY", ""),
     ],
 )

@@ -324,6 +324,11 @@ SYSTEM_DISEASES: dict[str, tuple[Case, str]] = {
         "Accelerator",
     ),
     "kaggle-without-a-gpu": (Case(hosted("kaggle"), "no-nvidia-gpu", 1), "Accelerator"),
+    "sagemaker-without-a-gpu": (Case(hosted("sagemaker"), "no-nvidia-gpu", 1), "instance_type"),
+    "jupyterhub-without-a-gpu": (
+        Case(hosted("jupyterhub", "kubernetes"), "no-nvidia-gpu", 1),
+        "control panel",
+    ),
     "runpod-without-a-gpu": (Case(hosted("runpod"), "no-nvidia-gpu", 1), "another pod"),
     "databricks-without-a-gpu": (
         Case(hosted("databricks", "lxc"), "no-nvidia-gpu", 1),

@@ -88,11 +88,23 @@ _GIVE_BY_SERVICE: dict[str, str] = {
     "one, with the same network volume",
     "vast": "stop this instance and start it again in the console; where its GPUs are rented to "
     "another by now, rent an instance that has some",
+    "sagemaker": "give the job an instance type with GPUs (`instance_type`, ml.g or ml.p), and an "
+    "image for GPUs",
+    "azureml": "run the job on a compute target whose virtual machines have GPUs (NC, ND or NV)",
+    "vertex": "give the worker pool a machine with GPUs: `machineSpec.acceleratorType` and "
+    "`acceleratorCount`",
+    "lightning": "switch the Studio to a machine that has a GPU",
+    "spaces": "choose hardware with a GPU in the settings of the Space; of ZeroGPU one comes with "
+    "each call of a function under `@spaces.GPU`",
+    "codespaces": "a codespace has no GPU: use another service, or the CPU",
+    "jupyterhub": "stop the server in the Hub's control panel, and start it with an option that "
+    "has a GPU; where none is offered, whoever runs the Hub adds one",
     "databricks": "attach the notebook to compute whose machines have GPUs, with a Databricks "
     "Runtime for ML that is made for GPUs",
 }
 """Where nobody but the service starts the container (their documentation: Colab FAQ, Kaggle
-Notebooks, RunPod zero GPU pods, vast.ai instances, Databricks GPU-enabled compute)."""
+Notebooks, RunPod zero GPU pods, vast.ai instances, Databricks GPU-enabled compute, SageMaker
+training, Azure ML jobs, Vertex AI custom training, Hugging Face Spaces, JupyterHub profiles)."""
 
 
 def give_gpus(site: Site) -> Fix:
