@@ -95,7 +95,7 @@ if TYPE_CHECKING:
         driver_runs,
         driver_serves,
     )
-    from envdoctor.knowledge.hardware import Xid
+    from envdoctor.knowledge.hardware import Xid, XidAction
     from envdoctor.knowledge.libraries import Library, LibraryCatalogue, major_of, stem_of
     from envdoctor.loader.mapped import differences
     from envdoctor.loader.tree import describe
@@ -136,7 +136,7 @@ _LOADED_LATER = {
         "driver_runs",
         "driver_serves",
     ),
-    "envdoctor.knowledge.hardware": ("Xid",),
+    "envdoctor.knowledge.hardware": ("Xid", "XidAction"),
     "envdoctor.knowledge.libraries": ("Library", "LibraryCatalogue", "major_of", "stem_of"),
     "envdoctor.loader.mapped": ("differences",),
     "envdoctor.loader.tree": ("describe",),
@@ -227,6 +227,7 @@ __all__ = [
     "Unknown",
     "Where",
     "Xid",
+    "XidAction",
     "__version__",
     "advised_branch",
     "check",

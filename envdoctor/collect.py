@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from envdoctor.clock import offset_s
 from envdoctor.engine import failure_of
 from envdoctor.errors import described
 from envdoctor.events import OnEvent, ProbeEvent
 from envdoctor.facts import Fact, Known, Observed, Reason, Snapshot, Unknown
-from envdoctor.facts.machine import Expectation
+from envdoctor.facts.machine import Clock, Expectation
 from envdoctor.facts.python import Interpreter
 from envdoctor.find_target import find_target
 from envdoctor.options import Options
@@ -64,6 +65,7 @@ def collect(
 
     On KeyboardInterrupt the caller ends the children; the same on every other exception.
     """
+    began = offset_s()
     context = context or context_of(children)
     stages = [
         stage
@@ -87,7 +89,20 @@ def collect(
         stages=target.stages,
         deadline=target.deadline,
     )
-    return run.to_the_end()
+    return _with_step(run.to_the_end(), offset_s() - began)
+
+
+_STEP_S = 0.5
+"""More than what slewing a clock can come to meanwhile: 0.05 % (ntp_adjtime, MAXFREQ)."""
+
+
+def _with_step(snapshot: Snapshot, stepped_s: float) -> Snapshot:
+    """The snapshot with how far the clock was set during the examination, if it was."""
+    seen = snapshot.get(Clock)
+    if abs(stepped_s) < _STEP_S or not isinstance(seen, Observed):
+        return snapshot
+    clock = msgspec.structs.replace(seen.value, stepped_s=round(stepped_s, 1))
+    return snapshot.with_facts({Clock: msgspec.structs.replace(seen, value=clock)})
 
 
 def _expectation(options: Options) -> Observed[Expectation]:

@@ -24,13 +24,18 @@ from envdoctor.api import (
     TorchRuntime,
     Wanted,
     check,
+    packages,
     parse_number,
+    pytorch_source,
     surroundings,
     system,
 )
 
 AMD = "1002"
 """AMD's vendor id on the PCI bus."""
+
+ROCM_BUILD = ("rocm6.4", "2.9.0")
+"""A ROCm in PyTorch's index and a release built with it (pytorch.org, Previous Versions)."""
 
 ROCM_FINDS_NO_GPU = Code(
     id="ED418",
@@ -218,6 +223,7 @@ def rocm_arch_unsupported(
     used: TorchFirstUse,
     trace: GpuTrace,
     environment: Environment | None,
+    site: Site,
 ) -> Findings:
     """A first operation under ROCm that finds no kernel for the GPU."""
     if runtime.hip is None:
@@ -244,18 +250,46 @@ def rocm_arch_unsupported(
             fixes=(
                 *((_leave_others(beside),) if beside else (_as_if(near),) if near else ()),
                 *((surroundings.unset(_OVERRIDE, summary=_AS_ITSELF),) if is_set else ()),
-                Fix(
-                    summary=("or " if near or beside or is_set else "")
-                    + "take a torch that is built for this GPU: AMD lists which ROCm "
-                    "serves which, and builds wheels of its own",
-                    where=Place.HERE,
-                ),
+                _built_for_it(site, parse_number(capability.partition(".")[0]), first=not near)
+                if not beside and not is_set
+                else _BUILT_FOR_IT,
             ),
             notes=(
                 "AMD ROCm documentation, system requirements (supported GPUs); the override is not "
                 "supported by AMD",
             ),
         )
+
+
+_WHICH = "AMD lists which ROCm serves which, and builds wheels of its own"
+_BUILT_FOR_IT = Fix(summary=f"or take a torch that is built for this GPU: {_WHICH}")
+_GCN_3_AND_4 = 8
+_RDNA_4 = 12
+
+
+def _built_for_it(site: Site, generation: int | None, *, first: bool) -> Fix:
+    """A torch with code for a GPU of that generation, as far as one is published: PYTORCH_ROCM_ARCH
+    in .ci/docker of pytorch/pytorch begins with gfx900, and has gfx1200 and gfx1201 since ROCm
+    6.4."""
+    if generation == _GCN_3_AND_4:
+        return Fix(
+            summary="no published torch has code for this generation, nor has another whose code "
+            "it could run: build ROCm and torch from source for it, train on the CPU, or take "
+            "another GPU",
+            where=Place.NONE,
+        )
+    if generation == _RDNA_4:
+        return packages.install(
+            site,
+            "torch",
+            summary="install PyTorch's build for ROCm 6.4 or later, which has code for this GPU",
+            source=pytorch_source(*ROCM_BUILD),
+            again=True,
+        )
+    return Fix(
+        summary=f"{'' if first else 'or '}take a torch that is built for this GPU: {_WHICH}",
+        where=Place.HERE,
+    )
 
 
 _AS_ITSELF = "the override has not helped: see whether the build has code for the GPU as it is"

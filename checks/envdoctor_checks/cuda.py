@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 
+from msgspec.structs import replace
+
 from envdoctor.api import (
     Code,
     Confidence,
@@ -26,6 +28,8 @@ from envdoctor.api import (
     Severity,
     Site,
     TorchBuild,
+    TorchFirstUse,
+    TorchRuntime,
     check,
     is_vgpu,
     surroundings,
@@ -157,7 +161,7 @@ class Case(Record):
     CUDA_INIT_FAILED,
 )
 def cuda_does_not_start(
-    init: CudaInit,
+    init: CudaInit | None,
     driver: Driver,
     release: DriverRelease,
     site: Site,
@@ -167,9 +171,13 @@ def cuda_does_not_start(
     nvml: Nvml | None,
     environment: Environment | None,
     limits: Limits | None,
+    used: TorchFirstUse | None,
+    runtime: TorchRuntime | None,
 ) -> Findings:
-    """cuInit, tried without torch, returns an error."""
-    if init.code in (None, 0) or (init.code in _MORE_IS_TOLD and not site.gvisor):
+    """cuInit, tried without torch, returns an error; or torch names one of its errors."""
+    began, init = init, _as_torch_says(init, used, runtime)
+    place = ("cuInit", "libcuda.so.1") if init is began else ("CUDA", "torch")
+    if init is None or init.code in (None, 0) or (init.code in _MORE_IS_TOLD and not site.gvisor):
         return
     kernel = (host.kernel if host else None) or ""
     fabric = _unready_fabric(gpus)
@@ -195,7 +203,7 @@ def cuda_does_not_start(
         code=init.code,
         text=_MEANINGS.get(init.code or 0, init.message),
         evidence=(
-            Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda.so.1"),
+            Evidence(label=place[0], value=f"{init.status} ({init.code})", source=place[1]),
             Evidence(label="libcuda", value=init.library or "unknown", source="/proc/self/maps"),
             Evidence(
                 label="kernel driver",
@@ -206,6 +214,38 @@ def cuda_does_not_start(
         ),
         fixes=fixes,
     )
+
+
+_OF_THE_START = (
+    ("system not yet initialized", 802, "CUDA_ERROR_SYSTEM_NOT_READY"),
+    ("system has unsupported display driver", 803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+    ("forward compatibility was attempted", 804, "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"),
+    ("MPS client failed to connect", 805, "CUDA_ERROR_MPS_CONNECTION_FAILED"),
+    ("MPS server is not ready", 807, "CUDA_ERROR_MPS_SERVER_NOT_READY"),
+)
+"""What CUDA says of errors of its start (CUDA Driver API, cuGetErrorString), its code and name."""
+
+
+_BY_NUMBER = re.compile(r"\bError (\d{1,3}): (.{1,200})")
+"""Of cudaGetDeviceCount, as c10/cuda/CUDAFunctions.cpp of torch tells it."""
+
+
+def _as_torch_says(
+    init: CudaInit | None, used: TorchFirstUse | None, runtime: TorchRuntime | None
+) -> CudaInit | None:
+    """What cuInit says; where nobody knows, or some seconds later, what torch says in its place."""
+    if init is None:
+        said = _BY_NUMBER.search((runtime.cuda_error or "") if runtime else "")
+        if said is None:
+            return None
+        return CudaInit(status="an error of cuInit", code=int(said[1]), message=said[2])
+    if init.code != 0 or used is None:
+        return init
+    errors = [one.error for one in used.operations if one.error and one.device != "cpu"]
+    for text, code, status in _OF_THE_START:
+        if any(text in error for error in errors):
+            return replace(init, code=code, status=status, message=text)
+    return init
 
 
 def _unready_fabric(gpus: Gpus | None) -> str:
@@ -323,17 +363,26 @@ def _is_confidential(case: Case) -> bool:
 def _hmm_or_not(case: Case) -> Told:
     if case.driver.flavor != "open" or "nvidia_uvm" not in case.driver.modules:
         return _not_told(case)
-    off = system.on_host(
-        case.site,
-        "switch HMM of nvidia_uvm off, and reload the module",
-        "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm.conf",
-        "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
-    )
     newer = Fix(
         summary="or update driver or kernel: releases differ in which kernels their HMM works on",
         where=Place.HOST if case.site.contained else Place.HERE,
     )
-    return UVM_HMM, (off, newer)
+    return UVM_HMM, (_without_hmm(case.site), newer)
+
+
+def _without_hmm(site: Site) -> Fix:
+    if site.os_family == "nixos" and not site.contained:
+        option = 'boot.extraModprobeConfig = "options nvidia_uvm uvm_disable_hmm=1";'
+        return Fix(
+            summary=f"switch HMM of nvidia_uvm off: {option} in configuration.nix, then "
+            "`sudo nixos-rebuild switch`, and restart"
+        )
+    return system.on_host(
+        site,
+        "switch HMM of nvidia_uvm off, and reload the module",
+        "echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee /etc/modprobe.d/nvidia-uvm.conf",
+        "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
+    )
 
 
 def _no_memory(case: Case) -> Told:
@@ -525,6 +574,7 @@ def driver_without_libcuda(
     build: TorchBuild | None,
     site: Site,
     environment: Environment | None,
+    gpus: Gpus | None,
 ) -> Findings:
     """The kernel driver without its user-space library; a container has a finding of its own."""
     if init.status != "libcuda-missing" or not driver.loaded:
@@ -534,6 +584,9 @@ def driver_without_libcuda(
         return
     if build is None and driver.of_containers:
         return
+    of_hypervisor = gpus is not None and any(
+        one.virtualization in ("host-vgpu", "host-vsga") for one in gpus.devices
+    )
     yield DRIVER_WITHOUT_LIBCUDA.finding(
         release=f" {release.release}" if release.release else "",
         evidence=(
@@ -542,7 +595,9 @@ def driver_without_libcuda(
                 label="libcuda files", value=" ".join(driver.libcuda_files) or "none", source="/usr"
             ),
         ),
-        fixes=tuple(_ways_to_libcuda(init, driver, release, site, environment)),
+        fixes=(system.compute_in_a_guest(site),)
+        if of_hypervisor
+        else tuple(_ways_to_libcuda(init, driver, release, site, environment)),
     )
 
 

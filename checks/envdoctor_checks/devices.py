@@ -115,7 +115,9 @@ def device_permission(
         return
     if all(gpu.torch_index is not None for gpu in trace.visible):
         return
-    own = gpu_nodes(driver.device_nodes)
+    given = any(gpu.nvml_index is not None for gpu in trace.visible)
+    of_visible = [f"/dev/nvidia{place}" for place, gpu in enumerate(trace.gpus) if not gpu.unwanted]
+    own = of_visible if given else gpu_nodes(driver.device_nodes)
     needed = [node for node in driver.unusable_nodes if node in (*own, *_NEEDED_BY_ALL)]
     if not needed:
         return
@@ -163,6 +165,7 @@ def device_nodes_missing(
                 ),
                 safety=Safety.NEEDS_ROOT,
             ),
+            *((system.open_devices_to_service(),) if not nodes else ()),
         ),
         notes=(
             "without a display the nodes are made by the first program that runs as root, or by "

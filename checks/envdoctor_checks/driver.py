@@ -156,11 +156,13 @@ def _runs_by_compat(init: CudaInit | None, cuda: str) -> bool:
 
 @check(NVML_DRIVER_MISMATCH)
 def nvml_driver_mismatch(
-    nvml: Nvml, release: DriverRelease, site: Site, log: KernelLog | None
+    nvml: Nvml, release: DriverRelease, site: Site, log: KernelLog | None, init: CudaInit | None
 ) -> Findings:
     """The user-space libraries are of another release than the kernel driver that runs."""
     if nvml.status != "NVML_ERROR_LIB_RM_VERSION_MISMATCH":
         return
+    # Where CUDA starts, its library is of the driver's release, and NVML's alone is not.
+    stray = nvml.library if init is not None and init.code == 0 else None
     yield NVML_DRIVER_MISMATCH.finding(
         libraries=f" ({release.libraries})" if release.libraries else "",
         release=f" ({release.release})" if release.release else "",
@@ -177,11 +179,11 @@ def nvml_driver_mismatch(
                 if one.kind == "api-mismatch"
             ),
         ),
-        fixes=system.libraries_of_release(site, release.release, release.libraries),
+        fixes=system.libraries_of_release(site, release.release, release.libraries, stray=stray),
         notes=(
             "a package update replaces the libraries at once, the module only when it is loaded",
         )
-        if not site.contained
+        if not site.contained and not stray
         else (),
     )
 

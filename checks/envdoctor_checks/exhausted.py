@@ -72,18 +72,6 @@ NO_TEMPORARY_FOLDER = Code(
     detailed="there is no room for temporary files, in which torch.compile keeps its kernels: "
     "{what}",
 )
-CLOCK_BEHIND = Code(
-    id="ED334",
-    name="clock-behind",
-    family="clock-behind",
-    severity=Severity.WARNING,
-    topic="python",
-    layer=Layer.INTERPRETER,
-    fault="machine",
-    message="the clock of this machine lies in the past",
-    detailed="the clock of this machine lies {days:g} days before its newest installed package",
-)
-
 # --- threads ---
 
 _REFUSED = re.compile(
@@ -306,29 +294,3 @@ def _space_of(folder: TemporaryFolder) -> str:
     if folder.free_files == 0:
         return "no more files"
     return f"{folder.free_bytes / 2**20:.1f} MiB free"
-
-
-# --- the clock ---
-
-
-@check(CLOCK_BEHIND)
-def clock_is_behind(host: Host, site: Site) -> Findings:
-    """Certificates are not yet valid then, and no package can be downloaded."""
-    if host.clock_behind_s is None:
-        return
-    yield CLOCK_BEHIND.finding(
-        confidence=Confidence.LIKELY,
-        days=round(host.clock_behind_s / 86_400),
-        evidence=(
-            Evidence(
-                label="behind",
-                value=f"{host.clock_behind_s:.0f} s",
-                source="the clock, /etc/ld.so.cache, /var/lib/dpkg/status",
-            ),
-        ),
-        fixes=(system.set_clock(site),),
-        notes=(
-            "pip and downloads of models then end by `certificate is not yet valid`; a board "
-            "without a battery starts in the past each time",
-        ),
-    )

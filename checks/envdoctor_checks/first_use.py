@@ -6,6 +6,7 @@ from collections.abc import Callable
 from envdoctor.api import (
     Code,
     Confidence,
+    Environment,
     Evidence,
     Findings,
     Fix,
@@ -21,9 +22,11 @@ from envdoctor.api import (
     TorchRuntime,
     TracedGpu,
     check,
+    covers,
     is_vgpu,
     parse_number,
     prescribed,
+    surroundings,
     system,
 )
 
@@ -94,7 +97,7 @@ KERNELS_MISSING = Code(
     layer=Layer.BUILD,
     breaks="compute:gpu",
     message="this build of torch has no kernels for the GPU",
-    detailed="this build of torch has no kernels for {gpu} ({subjects})",
+    detailed="this build of torch has no kernels for {gpu} ({subjects}){why}",
 )
 
 
@@ -104,6 +107,7 @@ class Case(Record):
     gpu: TracedGpu
     site: Site
     prescription: Prescription | None
+    hip: bool = False
 
     @property
     def index(self) -> int:
@@ -127,6 +131,12 @@ def _of_ecc(case: Case) -> tuple[Fix, ...]:
 
 
 def _of_fault(case: Case) -> tuple[Fix, ...]:
+    if case.hip:
+        return (
+            system.look_at_amds_kernel_log(case.site),
+            system.reset_amd_gpu(case.site, case.index),
+            system.replace_gpu(),
+        )
     return (
         system.look_at_kernel_log(case.site),
         system.reset_gpu(case.site, case.index),
@@ -144,11 +154,11 @@ def _of_busy(case: Case) -> tuple[Fix, ...]:
 
 
 def _of_memory(case: Case) -> tuple[Fix, ...]:
+    smi = f"nvidia-smi -i {case.index} --query-compute-apps=pid,used_memory,name --format=csv"
+    unseen = ", which may be those of other containers and not be shown here" * case.site.contained
     look = Fix(
-        summary="look which processes hold its memory, and end those that are left over",
-        commands=(
-            f"nvidia-smi -i {case.index} --query-compute-apps=pid,used_memory,name --format=csv",
-        ),
+        summary=f"look which processes hold its memory{unseen}, and end those that are left over",
+        commands=("rocm-smi --showpids",) if case.hip else (smi,),
         safety=Safety.SAFE,
     )
     return (look,)
@@ -173,7 +183,7 @@ def _of_build(case: Case) -> tuple[Fix, ...]:
 
 _OF_MEMORY = Reading(
     text=re.compile(
-        r"CUDA (error: )?out of memory|CU(DNN|BLAS)_STATUS_ALLOC_FAILED", re.IGNORECASE
+        r"(CUDA|HIP) (error: )?out of memory|CU(DNN|BLAS)_STATUS_ALLOC_FAILED", re.IGNORECASE
     ),
     code=GPU_MEMORY_TAKEN,
     fixes=_of_memory,
@@ -253,6 +263,7 @@ def error_of_first_use(
     prescription: Prescription | None,
     runtime: TorchRuntime | None,
     gpus: Gpus | None,
+    environment: Environment | None,
 ) -> Findings:
     """What the first error on each GPU says of its cause."""
     told: set[str] = set()
@@ -264,17 +275,44 @@ def error_of_first_use(
         reading = next((one for one in _READINGS if one.text.search(use.error)), None)
         if reading is None and _is_full(gpu, gpus) and _OF_A_HANDLE.search(use.error):
             reading = _OF_MEMORY
-        if reading is None or (reading.code is KERNELS_MISSING and runtime and runtime.hip):
+        if reading is None or (reading.code is KERNELS_MISSING and _is_hip(runtime)):
             continue
+        passed_over = reading.code is KERNELS_MISSING and _passes_over(gpu, runtime, environment)
+        why = f", as {_FORCE_PTX} has the driver pass over those that it has"
         yield reading.code.finding(
             subjects=(gpu.subject,),
             confidence=reading.confidence,
             gpu=gpu.described,
+            why=why if passed_over else "",
             text=use.error.splitlines()[0],
             evidence=(Evidence(label=use.operation, value=use.error, source=use.device),),
-            fixes=reading.fixes(Case(gpu=gpu, site=site, prescription=prescription)),
+            fixes=(surroundings.unset(_FORCE_PTX),)
+            if passed_over
+            else reading.fixes(
+                Case(gpu=gpu, site=site, prescription=prescription, hip=_is_hip(runtime))
+            ),
             notes=(reading.note,),
         )
+
+
+def _is_hip(runtime: TorchRuntime | None) -> bool:
+    return runtime is not None and runtime.hip is not None
+
+
+_FORCE_PTX = "CUDA_FORCE_PTX_JIT"
+"""Has the driver compile PTX and use no kernel that is compiled already (CUDA, Ampere Compatibility
+Guide); PyTorch's wheels have PTX for their newest architecture at most."""
+
+
+def _passes_over(
+    gpu: TracedGpu, runtime: TorchRuntime | None, environment: Environment | None
+) -> bool:
+    """Whether the build has a kernel for the GPU, which a variable keeps from being used."""
+    forced = environment is not None and environment.variables.get(_FORCE_PTX) == "1"
+    capability = gpu.compute_capability
+    if not forced or runtime is None or not capability:
+        return False
+    return covers(runtime.arch_list, capability)
 
 
 def _is_full(gpu: TracedGpu, gpus: Gpus | None) -> bool:

@@ -32,7 +32,7 @@ from envdoctor.api import (
     pytorch_source,
     system,
 )
-from envdoctor_checks.amd import AMD
+from envdoctor_checks.amd import AMD, ROCM_BUILD
 
 CPU_ONLY_TORCH = Code(
     id="ED405",
@@ -116,8 +116,6 @@ XPU_CUDA_MIX = Code(
 )
 
 _INTEL = "8086"
-_ROCM = ("rocm6.4", "2.9.0")
-"""A ROCm in PyTorch's index and a release built with it (pytorch.org, Previous Versions)."""
 
 
 @check(CPU_ONLY_TORCH)
@@ -223,7 +221,7 @@ def _rocm_build(site: Site) -> Fix:
         "torch",
         summary="install a ROCm build of torch; which GPUs it serves is listed in AMD's ROCm "
         "documentation",
-        source=pytorch_source(*_ROCM),
+        source=pytorch_source(*ROCM_BUILD),
         again=True,
     )
 

@@ -1,6 +1,9 @@
 """What the kernel's log says of GPUs: Xids, and GPUs that the driver could not start."""
 
+import re
 from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Code,
@@ -24,6 +27,7 @@ from envdoctor.api import (
     Site,
     TracedGpu,
     Xid,
+    XidAction,
     XidEvent,
     check,
     system,
@@ -127,9 +131,43 @@ def _is_repaired(gpu: Gpu) -> bool:
 
 def _noted(log: KernelLog, gpu: TracedGpu, known: Knowledge) -> Iterator[Noted]:
     for event in log.xids:
-        xid = known.xid(event.code)
+        xid = _as_logged(event, known)
         if xid is not None and event.pci_address == gpu.pci_address:
             yield Noted(event=event, xid=xid)
+
+
+_ASKS_FOR = re.compile(r"\bto 0x([0-9a-f])\b")
+_RECOVERY: dict[str, tuple[XidAction, str]] = {
+    "1": ("reset-gpu", "the driver asks for a reset of the GPU"),
+    "2": ("restart-machine", "the driver asks for a restart of the machine"),
+    "3": ("reset-gpu", "the driver asks for an end of all work on the GPU and its peers"),
+    "4": ("reset-gpu", "the driver asks for an end of all work on the GPU, and its reset"),
+}
+"""What the number at the end of an Xid 154 stands for (nvmlDeviceGpuRecoveryAction_t)."""
+
+
+def _as_logged(event: XidEvent, known: Knowledge) -> Xid | None:
+    """What an Xid means whose text says more than its number."""
+    if event.code == _RECOVERY_CHANGED:
+        asked = _ASKS_FOR.search(event.text)
+        if asked is None or asked[1] not in _RECOVERY:
+            return None
+        action, meaning = _RECOVERY[asked[1]]
+        return Xid(
+            code=event.code,
+            meaning=meaning,
+            concerns="hardware",
+            action=action,
+            source="NVIDIA Xid catalogue, Xid 154; NVML, GPU recovery actions",
+            retrieved="2026-11-26",
+        )
+    xid = known.xid(event.code)
+    if xid is not None and xid.concerns == "link" and "Nonfatal" in event.text:
+        return replace(xid, action="none")
+    return xid
+
+
+_RECOVERY_CHANGED = 154
 
 
 def _weight(noted: Noted) -> tuple[int, float]:

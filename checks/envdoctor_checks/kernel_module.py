@@ -178,7 +178,7 @@ def _not_built(case: Case) -> Finding | None:
         kernel=modules.kernel or "",
         why=_why_not_built(modules),
         evidence=(*_evidence(case), *_evidence_of_build(modules)),
-        fixes=tuple(_ways_to_build(case.site, modules)),
+        fixes=tuple(_ways_to_build(case, modules)),
     )
 
 
@@ -205,12 +205,15 @@ def _evidence_of_build(modules: KernelModules) -> Iterator[Evidence]:
         )
 
 
-def _ways_to_build(site: Site, modules: KernelModules) -> Iterator[Fix]:
+def _ways_to_build(case: Case, modules: KernelModules) -> Iterator[Fix]:
+    site = case.site
+    packaged = bool(modules.other_kernels) and not modules.dkms and not modules.build_log
+    package = system.packaged_module(site, case.libraries) if packaged else None
     if _REAL_TIME.search(modules.kernel or ""):
         yield system.build_for_real_time(site)
     if modules.build_log and modules.headers:
         yield system.read_build_log(site, modules.build_log)
-    yield system.build_module(site, headers=modules.headers)
+    yield package or system.build_module(site, headers=modules.headers)
     if modules.other_kernels:
         yield system.boot_kernel(site, modules.other_kernels[-1])
 
@@ -238,7 +241,11 @@ def _refused(case: Case) -> Finding | None:
             Evidence(label="Secure Boot", value=case.locked, source="/sys/firmware/efi/efivars"),
             *((Evidence(label="kernel log", value=said, source="/dev/kmsg"),) if said else ()),
         ),
-        fixes=(system.sign_module(case.site, certain=True), system.look_at_kernel_log(case.site)),
+        fixes=(
+            system.sign_module(case.site, certain=True),
+            *system.signed_packages(case.site, case.libraries),
+            system.look_at_kernel_log(case.site),
+        ),
         notes=(
             "the firmware asks for the password of `mokutil --import` at the next start; without "
             "that step the key is not enrolled (mokutil(1))",
@@ -272,7 +279,7 @@ def _not_loaded(case: Case) -> Finding:
                 source=" ".join(case.driver.libcuda_files) or "/usr",
             ),
         ),
-        fixes=tuple(_ways_to_load(case)),
+        fixes=tuple(dict.fromkeys(_ways_to_load(case))),
     )
 
 

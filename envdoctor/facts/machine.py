@@ -8,6 +8,7 @@ from envdoctor.facts.base import Fact
 from envdoctor.record import Record
 
 __all__ = [
+    "Clock",
     "Container",
     "CudaInit",
     "Driver",
@@ -60,6 +61,24 @@ class Host(Fact):
     frequency_driver: str | None = None
     frequency_governor: str | None = None
     clock_behind_s: float | None = None
+
+
+class Clock(Fact):
+    """How this machine keeps the time.
+
+    `source` is the counter that Linux reads it from, `sources` all that it would take, as the
+    kernel calls them; null and empty where it tells none. In WSL `rtc_ahead_s` says by how many
+    seconds the clock of Windows, shown as a hardware clock, is ahead of the clock. `stepped_s` says
+    by how many seconds the clock was set forward (or back, below zero) while this was examined;
+    null where it was not.
+    """
+
+    volatile = frozenset({"rtc_ahead_s", "stepped_s"})
+
+    source: str | None = None
+    sources: tuple[str, ...] = ()
+    rtc_ahead_s: float | None = None
+    stepped_s: float | None = None
 
 
 class HostIdentity(Fact):
@@ -126,13 +145,17 @@ class TemporaryFolders(Fact):
 
 
 class Container(Fact):
-    """Whether this is a container or WSL. `kind`: none, docker, podman, kubernetes, lxc ..."""
+    """Whether this is a container or WSL. `kind`: none, docker, podman, kubernetes, lxc ...
+
+    `service` is who runs it for others, where that decides over its GPUs: colab, kaggle ...
+    """
 
     kind: str
     evidence: str = ""
     wsl: int | None = None
     nvidia_runtime: bool | None = None
     nvidia_visible_devices: str | None = None
+    service: str = ""
 
 
 class PciDevice(Record):

@@ -140,6 +140,9 @@ class SystemsFile(Record):
     systems: tuple[System, ...]
 
 
+XidAction = Literal["none", "restart-application", "reset-gpu", "restart-machine", "check-cables"]
+
+
 class Xid(Record):
     """An error that the driver logs by number. `action` is the immediate one of NVIDIA's catalogue;
     that of 48 and 74, which have procedures of their own, is what their description asks for."""
@@ -147,7 +150,7 @@ class Xid(Record):
     code: int
     meaning: str
     concerns: Literal["application", "memory", "link", "firmware", "power", "hardware"]
-    action: Literal["none", "restart-application", "reset-gpu", "restart-machine", "check-cables"]
+    action: XidAction
     source: str
     retrieved: str
 

@@ -8,6 +8,15 @@ from envdoctor.prescribe.candidates import Candidate, driver_os, floor_of, uses_
 from envdoctor.prescribe.records import Machine
 from envdoctor.stores import made_with
 
+_OF_64_BITS = ": take a Python of 64 bits"
+_INSTEAD = {
+    "i686": _OF_64_BITS,
+    "armv7l": _OF_64_BITS,
+    "ppc64le": ", and none was published for POWER: take the conda packages of Open-CE, or build "
+    "torch from source",
+}
+"""What there is for machines without wheels (pytorch issue 79419 for POWER)."""
+
 
 def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
     """Why no build is looked for: the machine is of a kind that the data does not cover."""
@@ -36,7 +45,7 @@ def not_covered(machine: Machine, knowledge: Knowledge) -> str | None:
     if machine.os == "windows" and nvidia and machine.arch != "x86_64":
         return f"no torch build with CUDA for Windows on {machine.arch} is in my data"
     if machine.os == "linux" and not any(one.builds(machine.arch) for one in knowledge.releases):
-        instead = ": take a Python of 64 bits" if machine.arch in ("i686", "armv7l") else ""
+        instead = _INSTEAD.get(machine.arch, "")
         return f"no torch build for Linux on {machine.arch} is in my data{instead}"
     return None
 

@@ -23,6 +23,23 @@ _FILES = (
     ("run/.containerenv", "podman"),
     (".singularity.d", "apptainer"),
 )
+_HOST_OF_A_SNAP = "var/lib/snapd/hostfs/etc"
+"""The root of the host, as a strictly confined snap is shown it (snapd, cmd/snap-confine)."""
+_SERVICES = (
+    ("COLAB_RELEASE_TAG", "colab"),
+    ("KAGGLE_KERNEL_RUN_TYPE", "kaggle"),
+    ("RUNPOD_POD_ID", "runpod"),
+    ("VAST_CONTAINERLABEL", "vast"),
+    ("DATABRICKS_RUNTIME_VERSION", "databricks"),
+    ("SM_CURRENT_HOST", "sagemaker"),
+    ("AZUREML_RUN_ID", "azureml"),
+    ("CLOUD_ML_JOB_ID", "vertex"),
+    ("LIGHTNING_CLOUD_PROJECT_ID", "lightning"),
+    ("SPACE_AUTHOR_NAME", "spaces"),
+    ("CODESPACES", "codespaces"),
+    ("JUPYTERHUB_USER", "jupyterhub"),
+)
+"""Variables that these services set in what they start. What they hold is not read."""
 _CGROUPS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
 
 
@@ -30,6 +47,8 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
     for variable, kind in _MARKERS:
         if variable in env:
             return kind, variable
+    if "SNAP" in env and os.path.exists(root / _HOST_OF_A_SNAP):
+        return "snap", "SNAP"
     for file, kind in _FILES:
         if os.path.exists(root / file):
             return kind, f"/{file}"
@@ -44,7 +63,8 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
     return "none", ""
 
 
-def _wsl(root: Path) -> int | None:
+def wsl_version(root: Path) -> int | None:
+    """1 or 2 in WSL, by the name of its kernel."""
     kernel = (read_text(root / "proc/sys/kernel/osrelease") or "").lower()
     if "microsoft" not in kernel:
         return None
@@ -58,9 +78,10 @@ def read_container(context: Context) -> Container:
     return Container(
         kind=kind,
         evidence=evidence,
-        wsl=_wsl(context.root),
+        wsl=wsl_version(context.root),
         nvidia_runtime=any(os.path.exists(context.path(path)) for path in gpu_paths),
         nvidia_visible_devices=read_environment(context).variables.get("NVIDIA_VISIBLE_DEVICES"),
+        service=next((name for variable, name in _SERVICES if variable in context.env), ""),
     )
 
 

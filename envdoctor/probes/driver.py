@@ -45,7 +45,7 @@ def read_driver(context: Context) -> Driver:
     match = _RELEASE.search(text)
     module = (read_text(root / "sys/module/nvidia/version") or "").strip()
     modules = _modules(root)
-    nodes = _device_nodes(root)
+    nodes = device_nodes(root / "dev", live=context.is_live)
     return Driver(
         loaded=bool(text) or "nvidia" in modules,
         release=match[1] if match else module or None,
@@ -75,12 +75,15 @@ def _modules(root: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.startswith(("nvidia", "nouveau"))))
 
 
-def _device_nodes(root: Path) -> list[Path]:
+def device_nodes(folder: Path, *, live: bool) -> list[Path]:
+    """The driver's nodes there. In a running system a file or folder of that name is none: that is
+    what a container manager makes where it binds a node that its host does not have yet."""
     try:
-        entries = sorted((root / "dev").iterdir())
+        entries = sorted(folder.iterdir())
     except OSError:
         return []
-    return [entry for entry in entries if _NODE.match(entry.name) or entry.name == "dxg"]
+    named = (entry for entry in entries if _NODE.match(entry.name) or entry.name == "dxg")
+    return [entry for entry in named if not live or entry.is_char_device()]
 
 
 def _libcuda_files(root: Path) -> Iterator[str]:

@@ -4,11 +4,11 @@ import hashlib
 import hmac
 import os
 import re
-import time
 from pathlib import Path
 
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import Host, HostIdentity
+from envdoctor.probes.clock import clock_behind_s, observe_clock
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
 
@@ -67,25 +67,6 @@ def _of_clock(context: Context, name: str) -> str | None:
     return (
         read_text(context.path(f"/sys/devices/system/cpu/cpu0/cpufreq/{name}")) or ""
     ).strip() or None
-
-
-_WRITTEN_BY_THE_SYSTEM = ("/etc/ld.so.cache", "/var/lib/dpkg/status", "/var/lib/rpm")
-"""What the system itself writes when packages are installed, with the time of that moment."""
-
-_CERTAIN_S = 86_400.0
-"""A clock that another system set to local time is wrong by hours."""
-
-
-def clock_behind_s(context: Context) -> float | None:
-    """How far the clock lies before what the system has written already; None if by no day."""
-    newest = 0.0
-    for name in _WRITTEN_BY_THE_SYSTEM:
-        try:
-            newest = max(newest, os.stat(context.path(name)).st_mtime)
-        except OSError:
-            continue
-    behind = newest - time.time()
-    return round(behind) if behind > _CERTAIN_S else None
 
 
 _MACHINE_ID = re.compile("[0-9a-f]{32}")
@@ -191,4 +172,5 @@ def observe_host(context: Context) -> dict[type[Fact], Known]:
         HostIdentity: Observed(value=identity, source="/etc/machine-id, hostname, hashed")
         if identity
         else Unknown(reason=Reason.NOT_APPLICABLE, detail="the machine has neither id nor name"),
+        **observe_clock(context),
     }

@@ -4,6 +4,7 @@ from envdoctor.facts import Fact, Known
 from envdoctor.facts.attached import CdiSpecs, RenderNodes, Thunderbolt
 from envdoctor.facts.kernel import KernelLog, KernelModules
 from envdoctor.facts.machine import (
+    Clock,
     Container,
     CudaInit,
     Driver,
@@ -89,7 +90,7 @@ MACHINE_PROBES = (
     Probe(
         name="host",
         where=Where.HOST,
-        provides=(Host, HostIdentity),
+        provides=(Host, HostIdentity, Clock),
         observe=observe_host,
         static=True,
     ),

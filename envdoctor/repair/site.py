@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from envdoctor.facts.base import Fact
-from envdoctor.facts.machine import Container, Host
+from envdoctor.facts.machine import Container, Environment, Host
 from envdoctor.facts.python import Installer, Interpreter, PipSetting, Target
 from envdoctor.plugins import derive
 
@@ -13,50 +13,47 @@ OsFamily = Literal[
     "ubuntu",
     "fedora",
     "fedora-atomic",
+    "universal-blue",
     "rhel",
     "suse",
+    "suse-atomic",
     "arch",
     "nixos",
+    "guix",
+    "gentoo",
+    "void",
+    "flatcar",
+    "unraid",
     "alpine",
     "macos",
     "windows",
     "other",
 ]
 
-_FAMILIES: dict[str, OsFamily] = {
-    "debian": "debian",
-    "raspbian": "debian",
-    "kali": "debian",
-    "ubuntu": "ubuntu",
-    "pop": "ubuntu",
-    "linuxmint": "ubuntu",
-    "elementary": "ubuntu",
-    "zorin": "ubuntu",
-    "neon": "ubuntu",
-    "fedora": "fedora",
-    "nobara": "fedora",
-    "bazzite": "fedora-atomic",
-    "bluefin": "fedora-atomic",
-    "aurora": "fedora-atomic",
-    "rhel": "rhel",
-    "centos": "rhel",
-    "rocky": "rhel",
-    "almalinux": "rhel",
-    "ol": "rhel",
-    "amzn": "rhel",
-    "opensuse-leap": "suse",
-    "opensuse-tumbleweed": "suse",
-    "sles": "suse",
-    "arch": "arch",
-    "manjaro": "arch",
-    "endeavouros": "arch",
-    "cachyos": "arch",
+_MEMBERS: dict[OsFamily, str] = {
+    "debian": "debian raspbian kali devuan parrot pureos mx deepin",
+    "ubuntu": "ubuntu pop linuxmint elementary zorin neon tuxedo rhino",
+    "fedora": "fedora nobara ultramarine",
+    "universal-blue": "bazzite bluefin aurora ucore",
+    "rhel": "rhel centos rocky almalinux ol amzn scientific cloudlinux miraclelinux virtuozzo "
+    "openEuler anolis alinux opencloudos tencentos kylin",
+    "suse": "opensuse-leap opensuse-tumbleweed opensuse-slowroll sles sled sle_hpc",
+    "suse-atomic": "opensuse-microos opensuse-aeon opensuse-kalpa opensuse-leap-micro sle-micro "
+    "sl-micro",
+    "arch": "arch manjaro endeavouros cachyos garuda artix arcolinux blendos",
     "nixos": "nixos",
+    "guix": "guix",
+    "gentoo": "gentoo",
+    "void": "void",
+    "flatcar": "flatcar",
     "alpine": "alpine",
-    "darwin": "macos",
+    "macos": "darwin",
     "windows": "windows",
 }
-"""The family by the ID of os-release, or of ID_LIKE where the distribution states one."""
+_FAMILIES: dict[str, OsFamily] = {
+    member: family for family, members in _MEMBERS.items() for member in members.split()
+}
+"""The family by the ID of os-release."""
 
 
 class Site(Fact):
@@ -67,7 +64,8 @@ class Site(Fact):
     `externally_managed` says that the system forbids others to install into it (PEP 668).
     `read_only` says that its packages lie on a file system that is mounted read-only, `without_pip`
     that no pip is installed in it. `container` is its kind, `none` outside of one; `wsl` says that
-    the driver is that of Windows.
+    the driver is that of Windows, `virtual` that this is a virtual machine;
+    `service` is who runs the container for others.
     """
 
     target: str = "python3"
@@ -84,6 +82,8 @@ class Site(Fact):
     machine: str | None = None
     container: str = "none"
     wsl: bool = False
+    virtual: bool = False
+    service: str = ""
 
     @property
     def contained(self) -> bool:
@@ -156,6 +156,7 @@ def site_of(
     installer: Installer | None,
     host: Host | None,
     container: Container | None,
+    environment: Environment | None,
 ) -> Site:
     """The place of a repair, as far as it is known."""
     return Site(
@@ -173,7 +174,30 @@ def site_of(
         machine=host.machine if host else None,
         container=container.kind if container else "none",
         wsl=container is not None and container.wsl is not None,
+        virtual=host is not None and host.hypervisor is True,
+        service=_service(container, interpreter, environment),
     )
+
+
+_OF_COLAB = "/usr/lib64-nvidia"
+"""On LD_LIBRARY_PATH of every runtime of Colab, with a GPU or without."""
+
+
+def _service(
+    container: Container | None, interpreter: Interpreter | None, environment: Environment | None
+) -> str:
+    """Who runs the container for others: as it was seen, or by a path that only they have."""
+    if container is None or container.kind == "none":
+        return ""
+    if container.service:
+        return container.service
+    if environment and _OF_COLAB in environment.variables.get("LD_LIBRARY_PATH", "").split(":"):
+        return "colab"
+    if interpreter is None:
+        return ""
+    if interpreter.cwd.startswith("/kaggle/"):
+        return "kaggle"
+    return "databricks" if interpreter.executable.startswith("/databricks/") else ""
 
 
 _ATOMIC = ("Silverblue", "Kinoite", "Sericea", "Onyx", "Atomic", "CoreOS", "Bazzite")
@@ -181,6 +205,8 @@ _ATOMIC = ("Silverblue", "Kinoite", "Sericea", "Onyx", "Atomic", "CoreOS", "Bazz
 
 
 def _family(host: Host) -> OsFamily:
+    if host.os_id == "slackware" and (host.kernel or "").endswith("-Unraid"):
+        return "unraid"
     family = _FAMILIES.get(host.os_id, "other")
     atomic = family == "fedora" and any(word in host.os for word in _ATOMIC)
     return "fedora-atomic" if atomic else family

@@ -183,6 +183,7 @@ NETWORK = "tests/machines/test_network.py"
 PEERS = "tests/machines/test_peers.py"
 POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
+CLOCK = "tests/machines/test_clock.py"
 EXHAUSTED = "tests/machines/test_exhausted.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 ATTEMPTS = "tests/machines/test_attempts.py"
@@ -281,8 +282,10 @@ FIRED_BY = {
     "ED328": f"{EXHAUSTED}::test_threads_that_an_import_is_refused",
     "ED329": f"{EXHAUSTED}::test_an_import_that_is_killed",
     "ED333": f"{EXHAUSTED}::test_room_for_temporary_files",
-    "ED334": f"{EXHAUSTED}::test_a_clock_in_the_past",
+    "ED334": f"{CLOCK}::test_a_clock_in_the_past",
     "ED335": f"{EXHAUSTED}::test_a_user_without_a_name",
+    "ED337": f"{CLOCK}::test_a_clock_that_is_set_under_a_job_of_several_machines",
+    "ED338": f"{CLOCK}::test_a_slow_counter_is_worth_knowing",
     "ED336": f"{EXHAUSTED}::test_windows_cannot_promise_the_memory",
     "ED623": f"{EXHAUSTED}::test_a_cpu_held_at_its_lowest_clock",
     "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",

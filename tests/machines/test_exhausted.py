@@ -3,7 +3,6 @@
 import os
 import resource
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from envdoctor.api import (
 )
 from envdoctor.facts import Observed
 from envdoctor.probes.context import context_of
-from envdoctor.probes.host import clock_behind_s
 from envdoctor.probes.limits import observe_temporary_folders, read_limits
 from envdoctor.probes.run import Children
 from tests.probes.test_machine import Tree
@@ -276,25 +274,6 @@ def test_folders_that_do_not_exist(tmp_path: Path, children: Children) -> None:
 def test_a_disk_that_is_only_looked_at_says_nothing_of_room(tree: Tree) -> None:
     """It may be mounted read-only for that."""
     assert isinstance(observe_temporary_folders(tree.context())[TemporaryFolders], Unknown)
-
-
-# --- the clock ---
-
-
-def test_a_clock_in_the_past(tree: Tree) -> None:
-    """Seen by a file that the system has written in what is still to come."""
-    tree.file("etc/ld.so.cache", "")
-    cache = tree.root / "etc/ld.so.cache"
-    assert clock_behind_s(tree.context()) is None
-    hours = time.time() + 6 * 3600
-    os.utime(cache, (hours, hours))
-    assert clock_behind_s(tree.context()) is None
-    years = time.time() + 3 * 365 * 86_400
-    os.utime(cache, (years, years))
-    assert clock_behind_s(tree.context()) == pytest.approx(3 * 365 * 86_400, abs=60)
-    (one,) = report_on(machine(Host={"clock_behind_s": 3 * 365 * 86_400.0})).findings
-    assert (one.name, one.severity.value) == ("clock-behind", "warning")
-    assert "1095 days" in one.message
 
 
 # --- the CPU's clock ---

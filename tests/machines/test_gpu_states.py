@@ -20,8 +20,15 @@ from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.held_states import HELD_DISEASES, HELD_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
 from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
+from tests.support.system_states import SYSTEM_DISEASES, SYSTEM_LOOKALIKES
 
-IN_THEIR_PLACE = {**PLACE_DISEASES, **ATTACHED_DISEASES, **HELD_DISEASES, **GIVEN_DISEASES}
+IN_THEIR_PLACE = {
+    **PLACE_DISEASES,
+    **ATTACHED_DISEASES,
+    **HELD_DISEASES,
+    **GIVEN_DISEASES,
+    **SYSTEM_DISEASES,
+}
 DISEASES = {
     **GPU_DISEASES,
     **HOST_DISEASES,
@@ -33,6 +40,7 @@ LOOKALIKES = {
     **PLACE_LOOKALIKES,
     **HELD_LOOKALIKES,
     **GIVEN_LOOKALIKES,
+    **SYSTEM_LOOKALIKES,
 }
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
@@ -70,6 +78,20 @@ def test_a_part_of_a_gpu_needs_the_drivers_of_its_provider(
 ) -> None:
     first = diagnose(DISEASES[name].snapshot, loaded, services).findings[0]
     assert any("GRID driver" in fix.summary for fix in first.fixes) is offered
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("no-node-since-the-start", "PrivateDevices=no"),
+        ("container-user-outside-of-the-group", "label=disable"),
+    ],
+)
+def test_what_may_be_the_cause_as_well_is_told(
+    name: str, word: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    first = diagnose(DISEASES[name].snapshot, loaded, services).findings[0]
+    assert word in "\n".join(text for one in first.fixes for text in (one.summary, *one.commands))
 
 
 @pytest.mark.parametrize("name", IN_THEIR_PLACE)

@@ -15,7 +15,7 @@ from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes
 from envdoctor.probes.compiler import observe_compiler
 from envdoctor.probes.container import read_container
 from envdoctor.probes.context import Context, context_of
-from envdoctor.probes.driver import read_driver
+from envdoctor.probes.driver import device_nodes, read_driver
 from envdoctor.probes.environment import NOT_SHOWN, WATCHED_VARIABLES, read_environment
 from envdoctor.probes.host import cpu, os_release, read_host
 from envdoctor.probes.limits import numa_nodes, observe_limits, read_limits
@@ -242,6 +242,47 @@ def test_containers_and_wsl(
         tree.file(name, text)
     container = read_container(tree.context(**env))
     assert (container.kind, container.wsl) == (kind, wsl)
+
+
+def test_a_snap_that_is_shown_its_host_by_a_folder_is_confined(tree: Tree) -> None:
+    """A classic snap has the variable as well, and no root of its own."""
+    assert read_container(tree.context(SNAP="/snap/code/200")).kind == "none"
+    tree.file("var/lib/snapd/hostfs/etc/os-release", "ID=ubuntu\n")
+    assert read_container(tree.context()).kind == "none"
+    assert read_container(tree.context(SNAP="/snap/jupyter/6")).kind == "snap"
+
+
+@pytest.mark.parametrize(
+    ("variable", "service"),
+    [
+        ("COLAB_RELEASE_TAG", "colab"),
+        ("KAGGLE_KERNEL_RUN_TYPE", "kaggle"),
+        ("RUNPOD_POD_ID", "runpod"),
+        ("VAST_CONTAINERLABEL", "vast"),
+        ("DATABRICKS_RUNTIME_VERSION", "databricks"),
+        ("SM_CURRENT_HOST", "sagemaker"),
+        ("AZUREML_RUN_ID", "azureml"),
+        ("CLOUD_ML_JOB_ID", "vertex"),
+        ("LIGHTNING_CLOUD_PROJECT_ID", "lightning"),
+        ("SPACE_AUTHOR_NAME", "spaces"),
+        ("CODESPACES", "codespaces"),
+        ("JUPYTERHUB_USER", "jupyterhub"),
+        ("RUNPOD_API_KEY", ""),
+    ],
+)
+def test_the_service_that_runs_a_container(tree: Tree, variable: str, service: str) -> None:
+    found = read_container(tree.context(**{variable: "secret"}))
+    assert found.service == service
+    assert "secret" not in repr(found)
+
+
+def test_what_only_has_the_name_of_a_device_node_is_none(tmp_path: Path) -> None:
+    """An empty file or a folder is what is bound where the host has no such node."""
+    (tmp_path / "nvidiactl").symlink_to("/dev/null")
+    (tmp_path / "nvidia-uvm").touch()
+    (tmp_path / "nvidia0").mkdir()
+    assert [one.name for one in device_nodes(tmp_path, live=True)] == ["nvidiactl"]
+    assert len(device_nodes(tmp_path, live=False)) == 3
 
 
 def test_only_watched_variables_are_read(tree: Tree) -> None:

@@ -44,6 +44,7 @@ def _site(root: Path) -> Site:
         installer=None,
         host=None,
         container=None,
+        environment=None,
     )
     assert isinstance(site, Site)
     return site

@@ -231,13 +231,21 @@ def test_a_virtual_environment_of_a_managed_python_is_free(prefix: str, managed:
         installer=None,
         host=None,
         container=None,
+        environment=None,
     )
     assert isinstance(site, Site)
     assert (site.externally_managed, site.python) == (managed, "3.12")
 
 
 def test_a_site_of_which_nothing_is_known_still_has_words() -> None:
-    site = site_of.fn(target=None, interpreter=None, installer=None, host=None, container=None)
+    site = site_of.fn(
+        target=None,
+        interpreter=None,
+        installer=None,
+        host=None,
+        container=None,
+        environment=None,
+    )
     assert isinstance(site, Site)
     fix = packages.install(site, "numpy<2", summary="install it")
     assert fix.commands == ("python3 -m pip install 'numpy<2'",)
@@ -263,6 +271,7 @@ def test_the_site_of_a_container(tmp_path: Path) -> None:
             memory_available_bytes=2**32,
         ),
         container=Container(kind="podman"),
+        environment=None,
     )
     assert isinstance(site, Site)
     assert (site.os_family, site.machine, site.contained) == ("fedora", "aarch64", True)

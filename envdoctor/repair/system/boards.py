@@ -90,6 +90,13 @@ def remove_driver_inside_wsl(site: Site) -> Fix:
 
 def show_wsl_libraries(site: Site) -> Fix:
     """Let the loader find WSL's own libraries."""
+    if site.os_family == "nixos":
+        return Fix(
+            summary="show programs WSL's libraries: the loader of Nix reads no ld.so.conf; for all "
+            "of them `wsl.useWindowsDriver = true;` of NixOS-WSL",
+            commands=("export LD_LIBRARY_PATH=/usr/lib/wsl/lib",),
+            safety=Safety.SAFE,
+        )
     return Fix(
         summary="show WSL's libraries to the loader",
         commands=(

@@ -63,6 +63,12 @@ _GIVE: dict[str, tuple[str, tuple[str, ...], Place]] = {
         Place.HOST,
     ),
 }
+_GIVE["snap"] = (
+    "give this snap the GPU, by its interface `opengl`, and start it again; or take a Python that "
+    "is in no snap",
+    ("snap connections", "sudo snap connect NAME:opengl"),
+    Place.HOST,
+)
 _GIVE["singularity"] = _GIVE["apptainer"]
 _GIVE["enroot"] = (
     "start it in a job that has GPUs, with NVIDIA_VISIBLE_DEVICES=all; enroot's hook needs "
@@ -72,8 +78,39 @@ _GIVE["enroot"] = (
 )
 
 
+_GIVE_BY_SERVICE: dict[str, str] = {
+    "colab": "choose a runtime that has a GPU: in the menu Runtime, Change runtime type, a "
+    "hardware accelerator; the session starts again",
+    "kaggle": "choose a GPU for this notebook: Settings, Accelerator; the account has to be "
+    "verified, and its quota of the week not used up; the session starts again",
+    "runpod": "this pod runs without a GPU, most often because those of its machine were taken "
+    "while it was stopped: stop it and start it when one is free, or deploy another pod that has "
+    "one, with the same network volume",
+    "vast": "stop this instance and start it again in the console; where its GPUs are rented to "
+    "another by now, rent an instance that has some",
+    "sagemaker": "give the job an instance type with GPUs (`instance_type`, ml.g or ml.p), and an "
+    "image for GPUs",
+    "azureml": "run the job on a compute target whose virtual machines have GPUs (NC, ND or NV)",
+    "vertex": "give the worker pool a machine with GPUs: `machineSpec.acceleratorType` and "
+    "`acceleratorCount`",
+    "lightning": "switch the Studio to a machine that has a GPU",
+    "spaces": "choose hardware with a GPU in the settings of the Space; of ZeroGPU one comes with "
+    "each call of a function under `@spaces.GPU`",
+    "codespaces": "a codespace has no GPU: use another service, or the CPU",
+    "jupyterhub": "stop the server in the Hub's control panel, and start it with an option that "
+    "has a GPU; where none is offered, whoever runs the Hub adds one",
+    "databricks": "attach the notebook to compute whose machines have GPUs, with a Databricks "
+    "Runtime for ML that is made for GPUs",
+}
+"""Where nobody but the service starts the container (their documentation: Colab FAQ, Kaggle
+Notebooks, RunPod zero GPU pods, vast.ai instances, Databricks GPU-enabled compute, SageMaker
+training, Azure ML jobs, Vertex AI custom training, Hugging Face Spaces, JupyterHub profiles)."""
+
+
 def give_gpus(site: Site) -> Fix:
     """Start this container, pod or job with GPUs, in the words of what started it."""
+    if site.service in _GIVE_BY_SERVICE:
+        return Fix(summary=_GIVE_BY_SERVICE[site.service], where=Place.SCHEDULER)
     if site.jetson and site.container == "docker":
         return Fix(
             summary="start the container with NVIDIA's runtime, which mounts the libraries of "
@@ -287,6 +324,12 @@ def lock_memory(site: Site, *, in_slurm: bool) -> Fix:
 
 def more_shared_memory(site: Site) -> Fix:
     """Start the container with more shared memory."""
+    if site.service:
+        return Fix(
+            summary="the service that runs this container decides how much it has: use fewer "
+            "workers in the DataLoader (`num_workers`), or a machine or template with more",
+            where=Place.SCHEDULER,
+        )
     if site.container == "kubernetes":
         return Fix(
             summary="mount a volume `emptyDir: {medium: Memory}` at /dev/shm of the pod",
@@ -314,6 +357,12 @@ def more_shared_memory(site: Site) -> Fix:
 
 def start_anew(site: Site) -> Fix:
     """Make the container anew, so that it gets its devices again."""
+    if site.service:
+        return Fix(
+            summary="end this session or instance, and start another, in the page of the service "
+            "that runs it",
+            where=Place.SCHEDULER,
+        )
     if site.container == "kubernetes":
         return Fix(
             summary="delete the pod, so that it is created again; on the node, the driver of the "
@@ -339,6 +388,16 @@ def ask_slurm(condition: str = "") -> Fix:
         summary=f"{condition}ask for a GPU, the device cgroup hides those of others",
         commands=("srun --gres=gpu:1 ...",),
         where=Place.SCHEDULER,
+    )
+
+
+def open_devices_to_service() -> Fix:
+    """Let a service of systemd have the /dev of the machine (systemd.exec(5))."""
+    return Fix(
+        summary="where a shell shows them and only this program has none, it runs in a service of "
+        "systemd with `PrivateDevices=yes`: override that with `PrivateDevices=no`",
+        commands=("ls -l /dev/nvidia*", "sudo systemctl edit UNIT"),
+        safety=Safety.NEEDS_ROOT,
     )
 
 
@@ -392,7 +451,13 @@ def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
             commands=("ls -ln /dev/nvidia0", "docker run --gpus all --group-add GID IMAGE"),
             where=Place.HOST,
         )
-        return group, give_gpus(site)
+        label = Fix(
+            summary="if the host has SELinux and that refuses them: start the container without "
+            "its label",
+            commands=("docker run --gpus all --security-opt=label=disable IMAGE",),
+            where=Place.HOST,
+        )
+        return group, label, give_gpus(site)
     if site.contained:
         return (give_gpus(site),)
     return (

@@ -6,11 +6,11 @@ told); the Debian and Arch wikis.
 
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import OsFamily, Site
+from envdoctor.repair.system.module import INITRAMFS, NIXOS_CONFIGURATION, headers_of
 from envdoctor.repair.system.place import on_host
-from envdoctor.shell import quote
 
 _INSTALL: dict[OsFamily, tuple[str, ...]] = {
-    "debian": ("sudo apt-get install linux-headers-$(uname -r) nvidia-driver",),
+    "debian": ("sudo apt-get install nvidia-driver",),
     "ubuntu": ("sudo ubuntu-drivers install",),
     "fedora": ("sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda",),
     "fedora-atomic": (
@@ -19,172 +19,79 @@ _INSTALL: dict[OsFamily, tuple[str, ...]] = {
         "--append=modprobe.blacklist=nouveau,nova_core",
         "systemctl reboot",
     ),
-    "rhel": (
-        "sudo dnf install kernel-devel-$(uname -r) kernel-headers",
-        "sudo dnf install nvidia-open",
-    ),
+    "rhel": ("sudo dnf install nvidia-open",),
     "suse": ("sudo zypper install nvidia-open-driver-G06-signed-kmp-default",),
-    "arch": ("sudo pacman -S nvidia-open-dkms nvidia-utils linux-headers",),
+    "arch": ("sudo pacman -S nvidia-open-dkms nvidia-utils",),
+    "gentoo": ("sudo emerge --ask x11-drivers/nvidia-drivers",),
+    "void": ("sudo xbps-install -S void-repo-nonfree", "sudo xbps-install -S nvidia"),
 }
 """How a driver is installed, once the distribution's or NVIDIA's repository is set up."""
-
-
-_BUILD: dict[OsFamily, tuple[str, ...]] = {
-    "debian": (
-        "sudo apt-get install linux-headers-$(uname -r)",
-        "sudo dkms autoinstall && sudo modprobe nvidia",
-    ),
-    "ubuntu": (
-        "sudo apt-get install linux-headers-$(uname -r)",
-        "sudo dkms autoinstall && sudo modprobe nvidia",
-    ),
-    "fedora": (
-        "sudo dnf install kernel-devel-$(uname -r)",
-        "sudo akmods --force && sudo modprobe nvidia",
-    ),
-    "rhel": (
-        "sudo dnf install kernel-devel-$(uname -r) kernel-headers",
-        "sudo dkms autoinstall && sudo modprobe nvidia",
-    ),
-    "suse": ("sudo zypper install kernel-default-devel", "sudo modprobe nvidia"),
-    "arch": ("sudo pacman -S linux-headers", "sudo dkms autoinstall && sudo modprobe nvidia"),
-}
-"""How the module is built for the running kernel: its headers come first."""
-
-
-_ENROLL: dict[OsFamily, str] = {
-    "debian": "sudo mokutil --import /var/lib/dkms/mok.pub",
-    "ubuntu": "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der",
-    "fedora": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
-    "fedora-atomic": "sudo mokutil --import /etc/pki/akmods/certs/public_key.der",
-    "rhel": "sudo mokutil --import /var/lib/dkms/mok.pub",
-}
-
-
-_INITRAMFS: dict[OsFamily, str] = {
-    "debian": "sudo update-initramfs -u",
-    "ubuntu": "sudo update-initramfs -u",
-    "fedora": "sudo dracut --force",
-    "rhel": "sudo dracut --force",
-    "suse": "sudo dracut --force",
-    "arch": "sudo mkinitcpio -P",
-}
-
-
-_NIXOS_CONFIGURATION = (
-    'in configuration.nix: services.xserver.videoDrivers = [ "nvidia" ]; and '
-    "hardware.nvidia.package, then `sudo nixos-rebuild switch`"
-)
 
 
 def install_driver(site: Site) -> Fix:
     """Install a driver where none is."""
     if site.os_family == "nixos":
-        return Fix(summary=f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}")
+        return Fix(summary=f"enable the NVIDIA driver {NIXOS_CONFIGURATION}")
+    if site.os_family in _OF_ITS_SYSTEM:
+        summary, own = _OF_ITS_SYSTEM[site.os_family]
+        return on_host(site, summary, *own)
+    if is_manjaro(site):
+        return on_host(
+            site,
+            "install the NVIDIA driver by Manjaro's own tool, which fits it to the kernel and puts "
+            "nouveau aside, and restart",
+            "sudo mhwd -a pci nonfree 0300",
+            "sudo reboot",
+        )
     commands = _INSTALL.get(site.os_family, ())
-    return on_host(site, "install the NVIDIA driver, and restart", *commands)
+    headers = headers_of(site) if site.os_family in _HEADERS_FIRST else None
+    return on_host(
+        site, "install the NVIDIA driver, and restart", *((headers,) if headers else ()), *commands
+    )
 
 
-_WHY_NOT_BUILT = {
-    None: "the driver is installed without a module for the running kernel, most often because the "
-    "kernel is new and its headers are missing: install the headers, build the module, load it",
-    False: "install the headers of the running kernel, build the module, load it",
-    True: "the headers are there: build the module for the running kernel, load it",
+_HEADERS_FIRST: tuple[OsFamily, ...] = ("debian", "rhel", "arch")
+"""Where the module is built on the machine, and the driver's package does not bring the headers."""
+
+_OF_ITS_SYSTEM: dict[OsFamily, tuple[str, tuple[str, ...]]] = {
+    "universal-blue": (
+        "rebase to the image of this system that has NVIDIA's driver: its name ends in `-nvidia`, "
+        "or in `-nvidia-open` for Turing and later",
+        ("rpm-ostree status", "ujust --list | grep -i nvidia"),
+    ),
+    "suse-atomic": (
+        "install the NVIDIA driver into a new snapshot of the system, and restart into it",
+        (
+            "sudo transactional-update pkg install nvidia-open-driver-G06-signed-kmp-default "
+            "nvidia-compute-utils-G06",
+            "sudo reboot",
+        ),
+    ),
+    "flatcar": (
+        "Flatcar builds the driver at each start, by nvidia.service or the sysext "
+        "nvidia-drivers: read why that failed, and start it again",
+        ("journalctl -u nvidia.service", "sudo systemctl restart nvidia.service"),
+    ),
+    "guix": (
+        "name the driver of the channel nonguix in the system's configuration: "
+        "`(service nvidia-service-type)`, and `modprobe.blacklist=nouveau` among its "
+        "kernel-arguments; then rebuild the system, and restart",
+        ("sudo guix system reconfigure /etc/config.scm", "sudo reboot"),
+    ),
+    "unraid": (
+        "Unraid has the driver from its plugin Nvidia-Driver, which fetches it for the running "
+        "system: install it, or choose a release there that this system has, and restart",
+        (),
+    ),
 }
+"""Systems that are one image, which no package manager changes: how a driver comes into them
+(docs.bazzite.gg; openSUSE MicroOS, transactional-update(8); Flatcar, Using NVIDIA GPUs; nonguix,
+README; the plugin's support thread)."""
 
 
-def build_module(site: Site, *, headers: bool | None = None) -> Fix:
-    """Build the module of an installed driver for the running kernel, whose headers are installed,
-    or not, or nobody knows."""
-    if site.os_family == "nixos":
-        return Fix(summary=f"rebuild the system with the driver {_NIXOS_CONFIGURATION}")
-    if site.os_family == "fedora-atomic":
-        return on_host(
-            site,
-            "the module belongs to each deployment of the system: make a new one, or start the one "
-            "before it",
-            "rpm-ostree status",
-            "sudo rpm-ostree upgrade",
-            "systemctl reboot",
-        )
-    commands = _BUILD.get(site.os_family, ("sudo modprobe nvidia",))
-    if headers and len(commands) > 1:
-        commands = commands[1:]
-    return on_host(site, _WHY_NOT_BUILT[headers], *commands)
-
-
-def load_module(site: Site) -> Fix:
-    """Load a module that is on disk."""
-    return on_host(
-        site,
-        "the module is there for this kernel: load it, and read why where that fails",
-        "sudo modprobe nvidia",
-    )
-
-
-def read_build_log(site: Site, log: str) -> Fix:
-    """Read why the module could not be built."""
-    return on_host(
-        site,
-        "read why the build failed; a kernel that is newer than the driver knows needs a newer "
-        "driver, and the compiler has to be that of the kernel",
-        f"grep -nE 'error|Error' {quote(log)} | head",
-    )
-
-
-def build_for_real_time(site: Site) -> Fix:
-    """Have the module built although the kernel is a real-time one (kernel-open/conftest.sh)."""
-    return on_host(
-        site,
-        "this is a real-time kernel (PREEMPT_RT), for which the build refuses: start the usual "
-        "kernel, or have it built all the same, which NVIDIA does not support",
-        "sudo env IGNORE_PREEMPT_RT_PRESENCE=1 dkms autoinstall && sudo modprobe nvidia",
-    )
-
-
-def boot_kernel(site: Site, kernel: str) -> Fix:
-    """Start a kernel for which there is a module."""
-    return on_host(
-        site, f"until then: restart, and choose the kernel {kernel} in the boot menu, which has one"
-    )
-
-
-def allow_module(site: Site, file: str) -> Fix:
-    """Let modprobe load the module again."""
-    if "prime" in file or (site.os_family == "ubuntu" and file.endswith("blacklist-nvidia.conf")):
-        return on_host(
-            site,
-            "switch the NVIDIA GPU of this laptop on again, and restart",
-            "sudo prime-select on-demand",
-            "sudo reboot",
-        )
-    rebuild = _INITRAMFS.get(site.os_family)
-    return on_host(
-        site,
-        f"take the lines that name `nvidia` out of `{file}`, rebuild the initramfs, restart",
-        f"grep -n nvidia {quote(file)}",
-        *((rebuild,) if rebuild else ()),
-    )
-
-
-def sign_module(site: Site, *, certain: bool = False) -> Fix:
-    """Let Secure Boot accept the module; `certain` where it is known to be on."""
-    enroll = _ENROLL.get(site.os_family)
-    if certain:
-        return on_host(
-            site,
-            "enroll the key that signs the module (a password is asked for now, and again by the "
-            "firmware at the restart), or switch Secure Boot off in the firmware",
-            *((enroll,) if enroll else ("sudo mokutil --import KEY.der",)),
-            "sudo reboot",
-        )
-    return on_host(
-        site,
-        "if Secure Boot is on, the kernel refuses a module that is not signed with a key it knows: "
-        "enroll the key that signed it, and restart",
-        "mokutil --sb-state",
-        *((enroll,) if enroll else ()),
-    )
+def is_manjaro(site: Site) -> bool:
+    """Whether the kernel is one of Manjaro's, which bear its name."""
+    return (site.kernel or "").endswith("-MANJARO")
 
 
 def release_from_nouveau(site: Site, holder: str = "nouveau") -> Fix:
@@ -192,9 +99,11 @@ def release_from_nouveau(site: Site, holder: str = "nouveau") -> Fix:
     if site.os_family == "nixos":
         return Fix(
             summary=f'blacklist {holder}: boot.blacklistedKernelModules = [ "{holder}" ]; and '
-            f"enable the NVIDIA driver {_NIXOS_CONFIGURATION}"
+            f"enable the NVIDIA driver {NIXOS_CONFIGURATION}"
         )
-    if site.os_family == "fedora-atomic":
+    if site.os_family in ("guix", "flatcar") or is_manjaro(site):
+        return install_driver(site)
+    if site.os_family in ("fedora-atomic", "universal-blue"):
         return on_host(
             site,
             f"{holder} holds the GPU: keep it from loading, and restart",
@@ -202,7 +111,7 @@ def release_from_nouveau(site: Site, holder: str = "nouveau") -> Fix:
             "--append=modprobe.blacklist=nouveau,nova_core",
             "systemctl reboot",
         )
-    rebuild = _INITRAMFS.get(site.os_family)
+    rebuild = INITRAMFS.get(site.os_family)
     return on_host(
         site,
         f"{holder} holds the GPU: blacklist it, rebuild the initramfs, restart",
@@ -252,13 +161,15 @@ def update_driver(
             where=Place.HOST,
         )
     if site.os_family == "nixos":
-        return Fix(summary=f"choose a driver >= {minimum}{ceiling} {_NIXOS_CONFIGURATION}")
+        return Fix(summary=f"choose a driver >= {minimum}{ceiling} {NIXOS_CONFIGURATION}")
     branch = newest or branch or minimum.partition(".")[0]
     commands = {
         "ubuntu": (f"sudo apt-get install nvidia-driver-{branch}{'-open' if open_only else ''}",),
         "debian": ("sudo apt-get install --only-upgrade nvidia-driver",),
         "fedora": ("sudo dnf upgrade akmod-nvidia",),
         "fedora-atomic": ("sudo rpm-ostree upgrade", "systemctl reboot"),
+        "universal-blue": ("sudo rpm-ostree upgrade", "systemctl reboot"),
+        "gentoo": ("sudo emerge --ask --update x11-drivers/nvidia-drivers", "sudo reboot"),
         "arch": ("sudo pacman -Syu",),
     }.get(site.os_family, ())
     kind = ", with the open kernel modules" if open_only else ""

@@ -22,6 +22,15 @@ def reset_gpu(site: Site, index: int) -> Fix:
     )
 
 
+def reset_amd_gpu(site: Site, index: int) -> Fix:
+    """Reset a GPU of AMD (amd-smi, Reset)."""
+    return on_host(
+        site,
+        "end the processes on the GPU and reset it; where that is refused, restart the machine",
+        f"sudo amd-smi reset -G -g {index}",
+    )
+
+
 def share_gpu(site: Site, index: int) -> Fix:
     """Let every process compute on a GPU."""
     return on_host(site, "let processes share the GPU", f"sudo nvidia-smi -i {index} -c DEFAULT")
@@ -80,6 +89,7 @@ _KERNEL_ARGUMENT: dict[OsFamily, tuple[str, ...]] = {
     "debian": ("sudoedit /etc/default/grub", "sudo update-grub"),
     "fedora": ("sudo grubby --update-kernel=ALL --args=iommu=pt",),
     "fedora-atomic": ("sudo rpm-ostree kargs --append=iommu=pt",),
+    "universal-blue": ("sudo rpm-ostree kargs --append=iommu=pt",),
     "rhel": ("sudo grubby --update-kernel=ALL --args=iommu=pt",),
     "suse": ("sudoedit /etc/default/grub", "sudo grub2-mkconfig -o /boot/grub2/grub.cfg"),
     "arch": ("sudoedit /etc/default/grub", "sudo grub-mkconfig -o /boot/grub/grub.cfg"),
@@ -196,6 +206,19 @@ def reset_by_hypervisor() -> Fix:
         "resets no GPU that was passed through), and if that is not enough restart the host; of a "
         "cloud's machine: stop and start it, so that it comes up on another host",
         where=Place.HOST,
+    )
+
+
+def compute_in_a_guest(site: Site) -> Fix:
+    """Have CUDA where the driver of a virtualisation host leaves it to the guests (NVIDIA Virtual
+    GPU Software User Guide, "How NVIDIA vGPU Software Is Used")."""
+    return on_host(
+        site,
+        "this driver is NVIDIA's Virtual GPU Manager, which has no CUDA of its own: run torch in a "
+        "virtual machine that has a virtual GPU, or a GPU passed through; a host that is to "
+        "compute itself needs the usual driver in its place",
+        "nvidia-smi vgpu",
+        safety=Safety.SAFE,
     )
 
 

@@ -25,8 +25,8 @@ def remove_empty_libraries() -> Fix:
 def libraries_of_release(
     site: Site, release: str | None, libraries: str | None, *, stray: str | None = None
 ) -> tuple[Fix, ...]:
-    """Bring the driver's user-space libraries to the release of the kernel module. `stray` is a
-    libcuda of another release, where the others are of that one."""
+    """Bring the driver's user-space libraries to the release of the kernel module. `stray` is the
+    one library of another release, where the others are of that one."""
     if site.container not in ("docker", "podman", "kubernetes"):
         if stray and not site.contained:
             return (_remove_stray(stray, release),)
@@ -53,11 +53,12 @@ def libraries_of_release(
 
 def _remove_stray(path: str, release: str | None) -> Fix:
     """A restart loads the same module, and leaves the same library in front."""
+    name = path.rpartition("/")[2].partition(".so")[0]
     return Fix(
         summary=f"remove `{path}`, which another installer left in front of the driver's own "
-        f"libcuda{f' of {release}' if release else ''}: by its package, or the file itself",
+        f"{name}{f' of {release}' if release else ''}: by its package, or the file itself",
         commands=(
-            "ldconfig -p | grep libcuda.so.1",
+            f"ldconfig -p | grep {name}.so.1",
             f"dpkg -S {quote(path)} || rpm -qf {quote(path)}",
             "sudo ldconfig",
         ),

@@ -13,6 +13,15 @@ def on_host(site: Site, summary: str, *commands: str, safety: Safety = Safety.NE
     return Fix(summary=_HOST + summary, commands=commands, safety=Safety.MANUAL, where=Place.HOST)
 
 
+def look_at_amds_kernel_log(site: Site) -> Fix:
+    """Read what the kernel says of AMD's GPUs."""
+    return on_host(
+        site,
+        "read what the kernel says of the GPU",
+        "sudo dmesg | grep -iE 'amdgpu|kfd' | tail -n 20",
+    )
+
+
 def look_at_kernel_log(site: Site) -> Fix:
     """Read what the kernel says of the driver and of its GPUs."""
     return on_host(

@@ -105,8 +105,46 @@ def room_for_temporary_files(site: Site, folder: str, *, full: bool) -> Fix:
     )
 
 
+def one_time_service(site: Site) -> Fix:
+    """Have one service alone keep the clock."""
+    return on_host(
+        site,
+        "have one time service keep the clock: chronyd, systemd-timesyncd, ntpd and the tools of a "
+        "hypervisor that set it by turns let it jump; once, after a start or a pause, is no fault",
+        "timedatectl",
+        "systemctl is-active chronyd chrony systemd-timesyncd ntpd ntp vmtoolsd",
+        safety=Safety.SAFE,
+    )
+
+
+def read_time_from_tsc(site: Site, *, offered: bool) -> Fix:
+    """Have Linux read the time from the counter of the CPU."""
+    if offered:
+        return on_host(
+            site,
+            "have Linux read the CPU's own counter, which it offers, and keep that by "
+            "`clocksource=tsc` on the kernel's command line",
+            "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource",
+        )
+    return on_host(
+        site,
+        "see why the kernel has given the CPU's own counter up, and update the firmware: most "
+        "often that sets the counters of the CPUs apart",
+        "sudo dmesg | grep -iE 'tsc|clocksource'",
+    )
+
+
 def set_clock(site: Site) -> Fix:
     """Set the clock by the network."""
+    if site.wsl:
+        return Fix(
+            summary="set WSL's clock by that of Windows; where it happens again and again, update "
+            "WSL (`wsl.exe --update`)"
+            + (", not in this container but in WSL itself" if site.contained else ""),
+            commands=("date", "sudo hwclock -s"),
+            safety=Safety.NEEDS_ROOT,
+            where=Place.HOST if site.contained else Place.HERE,
+        )
     return on_host(
         site,
         "look whether that is so, and have the clock set by the network",
