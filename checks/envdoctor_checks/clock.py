@@ -145,7 +145,7 @@ def clock_is_slow_to_read(clock: Clock, wanted: Wanted, trace: GpuTrace, site: S
         ),
         fixes=(system.read_time_from_tsc(site, offered=other),),
         notes=(
-            "ten million readings of the TSC take 0.6 s (RHEL 9 for Real Time, comparing the cost of "
-            "reading hardware clock sources); of a counter outside the CPU they take many times that",
+            "ten million readings of the TSC take 0.6 s (RHEL 9 for Real Time, `Comparing the cost "
+            "of reading hardware clock sources`), of a counter outside the CPU many times that",
         ),
     )
