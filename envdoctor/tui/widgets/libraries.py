@@ -14,6 +14,7 @@ from textual.widgets import Input, Static, Tree
 from textual.widgets.tree import TreeNode
 
 from envdoctor.facts.libraries import Extension, LibraryResolution, Problem, ResolvedLibrary
+from envdoctor.findings import Finding
 from envdoctor.record import Record
 from envdoctor.report import Report
 from envdoctor.tui.library_tree import Branch, branches
@@ -182,7 +183,7 @@ class LibrariesPane(Vertical):
     def _explain(self, item: Item | None) -> None:
         text: Content | Paragraphs = Content("")
         if item is not None and item.library is not None:
-            text = library_text(item.library)
+            text = library_text(item.library, finding_about(item.library, self.state.report))
         elif item is not None and item.problem is not None:
             text = Content(problem_line(item.problem))
         elif item is not None and item.again:
@@ -262,11 +263,19 @@ def again_text(libraries: tuple[ResolvedLibrary, ...]) -> Paragraphs:
     return Paragraphs([title, *files])
 
 
-def library_text(library: ResolvedLibrary) -> Paragraphs:
-    """All about one library."""
+def finding_about(library: ResolvedLibrary, report: Report | None) -> Finding | None:
+    """The finding that says how a library with problems is repaired."""
+    if report is None or not is_wrong(library):
+        return None
+    findings = (one for one in report.findings if library.soname in one.message)
+    return next(findings, None)
+
+
+def library_text(library: ResolvedLibrary, finding: Finding | None = None) -> Paragraphs:
+    """All about one library; `finding` is that about it."""
     rows = [
         ("file", library.path or "not found"),
-        ("because", " ".join(filter(None, (library.rule, library.directory)))),
+        ("found by", " ".join(filter(None, (library.rule, library.directory)))),
         ("of", library.rule_of),
         ("version", library.version),
         ("owner", _owner(library)),
@@ -288,6 +297,9 @@ def library_text(library: ResolvedLibrary) -> Paragraphs:
         Paragraph(text=Content(f"also offered: {one.path} ({one.rule})"), hang=2)
         for one in library.alternatives
     ]
+    if finding is not None:
+        repair = Content(f"how to repair it: {finding.code} {finding.name}, on tab 2")
+        lines += [Paragraph(text=Content("")), Paragraph(text=repair, hang=2)]
     return Paragraphs(lines)
 
 
