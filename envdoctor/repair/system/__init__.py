@@ -74,6 +74,7 @@ from envdoctor.repair.system.libcuda import (
     remove_empty_libraries,
     show_libcuda,
     show_mounted_libcuda,
+    without_compat,
 )
 from envdoctor.repair.system.place import (
     look_at_kernel_log,
@@ -156,6 +157,7 @@ __all__ = [
     "update_driver",
     "update_toolkit_of_wsl",
     "update_wsl",
+    "without_compat",
     "without_emulation",
     "write_cdi",
 ]
