@@ -173,8 +173,8 @@ class Expectations:
         error = prediction.error
         known = _KnownRate(
             rate=_around(prediction.images_per_s, error),
-            basis=f"roofline of {limits}, fitted on the published rates of {prediction.points} "
-            f"other GPUs, 90 % of which it meets within {100 * error:.0f} %",
+            basis=f"roofline of {limits}, within {100 * error:.0f} % for 90 % of "
+            f"{prediction.points} GPUs with published rates",
         )
         if prediction.extrapolated:
             known = known.doubted("an extrapolation, as this GPU exceeds all of those")

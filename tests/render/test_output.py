@@ -82,7 +82,7 @@ def test_checks_that_could_not_look_are_named_and_others_counted() -> None:
     assert "    not looked for: a-check" in text
     assert "b-check" not in text
     assert "c-check" not in text
-    assert text.endswith("incomplete: 0 of 3 checks ran\n")
+    assert text.endswith("incomplete: 0 of 3 checks ran; -v tells why the others did not\n")
 
 
 def test_all_that_did_not_run_is_told_where_that_is_asked_for() -> None:
