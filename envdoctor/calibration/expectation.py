@@ -139,8 +139,7 @@ class Expectations:
         rate = known.rate
         return _KnownRate(
             rate=Spread(median=rate.median * factor, low=rate.low * least, high=rate.high * most),
-            basis=f"{known.basis}, without channels_last; times {factor:.2f} for it "
-            f"({least:.2f} to {most:.2f})",
+            basis=f"{known.basis}, x{factor:.2f} for channels_last ({least:.2f} to {most:.2f})",
             doubtful=known.doubtful,
             factor=factor,
         )

@@ -186,7 +186,7 @@ def cause_of(report: Report) -> str:
 
 
 def _meaning_for_torch(report: Report) -> str:
-    in_part = any(one.state == "works" for one in report.outcomes)
+    in_part = any(one.state == "works" and one.action != "hold" for one in report.outcomes)
     failing = {one.action for one in report.outcomes if one.state == "fails"}
     if report.verdict is Verdict.BROKEN and failing == {"hold"}:
         return "this is not what the policy asks for"

@@ -149,6 +149,9 @@ def test_every_format_says_the_verdict_in_the_same_words(render: Callable[[Repor
     partly = report(outcomes=(works,), findings=(CODE.finding(what="x"),))
     assert "PyTorch works here only in part" in render(partly)
     assert "PyTorch does not work here" in render(report(findings=(CODE.finding(what="x"),)))
+    held = (Outcome(action="hold", subject="a.lock", state="works"),)
+    one = report(outcomes=held, findings=(CODE.finding(what="x"),))
+    assert "PyTorch does not work here" in render(one)
 
 
 def test_colour_carries_no_meaning() -> None:
