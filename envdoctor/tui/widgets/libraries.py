@@ -288,6 +288,9 @@ def library_text(library: ResolvedLibrary, finding: Finding | None = None) -> Pa
         Paragraph(text=Content.styled(problem_line(one), "bold $text-error"), hang=2)
         for one in library.problems
     ]
+    if finding is not None:
+        where = Content(f"how to repair it: {finding.code} {finding.name}, on tab 2")
+        lines.append(Paragraph(text=where, hang=2))
     lines += [
         Paragraph(text=Content.assemble((f"{name}: ", "bold"), text), hang=2)
         for name, text in rows
@@ -297,9 +300,6 @@ def library_text(library: ResolvedLibrary, finding: Finding | None = None) -> Pa
         Paragraph(text=Content(f"also offered: {one.path} ({one.rule})"), hang=2)
         for one in library.alternatives
     ]
-    if finding is not None:
-        repair = Content(f"how to repair it: {finding.code} {finding.name}, on tab 2")
-        lines += [Paragraph(text=Content("")), Paragraph(text=repair, hang=2)]
     return Paragraphs(lines)
 
 
