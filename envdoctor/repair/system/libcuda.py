@@ -33,8 +33,9 @@ def libraries_of_release(
             return (_remove_stray(stray, release),)
         return (_libraries_of_release(site, release),)
     out = Fix(
-        summary="where the image brings driver libraries of its own: take them out of the image, "
-        "the container toolkit brings those of the host's release",
+        summary="where the image brings driver libraries of its own: build it without their "
+        "package, which this command names; the container toolkit brings those of the host's "
+        "release",
         commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
         where=Place.IMAGE,
     )
@@ -56,7 +57,8 @@ def _remove_stray(path: str, release: str | None) -> Fix:
     """A restart loads the same module, and leaves the same library in front."""
     return Fix(
         summary=f"remove `{path}`, which another installer left in front of the driver's own "
-        f"libcuda{f' of {release}' if release else ''}: by its package, or the file itself",
+        f"libcuda{f' of {release}' if release else ''}: by its package, which the second command "
+        "names, or the file itself",
         commands=(
             "ldconfig -p | grep libcuda.so.1",
             f"dpkg -S {quote(path)} || rpm -qf {quote(path)}",
