@@ -33,8 +33,8 @@ def libraries_of_release(
             return (_remove_stray(stray, release),)
         return (_libraries_of_release(site, release),)
     out = Fix(
-        summary="where the image brings driver libraries of its own: build it without their "
-        "package, which this command names; the container toolkit brings those of the host's "
+        summary="where the image brings driver libraries of its own: take them out of the image "
+        "(this command names their package), the container toolkit brings those of the host's "
         "release",
         commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
         where=Place.IMAGE,
