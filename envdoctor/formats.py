@@ -58,6 +58,10 @@ class Text:
         self.body = body
 
 
+class Page(Text):
+    """A page in Markdown, for a person at a terminal or for a program."""
+
+
 class Line:
     """A line of a file of the project, from 1; the path is relative to the root of the project."""
 
@@ -68,7 +72,8 @@ class Line:
 
 
 class Look:
-    """How a text looks: in colour or not, its width in columns, and how much it tells; and the
+    """How a text looks: in colour or not, its width in columns, whether that is a terminal's, and
+    how much it tells; and the
     lines of the project's files that findings can be about, the root of the project, and the
     folder that names of files are relative to."""
 
@@ -77,6 +82,7 @@ class Look:
         *,
         colour: bool = False,
         width: int = 80,
+        terminal: bool = False,
         detail: Detail = "normal",
         lines: "Sequence[Line]" = (),
         root: str = "",
@@ -84,6 +90,7 @@ class Look:
     ) -> None:
         self.colour = colour
         self.width = width
+        self.terminal = terminal
         self.detail = detail
         self.lines = lines
         self.root = root

@@ -50,13 +50,11 @@ def _see_also(topic: str) -> str:
 
 
 def _head(code: Code) -> str:
-    severity, topic = code.severity.value, code.topic
     family = f", family {code.family}" if code.family != code.name else ""
-    breaks = f", breaks {code.breaks}" if code.breaks else ""
-    fault = f", of the {code.fault}"
+    breaks = f"; it breaks {code.breaks}" if code.breaks else ""
     return (
-        f"# {code.id} {code.name}\n\n"
-        f"{severity}, topic {topic}{fault}{family}{breaks}: {code.message}"
+        f"# {code.id} {code.name}\n\n{code.severity.value}: {code.message}\n\n"
+        f"topic {code.topic}{family}; the cause lies in the {code.fault}{breaks}"
     )
 
 

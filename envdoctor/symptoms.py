@@ -292,8 +292,16 @@ def _said(imported: TorchImport) -> dict[str, Any]:
         return {"exit_code": imported.exit_code}
     if imported.is_no_torch:
         return {"exception": "no exception", "text": imported.in_place_of_torch}
-    text = (imported.message.strip().splitlines() or [""])[0]
-    return {"exception": imported.exception or "an exception", "text": text}
+    return {"exception": imported.exception or "an exception", "text": imported.in_one_line}
+
+
+_ISOLATED: Mapping[str, str] = {
+    "ok": "it works",
+    "exception": "it fails as well",
+    "signal": "it is ended by a signal",
+    "exit": "it exits",
+    "hang": "it hangs",
+}
 
 
 def _evidence_of_import(imported: TorchImport) -> Iterator[Evidence]:
@@ -306,8 +314,8 @@ def _evidence_of_import(imported: TorchImport) -> Iterator[Evidence]:
         yield Evidence(label="it printed", value=last, source="import torch")
     if imported.isolated_outcome:
         yield Evidence(
-            label="with python -I",
-            value=imported.isolated_outcome,
+            label="with `python -I`",
+            value=_ISOLATED[imported.isolated_outcome],
             source="a second import, without cwd, PYTHONPATH and user site",
         )
 

@@ -541,14 +541,25 @@ _BY_ERROR: dict[int, Callable[[Case], Told]] = {
 }
 
 
+_LOAD_UVM = "load nvidia_uvm and make its device node", "sudo modprobe nvidia_uvm"
+_RELOAD_UVM = (
+    "reload nvidia_uvm and make its device node; end first what uses it, or restart the machine",
+    "sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm",
+)
+
+
 @check(CUDA_UNKNOWN_UVM)
 def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
     """Error 999, most often because the module nvidia_uvm is gone after a suspend."""
     if init.code != 999 or site.gvisor:
         return
-    has_uvm = "nvidia_uvm" in driver.modules and "/dev/nvidia-uvm" in driver.device_nodes
+    is_loaded = "nvidia_uvm" in driver.modules or not driver.modules
+    missing = [] if is_loaded else ["the module nvidia_uvm is not loaded"]
+    if "/dev/nvidia-uvm" not in driver.device_nodes:
+        missing.append("the device node /dev/nvidia-uvm is missing")
+    how, load = _RELOAD_UVM if is_loaded else _LOAD_UVM
     yield CUDA_UNKNOWN_UVM.finding(
-        uvm="" if has_uvm else ", and nvidia_uvm or its device node is missing",
+        uvm="".join(f", and {one}" for one in missing),
         evidence=(
             Evidence(label="cuInit", value=f"{init.status} (999)", source="libcuda.so.1"),
             Evidence(label="modules", value=" ".join(driver.modules), source="/proc/modules"),
@@ -557,8 +568,8 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
         fixes=(
             system.on_host(
                 site,
-                "reload nvidia_uvm and make its device node",
-                "sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm",
+                how,
+                load,
                 "sudo nvidia-modprobe -u -c=0",
             ),
             *((system.start_anew(site),) if site.contained else ()),

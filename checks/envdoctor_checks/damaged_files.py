@@ -477,4 +477,10 @@ def _what(file: DamagedFile) -> str:
     if file.kind == "missing" and file.actual:
         folder, _, place = file.actual.partition(" -> ")
         return f"is missing, as `{folder}` is a link that leads to `{place}`"
-    return _KINDS[file.kind].format(actual=file.actual, expected=file.expected)
+    return _KINDS[file.kind].format(
+        actual=_in_groups(file.actual), expected=_in_groups(file.expected)
+    )
+
+
+def _in_groups(size: str) -> str:
+    return f"{int(size):,}" if size.isdecimal() else size

@@ -113,7 +113,7 @@ def driver_dropped_gpu(
                 ),
             ),
             fixes=(system.driver_of_branch(site, limit.branch),),
-            notes=(f"{limit.source}, retrieved {limit.retrieved}",),
+            notes=(f"source: {limit.source}, retrieved {limit.retrieved}",),
         )
 
 
@@ -172,7 +172,7 @@ def gpu_newer_than_driver(
                 ),
             ),
             fixes=(update,),
-            notes=(f"{start.source}, retrieved {start.retrieved}",),
+            notes=(f"source: {start.source}, retrieved {start.retrieved}",),
         )
 
 

@@ -18,10 +18,10 @@ from envdoctor.api import (
     Severity,
     Site,
     check,
-    command,
     is_forward_compat,
     parse_number,
     surroundings,
+    system,
 )
 
 DRIVER_STUB = Code(
@@ -151,16 +151,7 @@ def take_out(path: str, part: str, environment: Environment | None, site: Site) 
             safety=Safety.NEEDS_ROOT,
             where=Place.IMAGE if site.contained else Place.HERE,
         )
-    return Fix(
-        summary=f"take `{folder}` out of the loader's cache: its entry in /etc/ld.so.conf.d, then "
-        "`ldconfig`" + (", in the image" if site.contained else ""),
-        commands=(
-            command("grep", "-rl", part.strip("/"), "/etc/ld.so.conf.d"),
-            "sudo ldconfig",
-        ),
-        safety=Safety.NEEDS_ROOT,
-        where=Place.IMAGE if site.contained else Place.HERE,
-    )
+    return system.without_compat(site, path)
 
 
 def _numbers(release: str) -> tuple[int, ...]:

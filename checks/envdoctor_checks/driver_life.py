@@ -51,7 +51,7 @@ def driver_branch_ended(
         when=f" since {branch.end_of_life}" if branch.end_of_life else "",
         evidence=(Evidence(label="driver release", value=release.release, source=release.source),),
         fixes=(system.update_driver(site, better.branch, branch=better.branch),),
-        notes=(f"{branch.source}, retrieved {branch.retrieved}",),
+        notes=(f"source: {branch.source}, retrieved {branch.retrieved}",),
     )
 
 

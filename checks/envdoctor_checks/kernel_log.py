@@ -195,7 +195,7 @@ def _error(
         meaning=worst.xid.meaning,
         evidence=tuple(one.evidence for one in noted),
         fixes=tuple(_ways_out(worst.xid, gpu, site)),
-        notes=(f"{worst.xid.source}, retrieved {worst.xid.retrieved}",),
+        notes=(f"source: {worst.xid.source}, retrieved {worst.xid.retrieved}",),
     )
 
 

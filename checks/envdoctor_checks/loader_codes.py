@@ -82,8 +82,8 @@ LD_LIBRARY_PATH_SHADOW = Code(
     topic="libraries",
     layer=Layer.LIBRARIES,
     breaks="import:torch",
-    message="libraries are taken from LD_LIBRARY_PATH or LD_PRELOAD in place of torch's own",
-    detailed="{what} taken from {rule} in place of torch's own: `{library}` is {path}",
+    message="libraries are taken from LD_LIBRARY_PATH or LD_PRELOAD in place of the usual ones",
+    detailed="{what} taken from {rule} in place of the usual one: `{library}` is {path}",
     explains=("ED349",),
 )
 NVJITLINK_MISMATCH = _code(

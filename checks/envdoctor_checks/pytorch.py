@@ -151,6 +151,17 @@ _AT_EXIT = {
 }
 
 
+def _see_the_end(imported: TorchImport, site: Site) -> Fix:
+    """A signal prints where it happened by itself, a hang once it is ended by one."""
+    code = "import torch; torch.ones(1) + 1"
+    if imported.exit_outcome == "hang":
+        return interpreters.see_where_it_hangs(site.target, code, after_s=_HANGS_AFTER_S)
+    return interpreters.try_in_target(site.target, code, summary="see where it happens")
+
+
+_HANGS_AFTER_S = 60
+
+
 @check(INTERPRETER_EXIT)
 def interpreter_does_not_exit(imported: TorchImport, site: Site) -> Findings:
     """Torch works, and the interpreter hangs or dies when it ends: jobs then look failed."""
@@ -166,10 +177,11 @@ def interpreter_does_not_exit(imported: TorchImport, site: Site) -> Findings:
                 source="the probe's own interpreter, after torch and its libraries were used",
             ),
         ),
-        fixes=(
-            interpreters.try_in_target(site.target, "import torch", summary="see it by itself"),
+        fixes=(_see_the_end(imported, site),),
+        notes=(
+            "threads and atexit handlers of a library most often do it: update the library that "
+            "the output names, or leave it out and try again",
         ),
-        notes=("threads and atexit handlers of a library most often do it",),
     )
 
 

@@ -162,12 +162,13 @@ def gcc_that_nvcc_refuses(
             surroundings.set_variable(
                 "NVCC_PREPEND_FLAGS",
                 f"-ccbin gcc-{accepted.gcc_max}",
-                summary="to build extensions, give nvcc a gcc that it accepts",
+                summary=f"to build extensions, give nvcc a gcc that it accepts; if there is no "
+                f"gcc-{accepted.gcc_max} here, install it first",
             ),
         ),
         notes=(
             "torch itself needs no compiler",
-            f"{accepted.source}, retrieved {accepted.retrieved}",
+            f"source: {accepted.source}, retrieved {accepted.retrieved}",
         ),
     )
 

@@ -78,7 +78,7 @@ def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Want
         ),
         fixes=(
             Fix(
-                summary="name existing GPUs, or none of them in particular",
+                summary="name GPUs that exist, each once; without the variable all are visible",
                 commands=("unset CUDA_VISIBLE_DEVICES",),
                 safety=Safety.SAFE,
             ),

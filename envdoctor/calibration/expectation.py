@@ -139,8 +139,7 @@ class Expectations:
         rate = known.rate
         return _KnownRate(
             rate=Spread(median=rate.median * factor, low=rate.low * least, high=rate.high * most),
-            basis=f"{known.basis}, without channels_last; times {factor:.2f} for it "
-            f"({least:.2f} to {most:.2f})",
+            basis=f"{known.basis}, x{factor:.2f} for channels_last ({least:.2f} to {most:.2f})",
             doubtful=known.doubtful,
             factor=factor,
         )
@@ -173,8 +172,8 @@ class Expectations:
         error = prediction.error
         known = _KnownRate(
             rate=_around(prediction.images_per_s, error),
-            basis=f"roofline of {limits}, fitted on the published rates of {prediction.points} "
-            f"other GPUs, 90 % of which it meets within {100 * error:.0f} %",
+            basis=f"roofline of {limits}, within {100 * error:.0f} % for 90 % of "
+            f"{prediction.points} GPUs with published rates",
         )
         if prediction.extrapolated:
             known = known.doubted("an extrapolation, as this GPU exceeds all of those")

@@ -43,7 +43,7 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
     \b
     envdoctor check
     envdoctor check --python ~/venvs/train --json
-    envdoctor check --try compile                     whether torch.compile works, too
+    envdoctor check --try compile                     try torch.compile, too
     envdoctor check --expect gpu --fail-on warning    the gate of a CI runner
     envdoctor check --facts facts.json                a machine recorded elsewhere
     envdoctor check --root /mnt/image                 an unpacked image

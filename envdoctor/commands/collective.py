@@ -64,8 +64,8 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **options: A
     \b
     envdoctor collective
     envdoctor collective --backend gloo --nproc 4 --json
-    envdoctor collective --nnodes 2 --node-rank 0 --master-addr node0    on the first machine
-    envdoctor collective --nnodes 2 --node-rank 1 --master-addr node0    on the second
+    envdoctor collective --nnodes 2 --node-rank 0 --master-addr node0   first
+    envdoctor collective --nnodes 2 --node-rank 1 --master-addr node0   second
     srun --ntasks-per-node=1 envdoctor collective
     """
     names = ("nproc", "backend", "nnodes", "node_rank", "master_addr", "master_port")

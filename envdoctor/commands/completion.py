@@ -21,7 +21,7 @@ def command(output: Output, ctx: click.Context, /, shell: str) -> None:
     """Print a script that completes commands, options, paths, codes and GPUs in that shell.
 
     \b
-    eval "$(envdoctor completion bash)"               in ~/.bashrc (bash 4.4 or later)
+    eval "$(envdoctor completion bash)"           in ~/.bashrc (bash 4.4 or later)
     eval "$(envdoctor completion zsh)"                in ~/.zshrc, after compinit
     envdoctor completion fish > ~/.config/fish/completions/envdoctor.fish
     """

@@ -60,7 +60,7 @@ def _not_known(words: str, found: Named, knowledge: Knowledge) -> str:
         return f"`{words}` is a part of a GPU, of which nothing is known; the whole is {whole}"
     models = found.models or _of_capability(found, knowledge)
     if models:
-        return f"`{words}` may be {_names(models)}"
+        return f"`{words}` may be {_names(models)}; name one of them"
     if found.what:
         known = f"`{words}` is {found.what}"
         if found.capability not in found.what.split():

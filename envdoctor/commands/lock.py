@@ -46,7 +46,7 @@ def command(ctx: click.Context, /, output: Output, to: Destination, **given: Any
         ctx.exit(output.fail(message, 1))
     if report.verdict is Verdict.INCOMPLETE:
         raise Unseen("not all of this machine could be looked at; `envdoctor check` says what")
-    output.publish(session.lock(report), to, "machine locked")
+    output.publish(session.lock(report), to, "policy of this machine")
 
 
 def _report(session: Session, output: Output, given: dict[str, Any]) -> Report:

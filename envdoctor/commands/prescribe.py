@@ -77,7 +77,8 @@ def command(
     \b
     envdoctor prescribe
     envdoctor prescribe --torch 2.6 --python ~/venvs/train
-    envdoctor prescribe --gpu V100 --driver 535 --python-version 3.12 --platform linux-aarch64
+    envdoctor prescribe --gpu V100 --driver 535 --python-version 3.12
+    envdoctor prescribe --gpu GH200 --driver 570 --platform linux-aarch64
     envdoctor prescribe --facts facts.json --json
     envdoctor prescribe --script -o repair.sh
     """

@@ -5,7 +5,7 @@ import click
 from envdoctor.commands.kinds import CodeName
 from envdoctor.commands.options import pass_output
 from envdoctor.errors import BadInput, nearest
-from envdoctor.formats import Text
+from envdoctor.formats import Page
 from envdoctor.output import Destination, Output
 from envdoctor.pages import codes_of, find_code, find_page, find_topic_page
 from envdoctor.plugin_loading import load_plugins
@@ -25,7 +25,7 @@ def command(output: Output, /, disease: str) -> None:
     loaded = load_plugins()
     topic_page = find_topic_page(disease.lower(), loaded)
     if topic_page is not None:
-        output.publish(Text(body=topic_page), Destination())
+        output.publish(Page(body=topic_page), Destination())
         return
     code = find_code(disease, loaded)
     if code is None:
@@ -35,4 +35,4 @@ def command(output: Output, /, disease: str) -> None:
     page = find_page(code, loaded)
     if page is None:
         raise BadInput(f"{code.id} {code.name} has no page; its plugin ships none")
-    output.publish(Text(body=page), Destination())
+    output.publish(Page(body=page), Destination())

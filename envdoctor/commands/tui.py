@@ -87,7 +87,7 @@ def command(
     envdoctor tui --python ./old --python ./new     side by side
     envdoctor tui report.json
     envdoctor tui report.json --screenshot findings.svg --size 100x30 --keys 2
-    envdoctor tui --serve 8000                 then ssh -L 8000:127.0.0.1:8000 HOST
+    envdoctor tui --serve 8000                then ssh -L 8000:127.0.0.1:8000 HOST
     """
     _refuse_what_would_be_lost(file, given, to)
     calibrate = given.pop("calibrate")

@@ -163,12 +163,15 @@ def _problems(
         if bool(problems[0]) == bool(problems[1]):
             continue
         bad = problems[0] or problems[1]
+        where, elsewhere = pair.names.at_first, pair.names.at_second
+        if not problems[0]:
+            where, elsewhere = elsewhere, where
         words = describe(bad[0]).removeprefix("cannot be loaded: ")
         yield Found(
             difference=Difference(
                 part="libraries",
                 name=soname,
-                sentence=f"{soname} {pair.only(bool(problems[0]), _FAULTS[bad[0].kind])}: {words}",
+                sentence=f"{soname} {_FAULTS[bad[0].kind]} {where}, unlike {elsewhere}: {words}",
                 first=words if problems[0] else None,
                 second=words if problems[1] else None,
                 weight="stops",

@@ -72,6 +72,10 @@ ImportOutcome = Literal["ok", "exception", "signal", "exit", "hang"]
 """How an import ended: without or with an exception, or with its process."""
 
 
+_TELLS = "Original error was:"
+"""How NumPy begins the last line of its message when its compiled modules do not import."""
+
+
 class TorchImport(Fact):
     """What `import torch` does in the target, as the user would run it.
 
@@ -101,6 +105,13 @@ class TorchImport(Fact):
     exit_outcome: Literal["ok", "signal", "exit", "hang"] | None = None
     exit_detail: str = ""
     exit_output_tail: str = ""
+
+    @property
+    def in_one_line(self) -> str:
+        """The line of the message that says most; NumPy's has a page before it."""
+        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        told = (line.partition(_TELLS)[2].strip() for line in lines if line.startswith(_TELLS))
+        return next(told, lines[0] if lines else "")
 
     @property
     def is_no_torch(self) -> bool:

@@ -5,17 +5,18 @@ import textwrap
 
 from envdoctor.fits import Combination, Fit, Part
 
-_WIDTH = 96
 _SHOWN_SOURCES = 2
 _OF_THE_MACHINE = frozenset({"gpu", "driver"})
 _MARKS = {True: "yes", False: "no", None: "unknown"}
 
 
-def render_fit(fit: Fit) -> str:
-    """The verdict in one line, each part with its reason and source, and what comes nearest."""
-    lines = [f"{fit.claim}: {_verdict(fit)}", ""]
+def render_fit(fit: Fit, width: int) -> str:
+    """The verdict first, each part with its reason and source, and what comes nearest."""
+    lines = [*textwrap.wrap(f"{fit.claim}: {_verdict(fit)}", width, subsequent_indent="  "), ""]
+    said = ""
     for part in fit.parts:
-        lines += _part(part)
+        lines += _part(part, width - 10, is_said=part.source == said)
+        said = part.source
     if fit.unread:
         lines += ["", f"not understood, and not judged: {', '.join(fit.unread)}"]
     if fit.nearest:
@@ -42,10 +43,11 @@ def _verdict(fit: Fit) -> str:
     return "cannot be judged by this data"
 
 
-def _part(part: Part) -> list[str]:
+def _part(part: Part, width: int, *, is_said: bool) -> list[str]:
     head = f"  {_MARKS[part.ok]:<8}{part.name:<12}{part.claimed}"
-    reason = textwrap.wrap(part.reason, _WIDTH - 10)
-    source = textwrap.wrap(f"source: {_sources(part.source)}", _WIDTH - 10) if part.source else []
+    reason = textwrap.wrap(part.reason, width)
+    told = "the same" if is_said else _sources(part.source)
+    source = textwrap.wrap(f"source: {told}", width) if part.source else []
     return [head, *(f"{'':10}{line}" for line in (*reason, *source))]
 
 

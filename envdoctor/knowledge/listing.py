@@ -16,13 +16,25 @@ class GpuList(Record):
 
 def render_gpus(listed: GpuList) -> str:
     """One line a GPU: its name, compute capability, architecture, memory, and other names."""
-    return "".join(f"{_line(one)}\n" for one in listed.gpus)
+    rows = [_HEAD, *map(_row, listed.gpus)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(_HEAD) - 1)]
+    return "".join(f"{_line(row, widths)}\n" for row in rows)
 
 
-def _line(model: GpuModel) -> str:
+_HEAD = ("GPU", "capability", "architecture", "memory", "other names")
+_VENDOR = "NVIDIA "
+
+
+def _row(model: GpuModel) -> tuple[str, ...]:
     memory = f"{model.memory_gb:g} GB" if model.memory_gb else "?"
-    printed = ", ".join(one for one in model.match if one != model.model)
+    others = (one for one in model.match if one.removeprefix(_VENDOR) != model.model)
+    capability, architecture = model.compute_capability or "?", model.architecture or "?"
+    return model.model, capability, architecture, memory, ", ".join(others)
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    name, capability, architecture, memory = widths
     return (
-        f"{model.model:<36} {model.compute_capability or '?':>5}  {model.architecture or '?':<16} "
-        f"{memory:>8}  {printed}"
+        f"{row[0]:<{name}}  {row[1]:>{capability}}  {row[2]:<{architecture}}  "
+        f"{row[3]:>{memory}}  {row[4]}"
     ).rstrip()

@@ -8,6 +8,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Iterator, Set
+from typing import Final
 
 from envdoctor.record import Record
 from envdoctor.regular_files import only_regular
@@ -68,6 +69,10 @@ class VersionNeed(Record):
     versions: tuple[str, ...]
 
 
+CUT_SHORT: Final = "the file is cut short"
+"""Why a truncated file cannot be loaded."""
+
+
 class Tables(Record):
     """File offsets of the symbol and string tables; 0 where there is none."""
 
@@ -124,7 +129,7 @@ def read_elf(path: str) -> Elf:
             except (Unreadable, Foreign):
                 raise
             except (struct.error, IndexError, OverflowError, ValueError) as error:
-                cut = f"truncated: {reader.cut} bytes are missing" if reader.cut else ""
+                cut = CUT_SHORT if reader.cut else ""
                 raise Unreadable(cut or f"a table lies outside the file ({error})") from error
 
 

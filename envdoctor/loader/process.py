@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from envdoctor.facts.libraries import Problem, SearchRule
-from envdoctor.loader.elf import Elf, Symbols, Unreadable, read_symbols
+from envdoctor.loader.elf import CUT_SHORT, Elf, Symbols, Unreadable, read_symbols
 from envdoctor.loader.search import BY_PATH, Files, Place, System, expand, offers
 from envdoctor.record import Mutable
 
@@ -226,8 +226,7 @@ class Process:
         self.mapped.append(loaded)
         opening.added.append(loaded)
         if elf.cut_bytes:
-            why = f"truncated: {elf.cut_bytes} bytes are missing"
-            self._refuse(name, path, why, requester, opening)
+            self._refuse(name, path, CUT_SHORT, requester, opening)
         return loaded
 
     def _verify(self, opening: Opening, scope: list[MappedObject]) -> None:

@@ -12,6 +12,7 @@ _WHEN = {
     "query": "torch asks for versions",
     "use": "first use on a GPU (opened by name)",
 }
+_RULES = {"path": "opened by its path"}
 _MAX_NAMES = 3
 _AS_PREDICTED = "checked: torch was imported, and exactly these files are mapped"
 
@@ -63,7 +64,8 @@ def _entry(library: ResolvedLibrary, width: int, paint: Paint) -> Iterator[str]:
         yield f"  -  {name}  not found; nothing needs it without a GPU driver"
         return
     if library.path is None:
-        yield paint(f"  !! {name}  not found")
+        there = any(problem.kind == "unreadable" for problem in library.problems)
+        yield paint(f"  !! {name}  {'cannot be used' if there else 'not found'}")
         yield from _trouble(library, paint)
         return
     mark = "!!" if library.problems else "=>" if library.clean_path else "  "
@@ -76,13 +78,14 @@ def _entry(library: ResolvedLibrary, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _trouble(library: ResolvedLibrary, paint: Paint) -> Iterator[str]:
-    for problem in library.problems:
-        yield paint(f"       {describe(problem)}")
+    # Several may ask for one library, and what is wrong with it is the same for all.
+    for text in dict.fromkeys(map(describe, library.problems)):
+        yield paint(f"       {text}")
 
 
 def _why(library: ResolvedLibrary) -> str:
     opened = {"dlopen": "dlopen, ", "preload": ""}.get(library.how, "")
-    return f"{opened}{library.rule}"
+    return f"{opened}{_RULES.get(library.rule or '', library.rule)}"
 
 
 def _from(library: ResolvedLibrary | Offer) -> str:
@@ -116,6 +119,7 @@ def _verdict(resolution: LibraryResolution, paint: Paint) -> Iterator[str]:
             yield paint(f"!! {extension.path}: {describe(problem)}")
     if resolution.import_error:
         yield paint(f"`import torch` will fail: {resolution.import_error}")
+        yield "how to repair it: `envdoctor check`"
     else:
         yield "`import torch` will find all that it loads"
 

@@ -80,7 +80,7 @@ def in_words(*outcomes: Outcome) -> str:
 _VERBS = {
     "compute": "compute on",
     "start": "start CUDA on",
-    "hold": "hold to",
+    "hold": "the policy",
     "compile": "compile for",
     "extend": "build extensions in",
 }

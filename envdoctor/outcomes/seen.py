@@ -201,7 +201,7 @@ def _of_import(found: TorchImport) -> str:
         return found.message or f"no answer within {found.seconds:.0f} s"
     if found.outcome == "exit":
         return found.message or f"it ended the interpreter with code {found.exit_code}"
-    return found.message
+    return found.in_one_line
 
 
 _FORETELL: tuple[type[Fact], ...] = (Distributions, TorchBuild, LibraryResolution, InstalledFiles)

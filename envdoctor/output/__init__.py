@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from envdoctor.errors import Unwritable, described
 from envdoctor.exit_codes import EXIT_INCOMPLETE, EXIT_OWN_FAULT
-from envdoctor.formats import LOCATED, MACHINE, Detail, Document, Look, Text, format_for
+from envdoctor.formats import LOCATED, MACHINE, Detail, Document, Look, Page, Text, format_for
 from envdoctor.output.error_documents import error_document
 from envdoctor.output.printed import Printed
 from envdoctor.output.status_line import StatusLine
@@ -182,7 +182,8 @@ class Output:
         if to.file is not None or to.plain:
             return Look(detail=to.detail)
         colour = to.colour == "always" or (to.colour == "auto" and takes_colour(self.stdout))
-        return Look(colour=colour, width=width_of(self.stdout), detail=to.detail)
+        width, is_terminal = width_of(self.stdout), self.stdout.isatty()
+        return Look(colour=colour, width=width, terminal=is_terminal, detail=to.detail)
 
     def safe(self, document: _D) -> _D:
         """The document as it may be shown; the placeholders are the same for all of this run."""
@@ -315,11 +316,19 @@ def _emitted(document: Document, name: str, look: Look) -> str:
 
     safe = user_filter(for_programs=name in MACHINE)
     if isinstance(document, Text):
-        return safe.text(document.body)
+        return _laid_out(document, safe.text(document.body), look)
     from envdoctor.render.emitters import EMITTERS
     from envdoctor.report import shown_in
 
     return EMITTERS[name](safe.document(shown_in(document, name)), look)
+
+
+def _laid_out(document: Text, body: str, look: Look) -> str:
+    if not isinstance(document, Page):
+        return body
+    from envdoctor.render.fold import page
+
+    return page(body, look)
 
 
 def _in_words(number: int) -> str:

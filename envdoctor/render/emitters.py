@@ -18,6 +18,7 @@ from envdoctor.loader.tree import render_libraries
 from envdoctor.prescribe import Prescription
 from envdoctor.prescribe.text import render_prescription, render_script
 from envdoctor.render.calibration import render_expected
+from envdoctor.render.fold import folded
 from envdoctor.render.json import render_json
 from envdoctor.render.markdown import render_markdown
 from envdoctor.render.text import render_calibration_report, render_text, render_texts
@@ -49,18 +50,23 @@ def _collective(report: CollectiveReport, look: Look) -> str:
     return render_collective(report, look)
 
 
+def _columns(look: Look) -> int:
+    """Of sentences; a pipe and a file have no width of their own."""
+    return look.width if look.terminal else 96
+
+
 _TEXTS: Mapping[type, Callable[..., str]] = {
     Report: render_text,
     ReportSet: render_texts,
     Libraries: lambda document, look: render_libraries(document, colour=look.colour),
     CalibrationReport: lambda document, look: render_calibration_report(document),
     CollectiveReport: _collective,
-    Prediction: lambda document, look: _prediction(document),
-    Prescription: lambda document, look: render_prescription(document),
-    Fit: lambda document, look: render_fit(document),
-    State: lambda document, look: render_state(document),
-    GpuList: lambda document, look: render_gpus(document),
-    Rules: lambda document, look: render_rules(document),
+    Prediction: lambda document, look: folded(_prediction(document), look),
+    Prescription: lambda document, look: render_prescription(document, _columns(look)),
+    Fit: lambda document, look: render_fit(document, _columns(look)),
+    State: lambda document, look: folded(render_state(document), look),
+    GpuList: lambda document, look: folded(render_gpus(document), look),
+    Rules: lambda document, look: folded(render_rules(document), look),
 }
 
 

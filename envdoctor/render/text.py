@@ -62,7 +62,9 @@ def render_text(report: Report, look: Look = PLAIN) -> str:
     )
     blocks = () if look.detail == "brief" else whole
     ran = sum(check.status == "ran" for check in report.checks)
-    told = f"{ran} of {len(report.checks)} checks ran"
+    is_asked = ran < len(report.checks) and look.detail != "full"
+    why = "; -v tells why the others did not" if is_asked else ""
+    told = f"{ran} of {len(report.checks)} checks ran{why}"
     conclusion = render_conclusion(report.verdict, told, report.findings, look)
     return "\n\n".join([*filter(None, blocks), conclusion]) + "\n"
 
@@ -184,7 +186,7 @@ def cause_of(report: Report) -> str:
 
 
 def _meaning_for_torch(report: Report) -> str:
-    in_part = any(one.state == "works" for one in report.outcomes)
+    in_part = any(one.state == "works" and one.action != "hold" for one in report.outcomes)
     failing = {one.action for one in report.outcomes if one.state == "fails"}
     if report.verdict is Verdict.BROKEN and failing == {"hold"}:
         return "this is not what the policy asks for"
@@ -223,6 +225,8 @@ def _row(outcome: Outcome) -> tuple[str, str]:
         return "will fail" if outcome.basis == "predicted" else "fails", outcome.detail
     if outcome.wanted == "elsewhere":
         return "not here", outcome.detail
+    if outcome.reason is Reason.NOT_APPLICABLE and outcome.detail:
+        return "not tried", outcome.detail
     reason = _UNSEEN[outcome.reason] if outcome.reason else "nobody looked"
     return "not tried", reason + (f" ({outcome.detail})" if outcome.detail else "")
 

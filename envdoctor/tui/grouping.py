@@ -112,6 +112,7 @@ def check_of(report: Report, code: str) -> str | None:
 class Fate(enum.Enum):
     """What became of a finding in a later report."""
 
+    # So is a failure that has another form now.
     THERE = "there"
     GONE = "gone"
     UNSEEN = "unseen"
@@ -121,14 +122,20 @@ class Fate(enum.Enum):
 def fate_of(finding: Finding, before: ReportReady, now: ReportReady) -> Fate:
     """What became of a finding of the report before.
 
-    It is gone only if its check ran now, and ran on the same machine and target.
+    It is gone only if its check ran now, and ran on the same machine and target; what was seen to
+    fail has no check, and is gone if it is seen to work.
     """
     if before.source != now.source or _target(before.report) != _target(now.report):
         return Fate.ELSEWHERE
     if any(one.id == finding.id for one in now.report.findings):
         return Fate.THERE
     statuses = {one.status for one in now.report.checks if finding.code in one.codes}
-    return Fate.GONE if statuses == {"ran"} else Fate.UNSEEN
+    if statuses:
+        return Fate.GONE if statuses == {"ran"} else Fate.UNSEEN
+    states = {one.state for one in now.report.outcomes if one.broken_by(finding)}
+    if "fails" in states:
+        return Fate.THERE
+    return Fate.GONE if states == {"works"} else Fate.UNSEEN
 
 
 def _target(report: Report) -> str | None:

@@ -10,6 +10,9 @@ from envdoctor.facts.python import Interpreter
 POLL_S = 1.0
 """How often it is looked; an installer works longer than that, so that one change is one repair."""
 
+PATIENCE = 60
+"""How many looks are waited while pip keeps aside what it replaces: it may have been killed."""
+
 _OF_THE_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/nvidia-uvm")
 
 Signature = tuple[tuple[str, int | None], ...]
@@ -33,6 +36,19 @@ def _places(snapshot: Snapshot) -> Iterable[str]:
     yield from _OF_THE_DRIVER
 
 
+def _set_aside(places: Signature) -> frozenset[str]:
+    """What pip keeps (`~orch`) until the new files are in place: an installation is going on."""
+    names = (name for path, _ in places for name in _names(path))
+    return frozenset(name for name in names if name.startswith("~"))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 def _changed_at(path: str) -> int | None:
     try:
         return os.stat(path).st_mtime_ns
@@ -54,13 +70,14 @@ class Watch:
 
     def _work(self) -> None:
         told = before = self._look()
+        old, quiet = _set_aside(told), 0
         while not self._ended.wait(POLL_S):
             now = self._look()
-            places = [path for path, _ in now] == [path for path, _ in told]
-            if not places:
+            quiet = quiet + 1 if now == before else 0
+            if [path for path, _ in now] != [path for path, _ in told]:
                 # Another target, or one that is known only now: nothing has changed in it.
-                told = now
-            elif now == before != told:
+                told, old = now, _set_aside(now)
+            elif now != told and quiet and (quiet > PATIENCE or _set_aside(now) <= old):
                 told = now
                 self._changed()
             before = now

@@ -57,3 +57,12 @@ def test_all_pages_are_installed() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'shared-data = { "docs/man" = "share/man/man1" }' in project
     assert len(list(PAGES.iterdir())) == len(COMMANDS) + 1
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    command = found(name) if name else cli
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=80))
+    # The choices of an option are one word.
+    long = [line for line in text.splitlines() if len(line) > 80 and "[" not in line]
+    assert not long

@@ -107,6 +107,23 @@ def test_what_is_wrong_is_marked_and_makes_the_exit_code_1(facts):
     assert f"`import torch` will fail: {error}" in result.stdout
 
 
+def test_what_several_ask_for_in_vain_is_told_once_with_the_next_step(facts):
+    askers = ("/env/torch/lib/libtorch_cpu.so", "/env/torch/lib/libshm.so")
+    problems = tuple(
+        Problem(
+            kind="unreadable", library="libc10.so", needed_by=one, detail="the file is cut short"
+        )
+        for one in askers
+    )
+    cut = ResolvedLibrary(
+        soname="libc10.so", path=None, how="needed", when="import", problems=problems
+    )
+    told = libs("--facts", facts(cut, error="libc10.so: the file is cut short")).stdout
+    assert "not found" not in told
+    assert told.count("cannot be loaded: the file is cut short") == 1
+    assert told.endswith("how to repair it: `envdoctor check`\n")
+
+
 def test_one_library_is_explained(facts):
     result = libs("libnvJitLink.so.12", "--facts", facts(HEALTHY, SHADOWED))
     assert "also there  /env/nvidia/nvjitlink/lib/libnvJitLink.so.12  [RUNPATH]" in result.stdout

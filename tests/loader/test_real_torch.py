@@ -82,4 +82,4 @@ def test_a_removed_and_a_cut_library(torch: Miniature):
     (lib / "libc10.so").write_bytes(content[: len(content) // 2])
     assert mapped(torch, {}) is None
     (finding,) = [f for f in torch.findings() if f.code == "ED304"]
-    assert "truncated" in finding.message
+    assert "the file is cut short" in finding.message

@@ -54,7 +54,7 @@ def test_the_lock_of_a_machine_with_gpus(tmp_path: Path) -> None:
     assert "speedup" not in text
     held = envdoctor("check", "--facts", facts, "--policy", tmp_path / "envdoctor.lock")
     assert held.exit_code == 0
-    assert "hold to" in held.stdout
+    assert "the policy" in held.stdout
 
 
 def test_what_was_locked_from_files_alone_holds_where_torch_is_run(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_checks_that_could_not_look_are_named_and_others_counted() -> None:
     assert "    not looked for: a-check" in text
     assert "b-check" not in text
     assert "c-check" not in text
-    assert text.endswith("incomplete: 0 of 3 checks ran\n")
+    assert text.endswith("incomplete: 0 of 3 checks ran; -v tells why the others did not\n")
 
 
 def test_all_that_did_not_run_is_told_where_that_is_asked_for() -> None:
@@ -149,6 +149,9 @@ def test_every_format_says_the_verdict_in_the_same_words(render: Callable[[Repor
     partly = report(outcomes=(works,), findings=(CODE.finding(what="x"),))
     assert "PyTorch works here only in part" in render(partly)
     assert "PyTorch does not work here" in render(report(findings=(CODE.finding(what="x"),)))
+    held = (Outcome(action="hold", subject="a.lock", state="works"),)
+    one = report(outcomes=held, findings=(CODE.finding(what="x"),))
+    assert "PyTorch does not work here" in render(one)
 
 
 def test_colour_carries_no_meaning() -> None:

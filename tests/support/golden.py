@@ -17,7 +17,7 @@ def golden_of(report: Report) -> str:
         for block in render_text(report).split("\n\n")
         if not block.startswith("checks that did not run")
     ]
-    blocks[-1] = re.sub(r"\d+ of \d+ checks ran", "checks ran", blocks[-1])
+    blocks[-1] = re.sub(r"\d+ of \d+ checks ran(; -v .*)?", "checks ran", blocks[-1])
     return f"exit code {report.exit_code}\n" + "\n\n".join(blocks)
 
 

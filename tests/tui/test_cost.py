@@ -96,7 +96,7 @@ def test_a_short_screen_leaves_out_probes_that_took_no_time() -> None:
         await settled(pilot)
         short = screen_text(pilot.app)
         assert "✓ slow disk 3.0 s" in short
-        assert "nvml 0.1 s  saw nothing: no answer" in short
+        assert "nvml 0.1 s  no result: no answer" in short
         assert "import torch" not in short
         await pilot.resize_terminal(120, 40)
         await settled(pilot)

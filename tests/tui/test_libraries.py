@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from textual.events import Key
 from textual.pilot import Pilot
 
-from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
+from envdoctor.facts.libraries import LibraryResolution, Problem, ResolvedLibrary
 from envdoctor.report import Report
 from envdoctor.tui.contract import ReportReady
 from envdoctor.tui.library_tree import Branch, branches
 from envdoctor.tui.widgets.libraries import LibrariesTree, resolution_of
+from envdoctor.tui.widgets.library_text import problem_lines
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import play, press, screen_text, settled
@@ -156,3 +157,15 @@ def test_while_the_examination_runs_it_says_not_yet() -> None:
         assert "not looked at" in screen_text(pilot.app)
 
     play(model, steps)
+
+
+def test_what_several_need_in_vain_is_one_line_of_all_of_them() -> None:
+    problems = tuple(
+        Problem(
+            kind="unreadable", library="libc10.so", needed_by=one, detail="the file is cut short"
+        )
+        for one in ("/t/libtorch_cpu.so", "/t/libshm.so")
+    )
+    assert list(problem_lines(problems)) == [
+        "✗ unreadable libc10.so, needed by libtorch_cpu.so, libshm.so: the file is cut short"
+    ]

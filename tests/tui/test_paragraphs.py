@@ -25,6 +25,20 @@ def test_the_lines_after_the_first_hang() -> None:
     ]
 
 
+def test_a_figure_stays_with_its_unit() -> None:
+    text = Content.assemble("its default is ", ("400 W", "bold"), " and 95 % of 20 s")
+    assert [line.plain for line in Paragraph(text=text).lines(18)] == [
+        "its default is",
+        "400 W and 95 % of",
+        "20 s",
+    ]
+
+
+def test_the_first_line_is_as_wide_as_the_pane() -> None:
+    text = Paragraph(text=Content("bar of twenty cells: so fast"), hang=12)
+    assert [line.plain for line in text.lines(24)] == ["bar of twenty cells: so", " " * 12 + "fast"]
+
+
 def test_a_text_that_is_cut_says_so() -> None:
     text = Paragraph(text=Content("one two three four five six"), most=2)
     assert [line.plain for line in text.lines(10)] == ["one two", "three fou…"]

@@ -94,6 +94,25 @@ def test_a_finding_is_gone_only_if_its_check_looked_again_at_the_same_target() -
     assert fate_of(broken.findings[0], before, elsewhere) is Fate.ELSEWHERE
 
 
+@pytest.mark.parametrize(
+    ("state", "fate"),
+    [("works", Fate.GONE), ("fails", Fate.THERE), ("unseen", Fate.UNSEEN)],
+)
+def test_what_was_seen_to_fail_is_fixed_when_it_works(state: str, fate: Fate) -> None:
+    """The findings of the outcomes themselves are no check's."""
+    broken = machines.read("import_hangs")
+    checks = tuple(one for one in broken.checks if "ED403" not in one.codes)
+    finding = next(one for one in broken.findings if one.code == "ED403")
+    now = msgspec.structs.replace(
+        broken,
+        findings=(),
+        checks=checks,
+        outcomes=tuple(msgspec.structs.replace(one, state=state) for one in broken.outcomes),
+    )
+    before = ReportReady(report=broken, final=True)
+    assert fate_of(finding, before, ReportReady(report=now, final=True)) is fate
+
+
 @given(st.text())
 def test_ascii_keeps_every_width(text: str) -> None:
     plain = to_ascii(text)

@@ -38,6 +38,28 @@ def test_a_change_is_told_once_and_not_after_the_end(
     wait_until(lambda: not any(one.name == "watch" for one in threading.enumerate()), "it lives")
 
 
+def test_what_pip_is_replacing_is_told_when_it_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envdoctor.tui.watching.POLL_S", 0.02)
+    told, looks = threading.Semaphore(0), []
+    (tmp_path / "~umpy").mkdir()
+
+    def look() -> Signature:
+        looks.append(None)
+        return ((str(tmp_path), os.stat(tmp_path).st_mtime_ns),)
+
+    watch = Watch(look, told.release)
+    wait_until(lambda: len(looks) > 1, "nobody looks")
+    (tmp_path / "~orch").mkdir()
+    seen = len(looks)
+    wait_until(lambda: len(looks) > seen + 5, "nobody looks any more")
+    assert not told.acquire(blocking=False)
+    (tmp_path / "~orch").rmdir()
+    assert told.acquire(timeout=60)
+    watch.end()
+
+
 def test_the_model_watches_the_site_packages_of_its_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ from envdoctor.repair.system.libcuda import (
     remove_empty_libraries,
     show_libcuda,
     show_mounted_libcuda,
+    without_compat,
 )
 from envdoctor.repair.system.module import (
     allow_module,
@@ -174,6 +175,7 @@ __all__ = [
     "update_driver",
     "update_toolkit_of_wsl",
     "update_wsl",
+    "without_compat",
     "without_emulation",
     "write_cdi",
 ]

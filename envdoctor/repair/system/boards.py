@@ -71,8 +71,8 @@ def remove_driver_inside_wsl(site: Site) -> Fix:
     """Take a Linux driver out of WSL."""
     if site.contained:
         return Fix(
-            summary="take the Linux driver's libraries out of the image: Windows brings its own, "
-            "which are mounted where the container is started with the GPU",
+            summary="take the Linux driver's libraries out of the image (this command names their "
+            "package): Windows brings its own, mounted where the container is started with the GPU",
             commands=("dpkg -S libcuda.so.1",),
             where=Place.IMAGE,
         )

@@ -15,8 +15,8 @@ def reset_gpu(site: Site, index: int) -> Fix:
     """Reset one GPU, as NVML numbers it; a virtual machine or a GPU of a display cannot."""
     return on_host(
         site,
-        "end the processes on the GPU and reset it; where that is refused (a display uses it, or "
-        "it is passed through), restart the machine",
+        "see its memory errors (first command), end the processes on it, and reset it; where that "
+        "is refused (a display uses it, or it is passed through), restart the machine",
         f"nvidia-smi -i {index} -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT",
         f"sudo nvidia-smi -i {index} --gpu-reset",
     )

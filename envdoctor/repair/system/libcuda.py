@@ -1,12 +1,13 @@
 """Repairs of the driver's user-space libraries."""
 
+import os
 import re
 from collections.abc import Iterable
 
 from envdoctor.findings import Fix, Place, Safety
-from envdoctor.repair.site import Site
+from envdoctor.repair.site import OsFamily, Site
 from envdoctor.repair.system.place import on_host
-from envdoctor.shell import quote
+from envdoctor.shell import command, quote
 
 
 def remove_empty_libraries() -> Fix:
@@ -32,8 +33,9 @@ def libraries_of_release(
             return (_remove_stray(stray, release),)
         return (_libraries_of_release(site, release),)
     out = Fix(
-        summary="where the image brings driver libraries of its own: take them out of the image, "
-        "the container toolkit brings those of the host's release",
+        summary="where the image brings driver libraries of its own: take them out of the image "
+        "(this command names their package), the container toolkit brings those of the host's "
+        "release",
         commands=("dpkg -S libcuda.so.1 || rpm -q --whatprovides libcuda.so.1",),
         where=Place.IMAGE,
     )
@@ -56,13 +58,50 @@ def _remove_stray(path: str, release: str | None) -> Fix:
     name = path.rpartition("/")[2].partition(".so")[0]
     return Fix(
         summary=f"remove `{path}`, which another installer left in front of the driver's own "
-        f"{name}{f' of {release}' if release else ''}: by its package, or the file itself",
+        f"{name}{f' of {release}' if release else ''}: by its package, which the second command "
+        "names, or the file itself",
         commands=(
             f"ldconfig -p | grep {name}.so.1",
             f"dpkg -S {quote(path)} || rpm -qf {quote(path)}",
             "sudo ldconfig",
         ),
         safety=Safety.NEEDS_ROOT,
+    )
+
+
+_REMOVE_COMPAT: dict[OsFamily, str] = {
+    "debian": "sudo apt-get remove 'cuda-compat-*'",
+    "ubuntu": "sudo apt-get remove 'cuda-compat-*'",
+    "fedora": "sudo dnf remove 'cuda-compat-*'",
+    "rhel": "sudo dnf remove 'cuda-compat-*'",
+    "suse": "sudo zypper remove 'cuda-compat-*'",
+}
+"""NVIDIA's packages put it into /usr/local/cuda-X.Y/compat (CUDA Compatibility guide)."""
+
+
+def without_compat(site: Site, path: str) -> Fix:
+    """Remove what the loader's cache leads to: the package, else the file or its folder's entry."""
+    where = ", in the image" if site.contained else ""
+    remove = _REMOVE_COMPAT.get(site.os_family) if path.startswith("/usr/local/cuda") else None
+    commands: tuple[str, ...]
+    if remove is not None:
+        summary, commands = f"remove the package cuda-compat, which brings `{path}`", (remove,)
+    else:
+        folder = os.path.dirname(path)
+        summary = (
+            f"remove the package that owns `{path}` (the first command names it), or the line with "
+            f"`{folder}` from the file that the second one names; then refresh the loader's cache"
+        )
+        file = quote(path)
+        commands = (
+            f"dpkg -S {file} || rpm -qf {file}",
+            command("grep", "-rnF", folder, "/etc/ld.so.conf.d"),
+        )
+    return Fix(
+        summary=f"{summary}{where}",
+        commands=(*commands, "sudo ldconfig"),
+        safety=Safety.NEEDS_ROOT,
+        where=Place.IMAGE if site.contained else Place.HERE,
     )
 
 

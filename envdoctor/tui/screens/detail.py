@@ -41,13 +41,13 @@ class FixBox(Static, can_focus=True):
             super().__init__()
             self.text = text
 
-    def __init__(self, fix: Fix) -> None:
+    def __init__(self, fix: Fix, label: str) -> None:
         self.commands = "\n".join(fix.commands)
         lines = fix.commands or ("by hand",)
         body = [Paragraph(text=Content.styled(line, "bold"), hang=4) for line in lines]
         super().__init__(Paragraphs(body), classes="fix")
         self.border_title = SAFETY[fix.safety]
-        self.border_subtitle = "c copies" if fix.commands else ""
+        self.border_subtitle = f"{f'c {label}'.strip()} copies" if fix.commands else ""
 
     def action_copy(self) -> None:
         self.post_message(self.Chosen(self.commands))
@@ -120,7 +120,7 @@ class DetailScreen(StateScreen):
             title = Content.assemble((f"fix {label}: " if label else "fix: ", "bold"), fix.summary)
             hang = 7 if label else 5
             parts.append(Static(Paragraphs([Paragraph(text=title, hang=hang)]), classes="fix-text"))
-            parts.append(FixBox(fix))
+            parts.append(FixBox(fix, label))
         notes = list(note_lines(finding.notes))
         if notes:
             parts.append(Static(Paragraphs(notes), id="notes"))

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import on
+from textual.strip import Strip
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
@@ -37,6 +39,15 @@ class KeptTree(Tree[K]):
 
     def render_label(self, node: TreeNode[K], base_style: Style, style: Style) -> Text:
         return themed(super().render_label(node, base_style, style))
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the tree; one that is cut at the edge says so by `…`."""
+        strip = super().render_line(y)
+        whole, last = strip.divide([strip.cell_length - 1, strip.cell_length])
+        if not last.text.strip() or strip.cell_length < self.size.width:
+            return strip
+        style = next((segment.style for segment in last), None)
+        return Strip.join([whole, Strip([Segment("…", style)], 1)])
 
     @property
     def chosen(self) -> K | None:

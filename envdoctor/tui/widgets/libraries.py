@@ -19,16 +19,19 @@ from envdoctor.report import Report
 from envdoctor.tui.library_tree import Branch, branches
 from envdoctor.tui.state import State
 from envdoctor.tui.widgets.kept_tree import KeptTree
-from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
+from envdoctor.tui.widgets.library_text import (
+    WHEN,
+    WRONG,
+    again_line,
+    again_text,
+    finding_about,
+    is_wrong,
+    library_line,
+    library_text,
+    problem_line,
+)
+from envdoctor.tui.widgets.paragraphs import Paragraphs
 from envdoctor.tui.words import plural
-
-_WRONG = "bold $text-error"
-_WHEN = {
-    "import": "loaded by `import torch`",
-    "query": "loaded when torch says its versions",
-    "use": "loaded by the first operation on a GPU",
-    "start": "loaded when python starts",
-}
 
 
 class Item(Record):
@@ -50,7 +53,7 @@ class LibrariesTree(KeptTree[Item]):
                 self._add_matching(resolution, words.lower().split())
             elif resolution is not None:
                 self._add_wrong(resolution)
-                for when, title in _WHEN.items():
+                for when, title in WHEN.items():
                     self._add_moment(resolution, when, title)
                 for extension in resolution.extensions:
                     self._add_extension(extension)
@@ -68,7 +71,7 @@ class LibrariesTree(KeptTree[Item]):
         if not wrong:
             return
         title = f"✗ {plural(len(wrong), 'library', 'libraries')} with problems"
-        node = self.grow(self.root, Text(title, _WRONG), Item(key="wrong"), opened=True)
+        node = self.grow(self.root, Text(title, WRONG), Item(key="wrong"), opened=True)
         for library in wrong:
             item = Item(key=f"wrong {library.soname}", library=library)
             node.add_leaf(library_line(library), data=item)
@@ -98,7 +101,7 @@ class LibrariesTree(KeptTree[Item]):
     def _add_extension(self, extension: Extension) -> None:
         if not extension.problems:
             return
-        title = Text(f"✗ {extension.distribution}: {extension.path}", _WRONG)
+        title = Text(f"✗ {extension.distribution}: {extension.path}", WRONG)
         node = self.grow(self.root, title, Item(key=extension.path), opened=True)
         for problem in extension.problems:
             line = problem_line(problem)
@@ -182,7 +185,7 @@ class LibrariesPane(Vertical):
     def _explain(self, item: Item | None) -> None:
         text: Content | Paragraphs = Content("")
         if item is not None and item.library is not None:
-            text = library_text(item.library)
+            text = library_text(item.library, finding_about(item.library, self.state.report))
         elif item is not None and item.problem is not None:
             text = Content(problem_line(item.problem))
         elif item is not None and item.again:
@@ -223,92 +226,3 @@ def _matches(library: ResolvedLibrary, words: list[str]) -> bool:
     owner = library.owner.name if library.owner else ""
     text = " ".join(filter(None, (library.soname, library.path, owner, library.version))).lower()
     return all(word in text for word in words)
-
-
-def is_wrong(library: ResolvedLibrary) -> bool:
-    """Whether it is missing though needed, or has problems."""
-    return bool(library.problems) or (library.path is None and not library.optional)
-
-
-def library_line(library: ResolvedLibrary) -> Text:
-    """`✓ libcudart.so.12  12.4.127  nvidia-cuda-runtime-cu12  RUNPATH`."""
-    if is_wrong(library):
-        symbol, style = "✗", _WRONG
-    elif library.path is None:
-        symbol, style = "–", ""
-    elif library.clean_path is not None:
-        symbol, style = "!", "$text-warning"
-    else:
-        symbol, style = "✓", "$text-success"
-    parts = (library.version, library.owner and library.owner.name, library.rule)
-    rest = "  ".join(part for part in parts if part) or (library.path or "not there")
-    return Text.assemble((f"{symbol} {library.soname}", style), f"  {rest}")
-
-
-def again_line(libraries: tuple[ResolvedLibrary, ...]) -> Text:
-    """`· also needs libc10.so, ✗ libcudart.so.12`, for libraries that stand elsewhere."""
-    names = ", ".join(f"✗ {one.soname}" if is_wrong(one) else one.soname for one in libraries)
-    wrong = any(map(is_wrong, libraries))
-    return Text(f"· also needs {names}", "$text-error" if wrong else "$text-muted")
-
-
-def again_text(libraries: tuple[ResolvedLibrary, ...]) -> Paragraphs:
-    """The libraries with their files, one below the other."""
-    title = Paragraph(text=Content.styled("also needs, and stands elsewhere in the tree", "bold"))
-    files = [
-        Paragraph(text=Content(f"{one.soname}: {one.path or 'not there'}"), first="  ", hang=4)
-        for one in libraries
-    ]
-    return Paragraphs([title, *files])
-
-
-def library_text(library: ResolvedLibrary) -> Paragraphs:
-    """All about one library."""
-    rows = [
-        ("file", library.path or "not found"),
-        ("because", " ".join(filter(None, (library.rule, library.directory)))),
-        ("of", library.rule_of),
-        ("version", library.version),
-        ("owner", _owner(library)),
-        ("needed by", ", ".join(map(_short, library.needed_by))),
-        ("how", f"{library.how}, {_WHEN.get(library.when, library.when)}"),
-        ("without LD_LIBRARY_PATH", library.clean_path),
-    ]
-    lines = [Paragraph(text=Content.styled(library.soname, "bold"))]
-    lines += [
-        Paragraph(text=Content.styled(problem_line(one), "bold $text-error"), hang=2)
-        for one in library.problems
-    ]
-    lines += [
-        Paragraph(text=Content.assemble((f"{name}: ", "bold"), text), hang=2)
-        for name, text in rows
-        if text
-    ]
-    lines += [
-        Paragraph(text=Content(f"also offered: {one.path} ({one.rule})"), hang=2)
-        for one in library.alternatives
-    ]
-    return Paragraphs(lines)
-
-
-def _owner(library: ResolvedLibrary) -> str | None:
-    owner = library.owner
-    if owner is None:
-        return None
-    there = library.path is not None
-    damaged = ", not of the size that was installed" if there and owner.intact is False else ""
-    return f"{owner.name} {owner.version} ({owner.kind}{damaged})"
-
-
-def problem_line(problem: Problem) -> str:
-    """`✗ symbol: libcusparse.so.12 wants __nvJitLinkComplete_12_4 of libnvJitLink.so.12`."""
-    names = f" {', '.join(problem.names[:3])}" if problem.names else ""
-    more = f" and {len(problem.names) - 3} more" if len(problem.names) > 3 else ""
-    detail = f": {problem.detail}" if problem.detail else ""
-    needed_by = _short(problem.needed_by)
-    return f"✗ {problem.kind} {problem.library}{names}{more}, needed by {needed_by}{detail}"
-
-
-def _short(path: str) -> str:
-    """The name without its folders, which would fill the pane."""
-    return path.rpartition("/")[2]

@@ -16,7 +16,8 @@ class Masthead(Static):
     state: reactive[State] = reactive(State())
 
     def watch_state(self, before: State, state: State) -> None:
-        if before.report is not state.report or before.examining != state.examining:
+        shown = before.report is state.report and before.final == state.final
+        if not shown or before.examining != state.examining:
             self.update(masthead(state))
 
 
@@ -34,7 +35,8 @@ def _machine(state: State) -> str:
     host = _fact(report, "Host")
     system = " ".join(filter(None, (host.get("os_id"), host.get("os_version"))))
     known = (report.stack.os or system, host.get("cpu_name"), _source(state))
-    return " · ".join(text for text in known if text) or "not known"
+    unknown = "not known" if state.final else "…"
+    return " · ".join(text for text in known if text) or unknown
 
 
 def _source(state: State) -> str:

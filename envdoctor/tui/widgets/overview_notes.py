@@ -9,11 +9,15 @@ from envdoctor.facts.calibration import NAMES
 from envdoctor.findings import Severity
 from envdoctor.report import Report
 from envdoctor.tui.state import State
+from envdoctor.tui.widgets.paragraphs import Paragraph, Paragraphs
 from envdoctor.tui.words import severity_label
 
 MOST_LINES = 5
 BAR = 24
 """Cells of the bar of the fastest device."""
+_DEVICE = 7
+_BESIDE = _DEVICE + 1 + BAR + 1
+"""Where the words begin."""
 
 
 class OverviewNotes(Static):
@@ -29,9 +33,13 @@ class OverviewNotes(Static):
             self._show(state)
 
     def _show(self, state: State) -> None:
-        lines = [*also_found(state.report), *rates(state.report)] if state.report else []
-        self.display = bool(lines)
-        self.update(Content("\n").join(lines))
+        report = state.report
+        parts: list[Paragraph] = []
+        if report is not None:
+            parts += [Paragraph(text=line, hang=5) for line in also_found(report)]
+            parts += [Paragraph(text=line, hang=_BESIDE) for line in rates(report)]
+        self.display = bool(parts)
+        self.update(Paragraphs(parts))
 
 
 def also_found(report: Report) -> list[Content]:
@@ -67,7 +75,7 @@ def rates(report: Report) -> list[Content]:
         rate = f"{rate_in_words(run)} of {NAMES[run.model]} in {run.precision}"
         lines.append(
             Content.assemble(
-                f"{device:<7} ",
+                f"{device:<{_DEVICE}} ",
                 ("━" * filled, style),
                 " " * (BAR - filled),
                 f" {rate}",

@@ -1,5 +1,6 @@
 """Paragraphs that wrap with a hanging indent, and that may be cut to a number of lines."""
 
+import re
 from collections.abc import Iterable
 
 from textual.content import Content
@@ -9,6 +10,10 @@ from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
 from envdoctor.record import Record
+
+_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|°C|[KMGT]?i?B|[MG]Hz|m?s|W|V|images/s|tokens/s)\b|%)")
+_BOUND = "\ue000"
+"""Stands for a blank at which no line ends; wrapping knows none."""
 
 
 class Paragraph(Record):
@@ -22,13 +27,31 @@ class Paragraph(Record):
 
     def lines(self, width: int) -> list[Content]:
         """The lines at that width in cells; the last one says by `…` that some are left out."""
-        wrapped = self.text.wrap(max(width - max(self.hang, len(self.first)), 1))
+        wrapped = [_loosed(line) for line in self._wrapped(width)]
         if self.most is not None and len(wrapped) > self.most:
             last = Content.assemble(wrapped[self.most - 1].rstrip(), " …")
             room = max(width - self.hang, 1)
             wrapped = [*wrapped[: self.most - 1], last.truncate(room, ellipsis=True)]
         before = (self.first, *(" " * self.hang for _ in wrapped[1:]))
         return [Content.assemble(*pair) for pair in zip(before, wrapped, strict=True)]
+
+    def _wrapped(self, width: int) -> list[Content]:
+        """The first line has another width than the others."""
+        text, room = _bound(self.text), max(width - self.hang, 1)
+        wrapped = text.wrap(max(width - len(self.first), 1))
+        if len(wrapped) == 1:
+            return wrapped
+        rest = text[len(wrapped[0]) :]
+        return [wrapped[0], *rest[len(rest) - len(rest.plain.lstrip()) :].wrap(room)]
+
+
+def _bound(text: Content) -> Content:
+    """The text with each figure bound to its unit."""
+    return Content(_BEFORE_A_UNIT.sub(_BOUND, text.plain), spans=list(text.spans))
+
+
+def _loosed(text: Content) -> Content:
+    return Content(text.plain.replace(_BOUND, " "), spans=list(text.spans))
 
 
 class Paragraphs(Visual):

@@ -80,7 +80,7 @@ def probe_line(probe: ProbeState, now: float) -> Content:
         )
     if probe.state == "unknown":
         return Content.assemble(
-            (f"? {probe.name} {probe.seconds:.1f} s  saw nothing: {probe.detail}", "$text-muted")
+            (f"? {probe.name} {probe.seconds:.1f} s  no result: {probe.detail}", "$text-muted")
         )
     return Content.assemble(("✓ ", "$text-success"), f"{probe.name} {probe.seconds:.1f} s")
 

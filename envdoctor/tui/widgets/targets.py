@@ -109,6 +109,7 @@ class Columns:
         others = 2 + _VERDICT + _TORCH + _PYTHON
         others += _ROOT * self._is_wide + _GPUS * self._is_broad
         longest = max((len(_place(row)) for row in rows), default=0)
+        self._width = width
         # What the others leave.
         self._place = max(12, min(longest + 2, width - others))
 
@@ -129,6 +130,8 @@ class Columns:
             texts.append(_cut(report.stack.python or "", _PYTHON))
             texts.append(_cut(_gpus(report.stack.gpus), _GPUS) if self._is_broad else "")
             texts.append(_root(report) if self._is_wide else "")
+        elif row.reason:
+            texts.append(_cut(row.reason, self._width - 2 - _VERDICT - self._place))
         return Content.assemble("▶ " if is_shown else "  ", _verdict(row), *texts)
 
 

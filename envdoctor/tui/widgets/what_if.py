@@ -168,7 +168,8 @@ def gpu_line(one: GpuForecast, highest: float) -> Content:
     rate = one.images_per_s
     if rate is None:
         memory = f"{one.memory_gb:g} GB" if one.memory_gb else ""
-        return Content(f"{name:<27} {memory:>7}".rstrip())
+        # A dash once others have a figure: this one has none.
+        return Content(f"{name:<27} {memory:>7} {'':<5} {'–' if highest else '':>8}".rstrip())
     filled = "━" * max(1, round(_BAR * rate.median / highest))
     memory = f"{one.memory_gb:g} GB" if one.memory_gb else ""
     ratio = f"{_times(one.ratio)}×" if one.ratio is not None else ""
