@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
+from packaging.utils import canonicalize_name
+
 from envdoctor.api import (
     Code,
+    DamagedFile,
     Distribution,
     Distributions,
     Findings,
+    InstalledFiles,
     Layer,
     Severity,
     Site,
@@ -70,6 +74,48 @@ def same_files(distributions: Distributions, build: TorchBuild | None, site: Sit
                 ),
             ),
         )
+
+
+@check(SAME_FILES)
+def overwritten_files(files: InstalledFiles, distributions: Distributions, site: Site) -> Findings:
+    """A distribution has put its own files in the place of those that another one lists, as
+    functorch does with the folder that torch has brought since 1.13."""
+    owners = {one.metadata_path: one for one in distributions.items}
+    for item in files.damaged:
+        owner = owners.get(item.metadata_path)
+        over = [overwritten_by(file, owner, distributions) for file in item.files]
+        for other in dict.fromkeys(one for one in over if one is not None):
+            if owner is None:
+                continue
+            file = next(one for one, by in zip(item.files, over, strict=True) if by is other)
+            yield SAME_FILES.finding(
+                subjects=(other.name, owner.name),
+                breaks=(f"import:{other.name}",),
+                names=f"{other.name} {other.version} and {owner.name} {owner.version}",
+                folder=file.path.partition("/")[0],
+                evidence=(installed(other), installed(owner)),
+                fixes=(
+                    packages.keep_one_set(
+                        site,
+                        gone=[other],
+                        kept=[owner],
+                        summary=f"uninstall {other.name}, whose folder {owner.name} brings, and "
+                        f"then restore {owner.name}, as files of it go with that",
+                    ),
+                ),
+            )
+
+
+def overwritten_by(
+    file: DamagedFile, owner: Distribution | None, distributions: Distributions
+) -> Distribution | None:
+    """The distribution that is called like the folder of a file that another one lists."""
+    folder, inside, _ = file.path.partition("/")
+    name = canonicalize_name(folder)
+    if owner is None or not inside or name == owner.name:
+        return None
+    found = distributions.named(name)
+    return next((one for one in found if one.location == owner.location), None)
 
 
 def _wanted(found: list[Distribution], build: TorchBuild | None) -> Distribution:

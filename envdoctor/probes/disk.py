@@ -1,5 +1,6 @@
 """The probes that read the target's files; nothing of it is executed."""
 
+import os
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -65,6 +66,7 @@ def observe_torch_build(
             *interpreter.site_packages,
             interpreter.user_site if interpreter.user_site_enabled else None,
             _beside_target(target, interpreter.version_info),
+            _behind_link(target, interpreter.version_info),
         )
         if interpreter
         else ()
@@ -83,6 +85,19 @@ def _beside_target(target: Target, version: tuple[int, int, int]) -> str:
     only if `pyvenv.cfg` says so."""
     major, minor, _ = version
     prefix = Path(target.path).parent.parent
+    return str(prefix / f"lib/python{major}.{minor}/site-packages")
+
+
+def _behind_link(target: Target, version: tuple[int, int, int]) -> str | None:
+    """The packages of an environment to whose Python the target is a link from elsewhere: Python
+    looks for `pyvenv.cfg` beside the link, and not where that leads (PEP 405)."""
+    if not os.path.islink(target.path):
+        return None
+    python = os.path.join(os.path.dirname(target.path), os.readlink(target.path))
+    prefix = Path(os.path.normpath(python)).parent.parent
+    if prefix == Path(target.path).parent.parent or not os.path.isfile(prefix / "pyvenv.cfg"):
+        return None
+    major, minor, _ = version
     return str(prefix / f"lib/python{major}.{minor}/site-packages")
 
 

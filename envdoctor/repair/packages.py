@@ -218,6 +218,21 @@ def newer_libstdcxx(site: Site) -> Fix:
     )
 
 
+def python_of_conda(site: Site, minor: str) -> Fix:
+    """Let conda bring the release of Python back whose packages are still there."""
+    line = conda_install(site, "conda-forge", f"python={minor}")
+    summary = f"go back to Python {minor}: the packages that pip had installed for it are there"
+    return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+
+
+def library_of_python(site: Site, package: str) -> Fix:
+    """Let conda bring its Python again together with a library that this is linked with."""
+    python = f"python={site.python}" if site.python else "python"
+    line = conda_install(site, "conda-forge", "--force-reinstall", python, package)
+    summary = f"let conda install Python again, with the {package} that belongs to it"
+    return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+
+
 def mkl_with_profiling(site: Site) -> Fix:
     """Bring an Intel MKL that has the profiling interface which older builds of torch take of it:
     2024.1 left it out (pytorch/pytorch#123097)."""
