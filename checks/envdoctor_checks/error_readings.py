@@ -1,4 +1,4 @@
-"""What the error of an import says of its cause: patterns, and the finding of the first that fits."""
+"""What the error of an import says of its cause: patterns, and the finding of what fits first."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
