@@ -34,7 +34,7 @@ from envdoctor_checks.against_torch import is_of_another_release
 from envdoctor_checks.import_failures import ImportFailure, failures_of
 from envdoctor_checks.loader_codes import outcomes_of
 from envdoctor_checks.requirements import BUILD_TOOLS, needed_by_torch
-from envdoctor_checks.same_files import overwritten_by
+from envdoctor_checks.same_files import overwritten
 
 DAMAGED_INSTALL = Code(
     id="ED100",
@@ -178,13 +178,13 @@ def _unaccounted(
     stripped = owner is not None and (
         owner.installer == "debian" or "/dist-packages" in owner.location
     )
-    differing = [file for file in item.files if file.kind != "closed"]
-    yield from (
+    others = overwritten(item, owner, distributions)
+    differing = [
         file
-        for file in differing
-        if not (stripped and file.kind != "missing")
-        and overwritten_by(file, owner, distributions) is None
-    )
+        for file in item.files
+        if file.kind != "closed" and file.path.partition("/")[0] not in others
+    ]
+    yield from (file for file in differing if not (stripped and file.kind != "missing"))
 
 
 # --- one file ---

@@ -6,7 +6,7 @@ from packaging.utils import canonicalize_name
 
 from envdoctor.api import (
     Code,
-    DamagedFile,
+    DamagedDistribution,
     Distribution,
     Distributions,
     Findings,
@@ -83,16 +83,14 @@ def overwritten_files(files: InstalledFiles, distributions: Distributions, site:
     owners = {one.metadata_path: one for one in distributions.items}
     for item in files.damaged:
         owner = owners.get(item.metadata_path)
-        over = [overwritten_by(file, owner, distributions) for file in item.files]
-        for other in dict.fromkeys(one for one in over if one is not None):
-            if owner is None:
-                continue
-            file = next(one for one, by in zip(item.files, over, strict=True) if by is other)
+        if owner is None:
+            continue
+        for folder, other in overwritten(item, owner, distributions).items():
             yield SAME_FILES.finding(
                 subjects=(other.name, owner.name),
                 breaks=(f"import:{other.name}",),
                 names=f"{other.name} {other.version} and {owner.name} {owner.version}",
-                folder=file.path.partition("/")[0],
+                folder=folder,
                 evidence=(installed(other), installed(owner)),
                 fixes=(
                     packages.keep_one_set(
@@ -106,16 +104,21 @@ def overwritten_files(files: InstalledFiles, distributions: Distributions, site:
             )
 
 
-def overwritten_by(
-    file: DamagedFile, owner: Distribution | None, distributions: Distributions
-) -> Distribution | None:
-    """The distribution that is called like the folder of a file that another one lists."""
-    folder, inside, _ = file.path.partition("/")
-    name = canonicalize_name(folder)
-    if owner is None or not inside or name == owner.name:
-        return None
-    found = distributions.named(name)
-    return next((one for one in found if one.location == owner.location), None)
+def overwritten(
+    item: DamagedDistribution, owner: Distribution | None, distributions: Distributions
+) -> dict[str, Distribution]:
+    """By the folders of a damaged distribution in which a file is there and is another: the
+    distribution in the same place that is called like that folder."""
+    if owner is None:
+        return {}
+    folders = {file.path.partition("/")[0] for file in item.files if file.kind in ("size", "hash")}
+    found = {folder: distributions.named(canonicalize_name(folder)) for folder in folders}
+    return {
+        folder: one
+        for folder, named in sorted(found.items())
+        for one in named
+        if one.location == owner.location and one.name != owner.name
+    }
 
 
 def _wanted(found: list[Distribution], build: TorchBuild | None) -> Distribution:
