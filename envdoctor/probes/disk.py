@@ -66,7 +66,7 @@ def observe_torch_build(
             *interpreter.site_packages,
             interpreter.user_site if interpreter.user_site_enabled else None,
             _beside_target(target, interpreter.version_info),
-            _behind_link(target, interpreter.version_info),
+            _behind_link(target, interpreter.version_info, context),
         )
         if interpreter
         else ()
@@ -88,17 +88,20 @@ def _beside_target(target: Target, version: tuple[int, int, int]) -> str:
     return str(prefix / f"lib/python{major}.{minor}/site-packages")
 
 
-def _behind_link(target: Target, version: tuple[int, int, int]) -> str | None:
+def _behind_link(target: Target, version: tuple[int, int, int], context: Context) -> str | None:
     """The packages of an environment to whose Python the target is a link from elsewhere: Python
     looks for `pyvenv.cfg` beside the link, and not where that leads (PEP 405)."""
-    if not os.path.islink(target.path):
+    link = context.path(target.path)
+    if not os.path.islink(link):
         return None
-    python = os.path.join(os.path.dirname(target.path), os.readlink(target.path))
-    prefix = Path(os.path.normpath(python)).parent.parent
-    if prefix == Path(target.path).parent.parent or not os.path.isfile(prefix / "pyvenv.cfg"):
+    folder = os.path.dirname(target.path)
+    python = os.path.normpath(os.path.join(folder, os.readlink(link)))
+    prefix = os.path.dirname(os.path.dirname(python))
+    own = prefix == os.path.dirname(folder)
+    if own or not os.path.isfile(context.path(f"{prefix}/pyvenv.cfg")):
         return None
     major, minor, _ = version
-    return str(prefix / f"lib/python{major}.{minor}/site-packages")
+    return f"{prefix}/lib/python{major}.{minor}/site-packages"
 
 
 def observe_components(
