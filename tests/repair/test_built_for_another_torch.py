@@ -120,6 +120,15 @@ def cupy(message: str) -> tuple[Distributions, CompanionImports]:
     return Distributions(items=items), CompanionImports(items=(item,))
 
 
+@pytest.mark.parametrize("name", ["bitsandbytes", "xformers"])
+def test_kernels_of_triton_are_not_made_without_a_driver(name: str) -> None:
+    """What compiles them as it is imported says it in triton's words."""
+    said = "0 active drivers ([]). There should only be one."
+    item = CompanionImport(name=name, outcome="exception", exception="RuntimeError", message=said)
+    items = Distributions(items=(TORCH, *REQUIRED, distribution(name, "0.44.1")))
+    assert not roots(items, CompanionImports(items=(item,)))
+
+
 NO_DRIVER = "libcuda.so.1: cannot open shared object file: No such file or directory"
 
 
