@@ -203,7 +203,31 @@ def _meant_for(item: Distribution, interpreter: Interpreter) -> str | None:
         return f"Python {python}"
     if _is_threaded_otherwise(item, interpreter):
         return _in_words(not _is_free_threaded(interpreter), _minor(interpreter))
-    return _machine_of(item, interpreter) or _libc_of(item, interpreter)
+    others = (_system_of, _machine_of, _libc_of)
+    return next(filter(None, (of(item, interpreter) for of in others)), None)
+
+
+_SYSTEMS = {"macosx": "macOS", "win": "Windows", "manylinux": "Linux", "linux": "Linux"}
+"""How the tags of platforms begin (PEP 425, PEP 600)."""
+
+
+def _system_of(item: Distribution, interpreter: Interpreter) -> str | None:
+    """`macOS` of a wheel that was installed there and copied here; null where it is of this one."""
+    platforms = [tag.split("-", 2)[-1] for tag in item.tags]
+    systems = {
+        next((name for start, name in _SYSTEMS.items() if one.startswith(start)), "any")
+        for one in platforms
+    }
+    ours = _own_system(interpreter)
+    if not interpreter.soabi:
+        return None
+    return next(iter(systems)) if len(systems) == 1 and not systems & {ours, "any"} else None
+
+
+def _own_system(interpreter: Interpreter) -> str:
+    """By the tag of compiled modules: `cpython-311-darwin`, `cp311-win_amd64`."""
+    soabi = interpreter.soabi or ""
+    return "macOS" if "darwin" in soabi else "Windows" if "win" in soabi else "Linux"
 
 
 def _own(interpreter: Interpreter) -> str:
@@ -221,6 +245,8 @@ def _is_free_threaded(interpreter: Interpreter) -> bool:
 
 def _is_threaded_otherwise(item: Distribution, interpreter: Interpreter) -> bool:
     """Whether a wheel is for this release of Python, and for the build with or without its lock."""
+    if not interpreter.soabi:
+        return False
     own = "cp{}{}".format(*interpreter.version_info[:2])
     wanted = f"{own}t" if _is_free_threaded(interpreter) else own
     abis = {abi for one in item.tags for _, abi, *_ in [one.split("-")] if abi.startswith("cp")}
@@ -243,6 +269,8 @@ def _with(here: str) -> str:
 
 def _place_of(interpreter: Interpreter, theirs: str) -> str:
     """What a Python is of, in the words in which a wheel is of another."""
+    if theirs in _SYSTEMS.values():
+        return _own_system(interpreter)
     if theirs in ("glibc", "musl"):
         return "musl" if interpreter.of_musl else "glibc"
     return interpreter.arch

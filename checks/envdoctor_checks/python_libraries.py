@@ -62,14 +62,12 @@ STATIC_TLS_EXHAUSTED = Code(
 
 _PACKAGES = {
     "libffi": ("libffi", "libffi"),
-    "libssl": ("libssl", "openssl"),
-    "libcrypto": ("libssl", "openssl"),
     "liblzma": ("liblzma", "xz"),
     "libbz2": ("libbz2-1.0", "bzip2"),
     "libsqlite3": ("libsqlite3-0", "sqlite"),
 }
-"""What brings a library that modules of the standard library are linked with: Debian's package,
-without the number of its interface, and conda's."""
+"""What brings a library that modules of the standard library are linked with, and hardly anything
+else in Python: Debian's package, without the number of its interface, and conda's."""
 
 
 def _of_python(case: Case) -> Iterator[Fix]:
@@ -84,7 +82,7 @@ def _of_python(case: Case) -> Iterator[Fix]:
         where=Place.IMAGE if case.site.contained else Place.HERE,
     )
     yield interpreters.try_in_target(
-        case.site.target, "import _ctypes, _ssl, _lzma, _bz2", summary="see what else it lacks"
+        case.site.target, "import _ctypes, _lzma, _bz2, _sqlite3", summary="see what else it lacks"
     )
 
 

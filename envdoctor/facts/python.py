@@ -62,7 +62,8 @@ class Interpreter(Fact):
 
     `read_only` says that its site-packages lie on a file system that is mounted read-only,
     `has_pip` that a folder of the module path has pip; where nobody looked, that is assumed.
-    `closed` are folders of the module path, and of torch in it, that this user may not look into.
+    `closed` are folders of the module path, and of torch in it, that this user may not look into,
+    `aliases` those that are one of `site_packages` by another name, as `lib64` is of `lib`.
     """
 
     executable: str
@@ -87,6 +88,7 @@ class Interpreter(Fact):
     read_only: bool = False
     has_pip: bool = True
     closed: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def of_musl(self) -> bool:

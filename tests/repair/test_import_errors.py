@@ -160,6 +160,24 @@ def test_a_torch_for_another_machine() -> None:
     assert "compiled for aarch64, and this is x86_64" in first.message
 
 
+def test_a_wheel_of_macos_for_both_of_its_machines() -> None:
+    mac = replace(interpreter(), soabi="cpython-311-darwin", machine="arm64")
+    torch = replace(TORCH, tags=("cp311-cp311-macosx_11_0_universal2",))
+    found = roots(Distributions(items=(torch, *REQUIRED)), mac, failed("anything"))
+    assert "ED107" not in {one.code for one in found}
+
+
+@pytest.mark.parametrize(
+    ("platform", "system"), [("macosx_11_0_arm64", "macOS"), ("win_amd64", "Windows")]
+)
+def test_a_torch_for_another_system(platform: str, system: str) -> None:
+    """As where a folder for AWS Lambda is filled on a Mac."""
+    torch = replace(TORCH, tags=(f"cp311-cp311-{platform}",))
+    (first,) = roots(Distributions(items=(torch, *REQUIRED)), failed("invalid ELF header"))
+    assert first.code == "ED107"
+    assert f"compiled for {system}, and this is Linux" in first.message
+
+
 def test_packages_that_a_newer_python_left_behind() -> None:
     """ED112: the base of an environment went from 3.10 to 3.11."""
     left = f"{PREFIX}/lib/python3.10/site-packages"
@@ -212,7 +230,6 @@ def test_an_environment_is_not_given_another_python_for_what_lies_outside_of_it(
         "cp311-cp311-linux_x86_64",
         "cp39-abi3-linux_x86_64",
         "cp311-none-any",
-        "cp311-cp311-macosx_11_0_universal2",
     ],
 )
 def test_a_wheel_that_serves_this_python_is_not_foreign(tag: str) -> None:

@@ -120,6 +120,16 @@ def test_a_folder_that_alone_holds_torch_is_meant_to_lie_above() -> None:
     assert not findings(Distributions(items=items), interpreter(folder), variables, build, imported)
 
 
+def test_pythonpath_that_names_them_by_another_name_is_harmless() -> None:
+    """`lib64` is a link to `lib` in a virtual environment."""
+    again = f"{PREFIX}/lib64/python3.11/site-packages"
+    seen = replace(interpreter(again), aliases=(again,))
+    imported = replace(WORKS, file=f"{again}/torch/__init__.py")
+    path = Environment(variables={"PYTHONPATH": again})
+    assert not roots(seen, imported, path)
+    assert roots(replace(seen, aliases=()), imported, path)
+
+
 def test_pythonpath_that_names_the_environments_own_packages_is_harmless() -> None:
     assert not findings(interpreter(OWN), Environment(variables={"PYTHONPATH": OWN}))
 

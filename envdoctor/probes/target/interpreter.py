@@ -37,6 +37,7 @@ def describe(child, site):
         "has_pip": any(os.path.isdir(os.path.join(one, "pip")) for one in sys.path if one),
         "closed": [one for one in sys.path if one and is_closed(one)]
         + [one for one in (os.path.join(p, "torch") for p in packages) if is_closed(one)],
+        "aliases": list(aliases(packages)),
         "path_lines": list(path_lines([*packages, user_site or ""])),
         "glibc": child.attempt(os.confstr, "CS_GNU_LIBC_VERSION")[0],
     }
@@ -45,6 +46,14 @@ def describe(child, site):
 def is_closed(folder):
     """Whether a folder is there and this user may not look into it."""
     return os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK)
+
+
+def aliases(packages):
+    """The entries of the module path that are the folders of packages by another name."""
+    own = {os.path.realpath(one) for one in packages}
+    for one in sys.path:
+        if one and one not in packages and os.path.realpath(one) in own:
+            yield one
 
 
 def is_read_only(folder):
