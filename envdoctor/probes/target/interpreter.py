@@ -35,6 +35,7 @@ def describe(child, site):
         "externally_managed": os.path.exists(os.path.join(child.stdlib, "EXTERNALLY-MANAGED")),
         "read_only": any(bool(child.attempt(is_read_only, one)[0]) for one in packages[:1]),
         "has_pip": any(os.path.isdir(os.path.join(one, "pip")) for one in sys.path if one),
+        "has_ensurepip": os.path.isdir(os.path.join(child.stdlib, "ensurepip")),
         "closed": [one for one in sys.path if one and is_closed(one)]
         + [one for one in (os.path.join(p, "torch") for p in packages) if is_closed(one)],
         "aliases": list(aliases(packages)),
