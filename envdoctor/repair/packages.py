@@ -295,7 +295,12 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...], *names: str) -> Fix:
     by_pip = [line for line in lines if f"{command(site.target)} " in line and " -m pip " in line]
     if any(" -m pip install " in line for line in lines):
         summary += "".join(f" ({one})" for one in remarks(site))
-    if site.without_pip and by_pip:
+    if site.damaged_pip and by_pip and not site.externally_managed:
+        folder = command(site.damaged_pip)
+        away = f"rm -r -- {folder}/pip {folder}/pip-*.dist-info"
+        lines = (away, command(site.target, "-m", "ensurepip"), *lines)
+        summary += " (pip itself is damaged here, and comes first)"
+    elif site.without_pip and by_pip:
         of_debian = site.externally_managed and site.os_family in ("debian", "ubuntu")
         # Debian switches ensurepip off in the Python of the system.
         first = "sudo apt-get install python3-pip" if of_debian else ""

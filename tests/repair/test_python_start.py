@@ -1,6 +1,7 @@
 """A Python that starts otherwise than its environment wants, or does not come through its start."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from envdoctor.probes.run import Children
 from envdoctor.probes.torch_build import read_torch_absent
 from envdoctor.repair import Site, packages
 from tests.repair.facts import KNOWLEDGE, OWN, PREFIX, REQUIRED, TORCH, findings, interpreter, roots
+from tests.support.doctor import report_of
 
 NO_TORCH = TorchImport(
     outcome="exception",
@@ -137,6 +139,26 @@ def test_a_repair_by_pip_where_there_is_no_pip() -> None:
     bring, install = first.fixes[0].commands
     assert bring == f"{PREFIX}/bin/python -m ensurepip"
     assert install.startswith(f"{PREFIX}/bin/python -m pip install")
+
+
+def test_a_repair_by_a_pip_that_is_damaged(tmp_path: Path) -> None:
+    """An upgrade of pip was broken off; `ensurepip` alone finds that one is installed."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
+    python = tmp_path / "bin/python"
+    (own,) = (tmp_path / "lib").glob("python3*/site-packages")
+    (own / "pip/_internal").mkdir(parents=True)
+    (own / "pip-24.0.dist-info").mkdir()
+    (own / "pip/__main__.py").write_text("from pip._internal.cli.main import main\n")
+    seen = report_of("check", "--static", "--python", python)["facts"]["Interpreter"]["value"]
+    assert seen["damaged_pip"] == str(own)
+    installer = Installer(name="pip", evidence="")
+    site = Site(target=str(python), damaged_pip=seen["damaged_pip"], installer=installer)
+    fix = packages.install(site, "demo==1.0", summary="install demo")
+    away, bring, install = fix.commands
+    subprocess.run(away, shell=True, check=True)
+    assert not list(own.iterdir())
+    assert (bring, install[:4]) == (f"{python} -m ensurepip", str(python)[:4])
+    assert install.endswith("-m pip install demo==1.0")
 
 
 def test_a_repair_in_a_folder_that_is_mounted_read_only() -> None:
