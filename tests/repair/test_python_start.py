@@ -1,7 +1,6 @@
 """A Python that starts otherwise than its environment wants, or does not come through its start."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,10 +11,10 @@ from envdoctor.facts.torch import TorchAbsent, TorchImport
 from envdoctor.probes.context import context_of
 from envdoctor.probes.disk import observe_torch_build
 from envdoctor.probes.run import Children
+from envdoctor.probes.target.interpreter import is_damaged_pip
 from envdoctor.probes.torch_build import read_torch_absent
 from envdoctor.repair import Site, packages
 from tests.repair.facts import KNOWLEDGE, OWN, PREFIX, REQUIRED, TORCH, findings, interpreter, roots
-from tests.support.doctor import report_of
 
 NO_TORCH = TorchImport(
     outcome="exception",
@@ -143,22 +142,19 @@ def test_a_repair_by_pip_where_there_is_no_pip() -> None:
 
 def test_a_repair_by_a_pip_that_is_damaged(tmp_path: Path) -> None:
     """An upgrade of pip was broken off; `ensurepip` alone finds that one is installed."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
-    python = tmp_path / "bin/python"
-    (own,) = (tmp_path / "lib").glob("python3*/site-packages")
+    own = tmp_path / "site-packages"
+    assert not is_damaged_pip(str(own))
     (own / "pip/_internal").mkdir(parents=True)
     (own / "pip-24.0.dist-info").mkdir()
     (own / "pip/__main__.py").write_text("from pip._internal.cli.main import main\n")
-    seen = report_of("check", "--static", "--python", python)["facts"]["Interpreter"]["value"]
-    assert seen["damaged_pip"] == str(own)
-    installer = Installer(name="pip", evidence="")
-    site = Site(target=str(python), damaged_pip=seen["damaged_pip"], installer=installer)
-    fix = packages.install(site, "demo==1.0", summary="install demo")
-    away, bring, install = fix.commands
+    assert is_damaged_pip(str(own))
+    gone = Distributions(items=(TORCH, REQUIRED[0]))
+    (first,) = roots(gone, replace(interpreter(), damaged_pip=str(own)))
+    away, bring, install = first.fixes[0].commands
     subprocess.run(away, shell=True, check=True)
     assert not list(own.iterdir())
-    assert (bring, install[:4]) == (f"{python} -m ensurepip", str(python)[:4])
-    assert install.endswith("-m pip install demo==1.0")
+    assert bring == f"{PREFIX}/bin/python -m ensurepip"
+    assert install.startswith(f"{PREFIX}/bin/python -m pip install")
 
 
 def test_a_repair_in_a_folder_that_is_mounted_read_only() -> None:
