@@ -229,7 +229,8 @@ def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judge
 
 
 def _judged_library(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
-    if file.kind == "missing" and seen.imports and distribution in _LATE:
+    broken = f"import:{distribution}" in {one.outcome for one in seen.failures}
+    if file.kind == "missing" and seen.imports and distribution in _LATE and not broken:
         # It imports without, and says at its start at most that a part of it does not load.
         return _Judged(file=file, severity=Severity.WARNING)
     breaks = _broken_by_library(file, distribution, seen)

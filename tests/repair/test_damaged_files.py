@@ -197,6 +197,15 @@ def test_a_library_that_torchvision_opens_late_is_missed_later() -> None:
     assert found.fixes[0].commands[0].endswith("torchvision==0.21.0")
 
 
+def test_a_library_without_which_torchvision_fails_is_the_cause_of_that() -> None:
+    lost = damaged("torchvision", missing("torchvision/_C.so"), version="0.21.0")
+    said = "operator torchvision::nms does not exist"
+    fails = CompanionImport(name="torchvision", outcome="exception", message=said)
+    vision = install(distribution("torchvision", "0.21.0"))
+    (root,) = roots(lost, vision, CompanionImports(items=(fails,)))
+    assert (root.code, root.breaks) == ("ED100", ("import:torchvision",))
+
+
 def test_a_folder_of_another_release_is_the_cause_of_what_fails_with_it() -> None:
     """torch/ was copied from an environment with torch 2.4: torchvision is the right one."""
     files = tuple(resized(f"torch/{name}.py", 900) for name in ("functional", "hub"))
