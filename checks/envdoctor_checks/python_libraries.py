@@ -49,7 +49,7 @@ COMPILED_MODULE_HIDDEN = Code(
     "the compiled module of the same name",
 )
 STATIC_TLS_EXHAUSTED = Code(
-    id="ED337",
+    id="ED339",
     name="static-tls-exhausted",
     family="static-tls-exhausted",
     severity=Severity.ERROR,

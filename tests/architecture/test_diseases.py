@@ -245,7 +245,7 @@ FIRED_BY = {
     "ED117": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED118": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED119": "tests/repair/test_python_start.py::test_a_link_to_the_python_of_an_environment",
-    "ED337": f"{IMPORTS}::test_an_error_that_names_its_cause",
+    "ED339": f"{IMPORTS}::test_an_error_that_names_its_cause",
     "ED421": f"{IMPORTS}::test_an_editable_torch_whose_checkout_is_gone",
     "ED600": f"{SPEED}::test_slower_than_expected",
     "ED601": f"{SPEED}::test_throttling_is_the_cause_of_a_slow_gpu",

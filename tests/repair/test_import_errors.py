@@ -58,7 +58,7 @@ def failed(message: str) -> TorchImport:
         ),
         (
             "/x/torch.libs/libgomp-d22c30c5.so.1: cannot allocate memory in static TLS block",
-            "ED337",
+            "ED339",
             "export LD_PRELOAD=/x/torch.libs/libgomp-d22c30c5.so.1",
         ),
         ("libffi.so.7: cannot open shared object file: No such file or directory", "ED117", None),
