@@ -34,6 +34,12 @@ def limit_reached(error: BaseException) -> str:
     is_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
     if not is_thread and not isinstance(error, BlockingIOError):
         return ""
+    if is_thread and _threads_are_forbidden():
+        return (
+            "the filter of system calls of this container forbids threads (`clone3`), as Docker "
+            "before 20.10.10 does: update what starts the container, or start it with "
+            "`--security-opt seccomp=unconfined`"
+        )
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -42,6 +48,23 @@ def limit_reached(error: BaseException) -> str:
         "the system starts no more threads and processes: the limit of the user is reached "
         f"(`ulimit -u`: {limit}); raise it, or end other processes"
     )
+
+
+_CLONE3 = 435
+"""The number of that call on every architecture of Linux (asm-generic/unistd.h)."""
+
+
+def _threads_are_forbidden() -> bool:
+    """Whether glibc's way of making threads is refused with EPERM, at which it gives up; the call
+    itself, without arguments, is none that Linux would follow (moby/moby#42680)."""
+    import ctypes
+    import errno
+    import sys
+
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.syscall(_CLONE3, None, 0) == -1 and ctypes.get_errno() == errno.EPERM
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

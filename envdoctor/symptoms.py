@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from envdoctor.companions import module_of
+from envdoctor.companions import library_of, module_of
 from envdoctor.engine import ENGINE_CODES
 from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.collective import Collective, JobRank
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Environment, Nvml
-from envdoctor.facts.python import Target
+from envdoctor.facts.python import Distributions, Target
 from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.findings import Code, Evidence, Finding, Fix, Layer, Safety, Severity, in_words
 from envdoctor.outcomes import Outcome
@@ -328,9 +328,24 @@ def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
         package=module,
         text=outcome.detail or "it ended without a word",
         evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
-        fixes=(_try(snapshot, f"import torch, {module}", "see the whole output of the import"),),
+        fixes=(
+            *_of_checkout(name, snapshot),
+            _try(snapshot, f"import torch, {module}", "see the whole output of the import"),
+        ),
         notes=("torch itself imports",),
     )
+
+
+def _of_checkout(name: str, snapshot: Snapshot) -> Iterator[Fix]:
+    """What is used from a checkout has the compiled modules that were built there for the torch of
+    that day, or none."""
+    installed = snapshot.value(Distributions)
+    items = installed.items if installed else ()
+    if any(one.editable for one in items if library_of(one.name) == name):
+        yield Fix(
+            summary=f"build {name} again in the checkout that it is used from (`pip install "
+            "--no-build-isolation -e .`), for the torch that is here, or install a release of it"
+        )
 
 
 def _was_listed(outcome: Outcome, snapshot: Snapshot) -> bool:

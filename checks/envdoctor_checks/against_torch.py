@@ -27,6 +27,12 @@ def has_its_own_torch(item: Distribution, distributions: Distributions) -> bool:
     return any(one.location == item.location for one in torches[1:])
 
 
+def is_of_another_release(listed: str, build: TorchBuild | None) -> bool:
+    """Whether torch's own files say another release than its metadata lists."""
+    version = build.version if build else None
+    return version is not None and base_of(version) != base_of(listed)
+
+
 def installed(item: Distribution) -> Evidence:
     """The installed version, as evidence."""
     return Evidence(label=item.name, value=item.version, source=item.metadata_path)

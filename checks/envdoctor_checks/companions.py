@@ -8,6 +8,8 @@ from packaging.version import Version
 
 from envdoctor.api import (
     Code,
+    CompanionImport,
+    CompanionImports,
     Companions,
     Distribution,
     Distributions,
@@ -32,6 +34,7 @@ from envdoctor_checks.against_torch import (
     base_of,
     has_its_own_torch,
     installed,
+    is_of_another_release,
     of_torch,
     stated_requirement,
 )
@@ -84,6 +87,7 @@ alone: its last release does not load with any later one."""
 def companion_of_another_torch(
     build: TorchBuild,
     distributions: Distributions,
+    companions: CompanionImports | None,
     known: Knowledge,
     site: Site,
 ) -> Findings:
@@ -93,8 +97,13 @@ def companion_of_another_torch(
         return
     for name, code in PAIRED.items():
         item = distributions.first(name)
+        seen = companions.named(name) if companions else None
         wanted = _unmet(item, torch, build, known) if item else None
+        if item is not None and wanted is None and seen is not None:
+            wanted = _refused_for_its_cuda(item, seen, build)
         if item is None or wanted is None or has_its_own_torch(item, distributions):
+            continue
+        if _fits_what_is_listed(item, build, distributions):
             continue
         yield code.finding(
             package=name,
@@ -108,6 +117,17 @@ def companion_of_another_torch(
                 "the import fails with an undefined symbol",
             ),
         )
+
+
+def _fits_what_is_listed(
+    item: Distribution, build: TorchBuild, distributions: Distributions
+) -> bool:
+    """Whether it was made for the torch that the metadata lists, and the files are those of another
+    release: then these are in the wrong place."""
+    listed, stated = distributions.first("torch"), stated_requirement(item)
+    if listed is None or stated is None or not is_of_another_release(listed.version, build):
+        return False
+    return stated.contains(base_of(listed.version), prereleases=True)
 
 
 def _unmet(
@@ -157,6 +177,24 @@ def _other_cuda(item: Distribution, build: TorchBuild) -> tuple[str, Evidence] |
         return None
     said = Evidence(label="built for", value=tag, source=item.metadata_path)
     return f"built for {tag}", said
+
+
+def _refused_for_its_cuda(
+    item: Distribution, seen: CompanionImport, build: TorchBuild
+) -> tuple[str, Evidence] | None:
+    """The import says itself that it is for another CUDA: torchaudio up to 2.11 asks for the same
+    minor release (pytorch/audio#4226)."""
+    said = _OF_OTHER_CUDA.search(seen.message) if seen.outcome == "exception" else None
+    if said is None or build.cuda is None or said[1] == build.cuda:
+        return None
+    evidence = Evidence(label=f"import {item.name}", value=said[0], source="the exception")
+    return f"built for CUDA {said[1]}", evidence
+
+
+_OF_OTHER_CUDA = re.compile(
+    r"compiled with different CUDA (?:major )?versions\.(?s:.*?)"
+    r"(?:TorchAudio|torchvision) has CUDA [vV]ersion[ =](\d+\.\d+)"
+)
 
 
 def pairing(

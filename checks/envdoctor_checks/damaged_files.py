@@ -23,15 +23,18 @@ from envdoctor.api import (
     Record,
     Severity,
     Site,
+    TorchBuild,
     TorchImport,
     check,
     library_of,
     packages,
     parse_number,
 )
+from envdoctor_checks.against_torch import is_of_another_release
 from envdoctor_checks.import_failures import ImportFailure, failures_of
 from envdoctor_checks.loader_codes import outcomes_of
 from envdoctor_checks.requirements import BUILD_TOOLS, needed_by_torch
+from envdoctor_checks.same_files import overwritten
 
 DAMAGED_INSTALL = Code(
     id="ED100",
@@ -59,6 +62,8 @@ _FIRST_USE = re.compile(r"libtorch_cuda_linalg|libcaffe2_nvrtc")
 """Libraries of torch that it opens when a GPU first needs them."""
 _TRITON = ("triton", "pytorch-triton")
 _COMPANIONS = ("torchvision", "torchaudio", "torchtext", "torchcodec", "numpy")
+_LATE = ("torchvision", "torchaudio")
+"""What opens libraries of its own late and does without them: to decode images and sounds."""
 _SHOWN_FILES, _SHOWN_PACKAGES, _SHOWN_SUBJECTS = 5, 8, 100
 
 
@@ -120,6 +125,7 @@ def damaged_install(
     resolution: LibraryResolution | None,
     loaded: LoadedLibraries | None,
     companions: CompanionImports | None,
+    build: TorchBuild | None,
     site: Site,
 ) -> Findings:
     """Files of a distribution are missing, truncated or changed.
@@ -142,7 +148,10 @@ def damaged_install(
         if owner is not None and lists[owner.name, owner.location] > 1:
             # Another version in the same folder lists the same files: one list is outdated.
             continue
-        judged = [_judged(file, item, seen) for file in _unaccounted(item, owner)]
+        differing = _unaccounted(item, owner, distributions)
+        judged = [_judged(file, item, seen) for file in differing]
+        if judged and item.name == "torch" and is_of_another_release(item.version, build):
+            judged = [_replaced(judged[0].file, seen), *judged[1:]]
         if any(one.severity is not Severity.INFO for one in judged):
             damaged.append((item, judged))
         elif judged:
@@ -152,13 +161,29 @@ def damaged_install(
         yield _harmless(harmless, installed.more_damaged)
 
 
-def _unaccounted(item: DamagedDistribution, owner: Distribution | None) -> Iterator[DamagedFile]:
-    """The files whose difference has no innocent reason: Debian strips what its wheels list. What
-    is closed to this user is whole."""
+def _replaced(file: DamagedFile, seen: _Seen) -> _Judged:
+    """One file for all, where the files are those of another release of torch: what was made for
+    the one that is listed fails with them."""
+    breaks = tuple(one.outcome for one in seen.failures) or ("import:torch",)
+    severity = Severity.ERROR if seen.failures else Severity.WARNING
+    return _Judged(file=file, severity=severity, breaks=breaks)
+
+
+def _unaccounted(
+    item: DamagedDistribution, owner: Distribution | None, distributions: Distributions
+) -> Iterator[DamagedFile]:
+    """The files whose difference has no innocent reason: Debian strips what its wheels list, and
+    what another distribution has put there is told of both. What is closed to this user is whole.
+    """
     stripped = owner is not None and (
         owner.installer == "debian" or "/dist-packages" in owner.location
     )
-    differing = [file for file in item.files if file.kind != "closed"]
+    others = overwritten(item, owner, distributions)
+    differing = [
+        file
+        for file in item.files
+        if file.kind != "closed" and file.path.partition("/")[0] not in others
+    ]
     yield from (file for file in differing if not (stripped and file.kind != "missing"))
 
 
@@ -204,6 +229,10 @@ def _judged(file: DamagedFile, item: DamagedDistribution, seen: _Seen) -> _Judge
 
 
 def _judged_library(file: DamagedFile, distribution: str, seen: _Seen) -> _Judged:
+    broken = f"import:{distribution}" in {one.outcome for one in seen.failures}
+    if file.kind == "missing" and seen.imports and distribution in _LATE and not broken:
+        # It imports without, and says at its start at most that a part of it does not load.
+        return _Judged(file=file, severity=Severity.WARNING)
     breaks = _broken_by_library(file, distribution, seen)
     if not breaks or (file.kind == "size" and _is_whole(file, seen)):
         return _Judged(file=file, severity=Severity.INFO)

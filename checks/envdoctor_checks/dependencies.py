@@ -38,6 +38,14 @@ from envdoctor_checks.requirements import (
 )
 
 _CUDA_WHEEL = re.compile(r"nvidia-|cuda-")
+_OF_DRIVER = re.compile(r"libcuda\.so|libnvidia-")
+_LIBRARY_OF = {
+    "cuda-runtime": "cudart",
+    "cuda-nvrtc": "nvrtc",
+    "cuda-cupti": "cupti",
+    "nvtx": "nvtoolsext",
+}
+"""What the library of a wheel is called, where that is not what the wheel is called."""
 _TRITON = ("triton", "pytorch-triton")
 _MODULES = {"pillow": "PIL"}
 """What is imported under another name than it is installed."""
@@ -77,6 +85,25 @@ class _Seen(Record):
         if self.imported is not None:
             return self.imported.fails
         return self.resolution is not None and self.resolution.import_error is not None
+
+    @property
+    def finds_all_of_cuda(self) -> bool:
+        """Whether torch, built for CUDA, finds every library that it needs, wherever that is: the
+        wheels are left out where CUDA is installed by itself (pip --no-deps, uv's overrides)."""
+        libraries = self.resolution.libraries if self.resolution else ()
+        needed = [one for one in libraries if not one.optional and not _OF_DRIVER.match(one.soname)]
+        of_cuda = any(one.soname.startswith("libcudart.so") for one in needed)
+        return of_cuda and all(one.path and not one.problems for one in needed)
+
+    def lacks_of(self, wheel: str) -> bool:
+        """Whether torch fails, and what it or the loader says names a library of that wheel."""
+        if not self.torch_fails:
+            return False
+        said = [one.text for one in failures_of(self.imported, None)]
+        predicted = self.resolution.import_error if self.resolution else None
+        part = wheel.removeprefix("nvidia-").split("-cu")[0]
+        stem = "lib" + _LIBRARY_OF.get(part, part.replace("-", ""))
+        return any(stem in text.lower() for text in (*said, predicted or ""))
 
     def failed_for(self, name: str) -> tuple[str, ...]:
         """The imports that failed and say that it was for that package."""
@@ -232,7 +259,9 @@ def _said_of_several(together: list[_Unmet]) -> dict[str, Any]:
 
 def _severity_of_missing(one: _Unmet, seen: _Seen) -> Severity:
     if one.of_cuda:
-        return Severity.ERROR if seen.torch_fails else Severity.WARNING
+        if seen.torch_fails:
+            return Severity.ERROR
+        return Severity.INFO if seen.finds_all_of_cuda else Severity.WARNING
     if seen.failed_for(one.name):
         return Severity.ERROR
     if one.name in BUILD_TOOLS:
@@ -260,6 +289,8 @@ def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
 def _violated(one: _Unmet, found: Distribution, seen: _Seen, site: Site) -> Finding:
     pinned = one.of_cuda or one.name in _TRITON
     named = seen.failed_for(one.name)
+    if one.of_cuda and seen.lacks_of(one.name):
+        named = ("import:torch", "compute:gpu")
     harmless = one.name in BUILD_TOOLS or (seen.works("torch") and not pinned)
     severity = Severity.ERROR if named else Severity.INFO if harmless else Severity.WARNING
     return DEPENDENCY_PIN_VIOLATED.finding(

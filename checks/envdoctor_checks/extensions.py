@@ -17,6 +17,7 @@ from envdoctor.api import (
     Interpreter,
     Knowledge,
     LibraryResolution,
+    Place,
     Problem,
     Site,
     TorchBuild,
@@ -40,6 +41,9 @@ _UNDEFINED = re.compile(r"(?<![^\s'(:])(/[^\n:]{1,512}): undefined symbol: (\w+)
 
 _OF_TORCH = re.compile(r"_ZNK?(?:3c10|2at|5torch|5caffe2)|^aoti_torch_|torch")
 """Mangled names of torch's namespaces (Itanium C++ ABI, 5.1), and those of its C functions."""
+
+_OF_GLIBC = re.compile(r"GLIBC_2\.\d+")
+"""A version of the C library's interface, which grows with its releases."""
 
 _NEW_STRING, _OLD_STRING = re.compile(r"7__cxx11"), re.compile(r"RK?Ss|NSs|SsE|SsS")
 """How std::string stands in a mangled name: with the tag of libstdc++'s new ABI (GCC, "Dual ABI"),
@@ -146,6 +150,13 @@ def _fixes(
     name = extension.distribution
     if found is not None and _is_damage(extension):
         yield packages.restore(site, found)
+        return
+    if _OF_GLIBC.match(next(iter(extension.problems[0].names), "")):
+        yield Fix(
+            summary=f"compile {name} on this system, or take an older wheel of it: this one was "
+            "made on a system with a newer glibc; or use a newer system",
+            where=Place.IMAGE if site.contained else Place.HERE,
+        )
         return
     if found is None or build is None:
         yield Fix(summary=f"install the {name} made for this torch")

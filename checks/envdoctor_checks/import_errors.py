@@ -1,20 +1,23 @@
 """Errors of the import, read: what the loader or Python names, and no file tells by itself."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from envdoctor.api import (
     Code,
     CompanionImports,
     Confidence,
+    Distributions,
     Evidence,
     Findings,
     Fix,
     Host,
+    ImportTrials,
     Layer,
     Limits,
     Place,
-    Record,
     Safety,
     Severity,
     Site,
@@ -23,9 +26,11 @@ from envdoctor.api import (
     check,
     command,
     interpreters,
+    packages,
     surroundings,
     system,
 )
+from envdoctor_checks.error_readings import Case, Reading, first_that_says
 from envdoctor_checks.import_failures import failures_of
 
 EXECUTABLE_STACK = Code(
@@ -134,24 +139,6 @@ _DEVELOPMENT = {
 }
 """What has to be there while Python is built, by Debian's names (Python Developer's Guide, "Install
 dependencies")."""
-
-
-class Case(Record):
-    """What an error names, and where a repair is done."""
-
-    thing: str
-    site: Site
-    torch_path: str | None
-
-
-class Reading(Record):
-    """A text that an error holds, and what it says; its group is what the text names."""
-
-    text: re.Pattern[str]
-    code: Code
-    fixes: Callable[[Case], Iterator[Fix]]
-    note: str
-    confidence: Confidence = Confidence.CERTAIN
 
 
 def _of_stack(case: Case) -> Iterator[Fix]:
@@ -279,29 +266,52 @@ def import_error_that_names_its_cause(
 ) -> Findings:
     """The exception of an import says what is wrong outside of the package: `import torch`, or
     else that of a library that is built on it."""
-    failures = tuple(failures_of(imported, companions))
     limited = limits is not None and limits.address_space_bytes is not None
-    for reading in READINGS:
-        if limited and reading.code is NOEXEC_MOUNT:
-            continue
-        named = {one: m for one in failures if (m := reading.text.search(one.text))}
-        if not named:
-            continue
-        first, said = next(iter(named.items()))
-        case = Case(thing=said[1], site=site, torch_path=build.path if build else None)
-        yield reading.code.finding(
-            breaks=tuple(one.outcome for one in named),
-            confidence=reading.confidence,
-            thing=said[1],
-            evidence=(
-                Evidence(
-                    label=first.outcome.replace(":", " "), value=first.text, source="the exception"
-                ),
-            ),
-            fixes=tuple(reading.fixes(case)),
-            notes=(reading.note,),
-        )
+    readings = [one for one in READINGS if not (limited and one.code is NOEXEC_MOUNT)]
+    yield from first_that_says(readings, imported, companions, build, site)
+
+
+_NO_BACKENDS = "TORCH_DEVICE_BACKEND_AUTOLOAD"
+_BACKENDS = (
+    "intel-extension-for-pytorch",
+    "torch-npu",
+    "torch-xla",
+    "habana-torch-plugin",
+    "torch-mlu",
+    "torch-musa",
+    "torch-neuronx",
+)
+"""Distributions that name themselves in the entry points `torch.backends`."""
+
+
+@check(DEVICE_BACKEND_FAILS)
+def device_backend_ends_the_process(
+    imported: TorchImport, trials: ImportTrials, distributions: Distributions | None, site: Site
+) -> Findings:
+    """The import ends without an exception, and not where torch loads no backend by itself."""
+    if imported.outcome == "exception" or not trials.cured(set_variable=_NO_BACKENDS):
         return
+    items = distributions.items if distributions else ()
+    thing = next((one.name for one in items if one.name in _BACKENDS), "of another package")
+    said = (imported.output_tail.strip().splitlines() or [""])[-1]
+    ended = imported.signal or f"exit code {imported.exit_code}"
+    proof = f"`import torch` works with {_NO_BACKENDS}=0"
+    first, *_ = _of_backend(Case(thing=thing, site=site, torch_path=None))
+    yield DEVICE_BACKEND_FAILS.finding(
+        thing=thing,
+        evidence=(
+            Evidence(label="import torch", value=ended, source="the exit of the interpreter"),
+            *((Evidence(label="it printed", value=said, source="import torch"),) if said else ()),
+        ),
+        fixes=(
+            replace(first, proof=proof),
+            packages.uninstall(
+                site, thing, summary=f"or uninstall {thing}, or install its release for this torch"
+            )
+            if thing in _BACKENDS
+            else Fix(summary="or uninstall the package that brings it"),
+        ),
+    )
 
 
 _EMULATED_BY_MACOS = "VirtualApple"

@@ -82,6 +82,8 @@ def _origin(folder: str, interpreter: Interpreter, python_path: list[str]) -> Or
     if folder in interpreter.site_packages:
         own = folder.startswith(f"{interpreter.prefix.rstrip('/')}/")
         return "environment" if own else "base"
+    if folder in interpreter.aliases:
+        return "environment"
     if os.path.normpath(folder) in python_path:
         return "PYTHONPATH"
     if folder.startswith(interpreter.stdlib) or folder.endswith(".zip"):

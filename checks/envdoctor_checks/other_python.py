@@ -13,6 +13,7 @@ from envdoctor.api import (
     Findings,
     Interpreter,
     Layer,
+    Prescription,
     Severity,
     Site,
     TorchAbsent,
@@ -72,8 +73,8 @@ def wheels_of_another_python(
         for one in distributions.items
         if one.location == torch.location and one is not torch and _meant_for(one, interpreter)
     ]
-    ours = _minor(interpreter)
-    here = f"Python {ours}" if theirs.startswith("Python") else _place_of(interpreter, theirs)
+    ours = _own(interpreter)
+    here = ours if theirs.startswith("Python") else _place_of(interpreter, theirs)
     again = f"make a new environment {_with(here)} and install everything into it again"
     rest = len(others) - _SHOWN
     yield WHEELS_OF_ANOTHER_PYTHON.finding(
@@ -128,7 +129,7 @@ def package_of_another_python(
             name=one.name,
             version=one.version,
             theirs=theirs,
-            ours=f"Python {_minor(interpreter)}",
+            ours=_own(interpreter),
             evidence=(
                 Evidence(label=one.name, value=" ".join(one.tags[:2]), source=one.metadata_path),
             ),
@@ -142,7 +143,10 @@ def package_of_another_python(
 
 @check(PACKAGES_OF_ANOTHER_PYTHON)
 def packages_of_another_python(
-    absent: TorchAbsent, interpreter: Interpreter, site: Site
+    absent: TorchAbsent,
+    interpreter: Interpreter,
+    prescription: Prescription | None,
+    site: Site,
 ) -> Findings:
     """This Python has no torch, and the folder of another beside its own has one.
 
@@ -157,6 +161,12 @@ def packages_of_another_python(
     python = f"python{theirs[1]}"
     if found.startswith(f"{interpreter.prefix}/") and interpreter.prefix != interpreter.base_prefix:
         fixes = interpreters.with_base_again(replace(site, python=theirs[1]))
+    elif site.installer is not None and site.installer.in_conda:
+        again = f"or install torch, and what else pip had brought, for Python {_minor(interpreter)}"
+        fixes = (
+            packages.python_of_conda(site, theirs[1]),
+            packages.prescribed(prescription, again),
+        )
     else:
         fixes = (
             interpreters.try_in_target(
@@ -191,7 +201,56 @@ def _meant_for(item: Distribution, interpreter: Interpreter) -> str | None:
     python = _python_of(item, interpreter)
     if python:
         return f"Python {python}"
-    return _machine_of(item, interpreter) or _libc_of(item, interpreter)
+    if _is_threaded_otherwise(item, interpreter):
+        return _in_words(not _is_free_threaded(interpreter), _minor(interpreter))
+    others = (_system_of, _machine_of, _libc_of)
+    return next(filter(None, (of(item, interpreter) for of in others)), None)
+
+
+_SYSTEMS = {"macosx": "macOS", "win": "Windows", "manylinux": "Linux", "linux": "Linux"}
+"""How the tags of platforms begin (PEP 425, PEP 600)."""
+
+
+def _system_of(item: Distribution, interpreter: Interpreter) -> str | None:
+    """`macOS` of a wheel that was installed there and copied here; null where it is of this one."""
+    platforms = [tag.split("-", 2)[-1] for tag in item.tags]
+    systems = {
+        next((name for start, name in _SYSTEMS.items() if one.startswith(start)), "any")
+        for one in platforms
+    }
+    ours = _own_system(interpreter)
+    if not interpreter.soabi:
+        return None
+    return next(iter(systems)) if len(systems) == 1 and not systems & {ours, "any"} else None
+
+
+def _own_system(interpreter: Interpreter) -> str:
+    """By the tag of compiled modules: `cpython-311-darwin`, `cp311-win_amd64`."""
+    soabi = interpreter.soabi or ""
+    return "macOS" if "darwin" in soabi else "Windows" if "win" in soabi else "Linux"
+
+
+def _own(interpreter: Interpreter) -> str:
+    return _in_words(_is_free_threaded(interpreter), _minor(interpreter))
+
+
+def _in_words(free_threaded: bool, minor: str) -> str:
+    return f"Python {minor}t, the free-threaded one" if free_threaded else f"Python {minor}"
+
+
+def _is_free_threaded(interpreter: Interpreter) -> bool:
+    """By the tag of compiled modules, `cpython-313t-...` (PEP 703)."""
+    return re.match(r"cpython-\d+t", interpreter.soabi or "") is not None
+
+
+def _is_threaded_otherwise(item: Distribution, interpreter: Interpreter) -> bool:
+    """Whether a wheel is for this release of Python, and for the build with or without its lock."""
+    if not interpreter.soabi:
+        return False
+    own = "cp{}{}".format(*interpreter.version_info[:2])
+    wanted = f"{own}t" if _is_free_threaded(interpreter) else own
+    abis = {abi for one in item.tags for _, abi, *_ in [one.split("-")] if abi.startswith("cp")}
+    return bool(abis) and wanted not in abis and abis <= {own, f"{own}t"}
 
 
 def _libc_of(item: Distribution, interpreter: Interpreter) -> str | None:
@@ -210,6 +269,8 @@ def _with(here: str) -> str:
 
 def _place_of(interpreter: Interpreter, theirs: str) -> str:
     """What a Python is of, in the words in which a wheel is of another."""
+    if theirs in _SYSTEMS.values():
+        return _own_system(interpreter)
     if theirs in ("glibc", "musl"):
         return "musl" if interpreter.of_musl else "glibc"
     return interpreter.arch

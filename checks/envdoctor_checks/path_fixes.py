@@ -60,9 +60,14 @@ def _in_current_folder(
 ) -> Iterator[Fix]:
     proof = proof_of(imported, trials, folder=True)
     leave = surroundings.leave_folder(entry.path, proof=proof)
-    if "/" not in single and single.endswith(".py"):
+    if "/" not in single and single.endswith(".py") and not _is_installed(entry.path):
         yield surroundings.rename(file, proof=proof)
     yield leave
+
+
+def _is_installed(folder: str) -> bool:
+    """Whether the current folder is one of a package, whose files have to keep their names."""
+    return any(part in ("site-packages", "dist-packages") for part in folder.split("/"))
 
 
 def proof_of(

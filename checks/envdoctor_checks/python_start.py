@@ -31,6 +31,19 @@ PYVENV_CFG_GONE = Code(
     "not read the packages there",
     explains=("ED400",),
 )
+LINK_PAST_ENVIRONMENT = Code(
+    id="ED119",
+    name="link-past-environment",
+    family="link-past-environment",
+    severity=Severity.ERROR,
+    topic="python",
+    layer=Layer.INTERPRETER,
+    breaks="import:torch",
+    message="a link to the Python of a virtual environment is not that environment",
+    detailed="`{target}` is a link to the Python of `{folder}`, and started by it, Python is that "
+    "of the base and does not read the packages there",
+    explains=("ED400",),
+)
 SITE_FAILS = Code(
     id="ED116",
     name="python-site-fails",
@@ -72,6 +85,44 @@ def pyvenv_cfg_gone(
             Evidence(label="sys.prefix", value=interpreter.prefix, source="the interpreter"),
         ),
         fixes=interpreters.with_pyvenv_cfg_again(site, python),
+    )
+
+
+@check(LINK_PAST_ENVIRONMENT)
+def link_past_the_environment(
+    absent: TorchAbsent, target: Target, interpreter: Interpreter
+) -> Findings:
+    """The target is a link from elsewhere to an environment's Python, and torch lies there.
+
+    The only folder of this release of Python that is looked into and is none of its own is the one
+    behind such a link.
+    """
+    end = "/lib/python{}.{}/site-packages".format(*interpreter.version_info[:2])
+    mine = (os.path.dirname(os.path.dirname(target.path)), interpreter.prefix)
+    found = [
+        one.removesuffix(end)
+        for one in absent.elsewhere
+        if one.endswith(end) and one != interpreter.user_site
+    ]
+    behind = next((one for one in found if one not in (*mine, interpreter.base_prefix)), None)
+    if not absent.absent or behind is None:
+        return
+    yield LINK_PAST_ENVIRONMENT.finding(
+        target=target.path,
+        folder=behind,
+        evidence=(
+            Evidence(label="torch", value=f"{behind}{end}", source="the folder behind the link"),
+            Evidence(label="sys.prefix", value=interpreter.prefix, source="the interpreter"),
+        ),
+        fixes=(
+            interpreters.try_in_target(
+                f"{behind}/bin/python",
+                "import torch",
+                summary="start it by its own path; in place of the link a script that does so "
+                "works as well",
+            ),
+        ),
+        notes=("Python looks for pyvenv.cfg beside the path that it was started by (PEP 405)",),
     )
 
 

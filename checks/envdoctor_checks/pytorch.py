@@ -109,6 +109,7 @@ def torch_not_installed(
         return
     if imported is not None and not imported.fails:
         return
+    install = prescribed(prescription, "install the build that fits this machine")
     yield TORCH_NOT_INSTALLED.finding(
         python=target.path,
         evidence=tuple(
@@ -116,8 +117,15 @@ def torch_not_installed(
             for folder in absent.searched
             if folder.endswith("-packages")
         ),
-        fixes=(prescribed(prescription, "install the build that fits this machine"),),
+        fixes=() if _is_told_elsewhere(absent, interpreter) else (install,),
     )
+
+
+def _is_told_elsewhere(absent: TorchAbsent, interpreter: Interpreter | None) -> bool:
+    """Whether there is a torch that this Python does not look at: to install another one into it is
+    no repair of that."""
+    user_site = interpreter.user_site if interpreter else None
+    return any(folder != user_site for folder in absent.elsewhere)
 
 
 @check(EDITABLE_SOURCE_GONE)

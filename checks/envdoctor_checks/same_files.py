@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
+from packaging.utils import canonicalize_name
+
 from envdoctor.api import (
     Code,
+    DamagedDistribution,
     Distribution,
     Distributions,
     Findings,
+    InstalledFiles,
     Layer,
     Severity,
     Site,
@@ -70,6 +74,51 @@ def same_files(distributions: Distributions, build: TorchBuild | None, site: Sit
                 ),
             ),
         )
+
+
+@check(SAME_FILES)
+def overwritten_files(files: InstalledFiles, distributions: Distributions, site: Site) -> Findings:
+    """A distribution has put its own files in the place of those that another one lists, as
+    functorch does with the folder that torch has brought since 1.13."""
+    owners = {one.metadata_path: one for one in distributions.items}
+    for item in files.damaged:
+        owner = owners.get(item.metadata_path)
+        if owner is None:
+            continue
+        for folder, other in overwritten(item, owner, distributions).items():
+            yield SAME_FILES.finding(
+                subjects=(other.name, owner.name),
+                breaks=(f"import:{other.name}",),
+                names=f"{other.name} {other.version} and {owner.name} {owner.version}",
+                folder=folder,
+                evidence=(installed(other), installed(owner)),
+                fixes=(
+                    packages.keep_one_set(
+                        site,
+                        gone=[other],
+                        kept=[owner],
+                        summary=f"uninstall {other.name}, whose folder {owner.name} brings, and "
+                        f"then restore {owner.name}, as files of it go with that",
+                    ),
+                ),
+            )
+
+
+def overwritten(
+    item: DamagedDistribution, owner: Distribution | None, distributions: Distributions
+) -> dict[str, Distribution]:
+    """By the folders of a damaged distribution in which a file is there and is another: the
+    distribution in the same place that is called like that folder."""
+    if owner is None:
+        return {}
+    folders = {file.path.partition("/")[0] for file in item.files if file.kind in ("size", "hash")}
+    found = {folder: distributions.named(canonicalize_name(folder)) for folder in folders}
+    return {
+        folder: one
+        for folder, named in sorted(found.items())
+        for one in named
+        if one.location == owner.location and one.name != owner.name
+    }
 
 
 def _wanted(found: list[Distribution], build: TorchBuild | None) -> Distribution:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from envdoctor.api import (
+    PYTORCHS_OWN,
     Code,
     CompanionImports,
     Confidence,
@@ -46,6 +47,9 @@ MODULE_SHADOWING = Code(
 
 _NAMED_FILE = re.compile(r"from '(?P<module>[\w.]+)' \((?P<file>/[^()\n]+)\)")
 """How Python says where a name was looked for: `cannot import name 'x' from 'm' (file)`."""
+
+_LIBRARIES = ("torch", *PYTORCHS_OWN, "numpy")
+"""Packages that nobody keeps within another one of that name."""
 
 
 class _Stray(Record):
@@ -186,9 +190,16 @@ def _foreign_files(
     named = [match["file"] for text in texts for match in _NAMED_FILE.finditer(text)]
     for file in (*named, *(frame.file for frame in reversed(frames))):
         entry = entry_of(file, entries)
-        if entry is not None and entry.is_foreign:
+        if entry is not None and entry.is_foreign and not _is_of_a_finder(file, entry):
             yield module_of(file, entry)
             return
+
+
+def _is_of_a_finder(file: str, entry: Entry) -> bool:
+    """Whether a library's package lies deeper below an entry than Python looks: what was installed
+    with `pip install -e` is found by a hook, wherever its checkout is."""
+    first, *deeper = file.removeprefix(f"{entry.path.rstrip('/')}/").split("/")[:-1] or [""]
+    return first not in _LIBRARIES and any(part in _LIBRARIES for part in deeper)
 
 
 def _by_what_was_tried(

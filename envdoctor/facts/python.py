@@ -61,8 +61,11 @@ class Interpreter(Fact):
     """The target interpreter as it describes itself. Paths are as the interpreter gives them.
 
     `read_only` says that its site-packages lie on a file system that is mounted read-only,
-    `has_pip` that a folder of the module path has pip; where nobody looked, that is assumed.
-    `closed` are folders of the module path, and of torch in it, that this user may not look into.
+    `has_pip` that a folder of the module path has pip, `has_ensurepip` that the standard library
+    can bring it, which Debian keeps in packages of its own; where nobody looked, both are assumed.
+    `damaged_pip` is a folder of its packages whose pip lacks parts.
+    `closed` are folders of the module path, and of torch in it, that this user may not look into,
+    `aliases` those that are one of `site_packages` by another name, as `lib64` is of `lib`.
     """
 
     executable: str
@@ -86,7 +89,10 @@ class Interpreter(Fact):
     path_lines: tuple[PathLine, ...] = ()
     read_only: bool = False
     has_pip: bool = True
+    has_ensurepip: bool = True
+    damaged_pip: str | None = None
     closed: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def of_musl(self) -> bool:

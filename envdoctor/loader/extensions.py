@@ -16,6 +16,21 @@ from envdoctor.loader.symbols import with_culprits
 
 _TORCH_LIBRARIES = ("libtorch", "libc10")
 _MAX_MODULES = 40
+_SILENT = (
+    "apex",
+    "detectron2",
+    "mmcv",
+    "mmcv-full",
+    "nvdiffrast",
+    "pyg-lib",
+    "pytorch3d",
+    "torch-cluster",
+    "torch-scatter",
+    "torch-sparse",
+    "torch-spline-conv",
+)
+"""What is compiled for torch and does not require it in its metadata, as torch has to be there
+before it is built (their setup.py; METADATA of mmcv 2.2.0, torch-scatter 2.1.2)."""
 _REQUIRES_TORCH = re.compile(r"torch(?![\w-])(?!.*\bextra\b)")
 
 Wheels = Mapping[str, tuple[Distribution, int | None]]
@@ -104,7 +119,8 @@ def _open_siblings(
 
 def _is_of_torch(path: str, distribution: Distribution, files: Files) -> bool:
     """Whether a file is a module of a distribution that requires torch, and links torch."""
-    if not any(_REQUIRES_TORCH.match(requirement) for requirement in distribution.requires):
+    told = any(_REQUIRES_TORCH.match(requirement) for requirement in distribution.requires)
+    if not told and distribution.name not in _SILENT:
         return False
     elf = files.read(path)
     return isinstance(elf, Elf) and any(name.startswith(_TORCH_LIBRARIES) for name in elf.needed)

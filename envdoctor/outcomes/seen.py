@@ -448,7 +448,7 @@ def _imported(one: CompanionImport) -> Outcome:
 
 
 _OF_THE_DRIVER = re.compile(
-    r"libcuda\.so|no (?:NVIDIA )?(?:driver|CUDA-capable)|NVIDIA driver", re.I
+    r"libcuda\.so|no (?:NVIDIA )?(?:driver|CUDA-capable)|NVIDIA driver|0 active drivers", re.I
 )
 
 

@@ -32,9 +32,24 @@ def commands_for(
     if machine.externally_managed and site_of(machine).manager not in _OF_PROJECTS:
         return _in_new_environment(machine, change)
     site = site_of(machine)
-    lines = tuple(MANAGERS[manager_of(machine)].change(site, change))
+    lines = _with_pip(machine, tuple(MANAGERS[manager_of(machine)].change(site, change)))
     of_conda = machine.torch_by_conda and machine.conda_prefix and site.manager == "conda"
     return (conda_remove(site, "pytorch"), *lines) if lines and of_conda else lines
+
+
+_BY_DEBIAN = "sudo apt-get install {}"
+"""Debian keeps pip, and what makes virtual environments with it, in packages of their own
+(python3-pip, python3-venv)."""
+
+
+def _with_pip(machine: Machine, lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The commands, with pip brought first where they run it and it is not there."""
+    if machine.has_pip or not any(
+        f"{command(machine.interpreter)} -m pip " in one for one in lines
+    ):
+        return lines
+    by_python = command(machine.interpreter, "-m", "ensurepip")
+    return (by_python if machine.has_ensurepip else _BY_DEBIAN.format("python3-pip"), *lines)
 
 
 _OF_PROJECTS = frozenset(name for name, manager in MANAGERS.items() if manager.sync)
@@ -50,7 +65,8 @@ def _in_new_environment(machine: Machine, change: Change) -> tuple[str, ...]:
     )
     fresh = msgspec.structs.replace(change, dropped=(), evicted=())
     lines = MANAGERS["uv" if by_uv else "pip"].change(site, fresh)
-    return (command(*words, _ENVIRONMENT), *lines)
+    first = () if by_uv or machine.has_ensurepip else (_BY_DEBIAN.format("python3-venv"),)
+    return (*first, command(*words, _ENVIRONMENT), *lines)
 
 
 def site_of(machine: Machine) -> Site:

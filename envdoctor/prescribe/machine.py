@@ -55,6 +55,8 @@ def machine_of(
         pypy=bool(interpreter and interpreter.implementation.lower() != "cpython"),
         interpreter=_path(target, interpreter),
         externally_managed=is_externally_managed(interpreter),
+        has_pip=interpreter is None or interpreter.has_pip,
+        has_ensurepip=interpreter is None or interpreter.has_ensurepip,
         installer=installer.name if installer else "pip",
         pip_settings=installer.pip_settings if installer else (),
         locked=bool(installer and installer.evidence.endswith(".lock")),

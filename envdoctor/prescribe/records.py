@@ -24,6 +24,7 @@ class Machine(Record):
     `os` is linux, windows or macos; `arch` as `uname -m` says; `installed` are the versions of
     torch's companions and of nvidia wheels, by name; `torch` and `variant` what is installed now.
     `musl` says that the Python was compiled for that libc, `store` that it is part of that one.
+    `has_pip` says that it has pip, `has_ensurepip` that its standard library can bring it.
     `pip_settings` are the options that pip is given for every command.
     `locked` says that a lock file decides what the installer keeps, `project` is the folder of the
     project that it is of.
@@ -43,6 +44,8 @@ class Machine(Record):
     pypy: bool = False
     interpreter: str = "python3"
     externally_managed: bool = False
+    has_pip: bool = True
+    has_ensurepip: bool = True
     installer: str = "pip"
     pip_settings: tuple[PipSetting, ...] = ()
     locked: bool = False

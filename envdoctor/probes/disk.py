@@ -1,5 +1,6 @@
 """The probes that read the target's files; nothing of it is executed."""
 
+import os
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -65,6 +66,7 @@ def observe_torch_build(
             *interpreter.site_packages,
             interpreter.user_site if interpreter.user_site_enabled else None,
             _beside_target(target, interpreter.version_info),
+            _behind_link(target, interpreter.version_info, context),
         )
         if interpreter
         else ()
@@ -84,6 +86,22 @@ def _beside_target(target: Target, version: tuple[int, int, int]) -> str:
     major, minor, _ = version
     prefix = Path(target.path).parent.parent
     return str(prefix / f"lib/python{major}.{minor}/site-packages")
+
+
+def _behind_link(target: Target, version: tuple[int, int, int], context: Context) -> str | None:
+    """The packages of an environment to whose Python the target is a link from elsewhere: Python
+    looks for `pyvenv.cfg` beside the link, and not where that leads (PEP 405)."""
+    link = context.path(target.path)
+    if not os.path.islink(link):
+        return None
+    folder = os.path.dirname(target.path)
+    python = os.path.normpath(os.path.join(folder, os.readlink(link)))
+    prefix = os.path.dirname(os.path.dirname(python))
+    own = prefix == os.path.dirname(folder)
+    if own or not os.path.isfile(context.path(f"{prefix}/pyvenv.cfg")):
+        return None
+    major, minor, _ = version
+    return f"{prefix}/lib/python{major}.{minor}/site-packages"
 
 
 def observe_components(

@@ -31,6 +31,9 @@ _MOST_SETTINGS = 5
 _TRIAL_LIMIT_S = 30.0
 _ALL_LIMIT_S = 90.0
 _ELSEWHERE = "/"
+_NO_BACKENDS = "TORCH_DEVICE_BACKEND_AUTOLOAD"
+"""At 0 torch does not load the packages that name themselves as its backends: one of them may end
+the process, which no exception tells."""
 _NO_USER_SITE = "PYTHONNOUSERSITE"
 
 
@@ -62,6 +65,8 @@ def trials(imported: TorchImport, interpreter: Interpreter, env: Mapping[str, st
     set_here = [name for name in VARIABLES if env.get(name)]
     set_here += _settings(env, _OF_PYTHON if imported.works_isolated else _SETTINGS)
     found = [Try(change="unset", variable=name) for name in set_here]
+    if imported.outcome in ("exit", "signal") and _NO_BACKENDS not in env:
+        found.append(Try(change="set", variable=_NO_BACKENDS, value="0"))
     if not imported.works_isolated:
         return found
     user_site = interpreter.user_site or ""

@@ -218,6 +218,21 @@ def newer_libstdcxx(site: Site) -> Fix:
     )
 
 
+def python_of_conda(site: Site, minor: str) -> Fix:
+    """Let conda bring the release of Python back whose packages are still there."""
+    line = conda_install(site, "conda-forge", f"python={minor}")
+    summary = f"go back to Python {minor}: the packages that pip had installed for it are there"
+    return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+
+
+def library_of_python(site: Site, package: str) -> Fix:
+    """Let conda bring its Python again together with a library that this is linked with."""
+    python = f"python={site.python}" if site.python else "python"
+    line = conda_install(site, "conda-forge", "--force-reinstall", python, package)
+    summary = f"let conda install Python again, with the {package} that belongs to it"
+    return Fix(summary=summary, commands=(line,), safety=Safety.CHANGES_ENV)
+
+
 def mkl_with_profiling(site: Site) -> Fix:
     """Bring an Intel MKL that has the profiling interface which older builds of torch take of it:
     2024.1 left it out (pytorch/pytorch#123097)."""
@@ -280,7 +295,12 @@ def _fix(site: Site, summary: str, lines: tuple[str, ...], *names: str) -> Fix:
     by_pip = [line for line in lines if f"{command(site.target)} " in line and " -m pip " in line]
     if any(" -m pip install " in line for line in lines):
         summary += "".join(f" ({one})" for one in remarks(site))
-    if site.without_pip and by_pip:
+    if site.damaged_pip and by_pip and not site.externally_managed:
+        folder = command(site.damaged_pip)
+        away = f"rm -r -- {folder}/pip {folder}/pip-*.dist-info"
+        lines = (away, command(site.target, "-m", "ensurepip"), *lines)
+        summary += " (pip itself is damaged here, and comes first)"
+    elif site.without_pip and by_pip:
         of_debian = site.externally_managed and site.os_family in ("debian", "ubuntu")
         # Debian switches ensurepip off in the Python of the system.
         first = "sudo apt-get install python3-pip" if of_debian else ""

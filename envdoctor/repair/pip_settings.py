@@ -44,7 +44,7 @@ def spared(site: Site, verb: str) -> tuple[str, ...]:
     unset = [
         word
         for one in settings
-        if one.option in _ELSEWHERE and _is_variable(one)
+        if one.option in (*_ELSEWHERE, "constraint") and _is_variable(one)
         for word in ("-u", one.source)
     ]
     if in_process(site):
@@ -63,6 +63,8 @@ def remarks(site: Site) -> Iterator[str]:
     for one in site.pip_settings:
         if one.option in _ELSEWHERE and not _is_variable(one):
             yield f"`{one.source}` sets `{one.option}`: take that line out first"
+        elif one.option == "constraint" and _is_variable(one):
+            yield f"the constraints that `{one.source}` names are left aside for this"
         elif one.option in _REMARKS:
             yield _REMARKS[one.option].format(one.source)
 

@@ -63,9 +63,9 @@ class Site(Fact):
     `user_site` and `python` ("3.11") are the interpreter's own, null where it could not be asked.
     `externally_managed` says that the system forbids others to install into it (PEP 668).
     `read_only` says that its packages lie on a file system that is mounted read-only, `without_pip`
-    that no pip is installed in it. `container` is its kind, `none` outside of one; `wsl` says that
-    the driver is that of Windows, `virtual` that this is a virtual machine;
-    `service` is who runs the container for others.
+    that no pip is installed in it; `damaged_pip` is the folder of one that lacks parts. `container`
+    is its kind, `none` outside of one; `wsl` says that the driver is that of Windows, `virtual` that
+    this is a virtual machine; `service` is who runs the container for others.
     """
 
     target: str = "python3"
@@ -77,6 +77,7 @@ class Site(Fact):
     externally_managed: bool = False
     read_only: bool = False
     without_pip: bool = False
+    damaged_pip: str | None = None
     os_family: OsFamily = "other"
     kernel: str | None = None
     machine: str | None = None
@@ -169,6 +170,7 @@ def site_of(
         externally_managed=is_externally_managed(interpreter),
         read_only=interpreter is not None and interpreter.read_only,
         without_pip=interpreter is not None and not interpreter.has_pip,
+        damaged_pip=interpreter.damaged_pip if interpreter else None,
         os_family=_family(host) if host else "other",
         kernel=host.kernel if host else None,
         machine=host.machine if host else None,

@@ -218,6 +218,24 @@ def test_a_python_that_the_system_manages_gets_an_environment() -> None:
     assert with_uv.commands[0] == "uv venv --python /usr/bin/python3 .venv"
 
 
+def test_what_has_no_pip_gets_it_first() -> None:
+    """`venv --without-pip`; Debian has pip, and what gives it to a venv, in packages of its own."""
+    python = "/srv/env/bin/python"
+    assert _best(interpreter=python, has_pip=False).commands[0] == f"{python} -m ensurepip"
+    debian = _best(interpreter="/usr/bin/python3", has_pip=False, has_ensurepip=False)
+    assert debian.commands[0] == "sudo apt-get install python3-pip"
+    managed = _best(
+        externally_managed=True, interpreter="/usr/bin/python3", has_pip=False, has_ensurepip=False
+    )
+    assert managed.commands[:2] == (
+        "sudo apt-get install python3-venv",
+        "/usr/bin/python3 -m venv .venv",
+    )
+    assert managed.commands[2].startswith(".venv/bin/python -m pip install torch==")
+    by_uv = _best(interpreter=python, has_pip=False, installer="uv")
+    assert by_uv.commands[0].startswith("uv pip install")
+
+
 def test_a_torch_of_conda_is_removed_by_conda() -> None:
     best = _best(
         installer="conda",

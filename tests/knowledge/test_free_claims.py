@@ -179,7 +179,7 @@ def test_words_that_are_not_understood_are_named() -> None:
     found = _fit("torch 2.6 cu124 frobnicated on a Zorb")
     assert found.unread == ("frobnicated", "Zorb")
     assert not found.fits, "it cannot be told whether all of the claim is true"
-    text = render_fit(found)
+    text = render_fit(found, 80)
     assert "published, as far as it was understood" in text
     assert "not understood, and not judged: frobnicated, Zorb" in text
 
@@ -225,7 +225,7 @@ def test_the_nearest_is_for_the_same_host() -> None:
 
 
 def test_sources_are_whole() -> None:
-    text = render_fit(_fit("torch 2.6 cu124"))
+    text = render_fit(_fit("torch 2.6 cu124"), 80)
     assert text.count("(") == text.count(")")
 
 
@@ -243,4 +243,4 @@ def test_sources_are_whole() -> None:
 def test_the_first_line_tells_what_was_published_from_what_runs_here(
     claim: str, verdict: str
 ) -> None:
-    assert render_fit(_fit(claim)).splitlines()[0].endswith(f": {verdict}")
+    assert render_fit(_fit(claim), 80).splitlines()[0].endswith(f": {verdict}")

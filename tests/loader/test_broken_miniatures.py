@@ -295,6 +295,17 @@ def test_an_extension_built_for_another_torch(torch26: Miniature, name: str, cod
     assert "_ZN3c105Error4oldEv" in found[0].message
 
 
+@pytest.mark.parametrize(("name", "told"), [("mmcv", True), ("something", False)])
+def test_an_extension_that_does_not_say_that_it_needs_torch(
+    torch26: Miniature, name: str, told: bool
+):
+    """mmcv requires no torch in its metadata, and its module is opened late."""
+    extension(torch26, name, "int _ZN2at5emptyEv(void); int f(void) { return _ZN2at5emptyEv(); }")
+    torch26.extra_requires = {name: ("numpy",)}
+    found = [one.subjects for one in torch26.findings() if one.code == "ED345"]
+    assert found == [(name,)] * told
+
+
 def test_an_extension_that_fits_is_silent(torch26: Miniature):
     extension(torch26, "torchvision", "int cuda_use(void); int f(void) { return cuda_use(); }")
     assert torch26.findings() == ()

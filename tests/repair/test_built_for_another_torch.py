@@ -76,6 +76,39 @@ def test_a_symbol_that_is_none_of_torch_says_nothing_of_it() -> None:
     assert root.name == "companion-import-failed"
 
 
+def test_a_torchaudio_for_another_cuda() -> None:
+    """Up to 2.11 it refuses another minor release too, which nothing but itself tells."""
+    said = (
+        "Detected that PyTorch and TorchAudio were compiled with different CUDA versions. "
+        "PyTorch has CUDA version 12.4 whereas TorchAudio has CUDA version 12.6. Please install"
+    )
+    item = CompanionImport(
+        name="torchaudio", outcome="exception", exception="RuntimeError", message=said
+    )
+    audio = distribution("torchaudio", "2.6.0+cu126", OWN, "torch==2.6.0")
+    items = Distributions(items=(TORCH, *REQUIRED, audio))
+    torch = build(cxx11_abi=False)
+    (root,) = roots(items, torch, CompanionImports(items=(item,)))
+    assert (root.code, root.breaks) == ("ED371", ("import:torchaudio",))
+    assert "built for CUDA 12.6" in root.message
+    assert root.fixes[0].commands[0].endswith("--force-reinstall --no-deps torchaudio==2.6.0")
+    works = CompanionImport(name="torchaudio", outcome="ok")
+    assert not roots(items, torch, CompanionImports(items=(works,)))
+
+
+def test_a_module_from_a_newer_system_is_compiled_here() -> None:
+    """GLIBC_2.32 on Ubuntu 20.04 (flash-attention#1708): other wheels of it are made there too."""
+    lacks = Problem(kind="version", library="libc.so.6", needed_by=MODULE, names=("GLIBC_2.39",))
+    module = Extension(distribution="flash-attn", path=MODULE, problems=(lacks,))
+    items = Distributions(items=(TORCH, *REQUIRED, distribution("flash-attn", "2.8.0.post2")))
+    resolution = LibraryResolution(root="/x", libraries=(), extensions=(module,))
+    (root,) = roots(items, resolution, build(cxx11_abi=False))
+    assert root.code == "ED345"
+    (fix,) = root.fixes
+    assert fix.summary.startswith("compile flash-attn on this system")
+    assert not fix.commands
+
+
 # --- what needs the driver of a GPU, where none is ---
 
 
@@ -85,6 +118,15 @@ def cupy(message: str) -> tuple[Distributions, CompanionImports]:
     )
     items = (TORCH, *REQUIRED, distribution("cupy-cuda12x", "13.3.0"))
     return Distributions(items=items), CompanionImports(items=(item,))
+
+
+@pytest.mark.parametrize("name", ["bitsandbytes", "xformers"])
+def test_kernels_of_triton_are_not_made_without_a_driver(name: str) -> None:
+    """What compiles them as it is imported says it in triton's words."""
+    said = "0 active drivers ([]). There should only be one."
+    item = CompanionImport(name=name, outcome="exception", exception="RuntimeError", message=said)
+    items = Distributions(items=(TORCH, *REQUIRED, distribution(name, "0.44.1")))
+    assert not roots(items, CompanionImports(items=(item,)))
 
 
 NO_DRIVER = "libcuda.so.1: cannot open shared object file: No such file or directory"

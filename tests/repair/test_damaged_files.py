@@ -15,10 +15,11 @@ from envdoctor.facts.torch import (
     CompanionImports,
     Frame,
     LoadedLibraries,
+    TorchBuild,
     TorchImport,
 )
 from envdoctor.findings import Finding, Severity
-from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings, unrun
+from tests.repair.facts import OWN, REQUIRED, TORCH, diagnosed, distribution, findings, roots, unrun
 
 FAILS = TorchImport(
     outcome="exception", seconds=1.0, exception="ImportError", message="no luck", frames=()
@@ -184,6 +185,58 @@ def the_damage_of_a_first_module(actual: int) -> Severity:
     facts = (install(), damaged("torch", resized("torch/__init__.py", actual)))
     (found,) = (one for one in unrun(*facts) if one.code == "ED100")
     return found.severity
+
+
+def test_a_library_that_torchvision_opens_late_is_missed_later() -> None:
+    """It decodes no images without, and says so as it is imported at most."""
+    lost = damaged("torchvision", missing("torchvision.libs/libjpeg.1c1c.so.8"), version="0.21.0")
+    vision = install(distribution("torchvision", "0.21.0"))
+    works = CompanionImports(items=(CompanionImport(name="torchvision", outcome="ok"),))
+    found = the_damage(lost, vision, works, name="torchvision")
+    assert found.severity is Severity.WARNING
+    assert found.fixes[0].commands[0].endswith("torchvision==0.21.0")
+
+
+def test_a_library_without_which_torchvision_fails_is_the_cause_of_that() -> None:
+    lost = damaged("torchvision", missing("torchvision/_C.so"), version="0.21.0")
+    said = "operator torchvision::nms does not exist"
+    fails = CompanionImport(name="torchvision", outcome="exception", message=said)
+    vision = install(distribution("torchvision", "0.21.0"))
+    (root,) = roots(lost, vision, CompanionImports(items=(fails,)))
+    assert (root.code, root.breaks) == ("ED100", ("import:torchvision",))
+
+
+def test_a_folder_of_another_release_is_the_cause_of_what_fails_with_it() -> None:
+    """torch/ was copied from an environment with torch 2.4: torchvision is the right one."""
+    files = tuple(resized(f"torch/{name}.py", 900) for name in ("functional", "hub"))
+    vision = distribution("torchvision", "0.21.0", OWN, "torch==2.6.0")
+    other = TorchBuild(
+        version="2.4.1+cpu",
+        cuda=None,
+        hip=None,
+        path=f"{OWN}/torch",
+        variant="cpu",
+        version_source="x",
+    )
+    fails = CompanionImport(name="torchvision", outcome="exception", message="operator")
+    facts = (damaged("torch", *files), install(vision), other, CompanionImports(items=(fails,)))
+    (root,) = (one for one in roots(*facts))
+    assert (root.code, root.severity) == ("ED100", Severity.ERROR)
+    assert root.breaks == ("import:torchvision",)
+    assert "torch==2.6.0+cpu" in root.fixes[0].commands[0]
+
+
+def test_what_another_distribution_put_into_a_folder_is_told_of_both() -> None:
+    """PyPI's functorch over the folder that torch brings: uninstalled first, or it comes back."""
+    files = (resized("functorch/__init__.py", 30), missing("functorch/compile/__init__.py"))
+    facts = (damaged("torch", *files), install(distribution("functorch", "0.2.1")))
+    (root,) = roots(*facts)
+    assert (root.code, root.subjects) == ("ED108", ("functorch", "torch"))
+    out, back = root.fixes[0].commands
+    assert out.endswith("pip uninstall -y functorch")
+    assert "--force-reinstall --no-deps torch==2.6.0+cpu" in back
+    (alone,) = roots(damaged("torch", *files))
+    assert alone.code == "ED100"
 
 
 def test_headers_are_for_building() -> None:

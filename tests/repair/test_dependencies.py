@@ -2,7 +2,8 @@
 
 from msgspec.structs import replace
 
-from envdoctor.facts.libraries import LibraryResolution
+from envdoctor.facts.libraries import LibraryResolution, ResolvedLibrary
+from envdoctor.facts.machine import Expectation
 from envdoctor.facts.python import Distributions, Installer, Target
 from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchImport
 from envdoctor.findings import Severity
@@ -36,6 +37,31 @@ def test_all_wheels_of_nvidia_that_are_gone_are_one_finding_with_one_command() -
     assert "import:torch" in first.breaks
     (fix,) = first.fixes
     assert fix.commands == (f"{PREFIX}/bin/python -m pip install torch==2.6.0",)
+
+
+def test_wheels_whose_libraries_are_found_elsewhere_are_worth_a_word() -> None:
+    """`pip install --no-deps torch` beside a CUDA that is installed by itself."""
+    names = ("libcudart.so.12", "libcublas.so.12", "libcudnn.so.9")
+    found = [ResolvedLibrary(soname=one, path=f"/usr/local/cuda/lib64/{one}") for one in names]
+    facts = (Distributions(items=(CUDA_TORCH,)), Expectation(device="gpu", evidence="test"))
+
+    def severity() -> Severity:
+        seen = findings(*facts, LibraryResolution(root="/x", libraries=tuple(found)))
+        return next(one.severity for one in seen.values() if one.code == "ED361")
+
+    assert severity() is Severity.INFO
+    found[1] = ResolvedLibrary(soname="libcublas.so.12", path=None, when="use")
+    assert severity() is Severity.WARNING
+
+
+def test_a_wheel_of_another_release_is_the_cause_where_its_library_is_missed() -> None:
+    """An older tensorflow put cuDNN 8 into the place of cuDNN 9."""
+    torch = distribution("torch", "2.6.0", OWN, "nvidia-cudnn-cu12==9.1.0.70")
+    older = distribution("nvidia-cudnn-cu12", "8.9.2.26")
+    imported = failed("libcudnn.so.9: cannot open shared object file")
+    (first,) = roots(Distributions(items=(torch, older)), WITHOUT_LIBRARIES, imported)
+    assert (first.code, first.severity) == ("ED360", Severity.ERROR)
+    assert first.fixes[0].commands[0].endswith("nvidia-cudnn-cu12==9.1.0.70")
 
 
 def test_the_wheels_of_a_toolkit_are_brought_back_by_torch() -> None:

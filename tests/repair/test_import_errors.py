@@ -4,8 +4,15 @@ import pytest
 from msgspec.structs import replace
 
 from envdoctor.facts.machine import Limits
-from envdoctor.facts.python import Distributions
-from envdoctor.facts.torch import CompanionImport, CompanionImports, TorchAbsent, TorchImport
+from envdoctor.facts.python import Distributions, Installer
+from envdoctor.facts.torch import (
+    CompanionImport,
+    CompanionImports,
+    ImportTrial,
+    ImportTrials,
+    TorchAbsent,
+    TorchImport,
+)
 from envdoctor.findings import Severity
 from tests.repair.facts import (
     OWN,
@@ -48,6 +55,17 @@ def failed(message: str) -> TorchImport:
             "auto-loading with TORCH_DEVICE_BACKEND_AUTOLOAD=0.",
             "ED111",
             "export TORCH_DEVICE_BACKEND_AUTOLOAD=0",
+        ),
+        (
+            "/x/torch.libs/libgomp-d22c30c5.so.1: cannot allocate memory in static TLS block",
+            "ED339",
+            "export LD_PRELOAD=/x/torch.libs/libgomp-d22c30c5.so.1",
+        ),
+        ("libffi.so.7: cannot open shared object file: No such file or directory", "ED117", None),
+        (
+            f"cannot import name '_initExtension' from 'torch._C' ({OWN}/torch/_C/__init__.py)",
+            "ED118",
+            f"mv -n -- {OWN}/torch/_C/__init__.py {OWN}/torch/_C/__init__.py.aside",
         ),
     ],
 )
@@ -107,6 +125,32 @@ def test_a_torch_for_another_python_is_told_with_all_that_came_with_it() -> None
     assert not [one for one in findings(items).values() if one.code == "ED107"]
 
 
+def test_a_library_of_a_python_of_conda_comes_with_it() -> None:
+    conda = Installer(name="conda", evidence="conda-meta", in_conda=True)
+    (first,) = roots(failed("libffi.so.7: cannot open shared object file"), conda)
+    line = f"conda install --yes --prefix {PREFIX} -c conda-forge --force-reinstall python=3.11"
+    assert first.fixes[0].commands == (f"{line} libffi",)
+
+
+@pytest.mark.parametrize(
+    ("tag", "soabi", "words"),
+    [
+        ("cp313t", "cpython-313-x86_64-linux-gnu", "for Python 3.13t, the free-threaded one, and"),
+        ("cp313", "cpython-313t-x86_64-linux-gnu", "this is Python 3.13t, the free-threaded one"),
+    ],
+)
+def test_a_torch_for_the_python_with_or_without_its_lock(tag: str, soabi: str, words: str) -> None:
+    """PEP 703: the two share a version, and no compiled module."""
+    torch = replace(TORCH, tags=(f"cp313-{tag}-manylinux_2_28_x86_64",))
+    python = replace(interpreter(), version="3.13.1", version_info=(3, 13, 1), soabi=soabi)
+    (first,) = roots(Distributions(items=(torch, *REQUIRED)), python, failed("No module named"))
+    assert first.code == "ED107"
+    assert words in first.message
+    fits = replace(TORCH, tags=(f"cp313-{'cp313t' if tag == 'cp313' else 'cp313'}-any",))
+    found = roots(Distributions(items=(fits, *REQUIRED)), python, failed("No module named"))
+    assert "ED107" not in {one.code for one in found}
+
+
 def test_a_torch_for_another_machine() -> None:
     """As where a folder was copied from an image for linux/arm64."""
     torch = replace(TORCH, tags=("cp311-cp311-manylinux_2_28_aarch64",))
@@ -114,6 +158,24 @@ def test_a_torch_for_another_machine() -> None:
     (first,) = roots(Distributions(items=(torch, *REQUIRED)), failed(lost))
     assert first.code == "ED107"
     assert "compiled for aarch64, and this is x86_64" in first.message
+
+
+def test_a_wheel_of_macos_for_both_of_its_machines() -> None:
+    mac = replace(interpreter(), soabi="cpython-311-darwin", machine="arm64")
+    torch = replace(TORCH, tags=("cp311-cp311-macosx_11_0_universal2",))
+    found = roots(Distributions(items=(torch, *REQUIRED)), mac, failed("anything"))
+    assert "ED107" not in {one.code for one in found}
+
+
+@pytest.mark.parametrize(
+    ("platform", "system"), [("macosx_11_0_arm64", "macOS"), ("win_amd64", "Windows")]
+)
+def test_a_torch_for_another_system(platform: str, system: str) -> None:
+    """As where a folder for AWS Lambda is filled on a Mac."""
+    torch = replace(TORCH, tags=(f"cp311-cp311-{platform}",))
+    (first,) = roots(Distributions(items=(torch, *REQUIRED)), failed("invalid ELF header"))
+    assert first.code == "ED107"
+    assert f"compiled for {system}, and this is Linux" in first.message
 
 
 def test_packages_that_a_newer_python_left_behind() -> None:
@@ -127,6 +189,10 @@ def test_packages_that_a_newer_python_left_behind() -> None:
         f"python3.10 -m venv --upgrade --without-pip {PREFIX}",
     )
     assert "its packages stay" in first.fixes[0].summary
+    conda = Installer(name="conda", evidence="conda-meta", in_conda=True)
+    (first,) = roots(*facts, conda, replace(interpreter(), base_prefix=PREFIX))
+    line = f"conda install --yes --prefix {PREFIX} -c conda-forge python=3.10"
+    assert first.fixes[0].commands == (line,)
     not_found = replace(absent, elsewhere=())
     (first,) = roots(Distributions(items=REQUIRED), not_found, failed("No module named 'torch'"))
     assert first.code == "ED400"
@@ -164,7 +230,6 @@ def test_an_environment_is_not_given_another_python_for_what_lies_outside_of_it(
         "cp311-cp311-linux_x86_64",
         "cp39-abi3-linux_x86_64",
         "cp311-none-any",
-        "cp311-cp311-macosx_11_0_universal2",
     ],
 )
 def test_a_wheel_that_serves_this_python_is_not_foreign(tag: str) -> None:
@@ -274,3 +339,21 @@ def test_no_torch_is_prescribed_for_a_python_that_none_is_published_for(
     (first,) = roots(*nothing, replace(interpreter(), soabi=soabi))
     assert (first.code, first.fixes[0].commands) == ("ED400", ())
     assert words in first.fixes[0].summary
+
+
+def test_a_backend_that_ends_the_process() -> None:
+    """intel-extension-for-pytorch says which torch it wants, and exits with 127."""
+    ended = TorchImport(outcome="exit", seconds=1.0, exit_code=127, output_tail="ERROR! of torch\n")
+    trial = ImportTrial(
+        change="set", variable="TORCH_DEVICE_BACKEND_AUTOLOAD", value="0", outcome="ok"
+    )
+    ipex = distribution("intel-extension-for-pytorch", "2.5.10")
+    items = Distributions(items=(TORCH, *REQUIRED, ipex))
+    (first,) = roots(ended, ImportTrials(items=(trial,)), items)
+    assert first.code == "ED111"
+    off, out = first.fixes
+    assert off.commands == ("export TORCH_DEVICE_BACKEND_AUTOLOAD=0",)
+    assert off.proof
+    assert out.commands[0].endswith("-m pip uninstall -y intel-extension-for-pytorch")
+    (other,) = roots(ended, ImportTrials(items=(replace(trial, outcome="exit"),)), items)
+    assert other.code != "ED111"

@@ -120,6 +120,16 @@ def test_a_folder_that_alone_holds_torch_is_meant_to_lie_above() -> None:
     assert not findings(Distributions(items=items), interpreter(folder), variables, build, imported)
 
 
+def test_pythonpath_that_names_them_by_another_name_is_harmless() -> None:
+    """`lib64` is a link to `lib` in a virtual environment."""
+    again = f"{PREFIX}/lib64/python3.11/site-packages"
+    seen = replace(interpreter(again), aliases=(again,))
+    imported = replace(WORKS, file=f"{again}/torch/__init__.py")
+    path = Environment(variables={"PYTHONPATH": again})
+    assert not roots(seen, imported, path)
+    assert roots(replace(seen, aliases=()), imported, path)
+
+
 def test_pythonpath_that_names_the_environments_own_packages_is_harmless() -> None:
     assert not findings(interpreter(OWN), Environment(variables={"PYTHONPATH": OWN}))
 
@@ -345,6 +355,34 @@ def test_the_checkout_of_torch_is_left_and_not_renamed() -> None:
     (first,) = roots(imported, tried("folder"))
     assert first.code == "ED105"
     assert [fix.commands for fix in first.fixes] == [("cd",)]
+
+
+def test_files_of_torch_keep_their_names() -> None:
+    """Started in site-packages/torch, whose types.py hides Python's: it is left, not renamed."""
+    here = replace(interpreter(), cwd=f"{OWN}/torch")
+    message = f"cannot import name 'GenericAlias' from 'types' ({OWN}/torch/types.py)"
+    (first,) = roots(here, failed(message))
+    assert first.code == "ED105"
+    assert [fix.commands for fix in first.fixes] == [("cd",)]
+
+
+def test_a_checkout_that_a_hook_finds_is_no_shadow() -> None:
+    """`pip install -e` of torchvision somewhere below the folder that one stands in."""
+    checkout = f"{CWD}/src/vision/torchvision"
+    message = "operator torchvision::nms does not exist"
+    files = (f"{checkout}/__init__.py", f"{checkout}/_meta_registrations.py")
+    vision = CompanionImport(
+        name="torchvision",
+        outcome="exception",
+        exception="RuntimeError",
+        message=message,
+        frames=tuple(Frame(file=file, line=1, function="f") for file in files),
+    )
+    item = replace(distribution("torchvision", "0.21.0a0+7af6987"), editable=True)
+    items = Distributions(items=(TORCH, *REQUIRED, item))
+    (first,) = roots(CompanionImports(items=(vision,)), items)
+    assert first.code == "ED409"
+    assert "build torchvision again in the checkout" in first.fixes[0].summary
 
 
 def test_a_companion_that_fails_because_of_an_entry_is_put_down_to_it() -> None:

@@ -129,9 +129,11 @@ def test_a_python_that_is_no_virtual_environment(place: Path, tmp_path: Path) ->
 
 def test_what_cannot_be_spared_is_said(place: Path) -> None:
     env = variables(place, PIP_CONSTRAINT="/etc/pip/constraint.txt")
-    summary = install(site_of(place, env)).summary
+    fix = install(site_of(place, env))
+    summary = fix.summary
+    assert "env -u PIP_CONSTRAINT " in fix.commands[0]
     assert "`PIP_NO_INDEX` keeps pip from every index" in summary
-    assert "the constraints that `PIP_CONSTRAINT` names" in summary
+    assert "the constraints that `PIP_CONSTRAINT` names are left aside" in summary
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from envdoctor.facts import Observed
 from envdoctor.facts.python import Distribution, Distributions, Installer, Target
 from envdoctor.facts.torch import TorchAbsent, TorchImport
+from envdoctor.probes.context import context_of
+from envdoctor.probes.disk import observe_torch_build
+from envdoctor.probes.run import Children
+from envdoctor.probes.target.interpreter import is_damaged_pip
 from envdoctor.probes.torch_build import read_torch_absent
 from envdoctor.repair import Site, packages
-from tests.repair.facts import OWN, PREFIX, REQUIRED, TORCH, findings, interpreter, roots
+from tests.repair.facts import KNOWLEDGE, OWN, PREFIX, REQUIRED, TORCH, findings, interpreter, roots
 
 NO_TORCH = TorchImport(
     outcome="exception",
@@ -41,6 +46,38 @@ def test_the_packages_of_the_folder_that_python_was_started_from_are_looked_for(
     found = read_torch_absent([tmp_path / "base"], None, ITEMS, [own])
     assert found.elsewhere == (str(own),)
     assert read_torch_absent([own], None, ITEMS, [own]).elsewhere == ()
+
+
+def test_a_link_to_the_python_of_an_environment(tmp_path: Path) -> None:
+    """ED119: the link is found as it is, and Python by it is the base; pip there is no repair."""
+    venv, link = tmp_path / "venv", tmp_path / "bin/py"
+    own = venv / "lib/python3.11/site-packages"
+    (own / "torch").mkdir(parents=True)
+    (own / "torch/version.py").write_text("__version__ = '2.6.0'\n")
+    (venv / "bin").mkdir()
+    (venv / "bin/python").symlink_to("/opt/python/bin/python3.11")
+    link.parent.mkdir()
+    link.symlink_to(venv / "bin/python")
+    base = replace(interpreter(), prefix="/opt/python", site_packages=("/opt/python/site",))
+    target = Target(path=str(link), chosen_because="named")
+    context = context_of(Children(), env={}, cwd=str(tmp_path))
+
+    def look() -> TorchAbsent:
+        seen = observe_torch_build(target, base, ITEMS, KNOWLEDGE, context)[TorchAbsent]
+        assert isinstance(seen, Observed)
+        assert isinstance(seen.value, TorchAbsent)
+        return seen.value
+
+    assert look().elsewhere == ()
+    (venv / "pyvenv.cfg").write_text("home = /opt/python/bin\n")
+    absent = look()
+    assert absent.elsewhere == (str(own),)
+    (first,) = roots(ITEMS, base, target, absent, NO_TORCH)
+    assert first.code == "ED119"
+    assert first.fixes[0].commands[0].startswith(f"{venv}/bin/python -X")
+    found = findings(ITEMS, base, target, absent, NO_TORCH).values()
+    lines = [line for one in found for fix in one.fixes for line in fix.commands]
+    assert not [line for line in lines if " install " in line]
 
 
 def test_a_path_file_in_another_encoding_ends_python(tmp_path: Path) -> None:
@@ -99,6 +136,23 @@ def test_a_repair_by_pip_where_there_is_no_pip() -> None:
     gone = Distributions(items=(TORCH, REQUIRED[0]))
     (first,) = roots(gone, replace(interpreter(), has_pip=False))
     bring, install = first.fixes[0].commands
+    assert bring == f"{PREFIX}/bin/python -m ensurepip"
+    assert install.startswith(f"{PREFIX}/bin/python -m pip install")
+
+
+def test_a_repair_by_a_pip_that_is_damaged(tmp_path: Path) -> None:
+    """An upgrade of pip was broken off; `ensurepip` alone finds that one is installed."""
+    own = tmp_path / "site-packages"
+    assert not is_damaged_pip(str(own))
+    (own / "pip/_internal").mkdir(parents=True)
+    (own / "pip-24.0.dist-info").mkdir()
+    (own / "pip/__main__.py").write_text("from pip._internal.cli.main import main\n")
+    assert is_damaged_pip(str(own))
+    gone = Distributions(items=(TORCH, REQUIRED[0]))
+    (first,) = roots(gone, replace(interpreter(), damaged_pip=str(own)))
+    away, bring, install = first.fixes[0].commands
+    subprocess.run(away, shell=True, check=True)
+    assert not list(own.iterdir())
     assert bring == f"{PREFIX}/bin/python -m ensurepip"
     assert install.startswith(f"{PREFIX}/bin/python -m pip install")
 

@@ -41,6 +41,15 @@ def test_settings_of_torch_are_taken_away_and_those_of_python_where_isolation_he
     assert [one.variable for one in todo] == ["PYTHONWARNINGS", ""]
 
 
+def test_an_import_that_ends_its_process_is_tried_without_backends() -> None:
+    """What torch loads by itself may exit, as no exception tells."""
+    variable = "TORCH_DEVICE_BACKEND_AUTOLOAD"
+    (todo,) = trials(replace(FAILED, outcome="exit"), interpreter(), {})
+    assert todo.environment({}) == {variable: "0"}
+    assert not trials(FAILED, interpreter(), {})
+    assert "set" not in {one.change for one in trials(FAILED, interpreter(), {variable: "0"})}
+
+
 def test_the_folder_and_the_users_packages_are_tried_where_isolation_helps(
     tmp_path: Path,
 ) -> None:

@@ -35,16 +35,34 @@ def describe(child, site):
         "externally_managed": os.path.exists(os.path.join(child.stdlib, "EXTERNALLY-MANAGED")),
         "read_only": any(bool(child.attempt(is_read_only, one)[0]) for one in packages[:1]),
         "has_pip": any(os.path.isdir(os.path.join(one, "pip")) for one in sys.path if one),
+        "damaged_pip": next(filter(is_damaged_pip, packages), None),
+        "has_ensurepip": os.path.isdir(os.path.join(child.stdlib, "ensurepip")),
         "closed": [one for one in sys.path if one and is_closed(one)]
         + [one for one in (os.path.join(p, "torch") for p in packages) if is_closed(one)],
+        "aliases": list(aliases(packages)),
         "path_lines": list(path_lines([*packages, user_site or ""])),
         "glibc": child.attempt(os.confstr, "CS_GNU_LIBC_VERSION")[0],
     }
 
 
+def is_damaged_pip(folder):
+    """Whether a folder has a pip without parts of it, as an upgrade that was broken off leaves."""
+    pip = os.path.join(folder, "pip")
+    parts = ("__main__.py", "_internal", "_vendor")
+    return os.path.isdir(pip) and not all(os.path.exists(os.path.join(pip, one)) for one in parts)
+
+
 def is_closed(folder):
     """Whether a folder is there and this user may not look into it."""
     return os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK)
+
+
+def aliases(packages):
+    """The entries of the module path that are the folders of packages by another name."""
+    own = {os.path.realpath(one) for one in packages}
+    for one in sys.path:
+        if one and one not in packages and os.path.realpath(one) in own:
+            yield one
 
 
 def is_read_only(folder):
