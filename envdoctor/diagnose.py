@@ -38,7 +38,8 @@ from envdoctor.report import (
     host_of,
     stack_of,
 )
-from envdoctor.symptoms import CORE_CODES, symptoms_of
+from envdoctor.symptoms import symptoms_of
+from envdoctor.symptoms.codes import CORE_CODES
 from envdoctor.watchdog import NEVER
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from envdoctor.findings import TOPICS, Code
 from envdoctor.plugins import Loaded
-from envdoctor.symptoms import CORE_CODES
+from envdoctor.symptoms.codes import CORE_CODES
 
 
 def codes_of(loaded: Loaded) -> tuple[Code, ...]:

@@ -16,7 +16,7 @@ from envdoctor.compare.works import is_consequence
 from envdoctor.facts import Reason, Snapshot
 from envdoctor.findings import Finding, Severity
 from envdoctor.record import Record
-from envdoctor.symptoms import CORE_CODES
+from envdoctor.symptoms.codes import CORE_CODES
 
 Judge = Callable[[Snapshot, frozenset[str]], tuple[Finding, ...]]
 """The findings about a snapshot of the checks that have one of these codes."""

@@ -4,151 +4,24 @@ Outcomes decide, findings explain: what was seen to work is not broken, what was
 never healthy, and what nobody looked at is neither.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from envdoctor.companions import PYTORCHS_OWN, library_of
 from envdoctor.facts import Fact, Reason, Snapshot, Unknown
-from envdoctor.facts.attached import RenderNodes
 from envdoctor.facts.collective import Collective
 from envdoctor.facts.derived import GpuTrace, TracedGpu, Wanted
 from envdoctor.facts.libraries import LibraryResolution
-from envdoctor.facts.machine import (
-    Container,
-    CudaInit,
-    Driver,
-    Environment,
-    Expectation,
-    Gpus,
-    Nvml,
-    PciGpus,
-)
+from envdoctor.facts.machine import CudaInit, Driver, Nvml, PciGpus
 from envdoctor.facts.python import Distributions, InstalledFiles
-from envdoctor.facts.torch import (
-    CompanionImport,
-    CompanionImports,
-    FirstUse,
-    TorchBuild,
-    TorchFirstUse,
-    TorchImport,
-    TorchRuntime,
-)
+from envdoctor.facts.torch import FirstUse, TorchBuild, TorchFirstUse, TorchImport, TorchRuntime
 from envdoctor.options import Scope
 from envdoctor.outcomes.attempts import attempted
+from envdoctor.outcomes.companions import companions_of
 from envdoctor.outcomes.record import Outcome, WantedState, unseen
-from envdoctor.plugins import derive
-from envdoctor.withheld_gpus import HIDES_EVERY_GPU, gpu_nodes
+from envdoctor.outcomes.wanted import AMD, INTEL, backend_of
 
 # --- what is wanted ---
-
-
-@derive(Wanted)
-def wanted_gpu(
-    trace: GpuTrace,
-    expectation: Expectation | None,
-    environment: Environment | None,
-    build: TorchBuild | None,
-    runtime: TorchRuntime | None,
-    driver: Driver | None,
-    container: Container | None,
-    pci: PciGpus | None,
-    gpus: Gpus | None,
-    nvml: Nvml | None,
-    nodes: RenderNodes | None,
-) -> Wanted:
-    """Whether torch is wanted to compute on a GPU here, by the first sign that tells."""
-    expected = expectation.device if expectation else None
-    if expected is not None:
-        evidence = expectation.evidence if expectation else ""
-        return Wanted(gpu="yes" if expected == "gpu" else "no", because=evidence or "the user")
-    backend = _backend(build, runtime)
-    withheld = _withheld(backend, environment, driver, container)
-    if withheld:
-        return Wanted(gpu="no", because=withheld)
-    amd = pci is not None and any(one.vendor_id == _AMD for one in pci.devices)
-    if trace.visible or (backend == "hip" and amd):
-        return _where_one_is_there(backend, trace, driver, container)
-    intel = pci is not None and any(one.vendor_id == _INTEL for one in pci.devices)
-    if backend == "xpu" and intel and nodes is not None and nodes.all_closed:
-        return Wanted(gpu="yes", because="a GPU of Intel is here, and closed to this user")
-    if backend == "cpu":
-        return Wanted(gpu="no", because="torch is a build for the CPU, and no GPU is for it")
-    if pci is None and gpus is None and nvml is None:
-        return Wanted(gpu="unknown", because="neither the PCI bus nor NVML could be asked for GPUs")
-    if backend is None:
-        return Wanted(gpu="no", because="no GPU is here")
-    return Wanted(gpu="elsewhere", because="torch is a build for GPUs, and none is here")
-
-
-def _withheld(
-    backend: str | None,
-    environment: Environment | None,
-    driver: Driver | None,
-    container: Container | None,
-) -> str:
-    """What keeps every GPU from this process on purpose; empty where nothing does."""
-    variables = environment.variables if environment else {}
-    for name in ("CUDA_VISIBLE_DEVICES", *(_OF_ROCM if backend == "hip" else ())):
-        if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
-            return f"{name} is `{variables[name]}`"
-    nodes = gpu_nodes(driver.device_nodes) if driver else []
-    open_nodes = [node for node in nodes if driver and node not in driver.unusable_nodes]
-    given = variables.get("NVIDIA_VISIBLE_DEVICES") or (
-        container.nvidia_visible_devices if container else None
-    )
-    # With CDI the variable is `void` in a container that has been given GPUs as well.
-    if given in ("void", "none") and not nodes:
-        return f"NVIDIA_VISIBLE_DEVICES is `{given}`"
-    # Slurm closes the nodes by the device cgroup, or shows none (cgroup.conf(5), ConstrainDevices).
-    if asked_slurm_for_none(variables) and not open_nodes:
-        return "the Slurm job asked for no GPU"
-    return ""
-
-
-def asked_slurm_for_none(variables: Mapping[str, str]) -> bool:
-    """Whether this is a job of Slurm that was given no GPU."""
-    return "SLURM_JOB_ID" in variables and not any(name in variables for name in _ASKED_OF_SLURM)
-
-
-_AMD = "1002"
-"""AMD's vendor id on the PCI bus."""
-
-_INTEL = "8086"
-"""Intel's."""
-
-_OF_ROCM = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
-"""What a ROCm build reads beside CUDA_VISIBLE_DEVICES (ROCm documentation, GPU isolation)."""
-
-_ASKED_OF_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS", "SLURM_GPUS_ON_NODE")
-"""What Slurm sets in a job that was given GPUs (sbatch(1), "OUTPUT ENVIRONMENT VARIABLES")."""
-
-
-def _backend(build: TorchBuild | None, runtime: TorchRuntime | None) -> str | None:
-    """cuda, hip, xpu or cpu; None where no torch tells."""
-    one = runtime or build
-    if one is None:
-        return None
-    variant = build.variant if build else ""
-    if one.cuda:
-        return "cuda"
-    if one.hip:
-        return "hip"
-    return "xpu" if variant.startswith("xpu") or "+xpu" in (one.version or "") else "cpu"
-
-
-def _where_one_is_there(
-    backend: str | None, trace: GpuTrace, driver: Driver | None, container: Container | None
-) -> Wanted:
-    contained = container is not None and container.kind != "none"
-    reached = any(
-        gpu.nvml_index is not None or gpu.torch_index is not None for gpu in trace.visible
-    )
-    none_given = contained and not reached and driver is not None and not driver.device_nodes
-    if backend in ("cpu", None) and none_given:
-        return Wanted(gpu="no", because="this container was given no GPU, and torch asks for none")
-    return Wanted(gpu="yes", because="a GPU is here")
 
 
 # --- what was seen ---
@@ -164,14 +37,14 @@ def outcomes_of(snapshot: Snapshot, scope: Scope | None = None) -> tuple[Outcome
         return (
             _import(snapshot),
             _compute_on_cpu(snapshot),
-            *_companions(snapshot),
+            *companions_of(snapshot),
             *attempted(snapshot),
         )
     return (
         _import(snapshot),
         _compute_on_cpu(snapshot),
         *_compute_on_gpus(snapshot, wanted, trace),
-        *_companions(snapshot),
+        *companions_of(snapshot),
         *_distributed(snapshot),
         *attempted(snapshot),
     )
@@ -327,7 +200,7 @@ def _compute_on_any_gpu(snapshot: Snapshot) -> Outcome:
         return _unseen_or_crashed("gpu", runtime, "the first CUDA call")
     build = snapshot.value(TorchBuild)
     vendor = "Apple" if runtime.value.mps_available else ""
-    if _backend(build, runtime.value) == "xpu" and _is_on_bus(snapshot, _INTEL):
+    if backend_of(build, runtime.value) == "xpu" and _is_on_bus(snapshot, INTEL):
         vendor = "" if runtime.value.xpu_count == 0 else "Intel"
     if vendor:
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=f"nothing was tried on {vendor}'s GPU")
@@ -352,7 +225,7 @@ def _start_on_gpus(snapshot: Snapshot, wanted: Wanted, trace: GpuTrace) -> Itera
     if wanted.gpu != "yes":
         why = Unknown(reason=Reason.NOT_OBSERVED, detail=wanted.because)
         yield unseen("start", "gpu", why, wanted.gpu)
-    elif not trace.visible and _is_on_bus(snapshot, _AMD):
+    elif not trace.visible and _is_on_bus(snapshot, AMD):
         why = Unknown(reason=Reason.NOT_OBSERVED, detail="no look here starts ROCm on AMD's GPUs")
         yield unseen("start", "gpu", why)
     elif isinstance(init, Unknown):
@@ -411,102 +284,3 @@ def _distributed(snapshot: Snapshot) -> Iterator[Outcome]:
 
 
 # --- beside torch ---
-
-
-def _companions(snapshot: Snapshot) -> Iterator[Outcome]:
-    yield from _numpy(snapshot)
-    fact = snapshot.get(CompanionImports)
-    if isinstance(fact, Unknown):
-        yield from _unseen_companions(snapshot, fact)
-        return
-    for one in fact.value.items:
-        reason = _no_need_here(one, snapshot)
-        yield _left_out(one, reason) if reason else _imported(one)
-    late = Unknown(reason=Reason.TIMED_OUT, detail="there was no time left for it")
-    installed = snapshot.value(Distributions)
-    there = {library_of(one.name) for one in installed.items} if installed else set()
-    for name in fact.value.unseen:
-        if installed is None or name in there:
-            yield unseen("import", name, late, _wanted(name))
-
-
-def _wanted(library: str) -> WantedState:
-    """PyTorch's own libraries, installed and not importable, break the verdict; others, and
-    compiling and extending, only degrade it."""
-    return "yes" if library in PYTORCHS_OWN else "optional"
-
-
-def _imported(one: CompanionImport) -> Outcome:
-    return Outcome(
-        action="import",
-        subject=one.name,
-        wanted=_wanted(one.name),
-        state="works" if one.outcome == "ok" else "fails",
-        detail=_of_companion(one),
-        source=f"import {one.name}",
-    )
-
-
-_OF_THE_DRIVER = re.compile(
-    r"libcuda\.so|no (?:NVIDIA )?(?:driver|CUDA-capable)|NVIDIA driver|0 active drivers", re.I
-)
-
-
-def _no_need_here(one: CompanionImport, snapshot: Snapshot) -> str:
-    """Why a failed import does not matter where no GPU is to be used; empty if it does.
-
-    CuPy imports nowhere without a driver, and Triton compiles for GPUs alone.
-    """
-    wanted = snapshot.value(Wanted)
-    if one.outcome == "ok" or wanted is None or wanted.gpu not in ("no", "elsewhere"):
-        return ""
-    if one.outcome == "exception" and _OF_THE_DRIVER.search(one.message):
-        return "it needs an NVIDIA driver"
-    return "it compiles for GPUs, and none is used" if one.name == "triton" else ""
-
-
-def _left_out(one: CompanionImport, reason: str) -> Outcome:
-    why = Unknown(reason=Reason.NOT_APPLICABLE, detail=reason)
-    return unseen("import", one.name, why, "optional")
-
-
-_WITHOUT_NUMPY = "compiled without numpy"
-
-
-def _numpy(snapshot: Snapshot) -> Iterator[Outcome]:
-    """Arrays and tensors made of each other, where numpy is installed."""
-    runtime, installed = snapshot.value(TorchRuntime), snapshot.value(Distributions)
-    if runtime is None or installed is None or installed.first("numpy") is None:
-        return
-    error = (runtime.numpy_error or "").strip()
-    by_choice = _WITHOUT_NUMPY in error.lower()
-    yield Outcome(
-        action="import",
-        subject="numpy",
-        wanted="optional" if by_choice else "yes",
-        state="fails" if error else "works",
-        detail=error.splitlines()[0] if error else "",
-        source="torch.zeros(1).numpy()",
-    )
-
-
-def _unseen_companions(snapshot: Snapshot, why: Unknown) -> Iterator[Outcome]:
-    """PyTorch's own libraries that are installed, where their import was to be tried.
-
-    Older files know no such look, and are as whole without it.
-    """
-    installed = snapshot.value(Distributions)
-    if installed is None or why.reason in (Reason.NOT_OBSERVED, Reason.NOT_APPLICABLE):
-        return
-    for name in PYTORCHS_OWN:
-        if installed.first(name) is not None:
-            yield unseen("import", name, why)
-
-
-def _of_companion(one: CompanionImport) -> str:
-    if one.outcome == "ok":
-        return ""
-    if one.exception:
-        text = f"{one.exception}: {(one.message.strip().splitlines() or [''])[0]}"
-        return f"{one.operation}: {text}" if one.operation else text
-    return one.message

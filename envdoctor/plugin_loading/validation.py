@@ -14,7 +14,7 @@ from envdoctor.plugins import OURS, Check, Derivation, Plugin, Probe, Where
 from envdoctor.plugins.type_check import WrongType, require_type
 from envdoctor.probes.stage import Stage
 from envdoctor.record import Record
-from envdoctor.symptoms import CORE_CODES
+from envdoctor.symptoms.codes import CORE_CODES
 
 _FIELDS: dict[type, dict[str, Any]] = {
     Plugin: {"name": str, "version": str, "pages": Path | None},

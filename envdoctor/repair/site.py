@@ -64,8 +64,8 @@ class Site(Fact):
     `externally_managed` says that the system forbids others to install into it (PEP 668).
     `read_only` says that its packages lie on a file system that is mounted read-only, `without_pip`
     that no pip is installed in it; `damaged_pip` is the folder of one that lacks parts. `container`
-    is its kind, `none` outside of one; `wsl` says that the driver is that of Windows, `virtual` that
-    this is a virtual machine; `service` is who runs the container for others.
+    is its kind, `none` outside of one; `wsl` says that the driver is that of Windows, `virtual`
+    that this is a virtual machine; `service` is who runs the container for others.
     """
 
     target: str = "python3"

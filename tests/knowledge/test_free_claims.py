@@ -243,4 +243,4 @@ def test_sources_are_whole() -> None:
 def test_the_first_line_tells_what_was_published_from_what_runs_here(
     claim: str, verdict: str
 ) -> None:
-    assert render_fit(_fit(claim), 80).splitlines()[0].endswith(f": {verdict}")
+    assert render_fit(_fit(claim), 100).splitlines()[0].endswith(f": {verdict}")

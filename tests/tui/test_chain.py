@@ -9,7 +9,7 @@ from envdoctor.api import Code, Finding, Layer, Reason, Severity
 from envdoctor.findings import Verdict
 from envdoctor.outcomes import Outcome
 from envdoctor.report import Report, Stack, StackGpu
-from envdoctor.symptoms import CORE_CODES
+from envdoctor.symptoms.codes import CORE_CODES
 from envdoctor.tui.chain import Link, LinkState, chain_of, link_of
 from tests.support.cases import CASES
 from tests.support.diagnosis import loaded, report_on
