@@ -1,6 +1,7 @@
 """Texts laid out for the width of a terminal: tables, and the pages of diseases.
 
-A pipe and a file get them as they are, for `grep` and for programs.
+A pipe and a file get them as they are, for `grep` and for programs. Rich's Markdown would break the
+commands of a page at the edge of the terminal, and they could not be pasted any more.
 """
 
 import re
