@@ -19,6 +19,7 @@ from envdoctor.api import (
     Severity,
     Site,
     check,
+    closed_nodes,
     gpu_nodes,
     system,
 )
@@ -108,23 +109,38 @@ _NEEDED_BY_ALL = ("/dev/nvidiactl", "/dev/nvidia-uvm")
 
 @check(DEVICE_PERMISSION)
 def device_permission(
-    driver: Driver, trace: GpuTrace, site: Site, environment: Environment | None
+    driver: Driver,
+    trace: GpuTrace,
+    site: Site,
+    environment: Environment | None,
+    init: CudaInit | None,
 ) -> Findings:
     """Nodes that this process needs and cannot open; those of GPUs of other users are none."""
-    if not driver.unusable_nodes or not trace.visible:
+    refused = init.refused_nodes if init else ()
+    if refused and site.contained and site.container != "lxc":
+        # They were given and are lost, see `container-lost-gpu`.
+        refused = ()
+    closed = (*driver.unusable_nodes, *refused)
+    if not closed or not trace.visible:
         return
     if all(gpu.torch_index is not None for gpu in trace.visible):
         return
     given = any(gpu.nvml_index is not None for gpu in trace.visible)
     of_visible = [f"/dev/nvidia{place}" for place, gpu in enumerate(trace.gpus) if not gpu.unwanted]
     own = of_visible if given else gpu_nodes(driver.device_nodes)
-    needed = [node for node in driver.unusable_nodes if node in (*own, *_NEEDED_BY_ALL)]
+    needed = [node for node in closed if node in (*own, *_NEEDED_BY_ALL)]
     if not needed:
         return
     nodes = ", ".join(needed)
     yield DEVICE_PERMISSION.finding(
         nodes=nodes,
-        evidence=(Evidence(label="not readable and writable", value=nodes, source="access(2)"),),
+        evidence=(
+            Evidence(
+                label="not readable and writable",
+                value=nodes,
+                source="open(2)" if set(needed) & set(refused) else "access(2)",
+            ),
+        ),
         fixes=system.open_nodes(site, in_slurm=_in_slurm(environment)),
     )
 
@@ -181,19 +197,27 @@ def container_lost_gpu(
     """After `systemctl daemon-reload` systemd rewrites the device cgroup of running containers."""
     found_none = init is None or init.code in (100, 999, 304, 3)
     nodes = gpu_nodes(driver.device_nodes)
-    if not site.contained or nvml.status != "NVML_ERROR_UNKNOWN" or not nodes or not found_none:
+    refused = init.refused_nodes if init else ()
+    is_refused = "/dev/nvidiactl" in refused or set(nodes) <= set(refused)
+    is_lost = nvml.status == "NVML_ERROR_UNKNOWN" or is_refused
+    if not site.contained or not is_lost or not nodes or not found_none:
         return
     if any(gpu.torch_index is not None for gpu in trace.gpus):
         return
-    if site.gvisor or (site.container == "lxc" and driver.unusable_nodes):
+    if site.gvisor or (site.container == "lxc" and closed_nodes(driver, init)):
         # gVisor has no such cgroup; the configuration of LXC has refused them from the start, which
         # `device-permission` says.
         return
     yield CONTAINER_LOST_GPU.finding(
-        confidence=Confidence.LIKELY,
+        confidence=Confidence.CERTAIN if is_refused else Confidence.LIKELY,
         evidence=(
             Evidence(label="NVML", value=nvml.status, source=nvml.library or "libnvidia-ml.so.1"),
             Evidence(label="device nodes", value=" ".join(nodes), source="/dev"),
+            *(
+                (Evidence(label="refused", value=" ".join(refused), source="open(2)"),)
+                if refused
+                else ()
+            ),
             *(
                 (Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda"),)
                 if init

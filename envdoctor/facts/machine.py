@@ -249,7 +249,9 @@ class Nvml(Fact):
 
 class CudaInit(Fact):
     """What cuInit does, tried without torch. `status` is `ok`, the name of the CUDA error, or
-    `libcuda-missing`; `library` is the libcuda that was loaded."""
+    `libcuda-missing`; `library` is the libcuda that was loaded. `refused_nodes` are device nodes
+    of the driver that the kernel does not let be opened although their mode would: a device cgroup
+    does that, and a file system that is mounted with `nodev`."""
 
     status: str
     code: int | None = None
@@ -257,6 +259,7 @@ class CudaInit(Fact):
     driver_cuda: str | None = None
     device_count: int | None = None
     library: str | None = None
+    refused_nodes: tuple[str, ...] = ()
 
 
 ComputeMode = Literal["default", "exclusive-thread", "prohibited", "exclusive-process"]

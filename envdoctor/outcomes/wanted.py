@@ -4,10 +4,19 @@ from collections.abc import Mapping
 
 from envdoctor.facts.attached import RenderNodes
 from envdoctor.facts.derived import GpuTrace, Wanted
-from envdoctor.facts.machine import Container, Driver, Environment, Expectation, Gpus, Nvml, PciGpus
+from envdoctor.facts.machine import (
+    Container,
+    CudaInit,
+    Driver,
+    Environment,
+    Expectation,
+    Gpus,
+    Nvml,
+    PciGpus,
+)
 from envdoctor.facts.torch import TorchBuild, TorchRuntime
 from envdoctor.plugins import derive
-from envdoctor.withheld_gpus import HIDES_EVERY_GPU, gpu_nodes
+from envdoctor.withheld_gpus import HIDES_EVERY_GPU, closed_nodes, gpu_nodes
 
 
 @derive(Wanted)
@@ -23,6 +32,7 @@ def wanted_gpu(
     gpus: Gpus | None,
     nvml: Nvml | None,
     nodes: RenderNodes | None,
+    init: CudaInit | None,
 ) -> Wanted:
     """Whether torch is wanted to compute on a GPU here, by the first sign that tells."""
     expected = expectation.device if expectation else None
@@ -30,7 +40,7 @@ def wanted_gpu(
         evidence = expectation.evidence if expectation else ""
         return Wanted(gpu="yes" if expected == "gpu" else "no", because=evidence or "the user")
     backend = backend_of(build, runtime)
-    withheld = _withheld(backend, environment, driver, container)
+    withheld = _withheld(backend, environment, driver, init, container)
     if withheld:
         return Wanted(gpu="no", because=withheld)
     amd = pci is not None and any(one.vendor_id == AMD for one in pci.devices)
@@ -52,6 +62,7 @@ def _withheld(
     backend: str | None,
     environment: Environment | None,
     driver: Driver | None,
+    init: CudaInit | None,
     container: Container | None,
 ) -> str:
     """What keeps every GPU from this process on purpose; empty where nothing does."""
@@ -60,7 +71,8 @@ def _withheld(
         if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
             return f"{name} is `{variables[name]}`"
     nodes = gpu_nodes(driver.device_nodes) if driver else []
-    open_nodes = [node for node in nodes if driver and node not in driver.unusable_nodes]
+    closed = closed_nodes(driver, init) if driver else ()
+    open_nodes = [node for node in nodes if node not in closed]
     given = variables.get("NVIDIA_VISIBLE_DEVICES") or (
         container.nvidia_visible_devices if container else None
     )

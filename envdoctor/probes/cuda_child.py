@@ -1,9 +1,13 @@
-"""Tries cuInit by ctypes, without torch; run as `python -I -S cuda_child.py FD`."""
+"""Opens the driver's device nodes and tries cuInit by ctypes, without torch; run as
+`python -I -S cuda_child.py FD`."""
 
 import ctypes
 import json
 import os
+import re
 import sys
+
+_NODE = re.compile(r"nvidia(\d{1,3}|ctl|-uvm)")
 
 
 def main(fd: int) -> None:
@@ -14,7 +18,27 @@ def main(fd: int) -> None:
         answer: dict[str, object] = {"status": "libcuda-missing", "message": str(error)}
     else:
         answer = {**initialise(driver), "library": mapped_library()}
+    answer["refused_nodes"] = refused_nodes("/dev")
     os.write(fd, json.dumps(answer).encode())
+
+
+def refused_nodes(folder: str) -> list[str]:
+    """Nodes that open(2) refuses and access(2) does not; cuInit opens them all the same."""
+    nodes = sorted(
+        os.path.join(folder, name) for name in os.listdir(folder) if _NODE.fullmatch(name)
+    )
+    return [node for node in nodes if os.access(node, os.R_OK | os.W_OK) and _is_refused(node)]
+
+
+def _is_refused(node: str) -> bool:
+    try:
+        os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except PermissionError:
+        return True
+    except OSError:
+        # A module that is not loaded, or a GPU that does not start: others tell that.
+        return False
+    return False
 
 
 def initialise(driver: ctypes.CDLL) -> dict[str, object]:

@@ -1,0 +1,90 @@
+"""Device nodes whose mode lets everybody in, and that a device cgroup closes all the same."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from envdoctor.facts import Snapshot
+from envdoctor.facts.machine import Nvml
+from tests.conftest import require
+from tests.support.diagnosis import report_on
+from tests.support.gpu_states import CONTAINER, NO_DEVICE, NO_GPUS, POD, unseen_by_torch
+from tests.support.machines import machine
+
+NODES = ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
+REFUSED = replace(NO_DEVICE, refused_nodes=NODES)
+IN_A_JOB = {"variables": {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "1"}}
+
+
+def refused(*changes: Any, **fields: Any) -> Snapshot:
+    return unseen_by_torch(
+        Nvml(status="NVML_ERROR_UNKNOWN"),
+        NO_GPUS,
+        REFUSED,
+        *changes,
+        **{"Driver": {"device_nodes": NODES}, **fields},
+    )
+
+
+def root_of(snapshot: Snapshot) -> str:
+    return report_on(snapshot).findings[0].name
+
+
+def test_what_the_kernel_refuses_is_seen_by_opening(tmp_path: Path) -> None:
+    """On a file system that is mounted without devices the mode says nothing, as in a cgroup."""
+    script = (
+        'mount -t tmpfs -o nodev none "$PWD" && cd "$PWD" && '
+        "for name in nvidia0 nvidiactl nvidia-caps; do mknod -m 666 $name c 1 3; done && "
+        'touch nvidia-uvm && exec "$@"'
+    )
+    inside = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    allowed = subprocess.run([*inside, "true"], cwd=tmp_path, capture_output=True, check=False)
+    require(allowed.returncode == 0, "root that may mount a file system")
+    code = (
+        "import json, os; from envdoctor.probes.cuda_child import refused_nodes;"
+        "print(json.dumps(refused_nodes(os.getcwd())))"
+    )
+    command = [*inside, sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [Path(node).name for node in json.loads(done.stdout)] == ["nvidia0", "nvidiactl"]
+
+
+@pytest.mark.parametrize("container", [CONTAINER, POD])
+def test_a_container_whose_gpus_are_refused_has_lost_them(container: dict[str, str]) -> None:
+    report = report_on(refused(Container=container))
+    assert report.findings[0].name == "container-lost-gpu"
+    assert report.findings[0].confidence.value == "certain"
+    assert "device-permission" not in [one.name for one in report.findings]
+
+
+def test_what_lxc_refuses_was_never_given() -> None:
+    first = report_on(refused(Container={"kind": "lxc"})).findings[0]
+    assert first.name == "device-permission"
+    assert "lxc.cgroup2.devices.allow" in str(first.fixes)
+
+
+def test_a_service_or_a_user_whose_nodes_are_refused() -> None:
+    assert root_of(refused()) == "device-permission"
+
+
+def test_a_slurm_job_that_asked_for_no_gpu_wants_none() -> None:
+    """Slurm shows the nodes and closes them by its cgroup (cgroup.conf(5), ConstrainDevices)."""
+    assert not [
+        one
+        for one in report_on(refused(Environment=IN_A_JOB)).findings
+        if one.severity.value == "error"
+    ]
+
+
+def test_the_gpus_of_others_are_no_cause_where_one_computes() -> None:
+    """A job on a node of four GPUs that was given the first."""
+    healthy = machine(Driver={"device_nodes": (*NODES, "/dev/nvidia1", "/dev/nvidia2")})
+    init = healthy.value(type(NO_DEVICE))
+    assert init is not None
+    given = replace(init, refused_nodes=("/dev/nvidia1", "/dev/nvidia2"))
+    assert report_on(machine(given)).findings == report_on(machine()).findings
