@@ -35,6 +35,8 @@ _NO_BACKENDS = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 """At 0 torch does not load the packages that name themselves as its backends: one of them may end
 the process, which no exception tells."""
 _NO_USER_SITE = "PYTHONNOUSERSITE"
+_IMPORTED = "torch is imported"
+"""The last words of a child that came behind the import: one that torch ends may end with 0."""
 
 
 class Try(Record):
@@ -53,7 +55,7 @@ class Try(Record):
     def code(self) -> str:
         """What the child executes. The empty entry of the module path means the current folder."""
         leave = f"import os; os.chdir({_ELSEWHERE!r}); " if self.change == "folder" else ""
-        return f"{leave}import torch"
+        return f"{leave}import torch; print({_IMPORTED!r})"
 
 
 Attempt = Callable[[Try], ChildResult]
@@ -95,31 +97,35 @@ def run_trials(todo: list[Try], attempt: Attempt, deadline: float) -> Iterator[I
 
 def _result_of(one: Try, child: ChildResult) -> ImportTrial:
     said = (child.stderr.strip() or child.stdout.strip()).splitlines()
+    outcome = _outcome(child, _IMPORTED)
     return ImportTrial(
         change=one.change,
         variable=one.variable,
         value=one.value,
-        outcome=_outcome(child),
-        message="" if child.ok or not said else said[-1],
+        outcome=outcome,
+        message="" if outcome == "ok" or not said else said[-1],
         seconds=round(child.seconds, 3),
     )
 
 
-def _outcome(child: ChildResult) -> Literal["ok", "exception", "signal", "exit", "hang"]:
+def _outcome(
+    child: ChildResult, last_words: str
+) -> Literal["ok", "exception", "signal", "exit", "hang"]:
     if child.timed_out:
         return "hang"
     if child.signal is not None:
         return "signal"
     if child.exit_code == 0:
-        return "ok"
+        return "ok" if last_words in child.stdout else "exit"
     return "exception" if child.exit_code == 1 and "Traceback" in child.stderr else "exit"
 
 
-_USED = """import torch
+_COMPUTES = "torch computes on"
+_USED = f"""import torch
 there = torch.cuda.is_available()
 one = torch.ones(2, 2, device="cuda" if there else "cpu")
 (one @ one).sum().item()
-print("torch computes on", f"{torch.cuda.device_count()} GPUs" if there else "the CPU alone")
+print("{_COMPUTES}", f"{{torch.cuda.device_count()}} GPUs" if there else "the CPU alone")
 """
 """What a child does to show whether torch works, and on what; the last line is the answer."""
 
@@ -143,7 +149,8 @@ def effect(one: Try | None, executable: str, context: Context, deadline: float) 
         env=one.environment(context.env) if one else dict(context.env),
     )
     said = child.stdout if child.ok else child.stderr.strip() or child.stdout
-    return Effect(outcome=_outcome(child), message=(said.strip().splitlines() or [""])[-1])
+    last = (said.strip().splitlines() or [""])[-1]
+    return Effect(outcome=_outcome(child, _COMPUTES), message=last)
 
 
 def observe_trials(

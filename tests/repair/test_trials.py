@@ -20,7 +20,8 @@ CURED = TorchImport(outcome="exception", seconds=1.0, isolated_outcome="ok")
 
 
 def ended(exit_code: int | None = 0, stderr: str = "", **fields: object) -> ChildResult:
-    values = {"signal": None, "timed_out": False, "stdout": "", "seconds": 0.1, **fields}
+    written = "torch is imported\n" if exit_code == 0 else ""
+    values = {"signal": None, "timed_out": False, "stdout": written, "seconds": 0.1, **fields}
     return ChildResult(exit_code=exit_code, stderr=stderr, **values)  # type: ignore[arg-type]
 
 
@@ -86,6 +87,7 @@ def test_the_first_that_works_ends_the_trials() -> None:
         (ended(0), "ok"),
         (ended(1, "Traceback (most recent call last)\nImportError: x"), "exception"),
         (ended(7), "exit"),
+        (ended(0, stdout=""), "exit"),
         (ended(None, signal="SIGSEGV"), "signal"),
         (ended(None, timed_out=True), "hang"),
     ],
