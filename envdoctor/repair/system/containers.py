@@ -272,6 +272,14 @@ def open_render_nodes(site: Site) -> Fix:
             commands=("ls -ln /dev/kfd /dev/dri", f"{site.container} run --group-add {group} ..."),
             where=Place.HOST,
         )
+    if site.container == "lxc":
+        return Fix(
+            summary="on the host, give the nodes to the container in the group `render` that it "
+            "has itself, by its number, and restart it; on Proxmox VE: `dev0: "
+            "/dev/dri/renderD128,gid=GID` and `dev1: /dev/kfd,gid=GID` in /etc/pve/lxc/ID.conf",
+            commands=("getent group render", "ls -ln /dev/kfd /dev/dri"),
+            where=Place.HOST,
+        )
     return on_host(
         site,
         "join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
