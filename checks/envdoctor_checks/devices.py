@@ -89,6 +89,7 @@ CONTAINER_LOST_GPU = Code(
     breaks="compute:gpu",
     message="this container has lost access to its GPU: the nodes are there, and the device cgroup "
     "refuses them",
+    explains=("ED207",),
 )
 GPUS_NOT_LISTED = Code(
     id="ED226",
