@@ -126,7 +126,12 @@ def device_permission(
     yield DEVICE_PERMISSION.finding(
         nodes=nodes,
         evidence=(Evidence(label="not readable and writable", value=nodes, source="access(2)"),),
-        fixes=system.open_nodes(site, in_slurm=_in_slurm(environment)),
+        fixes=system.open_nodes(
+            site,
+            in_slurm=_in_slurm(environment),
+            gpus_alone="/dev/nvidiactl" in driver.device_nodes
+            and not {*needed} & {*_NEEDED_BY_ALL},
+        ),
     )
 
 

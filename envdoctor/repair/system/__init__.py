@@ -7,6 +7,7 @@ What belongs to the host is never printed in a container as if it worked there: 
 from envdoctor.repair.system.boards import (
     authorize_thunderbolt,
     gpu_for_wsl,
+    leave_tcc_of_windows,
     remove_driver_inside_wsl,
     show_wsl_libraries,
     switch_gpu_on,
@@ -127,6 +128,7 @@ __all__ = [
     "install_driver",
     "install_gsp_firmware",
     "leave_out_node",
+    "leave_tcc_of_windows",
     "let_through_gvisor",
     "libraries_of_release",
     "license_vgpu",
