@@ -22,7 +22,8 @@ def gpu_nodes(nodes: Iterable[str]) -> list[str]:
 
 
 def closed_nodes(driver: Driver, init: CudaInit | None) -> tuple[str, ...]:
-    """The nodes that this process cannot open: by their mode, or as a device cgroup has it."""
+    """The nodes that this process cannot open. What a device cgroup closes access(2) tells too
+    (inode_permission in fs/namei.c of Linux); the rest is seen by opening alone."""
     return (*driver.unusable_nodes, *(init.refused_nodes if init else ()))
 
 

@@ -30,6 +30,7 @@ from envdoctor.api import (
     surroundings,
     system,
 )
+from envdoctor_checks.amd_variables import CHOOSING, hidden_by
 
 AMD = "1002"
 """AMD's vendor id on the PCI bus."""
@@ -47,7 +48,7 @@ ROCM_FINDS_NO_GPU = Code(
     breaks="compute:gpu",
     message="an AMD GPU is here, and the ROCm build of torch is not let at it",
     detailed="an AMD GPU is here (1002:{device}, kernel driver {driver}), and torch {version} is "
-    "not let at it",
+    "not let at it{why}",
 )
 ROCM_ARCH_UNSUPPORTED = Code(
     id="ED419",
@@ -119,7 +120,7 @@ def rocm_finds_no_gpu(
     if amd is None or not of_rocm or wanted.gpu != "yes" or trace.visible or runtime.device_count:
         return
     variables = environment.variables if environment is not None else {}
-    hiding = _hiding(variables, sum(one.vendor_id == AMD for one in pci.devices))
+    hiding = hidden_by(variables, sum(one.vendor_id == AMD for one in pci.devices))
     in_slurm = "SLURM_JOB_ID" in variables
     closed = nodes.unusable if nodes is not None and (nodes.kfd_closed or nodes.all_closed) else ()
     yield ROCM_FINDS_NO_GPU.finding(
@@ -127,6 +128,7 @@ def rocm_finds_no_gpu(
         device=amd.device_id,
         driver=amd.driver or "none",
         version=build.version,
+        why=f": {hiding[0].words}" if hiding else "",
         evidence=(
             Evidence(
                 label="PCI device",
@@ -136,15 +138,20 @@ def rocm_finds_no_gpu(
             Evidence(
                 label="torch", value=runtime.cuda_error or "0 GPUs", source="torch.cuda.init()"
             ),
-            *(Evidence(label=name, value=variables[name], source="environment") for name in hiding),
+            *(
+                Evidence(label=name, value=value, source="environment")
+                for name, value in variables.items()
+                if hiding and name in CHOOSING
+            ),
             *(
                 Evidence(label="not readable and writable", value=node, source="access(2)")
                 for node in closed
             ),
         ),
         fixes=(
-            *(surroundings.unset(name, summary="let ROCm see the GPU") for name in hiding),
-            *((system.open_render_nodes(site),) if closed else _ways_in(site, amd, in_slurm)),
+            *(surroundings.unset(one.variable, summary="let ROCm see the GPU") for one in hiding),
+            *((system.open_render_nodes(site),) if closed else ()),
+            *(() if closed or hiding else _ways_in(site, amd, nodes, in_slurm)),
         ),
         notes=(
             "ROCm opens /dev/kfd and /dev/dri/renderD*, which belong to the group `render` (AMD "
@@ -153,36 +160,29 @@ def rocm_finds_no_gpu(
     )
 
 
-_HIDES = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
-"""What HIP and ROCm's runtime choose devices by (ROCm, "GPU isolation techniques")."""
-
-
-def _hiding(variables: dict[str, str], devices: int) -> list[str]:
-    """Those that begin with the number of no GPU: what follows it is hidden as well."""
-    first = {name: variables.get(name, "").partition(",")[0].strip() for name in _HIDES}
-    return [
-        name
-        for name, value in first.items()
-        if value == "-1" or ((number := parse_number(value)) is not None and number >= devices)
-    ]
-
-
-def _ways_in(site: Site, amd: PciDevice, in_slurm: bool) -> Iterator[Fix]:
-    if site.contained:
+def _ways_in(
+    site: Site, amd: PciDevice, nodes: RenderNodes | None, in_slurm: bool
+) -> Iterator[Fix]:
+    are_open = nodes is not None and nodes.open_to_rocm
+    if site.contained and not are_open:
         yield system.give_amd_gpus(site)
         return
     if in_slurm:
         yield system.ask_slurm()
-    if amd.driver != "amdgpu":
+    if amd.driver != "amdgpu" and not site.contained:
         yield Fix(
             summary="load AMD's kernel driver: `amdgpu` does not hold the GPU",
             commands=("sudo modprobe amdgpu", "sudo dmesg | grep -i amdgpu | tail -n 20"),
             safety=Safety.NEEDS_ROOT,
         )
-    yield system.open_render_nodes(site)
+    if are_open:
+        yield system.look_at_amds_kernel_log(site)
+    else:
+        yield system.open_render_nodes(site)
     yield Fix(
-        summary="where the nodes are open: look whether ROCm lists the GPU; of an unlisted kind it "
-        "may be made to run the code of a listed one by HSA_OVERRIDE_GFX_VERSION",
+        summary=f"{'' if are_open else 'where the nodes are open: '}look whether ROCm lists the "
+        "GPU; of an unlisted kind it may be made to run the code of a listed one by "
+        "HSA_OVERRIDE_GFX_VERSION",
         commands=("rocminfo | grep -i gfx",),
         safety=Safety.SAFE,
     )

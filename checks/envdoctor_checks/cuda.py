@@ -90,7 +90,7 @@ def cuda_does_not_start(
         confidence=Confidence.LIKELY if guessed else Confidence.CERTAIN,
         status=init.status,
         code=init.code,
-        text=_MEANINGS.get(init.code or 0, init.message),
+        text=_meaning(init, environment),
         evidence=(
             Evidence(label=place[0], value=f"{init.status} ({init.code})", source=place[1]),
             Evidence(label="libcuda", value=init.library or "unknown", source="/proc/self/maps"),
@@ -176,6 +176,17 @@ _MEANINGS = {
 }
 """What an error of cuInit means (CUDA Driver API, CUresult; MPS documentation)."""
 
+
+def _meaning(init: CudaInit, environment: Environment | None) -> str:
+    under_mps = environment is not None and "CUDA_MPS_PIPE_DIRECTORY" in environment.variables
+    if init.code == _NOT_PERMITTED and under_mps:
+        return (
+            "the operation is not permitted: the MPS server refuses this user, or the GPU is taken"
+        )
+    return _MEANINGS.get(init.code or 0, init.message)
+
+
+_NOT_PERMITTED = 800
 
 _LOAD_UVM = "load nvidia_uvm and make its device node", "sudo modprobe nvidia_uvm"
 

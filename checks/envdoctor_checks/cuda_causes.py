@@ -282,6 +282,22 @@ _MPS_PIPE = "/tmp/nvidia-mps"
 """Where the daemon listens by default (MPS documentation, CUDA_MPS_PIPE_DIRECTORY)."""
 
 
+def _not_permitted(case: FailedInit) -> Cause:
+    """Error 800 under MPS is the server's: it serves one user, and one for all users works from
+    Volta on alone (MPS documentation; kubernetes-sigs/dra-driver-nvidia-gpu 1153)."""
+    code, fixes = _busy(case)
+    variables = case.environment.variables if case.environment else {}
+    if "CUDA_MPS_PIPE_DIRECTORY" not in variables:
+        return code, fixes
+    user = Fix(
+        summary="the MPS server refuses this client: run it as the user whose server it is, or "
+        "share the GPU without MPS, as before Volta no server takes clients of several users",
+        commands=("unset CUDA_MPS_PIPE_DIRECTORY",),
+        safety=Safety.SAFE,
+    )
+    return code, (user, *fixes)
+
+
 def _stop_mps(case: FailedInit) -> Fix:
     return system.on_host(
         case.site,
@@ -298,7 +314,7 @@ _BY_ERROR: dict[int, Callable[[FailedInit], Cause]] = {
     303: _part_of_driver,
     304: _system_call,
     500: _part_of_driver,
-    800: _busy,
+    800: _not_permitted,
     802: _not_ready,
     803: _mismatch,
     804: _compat,

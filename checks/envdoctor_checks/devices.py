@@ -90,6 +90,7 @@ CONTAINER_LOST_GPU = Code(
     breaks="compute:gpu",
     message="this container has lost access to its GPU: the nodes are there, and the device cgroup "
     "refuses them",
+    explains=("ED207",),
 )
 GPUS_NOT_LISTED = Code(
     id="ED226",
@@ -117,10 +118,7 @@ def device_permission(
 ) -> Findings:
     """Nodes that this process needs and cannot open; those of GPUs of other users are none."""
     refused = init.refused_nodes if init else ()
-    if refused and site.contained and site.container != "lxc":
-        # They were given and are lost, see `container-lost-gpu`.
-        refused = ()
-    closed = (*driver.unusable_nodes, *refused)
+    closed = closed_nodes(driver, init)
     if not closed or not trace.visible:
         return
     if all(gpu.torch_index is not None for gpu in trace.visible):
@@ -141,8 +139,20 @@ def device_permission(
                 source="open(2)" if set(needed) & set(refused) else "access(2)",
             ),
         ),
-        fixes=system.open_nodes(site, in_slurm=_in_slurm(environment)),
+        fixes=system.open_nodes(
+            site,
+            in_slurm=_in_slurm(environment),
+            gpus_alone="/dev/nvidiactl" in driver.device_nodes
+            and not {*needed} & {*_NEEDED_BY_ALL},
+        ),
+        notes=(_ONLY_AT_OPEN,) if set(needed) & set(refused) else (),
     )
+
+
+_ONLY_AT_OPEN = (
+    "their mode allows it: AppArmor refuses at open(2), and `dmesg` names the profile, "
+    "or they lie on a mount with `nodev`"
+)
 
 
 def _in_slurm(environment: Environment | None) -> bool:
@@ -197,10 +207,7 @@ def container_lost_gpu(
     """After `systemctl daemon-reload` systemd rewrites the device cgroup of running containers."""
     found_none = init is None or init.code in (100, 999, 304, 3)
     nodes = gpu_nodes(driver.device_nodes)
-    refused = init.refused_nodes if init else ()
-    is_refused = "/dev/nvidiactl" in refused or set(nodes) <= set(refused)
-    is_lost = nvml.status == "NVML_ERROR_UNKNOWN" or is_refused
-    if not site.contained or not is_lost or not nodes or not found_none:
+    if not site.contained or nvml.status != "NVML_ERROR_UNKNOWN" or not nodes or not found_none:
         return
     if any(gpu.torch_index is not None for gpu in trace.gpus):
         return
@@ -209,15 +216,10 @@ def container_lost_gpu(
         # `device-permission` says.
         return
     yield CONTAINER_LOST_GPU.finding(
-        confidence=Confidence.CERTAIN if is_refused else Confidence.LIKELY,
+        confidence=Confidence.LIKELY,
         evidence=(
             Evidence(label="NVML", value=nvml.status, source=nvml.library or "libnvidia-ml.so.1"),
             Evidence(label="device nodes", value=" ".join(nodes), source="/dev"),
-            *(
-                (Evidence(label="refused", value=" ".join(refused), source="open(2)"),)
-                if refused
-                else ()
-            ),
             *(
                 (Evidence(label="cuInit", value=f"{init.status} ({init.code})", source="libcuda"),)
                 if init

@@ -108,6 +108,7 @@ class Case(Record):
     site: Site
     prescription: Prescription | None
     hip: bool = False
+    in_slurm: bool = False
 
     @property
     def index(self) -> int:
@@ -127,10 +128,14 @@ class Reading(Record):
 
 
 def _of_ecc(case: Case) -> tuple[Fix, ...]:
+    if case.in_slurm:
+        return (system.leave_out_node(),)
     return system.reset_gpu(case.site, case.index), system.replace_gpu()
 
 
 def _of_fault(case: Case) -> tuple[Fix, ...]:
+    if case.in_slurm:
+        return (system.leave_out_node(),)
     if case.hip:
         return (
             system.look_at_amds_kernel_log(case.site),
@@ -289,7 +294,13 @@ def error_of_first_use(
             fixes=(surroundings.unset(_FORCE_PTX),)
             if passed_over
             else reading.fixes(
-                Case(gpu=gpu, site=site, prescription=prescription, hip=_is_hip(runtime))
+                Case(
+                    gpu=gpu,
+                    site=site,
+                    prescription=prescription,
+                    hip=_is_hip(runtime),
+                    in_slurm=environment is not None and "SLURM_JOB_ID" in environment.variables,
+                )
             ),
             notes=(reading.note,),
         )

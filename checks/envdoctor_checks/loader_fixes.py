@@ -3,6 +3,8 @@
 import os
 import re
 
+from msgspec.structs import replace
+
 from envdoctor.api import (
     Distribution,
     Distributions,
@@ -16,6 +18,7 @@ from envdoctor.api import (
     Record,
     ResolvedLibrary,
     Site,
+    command,
     packages,
     stem_of,
     surroundings,
@@ -106,6 +109,9 @@ class Repair(Record):
             if self.libraries.is_of("mkl", library.soname) and problem.kind == "symbol":
                 return packages.mkl_with_profiling(self.site)
             return packages.restore_conda_package(self.site, owner.name, owner.version)
+        unasked = next((one for one in _UNASKED if library.soname.startswith(one)), None)
+        if unasked is not None and problem.kind == "missing":
+            return _install_unasked(self.site, library.soname, *_UNASKED[unasked])
         found = (self._installed(owner.name) if owner else None) or torch
         if found is not None:
             return packages.restore(self.site, found, torch=torch)
@@ -133,6 +139,27 @@ class Repair(Record):
             if match and component.is_package(match[1]):
                 return match.group()
         return None
+
+
+_UNASKED = {
+    "libnvpl_lapack": ("nvpl-lapack",),
+    "libnvpl_blas": ("nvpl-blas",),
+    "libcudss": ("nvidia-cudss-cu13", "nvidia-cudss-cu12"),
+}
+"""Libraries that builds of torch for Arm and Jetson link and do not require, and the packages that
+bring them, by the CUDA of the build (pollen-robotics/microduck_rl issue 38)."""
+
+
+def _install_unasked(site: Site, soname: str, package: str, older: str | None = None) -> Fix:
+    fix = packages.install(
+        site,
+        package,
+        summary=f"install {package}{f' (for CUDA 12 {older})' if older else ''}, which this build "
+        "of torch links and does not ask for, and name the folder of the library in "
+        "LD_LIBRARY_PATH: torch does not look there",
+    )
+    find = (command("find", site.prefix, "-name", soname),) if site.prefix else ()
+    return replace(fix, commands=(*fix.commands, *find))
 
 
 def without_rule(

@@ -54,6 +54,8 @@ def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Want
     shown, wrong = entries_that_name(value, trace.gpus)
     if not on_purpose and wrong is None:
         return
+    if not on_purpose and _counts_slices(trace):
+        return
     none_left = on_purpose or not shown
     yield CUDA_VISIBLE_DEVICES.finding(
         severity=_severity(wanted, on_purpose=on_purpose, none_left=none_left),
@@ -85,6 +87,13 @@ def cuda_visible_devices(environment: Environment, trace: GpuTrace, wanted: Want
         ),
         notes=("CUDA uses the entries before the first one that names no GPU, and none after it",),
     )
+
+
+def _counts_slices(trace: GpuTrace) -> bool:
+    """Whether numbers are those of MIG instances, which Slurm gives each one (slurm.conf, MIG
+    Management), and CUDA computes on one of them: it never shows a process more."""
+    computes = any(gpu.torch_index is not None for gpu in trace.gpus)
+    return computes and all(gpu.mig_mode for gpu in trace.visible)
 
 
 def _severity(wanted: Wanted, *, on_purpose: bool, none_left: bool) -> Severity:

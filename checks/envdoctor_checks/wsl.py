@@ -136,9 +136,12 @@ def wsl_without_gpu(
     trace: GpuTrace,
     site: Site,
     build: TorchBuild | None,
+    init: CudaInit | None,
+    nvml: Nvml | None,
 ) -> Findings:
-    """A GPU is wanted, and Windows shows none to this WSL."""
-    if not site.wsl or site.contained or wanted.gpu != "yes" or trace.visible:
+    """A GPU is wanted, and Windows shows none to this WSL, or none that CUDA counts."""
+    blocked = _is_blocked(init, nvml)
+    if not site.wsl or site.contained or wanted.gpu != "yes" or (trace.visible and not blocked):
         return
     nodes = " ".join(driver.device_nodes) if driver else ""
     first, vendor = container.wsl == 1, _vendor(build)
@@ -147,11 +150,29 @@ def wsl_without_gpu(
         evidence=(
             Evidence(label="WSL", value=str(container.wsl), source="/proc/sys/kernel/osrelease"),
             Evidence(label="device nodes", value=nodes or "none", source="/dev"),
+            *((Evidence(label="NVML", value=nvml.status, source="NVML"),) if nvml else ()),
         ),
-        fixes=system.gpu_for_wsl(container.wsl, vendor),
+        fixes=(
+            *((system.leave_tcc_of_windows(),) if blocked else ()),
+            *system.gpu_for_wsl(container.wsl, vendor),
+        ),
         notes=(_GUIDES[vendor],),
     )
 
+
+def _is_blocked(init: CudaInit | None, nvml: Nvml | None) -> bool:
+    """Whether the libraries of Windows' driver are here, and neither of them is let at a GPU."""
+    own = init is not None and (init.library or "").startswith(_WSL_FOLDER)
+    return (
+        own
+        and init is not None
+        and init.code == _NO_DEVICE
+        and nvml is not None
+        and nvml.status == "NVML_ERROR_OPERATING_SYSTEM"
+    )
+
+
+_NO_DEVICE = 100
 
 _GUIDES = {
     "NVIDIA": "NVIDIA CUDA on WSL User Guide, Getting Started",

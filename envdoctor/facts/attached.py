@@ -56,6 +56,13 @@ class RenderNodes(Fact):
         return bool(of_gpus) and all(node in self.unusable for node in of_gpus)
 
     @property
+    def open_to_rocm(self) -> bool:
+        """Whether the nodes that ROCm needs are here, and open to this user."""
+        of_gpus = [node for node in self.nodes if node != _KFD]
+        open_ones = [node for node in of_gpus if node not in self.unusable]
+        return _KFD in self.nodes and not self.kfd_closed and bool(open_ones)
+
+    @property
     def kfd_closed(self) -> bool:
         """Whether ROCm is shut out."""
         return _KFD in self.unusable

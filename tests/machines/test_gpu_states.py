@@ -20,6 +20,7 @@ from tests.support.gpu_states import LOOKALIKES as GPU_LOOKALIKES
 from tests.support.held_states import HELD_DISEASES, HELD_LOOKALIKES
 from tests.support.host_states import HOST_DISEASES, HOST_LOOKALIKES
 from tests.support.place_states import PLACE_DISEASES, PLACE_LOOKALIKES, radeon_in_torch
+from tests.support.refused_states import REFUSED_DISEASES, REFUSED_LOOKALIKES
 from tests.support.system_states import SYSTEM_DISEASES, SYSTEM_LOOKALIKES
 
 IN_THEIR_PLACE = {
@@ -28,6 +29,7 @@ IN_THEIR_PLACE = {
     **HELD_DISEASES,
     **GIVEN_DISEASES,
     **SYSTEM_DISEASES,
+    **REFUSED_DISEASES,
 }
 DISEASES = {
     **GPU_DISEASES,
@@ -41,6 +43,7 @@ LOOKALIKES = {
     **HELD_LOOKALIKES,
     **GIVEN_LOOKALIKES,
     **SYSTEM_LOOKALIKES,
+    **REFUSED_LOOKALIKES,
 }
 
 HOST_COMMANDS = ("modprobe", "rmmod", "systemctl", "dkms", "reboot", "ubuntu-drivers", "usermod")
@@ -101,6 +104,24 @@ def test_the_first_fix_is_one_for_that_place(
     case, word = IN_THEIR_PLACE[name]
     first = diagnose(case.snapshot, loaded, services).findings[0].fixes[0]
     assert word in "\n".join((first.summary, *first.commands))
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("radeon-with-open-nodes", "usermod"),
+        ("radeon-with-open-nodes-in-docker", "docker run"),
+        ("index-of-hip-beyond-what-rocr-leaves", "usermod"),
+        ("radeon-in-lxc-with-the-group-of-the-host", "usermod"),
+        ("pod-whose-cgroup-was-rewritten", "supplementalGroups"),
+        ("memory-error-in-a-job", "sudo"),
+    ],
+)
+def test_what_cannot_help_there_is_not_offered(
+    name: str, word: str, loaded: Loaded, services: Mapping[type, object]
+) -> None:
+    first = diagnose(DISEASES[name].snapshot, loaded, services).findings[0]
+    assert all(word not in text for one in first.fixes for text in (one.summary, *one.commands))
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)

@@ -1,4 +1,4 @@
-"""Device nodes whose mode lets everybody in, and that a device cgroup closes all the same."""
+"""Device nodes that access(2) calls open and open(2) refuses: AppArmor, a mount with `nodev`."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from envdoctor.facts import Snapshot
 from envdoctor.facts.machine import Nvml
 from tests.conftest import require
 from tests.support.diagnosis import report_on
-from tests.support.gpu_states import CONTAINER, NO_DEVICE, NO_GPUS, POD, unseen_by_torch
+from tests.support.gpu_states import NO_DEVICE, NO_GPUS, unseen_by_torch
 from tests.support.machines import machine
 
 NODES = ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
@@ -31,12 +31,8 @@ def refused(*changes: Any, **fields: Any) -> Snapshot:
     )
 
 
-def root_of(snapshot: Snapshot) -> str:
-    return report_on(snapshot).findings[0].name
-
-
 def test_what_the_kernel_refuses_is_seen_by_opening(tmp_path: Path) -> None:
-    """On a file system that is mounted without devices the mode says nothing, as in a cgroup."""
+    """On a file system that is mounted without devices the mode says nothing."""
     script = (
         'mount -t tmpfs -o nodev none "$PWD" && cd "$PWD" && '
         "for name in nvidia0 nvidiactl nvidia-caps; do mknod -m 666 $name c 1 3; done && "
@@ -54,22 +50,12 @@ def test_what_the_kernel_refuses_is_seen_by_opening(tmp_path: Path) -> None:
     assert [Path(node).name for node in json.loads(done.stdout)] == ["nvidia0", "nvidiactl"]
 
 
-@pytest.mark.parametrize("container", [CONTAINER, POD])
-def test_a_container_whose_gpus_are_refused_has_lost_them(container: dict[str, str]) -> None:
-    report = report_on(refused(Container=container))
-    assert report.findings[0].name == "container-lost-gpu"
-    assert report.findings[0].confidence.value == "certain"
-    assert "device-permission" not in [one.name for one in report.findings]
-
-
-def test_what_lxc_refuses_was_never_given() -> None:
-    first = report_on(refused(Container={"kind": "lxc"})).findings[0]
+@pytest.mark.parametrize("container", [{"kind": "none"}, {"kind": "lxc"}])
+def test_nodes_that_open_refuses_are_the_cause(container: dict[str, str]) -> None:
+    first = report_on(refused(Container=container)).findings[0]
     assert first.name == "device-permission"
-    assert "lxc.cgroup2.devices.allow" in str(first.fixes)
-
-
-def test_a_service_or_a_user_whose_nodes_are_refused() -> None:
-    assert root_of(refused()) == "device-permission"
+    assert first.evidence[0].source == "open(2)"
+    assert "AppArmor" in first.notes[0]
 
 
 def test_a_slurm_job_that_asked_for_no_gpu_wants_none() -> None:

@@ -46,6 +46,18 @@ def gpu_for_wsl(version: int | None, vendor: str = "NVIDIA") -> tuple[Fix, ...]:
     )
 
 
+def leave_tcc_of_windows() -> Fix:
+    """Have Windows drive its GPUs in a way that WSL serves: one in TCC mode hides even the others
+    (microsoft/WSL issues 11865, 12835 and 13027; Altair, Windows Driver Mode)."""
+    return Fix(
+        summary="if Windows drives a card for data centres or workstations in its mode TCC, which "
+        "WSL does not serve (`nvidia-smi` there names TCC or WDDM): set every GPU to WDDM in a "
+        "terminal of an administrator, and restart Windows",
+        commands=("nvidia-smi -g 0 -dm 0",),
+        where=Place.HOST,
+    )
+
+
 def update_toolkit_of_wsl() -> Fix:
     """Have the library brought in that drivers of Windows need from 555 on (NVIDIA Container
     Toolkit, issue 520)."""

@@ -272,6 +272,14 @@ def open_render_nodes(site: Site) -> Fix:
             commands=("ls -ln /dev/kfd /dev/dri", f"{site.container} run --group-add {group} ..."),
             where=Place.HOST,
         )
+    if site.container == "lxc":
+        return Fix(
+            summary="on the host, give the nodes to the container in the group `render` that it "
+            "has itself, by its number, and restart it; on Proxmox VE: `dev0: "
+            "/dev/dri/renderD128,gid=GID` and `dev1: /dev/kfd,gid=GID` in /etc/pve/lxc/ID.conf",
+            commands=("getent group render", "ls -ln /dev/kfd /dev/dri"),
+            where=Place.HOST,
+        )
     return on_host(
         site,
         "join the groups that own /dev/kfd and /dev/dri/renderD*, and log in again",
@@ -410,8 +418,22 @@ _OF_LXC = Fix(
 )
 
 
-def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
-    """Let this user open the device nodes."""
+_OF_FILTER = Fix(
+    summary="if `ls -l` shows that everybody may open them: a device filter of the control group "
+    "refuses them, which a scheduler or systemd (DevicePolicy=, DeviceAllow= of a user slice or a "
+    "service) has set; let its administrator take it off",
+    commands=(
+        "ls -l /dev/nvidia*",
+        "systemctl show -p DevicePolicy -p DeviceAllow user-$(id -u).slice",
+    ),
+    where=Place.HERE,
+)
+"""systemd.resource-control(5); pytorch/pytorch issue 190132 shows one on a user slice."""
+
+
+def open_nodes(site: Site, *, in_slurm: bool = False, gpus_alone: bool = False) -> tuple[Fix, ...]:
+    """Let this user open the device nodes. `gpus_alone` says that the others of the driver are
+    open, which have the same group (NVIDIA driver README, NVreg_DeviceFileGID)."""
     if in_slurm:
         return (ask_slurm(),)
     if site.container == "lxc":
@@ -460,9 +482,11 @@ def open_nodes(site: Site, *, in_slurm: bool = False) -> tuple[Fix, ...]:
         return group, label, give_gpus(site)
     if site.contained:
         return (give_gpus(site),)
+    condition = "if a group owns them: " if gpus_alone else ""
     return (
+        *((_OF_FILTER,) if gpus_alone else ()),
         Fix(
-            summary="join the group that owns the nodes, and log in again",
+            summary=f"{condition}join the group that owns the nodes, and log in again",
             commands=("ls -l /dev/nvidia*", 'sudo usermod -aG video,render "$USER"'),
             safety=Safety.NEEDS_ROOT,
         ),

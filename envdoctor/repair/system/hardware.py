@@ -45,6 +45,17 @@ def replace_gpu() -> Fix:
     )
 
 
+def leave_out_node() -> Fix:
+    """What the user of a cluster can do about a GPU that is broken: Slurm sends the next job to the
+    same node (sbatch(1), --exclude)."""
+    return Fix(
+        summary="leave this node out, and report it to who runs the cluster: the next job would "
+        "be sent to the same GPU",
+        commands=('sbatch --exclude="$SLURMD_NODENAME" ...',),
+        where=Place.SCHEDULER,
+    )
+
+
 def connect_power() -> Fix:
     """Connect the power cables of a card."""
     return Fix(
