@@ -29,6 +29,7 @@ from envdoctor.symptoms.codes import (
 )
 from envdoctor.symptoms.gpu import of_first_use, of_gpu, of_silence, of_start, was_listed
 from envdoctor.symptoms.trying import line_to_try, python_of
+from envdoctor.versions import parse_number
 
 _OF_IMPORT = {
     "exception": TORCH_IMPORT_FAILED,
@@ -164,8 +165,8 @@ def _with_docstrings(outcome: Outcome, snapshot: Snapshot) -> Iterator[Fix]:
     """From PYTHONOPTIMIZE=2 on nothing has a docstring, and some libraries fail as they take theirs
     for text (pytorch/audio#3884)."""
     environment = snapshot.value(Environment)
-    level = environment.variables.get("PYTHONOPTIMIZE", "") if environment else ""
-    if "'NoneType'" in outcome.detail and level.isdecimal() and int(level) > 1:
+    level = parse_number(environment.variables.get("PYTHONOPTIMIZE", "")) if environment else None
+    if "'NoneType'" in outcome.detail and (level or 0) > 1:
         yield unset(
             "PYTHONOPTIMIZE", summary="start without PYTHONOPTIMIZE, which drops all docstrings"
         )
