@@ -141,9 +141,8 @@ def dependency_of_torch(
     torch = distributions.first("torch")
     for together in _gone_together([one for one in unmet if one.found is None], seen):
         yield _missing(together, torch, seen, site)
-    for one in unmet:
-        if one.found is not None:
-            yield _violated(one, one.found, seen, site)
+    for others in _violated_together([one for one in unmet if one.found is not None], seen):
+        yield _violated(others, torch, seen, site)
 
 
 def _unmet(
@@ -286,22 +285,52 @@ def _broken_by(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
 # --- another version ---
 
 
-def _violated(one: _Unmet, found: Distribution, seen: _Seen, site: Site) -> Finding:
-    pinned = one.of_cuda or one.name in _TRITON
-    named = seen.failed_for(one.name)
+def _violated_together(others: list[_Unmet], seen: _Seen) -> list[list[_Unmet]]:
+    """NVIDIA's wheels are exchanged together, by who installs another CUDA (Colab's images); one
+    that the import names stands for itself."""
+    of_cuda = [one for one in others if one.of_cuda and not _named(one, seen)]
+    alone = [[one] for one in others if one not in of_cuda]
+    return [*alone, of_cuda] if of_cuda else alone
+
+
+def _named(one: _Unmet, seen: _Seen) -> tuple[str, ...]:
+    """The outcomes that were seen to fail for a package of another version."""
     if one.of_cuda and seen.lacks_of(one.name):
-        named = ("import:torch", "compute:gpu")
-    harmless = one.name in BUILD_TOOLS or (seen.works("torch") and not pinned)
+        return ("import:torch", "compute:gpu")
+    return seen.failed_for(one.name)
+
+
+def _violated(
+    together: list[_Unmet], torch: Distribution | None, seen: _Seen, site: Site
+) -> Finding:
+    first, rest = together[0], len(together) - 1
+    named = _named(first, seen)
+    pinned = first.of_cuda or first.name in _TRITON
+    harmless = first.name in BUILD_TOOLS or (seen.works("torch") and not pinned)
     severity = Severity.ERROR if named else Severity.INFO if harmless else Severity.WARNING
+    said = _said(first)
+    if rest:
+        said["wanted"] += f", and so for {rest} more of NVIDIA's wheels"
     return DEPENDENCY_PIN_VIOLATED.finding(
-        subjects=(one.name,),
+        subjects=tuple(one.name for one in together),
         severity=severity,
         breaks=named,
-        installed=found.version,
-        evidence=(_source(one), installed(found)),
-        fixes=(_wanted_version(one, site),),
-        **_said(one),
+        installed=first.found.version if first.found else "",
+        evidence=tuple(
+            evidence
+            for one in together[:_SHOWN]
+            for evidence in (_source(one), *((installed(one.found),) if one.found else ()))
+        ),
+        fixes=(_all_wanted(together, torch, site) if rest else _wanted_version(first, site),),
+        **said,
     )
+
+
+def _all_wanted(together: list[_Unmet], torch: Distribution | None, site: Site) -> Fix:
+    """One command: what torch requires in other versions comes with torch, from its index."""
+    whole = torch or together[0].asker
+    summary = f"install the {len(together)} wheels of NVIDIA's that {whole.name} asks for"
+    return packages.complete(site, whole, summary=summary)
 
 
 def _wanted_version(one: _Unmet, site: Site) -> Fix:

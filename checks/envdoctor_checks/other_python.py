@@ -117,15 +117,12 @@ def package_of_another_python(
             broken.setdefault(module.partition(".")[0], []).append(failure.outcome)
     for one in distributions.items:
         theirs = _meant_for(one, interpreter)
-        if (
-            theirs is None
-            or one.name not in broken
-            or one.location not in interpreter.site_packages
-        ):
+        failed = [outcome for module in broken if _is_of(module, one) for outcome in broken[module]]
+        if theirs is None or not failed or one.location not in interpreter.site_packages:
             continue
         yield WHEELS_OF_ANOTHER_PYTHON.finding(
             subjects=(one.name,),
-            breaks=tuple(dict.fromkeys(broken[one.name])),
+            breaks=tuple(dict.fromkeys(failed)),
             name=one.name,
             version=one.version,
             theirs=theirs,
@@ -139,6 +136,13 @@ def package_of_another_python(
                 ),
             ),
         )
+
+
+def _is_of(module: str, one: Distribution) -> bool:
+    """Whether a module is called as a distribution, or is one that lies beside its package, as
+    `flash_attn_2_cuda` of flash-attn does."""
+    name = one.name.replace("-", "_")
+    return module.lower() == name or module.startswith(f"{name}_")
 
 
 @check(PACKAGES_OF_ANOTHER_PYTHON)

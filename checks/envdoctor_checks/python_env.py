@@ -134,6 +134,7 @@ def target_unusable(target: Target, site: Site) -> Findings:
 
 
 _LIBPYTHON = re.compile(r"loading shared libraries: (libpython[\w.]+)")
+_CLOSED = re.compile(r"its end is `([^`]+)`, where this user may not look")
 _VARIABLE = re.compile(r"with the value that (PYTHON\w+) has")
 
 
@@ -145,6 +146,9 @@ def _fixes(target: Target, site: Site, library: str) -> tuple[Fix, ...]:
     variable = _VARIABLE.search(target.detail)
     if variable:
         return (surroundings.unset(variable[1]),)
+    closed = _CLOSED.search(target.detail)
+    if closed:
+        return (interpreters.open_to_all(closed[1]), interpreters.other_target())
     return (interpreters.other_target(),)
 
 

@@ -19,6 +19,9 @@ _MAX_MODULES = 40
 _SILENT = (
     "apex",
     "detectron2",
+    "fbgemm-gpu",
+    "fbgemm-gpu-cpu",
+    "fbgemm-gpu-genai",
     "mmcv",
     "mmcv-full",
     "nvdiffrast",
@@ -30,7 +33,8 @@ _SILENT = (
     "torch-spline-conv",
 )
 """What is compiled for torch and does not require it in its metadata, as torch has to be there
-before it is built (their setup.py; METADATA of mmcv 2.2.0, torch-scatter 2.1.2)."""
+before it is built (their setup.py; METADATA of mmcv 2.2.0, torch-scatter 2.1.2,
+fbgemm-gpu 0.8.0)."""
 _REQUIRES_TORCH = re.compile(r"torch(?![\w-])(?!.*\bextra\b)")
 
 Wheels = Mapping[str, tuple[Distribution, int | None]]

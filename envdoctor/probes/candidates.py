@@ -137,5 +137,7 @@ def problem_on_disk(path: str, context: Context) -> Problem | None:
         return "base-missing", f"it is a link to `{base}`, which is gone"
     folder = os.path.dirname(os.path.dirname(path))
     if os.path.isdir(context.path(folder)) and os.path.basename(os.path.dirname(path)) == "bin":
-        return "not-found", f"`{folder}` holds no bin/python"
+        made = ", only a Scripts/python.exe: it was made on Windows; make one here"
+        of_windows = os.path.isfile(context.path(f"{folder}/Scripts/python.exe"))
+        return "not-found", f"`{folder}` holds no bin/python{made if of_windows else ''}"
     return "not-found", "there is no such file"

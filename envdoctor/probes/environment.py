@@ -137,6 +137,7 @@ WATCHED_VARIABLES: Mapping[str, tuple[str, str | None]] = {
     "OPENBLAS_NUM_THREADS": _COUNTED,
     "PYTHONHOME": _LISTS["paths"],
     "PYTHONNOUSERSITE": _SWITCH,
+    "PYTHONOPTIMIZE": _SWITCH,
     "PYTHONPATH": _LISTS["paths"],
     "PYTHONSAFEPATH": _SWITCH,
     "PYTORCH_ALLOC_CONF": _LISTS["settings"],

@@ -19,6 +19,17 @@ def other_target() -> Fix:
     )
 
 
+def open_to_all(python: str) -> Fix:
+    """Bring the Python of a virtual environment to where other users may run it."""
+    return Fix(
+        summary=f"have the owner (root) open the folders that lead to `{python}`, or make the "
+        "environment again with a Python that lies where all users may look (uv puts its own below "
+        "the home of the user, but for UV_PYTHON_INSTALL_DIR); this shows which folder is closed",
+        commands=(command("namei", "-l", "--", python),),
+        safety=Safety.SAFE,
+    )
+
+
 def find_libpython(library: str) -> Fix:
     """Bring a Python together with the library in which most of it is."""
     return Fix(

@@ -56,7 +56,29 @@ def install(
         lines = other_places.lines(site, beside, batch)
     else:
         lines = _change(site, Change(batches=(batch,)))
-    return _fix(site, summary, lines, *names_in(requirements))
+    names = names_in(requirements)
+    fix = _fix(site, summary, lines, *names)
+    return _unlisted_first(fix, beside) if beside is not None and beside.name in names else fix
+
+
+def _unlisted_first(fix: Fix, *replaced: Distribution) -> Fix:
+    """Take the metadata of what has no list of its files away before that is replaced.
+
+    No installer uninstalls it, and all end there (pypa/pip#12645): a dist-info without RECORD, or
+    the egg-info of distutils, which is a file. An egg-info that is a folder stays: its files are
+    found by its other lists.
+    """
+    unlisted = [one.metadata_path for one in replaced if not one.has_record]
+    if not unlisted or not fix.commands or any(map(store_of, unlisted)):
+        return fix
+    away = (
+        command("rm", "-r", "--", one)
+        if one.endswith(".dist-info")
+        else command("find", one, "-maxdepth", "0", "-type", "f", "-delete")
+        for one in unlisted
+    )
+    summary = f"{fix.summary} (its metadata, which lists no files, goes first)"
+    return replace(fix, summary=summary, commands=(*away, *fix.commands))
 
 
 def _is_requirement(text: str) -> bool:
@@ -149,9 +171,8 @@ def restore(site: Site, *distributions: Distribution, torch: Distribution | None
         what = f"{len(alike)} packages, {what} among them"
     if not other_places.is_elsewhere(site, first):
         manager = MANAGERS.get(_manager_of(site, first))
-        return _fix(
-            site, _restoring(what), tuple(manager.reinstall(site, batch)) if manager else ()
-        )
+        lines = tuple(manager.reinstall(site, batch)) if manager else ()
+        return _unlisted_first(_fix(site, _restoring(what), lines), *alike)
     shared = first.name.startswith("nvidia-") and other_places.is_bare_folder(site, first)
     if shared and torch is not None:
         source = _source_of(site, torch)

@@ -1,5 +1,6 @@
 """The findings of the outcomes themselves: what was seen to fail. Lower findings explain them."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -8,11 +9,14 @@ from envdoctor.facts import Snapshot
 from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.collective import Collective, JobRank
 from envdoctor.facts.derived import GpuTrace
+from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import TorchImport
 from envdoctor.findings import Code, Evidence, Finding, Fix, Safety, in_words
 from envdoctor.outcomes import Outcome
 from envdoctor.repair.interpreters import see_where_it_hangs
+from envdoctor.repair.surroundings import unset
+from envdoctor.shell import command
 from envdoctor.symptoms.codes import (
     COLLECTIVE_FAILED,
     COMPANION_IMPORT_FAILED,
@@ -25,6 +29,7 @@ from envdoctor.symptoms.codes import (
 )
 from envdoctor.symptoms.gpu import of_first_use, of_gpu, of_silence, of_start, was_listed
 from envdoctor.symptoms.trying import line_to_try, python_of
+from envdoctor.versions import parse_number
 
 _OF_IMPORT = {
     "exception": TORCH_IMPORT_FAILED,
@@ -65,8 +70,28 @@ def _of_import(snapshot: Snapshot) -> Finding:
     return code.finding(
         **_said(imported),
         evidence=tuple(_evidence_of_import(imported)),
-        fixes=(_look_at_import(snapshot, imported),),
+        fixes=(*_without_hook(imported), _look_at_import(snapshot, imported)),
     )
+
+
+_HOOKS = ("sitecustomize.py", "usercustomize.py")
+"""What Python runs before any program, if it is there (library reference, `site`)."""
+
+
+def _hook_of(imported: TorchImport) -> str:
+    """The file of that kind in which the import was ended by an exception; empty if in none."""
+    last = imported.frames[-1].file if imported.frames else ""
+    return last if os.path.basename(last) in _HOOKS else ""
+
+
+def _without_hook(imported: TorchImport) -> Iterator[Fix]:
+    file = _hook_of(imported)
+    if file:
+        yield Fix(
+            summary=f"move `{file}` away, or repair it: what it does to imports ends this one",
+            commands=(command("mv", "-n", "--", file, f"{file}.aside"),),
+            safety=Safety.CHANGES_ENV,
+        )
 
 
 _LET_IT_HANG_S = 60
@@ -89,7 +114,9 @@ def _said(imported: TorchImport) -> dict[str, Any]:
         return {"exit_code": imported.exit_code}
     if imported.is_no_torch:
         return {"exception": "no exception", "text": imported.in_place_of_torch}
-    return {"exception": imported.exception or "an exception", "text": imported.in_one_line}
+    hook = _hook_of(imported)
+    text = f"{imported.in_one_line} (in `{hook}`)" if hook else imported.in_one_line
+    return {"exception": imported.exception or "an exception", "text": text}
 
 
 _ISOLATED: Mapping[str, str] = {
@@ -126,11 +153,23 @@ def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
         text=outcome.detail or "it ended without a word",
         evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
         fixes=(
+            *_with_docstrings(outcome, snapshot),
             *_of_checkout(name, snapshot),
             line_to_try(snapshot, f"import torch, {module}", "see the whole output of the import"),
         ),
         notes=("torch itself imports",),
     )
+
+
+def _with_docstrings(outcome: Outcome, snapshot: Snapshot) -> Iterator[Fix]:
+    """From PYTHONOPTIMIZE=2 on nothing has a docstring, and some libraries fail as they take theirs
+    for text (pytorch/audio#3884)."""
+    environment = snapshot.value(Environment)
+    level = parse_number(environment.variables.get("PYTHONOPTIMIZE", "")) if environment else None
+    if "'NoneType'" in outcome.detail and (level or 0) > 1:
+        yield unset(
+            "PYTHONOPTIMIZE", summary="start without PYTHONOPTIMIZE, which drops all docstrings"
+        )
 
 
 def _of_checkout(name: str, snapshot: Snapshot) -> Iterator[Fix]:

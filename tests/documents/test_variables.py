@@ -124,6 +124,7 @@ USUAL = {
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHOME": "",
     "PYTHONNOUSERSITE": "1",
+    "PYTHONOPTIMIZE": "1",
     "PYTHONPATH": "/home/user/src",
     "PYTHONSAFEPATH": "1",
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",

@@ -187,3 +187,15 @@ def test_an_empty_folder_in_place_of_numpy() -> None:
     assert (found.severity, found.breaks) == (Severity.ERROR, ("import:torch",))
     assert found.fixes[0].commands[0].endswith("install numpy")
     assert "ED361:numpy" not in findings(items)
+
+
+def test_wheels_that_were_exchanged_together_are_one_finding_with_one_command() -> None:
+    """Colab's image: torch pins the wheels of CUDA 12.4, and those of 12.5 are there."""
+    others = [distribution(name, "12.5.3") for name in WHEELS]
+    items = Distributions(items=(CUDA_TORCH, *others))
+    (root,) = roots(items)
+    assert (root.code, root.subjects, root.severity) == ("ED360", WHEELS, Severity.WARNING)
+    assert root.fixes[0].commands == (f"{PREFIX}/bin/python -m pip install torch==2.6.0",)
+    missed = failed("libcudnn.so.9: cannot open shared object file")
+    named = list(findings(items, missed, WITHOUT_LIBRARIES).values())
+    assert ("nvidia-cudnn-cu12",) in [one.subjects for one in named if one.code == "ED360"]

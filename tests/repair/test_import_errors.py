@@ -3,11 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from envdoctor.facts.machine import Limits
+from envdoctor.facts.machine import Environment, Limits
 from envdoctor.facts.python import Distributions, Installer
 from envdoctor.facts.torch import (
     CompanionImport,
     CompanionImports,
+    Frame,
     ImportTrial,
     ImportTrials,
     TorchAbsent,
@@ -357,3 +358,36 @@ def test_a_backend_that_ends_the_process() -> None:
     assert out.commands[0].endswith("-m pip uninstall -y intel-extension-for-pytorch")
     (other,) = roots(ended, ImportTrials(items=(replace(trial, outcome="exit"),)), items)
     assert other.code != "ED111"
+
+
+def test_a_module_beside_its_package_is_of_the_same_wheel() -> None:
+    """ED107 of flash-attn, whose compiled module is no part of its package."""
+    flash = replace(distribution("flash-attn", "2.7.4"), tags=("cp310-cp310-linux_x86_64",))
+    items = Distributions(items=(TORCH, *REQUIRED, flash))
+    (first,) = roots(items, failed("No module named 'flash_attn_2_cuda'"))
+    assert (first.code, first.subjects) == ("ED107", ("flash-attn",))
+    assert not any(
+        one.code == "ED107" for one in roots(items, failed("No module named 'flash_attention'"))
+    )
+
+
+@pytest.mark.parametrize("name", ["sitecustomize.py", "usercustomize.py"])
+def test_an_exception_in_what_python_runs_first(name: str) -> None:
+    file = f"{OWN}/{name}"
+    imported = replace(failed("no attribute"), frames=(Frame(file=file, line=3, function="f"),))
+    (first,) = roots(imported)
+    assert first.message.endswith(f"(in `{file}`)")
+    assert first.fixes[0].commands == (f"mv -n -- {file} {file}.aside",)
+
+
+@pytest.mark.parametrize(("level", "first"), [("2", "unset PYTHONOPTIMIZE"), ("1", None)])
+def test_a_library_that_needs_its_docstrings(level: str, first: str | None) -> None:
+    """pytorch/audio#3884"""
+    message = "'NoneType' object has no attribute 'format'"
+    failing = CompanionImport(
+        name="torchaudio", outcome="exception", exception="AttributeError", message=message
+    )
+    facts = (WORKS, CompanionImports(items=(failing,)))
+    (root,) = roots(*facts, Environment(variables={"PYTHONOPTIMIZE": level}))
+    told = root.fixes[0].commands[0]
+    assert told == first if first else "faulthandler" in told

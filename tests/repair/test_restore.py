@@ -197,6 +197,25 @@ def test_what_is_missing_is_installed_beside_what_asks_for_it() -> None:
     assert fix.commands == ("/opt/python/bin/python3 -m pip install filelock",)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "away"),
+    [
+        (f"{OWN}/idna-3.0.dist-info", f"rm -r -- {OWN}/idna-3.0.dist-info"),
+        (f"{OWN}/idna-3.0.egg-info", f"find {OWN}/idna-3.0.egg-info -maxdepth 0 -type f -delete"),
+    ],
+)
+def test_metadata_without_a_list_of_files_goes_first(metadata: str, away: str) -> None:
+    """No installer uninstalls such a distribution (pypa/pip#12645)."""
+    item = distribution("idna", "3.0", OWN)
+    unlisted = replace(item, metadata_path=metadata, has_record=False)
+    pip = "/home/me/env/bin/python -m pip install"
+    fix = packages.install(SITE, "idna>=3.5", summary="install it", beside=unlisted)
+    assert fix.commands == (away, f"{pip} 'idna>=3.5'")
+    assert packages.restore(SITE, unlisted).commands[0] == away
+    assert len(packages.install(SITE, "idna>=3.5", summary="x", beside=item).commands) == 1
+    assert len(packages.install(SITE, "filelock", summary="x", beside=unlisted).commands) == 1
+
+
 # --- the site itself ---
 
 
