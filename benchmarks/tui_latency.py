@@ -228,7 +228,7 @@ def main() -> int:
     parser.add_argument("--no-calibrate", action="store_true", help="leave the calibration out")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    # As `envdoctor tui` does, which also sets the beat of TEXTUAL_FPS.
+    # As `envdoctor tui` does. Its beat of 120 a second is that of the terminal's figures alone.
     gc.set_threshold(ALLOCATIONS_BEFORE_COLLECTING)
     gc.freeze()
     if given.once:
