@@ -116,7 +116,7 @@ if TYPE_CHECKING:
     )
     from envdoctor.shell import command
     from envdoctor.versions import decode_cudnn, parse_number, parse_version, release_numbers
-    from envdoctor.withheld_gpus import HIDES_EVERY_GPU, closed_nodes, entries_that_name, gpu_nodes
+    from envdoctor.withheld_gpus import HIDES_EVERY_GPU, entries_that_name, gpu_nodes
 
 _LOADED_LATER = {
     "envdoctor.calibration.assess": ("predict_model",),
@@ -157,12 +157,7 @@ _LOADED_LATER = {
     ),
     "envdoctor.shell": ("command",),
     "envdoctor.versions": ("decode_cudnn", "parse_number", "parse_version", "release_numbers"),
-    "envdoctor.withheld_gpus": (
-        "HIDES_EVERY_GPU",
-        "closed_nodes",
-        "entries_that_name",
-        "gpu_nodes",
-    ),
+    "envdoctor.withheld_gpus": ("HIDES_EVERY_GPU", "entries_that_name", "gpu_nodes"),
 }
 """The names that a module gives; type checkers read the imports above."""
 
@@ -236,7 +231,6 @@ __all__ = [
     "__version__",
     "advised_branch",
     "check",
-    "closed_nodes",
     "command",
     "compilers",
     "covers",

@@ -107,7 +107,7 @@ def gpu_trace(
     traced = _with_torch(traced, runtime, environment)
     if not traced:
         traced = list(_without_a_name(driver, container, init))
-    traced = without_those_withheld(traced, driver, init, container)
+    traced = without_those_withheld(traced, driver, container)
     traced = without_those_hidden(traced, environment)
     traced = without_other_instances(traced, runtime)
     traced = [_without_one_unserved(gpu, known) for gpu in traced]

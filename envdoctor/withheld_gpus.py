@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from envdoctor.facts.derived import TracedGpu
-from envdoctor.facts.machine import Container, CudaInit, Driver, Environment
+from envdoctor.facts.machine import Container, Driver, Environment
 from envdoctor.facts.torch import TorchRuntime
 from envdoctor.versions import parse_number
 
@@ -21,17 +21,8 @@ def gpu_nodes(nodes: Iterable[str]) -> list[str]:
     return [node for node in nodes if node.removeprefix("/dev/nvidia").isdecimal()]
 
 
-def closed_nodes(driver: Driver, init: CudaInit | None) -> tuple[str, ...]:
-    """The nodes that this process cannot open. What a device cgroup closes access(2) tells too
-    (inode_permission in fs/namei.c of Linux); the rest is seen by opening alone."""
-    return (*driver.unusable_nodes, *(init.refused_nodes if init else ()))
-
-
 def without_those_withheld(
-    traced: list[TracedGpu],
-    driver: Driver | None,
-    init: CudaInit | None,
-    container: Container | None,
+    traced: list[TracedGpu], driver: Driver | None, container: Container | None
 ) -> list[TracedGpu]:
     """GPUs of other users and other containers: no node, or one that is closed, while this process
     has another GPU."""
@@ -39,14 +30,14 @@ def without_those_withheld(
     if driver is None or not given:
         return traced
     contained = container is not None and container.kind != "none"
-    nodes, closed = gpu_nodes(driver.device_nodes), closed_nodes(driver, init)
+    nodes = gpu_nodes(driver.device_nodes)
     fewer = contained and 0 < len(nodes) < len(traced)
 
     def judged(place: int, gpu: TracedGpu) -> TracedGpu:
         if gpu.torch_index is not None or gpu.nvml_index is not None or gpu.unwanted:
             return gpu
         node = f"/dev/nvidia{place}"
-        if node in closed:
+        if node in driver.unusable_nodes:
             return replace(gpu, unwanted=f"`{node}` is closed to this user")
         return replace(gpu, unwanted="it was not given to this container") if fewer else gpu
 

@@ -19,7 +19,6 @@ from envdoctor.api import (
     Severity,
     Site,
     check,
-    closed_nodes,
     gpu_nodes,
     system,
 )
@@ -118,7 +117,7 @@ def device_permission(
 ) -> Findings:
     """Nodes that this process needs and cannot open; those of GPUs of other users are none."""
     refused = init.refused_nodes if init else ()
-    closed = closed_nodes(driver, init)
+    closed = (*driver.unusable_nodes, *refused)
     if not closed or not trace.visible:
         return
     if all(gpu.torch_index is not None for gpu in trace.visible):
@@ -211,7 +210,8 @@ def container_lost_gpu(
         return
     if any(gpu.torch_index is not None for gpu in trace.gpus):
         return
-    if site.gvisor or (site.container == "lxc" and closed_nodes(driver, init)):
+    closed = (*driver.unusable_nodes, *(init.refused_nodes if init else ()))
+    if site.gvisor or (site.container == "lxc" and closed):
         # gVisor has no such cgroup; the configuration of LXC has refused them from the start, which
         # `device-permission` says.
         return

@@ -249,9 +249,9 @@ class Nvml(Fact):
 
 class CudaInit(Fact):
     """What cuInit does, tried without torch. `status` is `ok`, the name of the CUDA error, or
-    `libcuda-missing`; `library` is the libcuda that was loaded. `refused_nodes` are device nodes
-    of the driver that open(2) refuses and access(2) does not: AppArmor does that, and a file system
-    that is mounted with `nodev`."""
+    `libcuda-missing`; `library` is the libcuda that was loaded. `refused_nodes` are, where
+    it failed, the device nodes of the driver that open(2) refuses and access(2) does not: AppArmor
+    does that, and a file system that is mounted with `nodev`."""
 
     status: str
     code: int | None = None

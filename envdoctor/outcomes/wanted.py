@@ -6,7 +6,6 @@ from envdoctor.facts.attached import RenderNodes
 from envdoctor.facts.derived import GpuTrace, Wanted
 from envdoctor.facts.machine import (
     Container,
-    CudaInit,
     Driver,
     Environment,
     Expectation,
@@ -16,7 +15,7 @@ from envdoctor.facts.machine import (
 )
 from envdoctor.facts.torch import TorchBuild, TorchRuntime
 from envdoctor.plugins import derive
-from envdoctor.withheld_gpus import HIDES_EVERY_GPU, closed_nodes, gpu_nodes
+from envdoctor.withheld_gpus import HIDES_EVERY_GPU, gpu_nodes
 
 
 @derive(Wanted)
@@ -32,7 +31,6 @@ def wanted_gpu(
     gpus: Gpus | None,
     nvml: Nvml | None,
     nodes: RenderNodes | None,
-    init: CudaInit | None,
 ) -> Wanted:
     """Whether torch is wanted to compute on a GPU here, by the first sign that tells."""
     expected = expectation.device if expectation else None
@@ -40,7 +38,7 @@ def wanted_gpu(
         evidence = expectation.evidence if expectation else ""
         return Wanted(gpu="yes" if expected == "gpu" else "no", because=evidence or "the user")
     backend = backend_of(build, runtime)
-    withheld = _withheld(backend, environment, driver, init, container)
+    withheld = _withheld(backend, environment, driver, container)
     if withheld:
         return Wanted(gpu="no", because=withheld)
     amd = pci is not None and any(one.vendor_id == AMD for one in pci.devices)
@@ -62,7 +60,6 @@ def _withheld(
     backend: str | None,
     environment: Environment | None,
     driver: Driver | None,
-    init: CudaInit | None,
     container: Container | None,
 ) -> str:
     """What keeps every GPU from this process on purpose; empty where nothing does."""
@@ -71,8 +68,7 @@ def _withheld(
         if variables.get(name, "0").strip() in HIDES_EVERY_GPU:
             return f"{name} is `{variables[name]}`"
     nodes = gpu_nodes(driver.device_nodes) if driver else []
-    closed = closed_nodes(driver, init) if driver else ()
-    open_nodes = [node for node in nodes if node not in closed]
+    open_nodes = [node for node in nodes if driver and node not in driver.unusable_nodes]
     given = variables.get("NVIDIA_VISIBLE_DEVICES") or (
         container.nvidia_visible_devices if container else None
     )

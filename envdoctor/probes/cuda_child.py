@@ -1,5 +1,4 @@
-"""Opens the driver's device nodes and tries cuInit by ctypes, without torch; run as
-`python -I -S cuda_child.py FD`."""
+"""Tries cuInit by ctypes, without torch; run as `python -I -S cuda_child.py FD`."""
 
 import ctypes
 import json
@@ -18,12 +17,17 @@ def main(fd: int) -> None:
         answer: dict[str, object] = {"status": "libcuda-missing", "message": str(error)}
     else:
         answer = {**initialise(driver), "library": mapped_library()}
-    answer["refused_nodes"] = refused_nodes("/dev")
+        if answer["code"] != 0:
+            answer["refused_nodes"] = refused_nodes("/dev")
     os.write(fd, json.dumps(answer).encode())
 
 
 def refused_nodes(folder: str) -> list[str]:
-    """Nodes that open(2) refuses and access(2) does not; cuInit opens them all the same."""
+    """Nodes that open(2) refuses and access(2) does not.
+
+    Only where cuInit has failed, which has tried to open them too: a GPU that is at rest is started
+    by its node being opened, and that takes seconds.
+    """
     nodes = sorted(
         os.path.join(folder, name) for name in os.listdir(folder) if _NODE.fullmatch(name)
     )

@@ -11,7 +11,7 @@ import msgspec
 from envdoctor.record import Record
 from envdoctor.repair.changes import Batch, Change, Source
 from envdoctor.repair.manager import Lines, Manager
-from envdoctor.repair.pip_settings import in_process, spared
+from envdoctor.repair.pip_settings import safe_path_flag, spared
 from envdoctor.repair.site import Site
 from envdoctor.shell import command
 
@@ -44,7 +44,7 @@ def _options(source: Source | None) -> tuple[str, ...]:
 
 def _pip(site: Site) -> _PipInterface:
     return _PipInterface(
-        tool=(site.target, *in_process(site), "-m", "pip"),
+        tool=(site.target, *safe_path_flag(site), "-m", "pip"),
         before=partial(spared, site),
         unasked=("-y",),
         again=("--force-reinstall", "--no-deps"),

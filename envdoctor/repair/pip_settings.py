@@ -47,7 +47,7 @@ def spared(site: Site, verb: str) -> tuple[str, ...]:
         if one.option in (*_ELSEWHERE, "constraint") and _is_variable(one)
         for word in ("-u", one.source)
     ]
-    if in_process(site):
+    if safe_path_flag(site):
         unset += ["-u", "PYTHONPATH"]
     off = [_variable(one.option) + "=0" for one in settings if one.option in _SWITCHES]
     return ("env", *unset, *off) if unset or off else ()
@@ -55,7 +55,7 @@ def spared(site: Site, verb: str) -> tuple[str, ...]:
 
 def remarks(site: Site) -> Iterator[str]:
     """What no word before a command of pip can spare it from, each as a clause."""
-    if site.hides_from_pip and not in_process(site):
+    if site.hides_from_pip and not safe_path_flag(site):
         yield (
             f"pip would import `{site.hides_from_pip}`: run this in another folder and without "
             "PYTHONPATH"
@@ -69,7 +69,7 @@ def remarks(site: Site) -> Iterator[str]:
             yield _REMARKS[one.option].format(one.source)
 
 
-def in_process(site: Site) -> tuple[str, ...]:
+def safe_path_flag(site: Site) -> tuple[str, ...]:
     """The flag by which pip does not look for its modules in the current folder (Python 3.11)."""
     return ("-P",) if site.hides_from_pip and _has_safe_path(site) else ()
 

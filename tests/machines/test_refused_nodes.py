@@ -14,11 +14,9 @@ from envdoctor.facts.machine import Nvml
 from tests.conftest import require
 from tests.support.diagnosis import report_on
 from tests.support.gpu_states import NO_DEVICE, NO_GPUS, unseen_by_torch
-from tests.support.machines import machine
 
 NODES = ("/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
 REFUSED = replace(NO_DEVICE, refused_nodes=NODES)
-IN_A_JOB = {"variables": {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "1"}}
 
 
 def refused(*changes: Any, **fields: Any) -> Snapshot:
@@ -56,21 +54,3 @@ def test_nodes_that_open_refuses_are_the_cause(container: dict[str, str]) -> Non
     assert first.name == "device-permission"
     assert first.evidence[0].source == "open(2)"
     assert "AppArmor" in first.notes[0]
-
-
-def test_a_slurm_job_that_asked_for_no_gpu_wants_none() -> None:
-    """Slurm shows the nodes and closes them by its cgroup (cgroup.conf(5), ConstrainDevices)."""
-    assert not [
-        one
-        for one in report_on(refused(Environment=IN_A_JOB)).findings
-        if one.severity.value == "error"
-    ]
-
-
-def test_the_gpus_of_others_are_no_cause_where_one_computes() -> None:
-    """A job on a node of four GPUs that was given the first."""
-    healthy = machine(Driver={"device_nodes": (*NODES, "/dev/nvidia1", "/dev/nvidia2")})
-    init = healthy.value(type(NO_DEVICE))
-    assert init is not None
-    given = replace(init, refused_nodes=("/dev/nvidia1", "/dev/nvidia2"))
-    assert report_on(machine(given)).findings == report_on(machine()).findings
