@@ -99,6 +99,7 @@ def cuda_does_not_start(
                 value=" ".join(filter(None, (release.release, driver.flavor))) or "unknown",
                 source=release.source or "/proc/driver/nvidia/version",
             ),
+            *((Evidence(label="log", value=init.log, source="CUDA_LOG_FILE"),) if init.log else ()),
             *((Evidence(label="fabric", value=fabric, source="NVML"),) if fabric else ()),
         ),
         fixes=fixes,

@@ -251,7 +251,8 @@ class CudaInit(Fact):
     """What cuInit does, tried without torch. `status` is `ok`, the name of the CUDA error, or
     `libcuda-missing`; `library` is the libcuda that was loaded. `refused_nodes` are, where
     it failed, the device nodes of the driver that open(2) refuses and access(2) does not: AppArmor
-    does that, and a file system that is mounted with `nodev`."""
+    does that, and a file system that is mounted with `nodev`. `log` is what the driver itself wrote
+    of the failure, from CUDA 12.9 on (CUDA_LOG_FILE)."""
 
     status: str
     code: int | None = None
@@ -260,6 +261,7 @@ class CudaInit(Fact):
     device_count: int | None = None
     library: str | None = None
     refused_nodes: tuple[str, ...] = ()
+    log: str = ""
 
 
 ComputeMode = Literal["default", "exclusive-thread", "prohibited", "exclusive-process"]

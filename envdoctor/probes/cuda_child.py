@@ -7,10 +7,12 @@ import re
 import sys
 
 _NODE = re.compile(r"nvidia(\d{1,3}|ctl|-uvm)")
+_MOST_OF_LOG = 2000
 
 
 def main(fd: int) -> None:
     """Write one JSON object, its fields as in facts.machine.CudaInit."""
+    log = begin_log()
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -19,7 +21,17 @@ def main(fd: int) -> None:
         answer = {**initialise(driver), "library": mapped_library()}
         if answer["code"] != 0:
             answer["refused_nodes"] = refused_nodes("/dev")
+            answer["log"] = os.pread(log, _MOST_OF_LOG, 0).decode("utf-8", "replace").strip()
     os.write(fd, json.dumps(answer).encode())
+
+
+def begin_log() -> int:
+    """Have the driver write what it says of errors into memory (CUDA 12.9 and later, CUDA Driver
+    API, "Error Log Management"); returns the descriptor. Where the user has it written, it stays
+    there."""
+    descriptor = os.memfd_create("cuda log")
+    os.environ.setdefault("CUDA_LOG_FILE", f"/proc/self/fd/{descriptor}")
+    return descriptor
 
 
 def refused_nodes(folder: str) -> list[str]:

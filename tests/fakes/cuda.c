@@ -1,4 +1,6 @@
 /* A small libcuda.so.1. Compile with -DINIT_STATUS=n (CUresult) or -DHANG. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #ifndef INIT_STATUS
@@ -11,6 +13,12 @@ int cuInit(unsigned int flags)
 #ifdef HANG
     for (;;) pause();
 #endif
+    const char *log = getenv("CUDA_LOG_FILE");
+    FILE *file = INIT_STATUS && log ? fopen(log, "a") : NULL;
+    if (file) {
+        fputs("[CUDA][E] what the driver says of it\n", file);
+        fclose(file);
+    }
     return INIT_STATUS;
 }
 
