@@ -30,7 +30,8 @@ def begin_log() -> int:
     API, "Error Log Management"); returns the descriptor. Where the user has it written, it stays
     there."""
     descriptor = os.memfd_create("cuda log")
-    os.environ.setdefault("CUDA_LOG_FILE", f"/proc/self/fd/{descriptor}")
+    # The driver reads the environment of C; what is set already is kept.
+    ctypes.CDLL(None).setenv(b"CUDA_LOG_FILE", b"/proc/self/fd/%d" % descriptor, 0)
     return descriptor
 
 
