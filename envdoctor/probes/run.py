@@ -22,7 +22,10 @@ _TICK_S, _FIRST_TICK_S, _FIRST_S = 0.05, 0.005, 0.5
 
 _CLOSED_TICK_S = 0.002
 _DRAIN_S = 0.5
-_REAP_S = 2.0
+_REAP_S = 0.2
+"""How long a killed child is waited for. Giving back the memory of a GPU takes longer, and what was
+measured must be told before the time, or the patience of who pressed Ctrl-C, is over."""
+
 _LAST_WORDS_S = 0.3
 
 
@@ -178,7 +181,6 @@ def run_child(
         code = _reap(process)
     finally:
         children.forget(process)
-        _reap(process)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -193,8 +195,8 @@ def run_child(
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> int:
-    """The exit status of an ended or killed child. One that the kernel cannot end, because it
-    waits inside of a driver, is left behind and counts as killed."""
+    """The exit status of an ended or killed child. One that the kernel has not ended yet, because
+    it is inside of a driver, is left behind and counts as killed."""
     try:
         return process.wait(timeout=_REAP_S)
     except subprocess.TimeoutExpired:

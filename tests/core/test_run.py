@@ -1,6 +1,7 @@
 """Children: limits, signals, output caps, and no orphans, with real processes."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from envdoctor.probes.run import OUTPUT_CAP_BYTES, Children, run_child
+from tests.conftest import require
 
 
 def python(code: str) -> list[str]:
@@ -124,3 +126,50 @@ def test_descriptors_are_passed(children: Children) -> None:
     finally:
         os.close(read)
         os.close(write)
+
+
+KILLED_SLOWLY = """
+import ctypes, os, sys, time
+ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1))  # PR_SET_PTRACER: whoever wants to
+with open(sys.argv[1], "w") as file:
+    file.write(str(os.getpid()))
+time.sleep(60)
+"""
+TRACER = """
+import ctypes, sys, time
+seized = ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), 0, 0)  # PTRACE_SEIZE
+print("seized" if seized == 0 else "refused", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_child_that_takes_its_time_is_not_waited_for(
+    children: Children, tmp_path: Path
+) -> None:
+    """As a process is that held the memory of a GPU: what was measured until Ctrl-C was lost.
+
+    The end of a traced process is not told to its parent before its tracer has taken it in.
+    """
+    name = tmp_path / "pid"
+    tracers: list[subprocess.Popen[str]] = []
+
+    def interrupt() -> bool:
+        if name.exists() and (pid := name.read_text()):
+            command = [sys.executable, "-c", TRACER, pid]
+            tracers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            assert tracers[0].stdout is not None
+            require(tracers[0].stdout.readline() == "seized\n", "to be allowed to trace a process")
+            interrupted.append(time.monotonic())
+            raise KeyboardInterrupt
+        return True
+
+    interrupted: list[float] = []
+    command = [sys.executable, "-c", KILLED_SLOWLY, str(name)]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_child(command, children=children, timeout_s=60, still_allowed=interrupt)
+        assert time.monotonic() - interrupted[0] < 1.5
+    finally:
+        for tracer in tracers:
+            tracer.kill()
+            tracer.communicate()
