@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from envdoctor.facts import Fact, Known, Observed
@@ -40,6 +40,8 @@ _SERVICES = (
     ("JUPYTERHUB_USER", "jupyterhub"),
 )
 """Variables that these services set in what they start. What they hold is not read."""
+_MOUNTS = "proc/self/mountinfo"
+_MOUNT = r"\S+ \S+ \S+ (?P<root>\S+) (?P<at>\S+) .*? - \S+ (?P<source>\S+)"
 _CGROUPS = (("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"))
 
 
@@ -49,18 +51,39 @@ def _container_kind(root: Path, env: Mapping[str, str]) -> tuple[str, str]:
             return kind, variable
     if "SNAP" in env and os.path.exists(root / _HOST_OF_A_SNAP):
         return "snap", "SNAP"
-    for file, kind in _FILES:
-        if os.path.exists(root / file):
-            return kind, f"/{file}"
-    manager = (read_text(root / "run/systemd/container") or "").strip()
-    # systemd writes `wsl` there in every WSL that it is started in (systemd/systemd#11932).
-    if manager and manager != "wsl":
-        return manager, "/run/systemd/container"
+    for file, kind in _files_of_managers(root):
+        if not (kind == "docker" and _is_whole_disk(root)):
+            return kind, file
     groups = read_text(root / "proc/self/cgroup") or ""
     for word, kind in _CGROUPS:
         if f"/{word}" in groups:
             return kind, "/proc/self/cgroup"
     return "none", ""
+
+
+def _files_of_managers(root: Path) -> Iterator[tuple[str, str]]:
+    """The files by which a manager marks its containers, and whose they are."""
+    for file, kind in _FILES:
+        if os.path.exists(root / file):
+            yield f"/{file}", kind
+    manager = (read_text(root / "run/systemd/container") or "").strip()
+    # systemd writes `wsl` there in every WSL that it is started in (systemd/systemd#11932).
+    if manager and manager != "wsl":
+        yield "/run/systemd/container", manager
+
+
+def _is_whole_disk(root: Path) -> bool:
+    """Whether the root is a whole block device, as that of a machine is.
+
+    The root of a Docker container is a file system in layers, or a folder of the host's
+    (proc_pid_mountinfo(5): the fields root, mount point and source). Both of Docker's marks are
+    left in the files of an image that have become the disk of a machine: /.dockerenv by `docker
+    export` (microVMs, `wsl --import`), /run/systemd/container by the images of Ubuntu.
+    """
+    lines = (read_text(root / _MOUNTS) or "").splitlines()
+    mounts = [re.match(_MOUNT, line) for line in lines]
+    last = next((mount for mount in reversed(mounts) if mount and mount["at"] == "/"), None)
+    return last is not None and last["root"] == "/" and last["source"].startswith("/dev/")
 
 
 def wsl_version(root: Path) -> int | None:

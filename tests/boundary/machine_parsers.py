@@ -48,6 +48,7 @@ PROC = (
     "proc/meminfo",
     "proc/modules",
     "proc/self/cgroup",
+    "proc/self/mountinfo",
     "proc/driver/nvidia/version",
     "proc/sys/kernel/osrelease",
     "sys/module/nvidia/version",

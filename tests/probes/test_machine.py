@@ -244,6 +244,36 @@ def test_containers_and_wsl(
     assert (container.kind, container.wsl) == (kind, wsl)
 
 
+MACHINE = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard"
+
+
+@pytest.mark.parametrize("mark", [{".dockerenv": ""}, {"run/systemd/container": "docker\n"}])
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        # A microVM, captured: its disk is made of an image of Ubuntu.
+        (f"22 27 0:21 / /proc rw,relatime - proc proc rw\n{MACHINE}", "none"),
+        (f"1 1 0:2 / / rw - rootfs rootfs rw\n{MACHINE}", "none"),
+        # `docker export` and `wsl --import`.
+        ("67 59 8:64 / / rw,relatime - ext4 /dev/sde rw,discard", "none"),
+        ("612 498 0:64 / / rw,relatime master:259 - overlay overlay rw,lowerdir=/var/l", "docker"),
+        # The storage drivers vfs and btrfs, and Kata Containers: folders of a file system.
+        ("812 651 254:1 /var/lib/docker/vfs/dir/9f2 / rw - ext4 /dev/vda1 rw", "docker"),
+        ("812 651 0:45 /@/var/lib/docker/btrfs/subvolumes/9f / rw - btrfs /dev/vda rw", "docker"),
+        ("91 71 0:35 /passthrough/4b/rootfs / rw - virtiofs kataShared rw", "docker"),
+        ("812 651 0:45 / / rw - zfs rpool/docker/4b rw", "docker"),
+        ("", "docker"),
+        ("27 1 254:0 / /", "docker"),
+    ],
+)
+def test_dockers_marks_in_the_files_of_a_machine_make_no_container(
+    tree: Tree, mark: dict[str, str], mounts: str, kind: str
+) -> None:
+    for name, text in {**mark, "proc/self/mountinfo": mounts}.items():
+        tree.file(name, text)
+    assert read_container(tree.context()).kind == kind
+
+
 def test_a_snap_that_is_shown_its_host_by_a_folder_is_confined(tree: Tree) -> None:
     """A classic snap has the variable as well, and no root of its own."""
     assert read_container(tree.context(SNAP="/snap/code/200")).kind == "none"
