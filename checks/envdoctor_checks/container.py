@@ -22,6 +22,7 @@ from envdoctor.api import (
     Site,
     Wanted,
     check,
+    gpu_nodes,
     release_numbers,
     system,
 )
@@ -47,6 +48,8 @@ CONTAINER_DEVICE_NODES = Code(
     breaks="compute:gpu",
     message="device nodes that CUDA needs are missing in this container",
     detailed="the driver is there, but {nodes} is missing in this container",
+    # NVML answers without the node of a GPU, and does not list that GPU.
+    explains=("ED226",),
 )
 SHM_TOO_SMALL = Code(
     id="ED503",
@@ -277,6 +280,8 @@ def container_device_nodes(
         return
     needed = ("/dev/nvidiactl", "/dev/nvidia-uvm")
     missing = [node for node in needed if node not in driver.device_nodes]
+    if trace.visible and not gpu_nodes(driver.device_nodes):
+        missing.append("the node of a GPU (/dev/nvidia0 ...)")
     if not missing:
         return
     yield CONTAINER_DEVICE_NODES.finding(

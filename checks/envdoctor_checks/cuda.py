@@ -24,6 +24,7 @@ from envdoctor.api import (
     TorchFirstUse,
     TorchRuntime,
     check,
+    entries_that_name,
     surroundings,
     system,
 )
@@ -67,6 +68,8 @@ def cuda_does_not_start(
     began, init = init, _as_torch_says(init, used, runtime)
     place = ("cuInit", "libcuda.so.1") if init is began else ("CUDA", "torch")
     if init is None or init.code in (None, 0) or (init.code in _MORE_IS_TOLD and not site.gvisor):
+        return
+    if init.code == _INVALID_DEVICE and _names_no_gpu(environment, trace):
         return
     kernel = (host.kernel if host else None) or ""
     fabric = _unready_fabric(gpus)
@@ -120,6 +123,12 @@ _BY_NUMBER = re.compile(r"\bError (\d{1,3}): (.{1,200})")
 """Of cudaGetDeviceCount, as c10/cuda/CUDAFunctions.cpp of torch tells it."""
 
 
+def _names_no_gpu(environment: Environment | None, trace: GpuTrace) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES hides every GPU, which has a check of its own."""
+    value = environment.variables.get("CUDA_VISIBLE_DEVICES") if environment else None
+    return value is not None and not entries_that_name(value, trace.gpus)[0]
+
+
 def _as_torch_says(
     init: CudaInit | None, used: TorchFirstUse | None, runtime: TorchRuntime | None
 ) -> CudaInit | None:
@@ -150,6 +159,9 @@ def _unready_fabric(gpus: Gpus | None) -> str:
 
 _MORE_IS_TOLD = (100, 999)
 """No device, and unknown: what they come from has checks of its own."""
+
+_INVALID_DEVICE = 101
+"""What cuInit returns where CUDA_VISIBLE_DEVICES names a GPU twice (driver 580, H100)."""
 
 _BY_MORE_SIGNS = (UVM_HMM, CONFIDENTIAL_COMPUTING, FABRIC_MANAGER)
 """Told from the code together with the machine around it."""
@@ -189,13 +201,14 @@ def _meaning(init: CudaInit, environment: Environment | None) -> str:
 
 _NOT_PERMITTED = 800
 
-_LOAD_UVM = "load nvidia_uvm and make its device node", "sudo modprobe nvidia_uvm"
-
-
+_MAKE_NODE = "sudo nvidia-modprobe -u -c=0"
+_LOAD_UVM = "load nvidia_uvm and make its device node", "sudo modprobe nvidia_uvm", _MAKE_NODE
 _RELOAD_UVM = (
     "reload nvidia_uvm and make its device node; end first what uses it, or restart the machine",
     "sudo rmmod nvidia_uvm; sudo modprobe nvidia_uvm",
+    _MAKE_NODE,
 )
+_MAKE_UVM_NODE = "make the device node of nvidia_uvm", _MAKE_NODE
 
 
 @check(CUDA_UNKNOWN_UVM)
@@ -205,9 +218,10 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
         return
     is_loaded = "nvidia_uvm" in driver.modules or not driver.modules
     missing = [] if is_loaded else ["the module nvidia_uvm is not loaded"]
-    if "/dev/nvidia-uvm" not in driver.device_nodes:
+    has_node = "/dev/nvidia-uvm" in driver.device_nodes
+    if not has_node:
         missing.append("the device node /dev/nvidia-uvm is missing")
-    how, load = _RELOAD_UVM if is_loaded else _LOAD_UVM
+    way = _LOAD_UVM if not is_loaded else _RELOAD_UVM if has_node else _MAKE_UVM_NODE
     yield CUDA_UNKNOWN_UVM.finding(
         uvm="".join(f", and {one}" for one in missing),
         evidence=(
@@ -216,12 +230,7 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
             Evidence(label="device nodes", value=" ".join(driver.device_nodes), source="/dev"),
         ),
         fixes=(
-            system.on_host(
-                site,
-                how,
-                load,
-                "sudo nvidia-modprobe -u -c=0",
-            ),
+            system.on_host(site, *way),
             *((system.start_anew(site),) if site.contained else ()),
         ),
     )

@@ -78,6 +78,8 @@ DEVICE_NODES_MISSING = Code(
     breaks="compute:gpu",
     message="the kernel driver is loaded, and there is no device node /dev/nvidia*",
     detailed="the kernel driver{release} is loaded, and there is no device node {missing}",
+    # NVML answers without the node of a GPU, and does not list that GPU.
+    explains=("ED226",),
 )
 CONTAINER_LOST_GPU = Code(
     id="ED216",
