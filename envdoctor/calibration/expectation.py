@@ -217,6 +217,8 @@ def _expected(
     small = run is not None and run.batch_size < SMALLEST_BATCH
     if run is not None and small:
         known = known.doubted(f"a batch of {run.batch_size} is too small to be held against it")
+    if run is not None and run.cudnn_search is False and verdict_of(run, known.rate) == "slower":
+        known = known.doubted("cuDNN had no time to search for its fastest kernels")
     return ExpectedRate(
         device=device,
         device_name=device_name,

@@ -213,6 +213,10 @@ class CalibrationRun(Record):
     `first_step_s` is how long the first step of the run took, which allocates memory and chooses
     algorithms; `compile_s` is by how much that of a compiled run exceeded a later one. Null where
     it was not told, or was not compiled.
+
+    `cudnn_search`: whether cuDNN searched for its fastest kernels, as it does with
+    `torch.backends.cudnn.benchmark`; or there was no time for that, and the rate may be lower for
+    it. Null where there is no choice.
     """
 
     volatile = frozenset(
@@ -231,6 +235,7 @@ class CalibrationRun(Record):
             "at_least",
             "waited_share",
             "others_cpus",
+            "cudnn_search",
         }
     )
 
@@ -258,6 +263,7 @@ class CalibrationRun(Record):
     others_cpus: float | None = None
     telemetry: Telemetry | None = None
     note: str = ""
+    cudnn_search: bool | None = None
 
     def __post_init__(self) -> None:
         if self.images_per_s is None and self.tokens_per_s is None:

@@ -171,8 +171,17 @@ def first_steps(runs: Iterable[CalibrationRun]) -> Iterator[tuple[str, str]]:
         if run.compile_s is not None:
             yield name, f"torch.compile took {duration(run.compile_s, 2)}"
         elif run.first_step_s is not None and run.first_step_s > _SLOW_START * step_s:
-            first = duration(run.first_step_s, 2)
-            yield name, f"the first step took {first}, later ones {duration(step_s, 2)}"
+            first, searched = duration(run.first_step_s, 2), _SEARCHED if run.cudnn_search else ""
+            yield name, f"the first step took {first}{searched}, later ones {duration(step_s, 2)}"
+        if run.cudnn_search is False:
+            yield name, _NOT_SEARCHED
+
+
+_SEARCHED = ", in which cuDNN searched for its fastest kernels (torch.backends.cudnn.benchmark)"
+_NOT_SEARCHED = (
+    "there was no time for cuDNN to search for its fastest kernels (--budget gives more); the rate "
+    "is that of torch's default"
+)
 
 
 def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from envdoctor.calibration.target import ceilings, devices, gpu, session, training
+from envdoctor.calibration.target import ceilings, devices, gpu, plan, session, training
 from envdoctor.calibration.target.attempt import attempt, reason_of
 from envdoctor.calibration.target.batch import IMAGES, SEQUENCES
 from envdoctor.calibration.target.devices import BF16, FP16, FP32, CudaDevice, Device
+from envdoctor.calibration.target.kernels import with_kernels
 from envdoctor.calibration.target.measure import Variant, measure
 from envdoctor.calibration.target.training import training_step
 from envdoctor.calibration.target.workloads import CONTIGUOUS, GPT2, RESNET50
@@ -196,13 +197,45 @@ def test_a_gpu_without_an_address_is_named_by_its_uuid(cuda: WallCuda) -> None:
     assert device.uuid() is None
 
 
-def test_miopen_does_not_search_while_memory_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = CudaDevice("cuda:0")
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
-    device.skip_search()
-    assert torch.backends.cudnn.benchmark is True
+@pytest.fixture
+def as_torch_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+
+
+def slept(variant: Variant, seconds: float, told: Told, budget_s: float) -> Variant:
+    """What is chosen for a step that takes so long."""
+    return with_kernels(told.channel, variant, partial(time.sleep, seconds), budget_s)
+
+
+@pytest.mark.usefixtures("as_torch_comes")
+def test_kernels_are_searched_for_where_there_is_time(told: Told, cuda: WallCuda) -> None:
+    """On an H100 the search took 14 s in bf16, and 68 s in fp32."""
+    variant = Variant(devices.device_named("cuda:0"), BF16, 4)
+    quick = slept(variant, 0.0001, told, budget_s=1.0)
+    assert (quick.searched, torch.backends.cudnn.benchmark) == (True, True)
+    slow = slept(variant, 0.02, told, budget_s=1.0)
+    assert (slow.searched, torch.backends.cudnn.benchmark) == (False, False)
+
+
+@pytest.mark.usefixtures("as_torch_comes")
+def test_what_is_compared_finds_its_kernels_in_the_same_way(told: Told, cuda: WallCuda) -> None:
+    variant = Variant(devices.device_named("cuda:0"), BF16, 4, searched=False)
+    assert slept(variant, 0.0, told, budget_s=10.0).searched is False
+    assert torch.backends.cudnn.benchmark is False
+    session.run(told.channel, {**TINY, "devices": ["cuda:0"], "precisions": ["bf16"]})
+    assert len({one["cudnn_search"] for one in told.all("run")}) == 1
+
+
+@pytest.mark.usefixtures("as_torch_comes")
+def test_nothing_is_searched_for_where_it_makes_no_difference(
+    told: Told, cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU, a network without convolutions, and MIOpen, whose search takes minutes."""
+    gpu_0 = devices.device_named("cuda:0")
+    for variant in (Variant(Device("cpu"), BF16, 4), Variant(gpu_0, BF16, 4, workload=GPT2)):
+        assert slept(variant, 0.0, told, budget_s=10.0).searched is None
     monkeypatch.setattr(torch.version, "hip", "6.2")
-    device.skip_search()
+    assert slept(Variant(gpu_0, BF16, 4), 0.0, told, budget_s=10.0).searched is None
     assert torch.backends.cudnn.benchmark is False
 
 
@@ -215,6 +248,44 @@ def test_a_run_says_that_miopen_may_not_know_its_format(monkeypatch: pytest.Monk
     assert device.note("contiguous") == ""
     monkeypatch.setenv("PYTORCH_MIOPEN_SUGGEST_NHWC", "1")
     assert device.note("channels_last") == ""
+
+
+def test_of_gpus_that_are_alike_one_is_measured_in_everything(
+    told: Told, cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of eight would take eight times as long, and the slow one of them shows at once."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "ordinary memory")
+    session.run(told.channel, {**TINY, "devices": ["cuda:1", "cuda:2"]})
+    runs = {(run["device"], run["precision"], run["memory_format"]) for run in told.all("run")}
+    of_first = {precision for device, precision, _ in runs if device == "cuda:1"}
+    assert of_first == {"fp32", "tf32", "bf16", "fp16"}
+    of_second = {run[1:] for run in runs if run[0] == "cuda:2"}
+    assert of_second == {("bf16", "channels_last")}
+    (left,) = told.all("left_out")
+    assert (left["device"], left["what"], left["failed"]) == ("cuda:2", "fp32, tf32, fp16", False)
+    assert "--precision" in left["reason"]
+
+
+def test_what_is_asked_for_is_measured_on_every_gpu(
+    told: Told, cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "ordinary memory")
+    settings = {**TINY, "devices": ["cuda:1", "cuda:2"], "precisions": ["tf32", "fp16"]}
+    session.run(told.channel, settings)
+    measured = {(one["device"], one["precision"]) for one in told.all("run")}
+    assert measured == {(f"cuda:{i}", name) for i in (1, 2) for name in ("tf32", "fp16")}
+    assert told.all("left_out") == []
+
+
+def test_the_plan_counts_what_a_search_takes(told: Told, cuda: WallCuda) -> None:
+    """On an H100 all precisions took 97 s with their searches and comparisons."""
+    four = [FP32, devices.TF32, BF16, FP16]
+    gpus = [devices.device_named(f"cuda:{index}") for index in range(2)]
+    precisions = {"cuda:0": four, "cuda:1": [BF16]}
+    budget = plan.CpuBudget(0.0, 0.0, 0.0)
+    plan.tell_plan(told.channel, gpus, precisions, budget, {}, {"cuda:1": "cuda:0"})
+    (said,) = told.all("plan")
+    assert said["message"] == "cuda:0 104 s, cuda:1 21 s; 124 s in all"
 
 
 def test_a_precision_without_autocast_is_left_out() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .channel import Channel
 from .devices import Device
+from .kernels import with_kernels
 from .measure import Variant, measure
 from .training import training_step
 
@@ -57,6 +58,7 @@ def run_variant(channel: Channel, variant: Variant, budget_s: float) -> Any:
             compiled=variant.compiled,
             workload=variant.workload,
         )
+        chosen = with_kernels(channel, variant, step, budget_s)
         warm = []
         if variant.compiled:
             channel.progress(
@@ -67,7 +69,7 @@ def run_variant(channel: Channel, variant: Variant, budget_s: float) -> Any:
             )
             # It is no part of the budget.
             warm.append(variant.device.time(step, 1))
-        return measure(variant, step, budget_s=budget_s, channel=channel, warm=warm)
+        return measure(chosen, step, budget_s=budget_s, channel=channel, warm=warm)
 
     return attempt(channel, variant.device, variant.what, build_and_time)
 

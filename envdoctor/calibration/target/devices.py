@@ -88,8 +88,13 @@ class Device:
     def set_precision(self, precision: Precision) -> None:
         """Switch what is global: nothing on a CPU."""
 
-    def skip_search(self) -> None:
-        """Do without the search for the fastest kernels where it takes minutes."""
+    @property
+    def may_search(self) -> bool:
+        """Whether a search for the fastest kernels can be had or left out."""
+        return False
+
+    def search(self, on: bool) -> None:
+        """Whether the fastest kernels for every new shape are searched for, or taken by rules."""
 
     def free_bytes(self) -> int | None:
         """Memory that could be had now."""
@@ -151,12 +156,14 @@ class CudaDevice(Device):
     def set_precision(self, precision: Precision) -> None:
         torch.backends.cuda.matmul.allow_tf32 = precision.tf32
         torch.backends.cudnn.allow_tf32 = precision.tf32
-        torch.backends.cudnn.benchmark = True
 
-    def skip_search(self) -> None:
-        # With MIOpen the switch means an exhaustive search for every shape.
-        if torch.version.hip is not None:
-            torch.backends.cudnn.benchmark = False
+    @property
+    def may_search(self) -> bool:
+        # With MIOpen the same switch means an exhaustive search for every shape.
+        return torch.version.hip is None
+
+    def search(self, on: bool) -> None:
+        torch.backends.cudnn.benchmark = on
 
     def free_bytes(self) -> int | None:
         return int(torch.cuda.mem_get_info(self.index)[0])

@@ -26,8 +26,11 @@ def measure_gpu(
     precisions: list[Precision],
     settings: dict[str, Any],
     workload: Workload,
+    *,
+    compare: bool = True,
 ) -> None:
-    """Measure the precisions in order, each within its own budget."""
+    """Measure the precisions in order, each within its own budget; then, to `compare`, the fastest
+    in the other memory format and with a smaller batch."""
     budget_s = settings.get("budget_s") or BUDGET_S
     device.use()
     rates: dict[Variant, float] = {}
@@ -40,12 +43,14 @@ def measure_gpu(
         variant = plain(workload, device, precision, size)
         run = run_variant(channel, variant, budget_s)
         if run is not None:
+            # What is compared with it finds its kernels in the same way.
+            variant = variant._replace(searched=run["cudnn_search"])
             rates[variant] = size / run["ms_per_step"]
-        if precision == FP32:
+        if precision == FP32 and compare:
             _other_format(channel, variant, budget_s)
         if settings.get("compile"):
             _compiled(channel, variant, budget_s)
-    if rates:
+    if rates and compare:
         _compare(channel, max(rates, key=lambda variant: rates[variant]), budget_s)
 
 
@@ -124,9 +129,9 @@ def probe_memory(
         step = training_step(
             device, precision, size, memory_format=workload.formats[0], workload=workload
         )
-        device.skip_search()
+        device.search(False)
         device.time(step, 2)
-        # cuDNN has tried its algorithms by now, with workspaces that later steps do not need.
+        # Libraries have been loaded by now, and what only the first step needs is given back.
         device.tidy()
         device.reset_peak()
         device.time(step, 1)

@@ -40,6 +40,8 @@ class Variant(NamedTuple):
     memory_format: str | None = CHANNELS_LAST
     compiled: bool = False
     workload: Workload = RESNET50
+    searched: bool | None = None
+    """Whether cuDNN searches for its fastest kernels; null where nobody has decided."""
 
     @property
     def what(self) -> str:
@@ -265,4 +267,5 @@ def _run(variant: Variant, timed: _Samples, warm: Sequence[float]) -> dict[str, 
         "note": "" if length else device.note(variant.memory_format),
         "bus_id": device.bus_id(),
         "uuid": device.uuid(),
+        "cudnn_search": variant.searched,
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 from .channel import Channel
-from .devices import Device, Precision
+from .devices import FP32, Device, Precision
 from .gpu import BUDGET_S as GPU_BUDGET_S
 from .gpu import COMPARISON_BUDGET_S
+from .kernels import SEARCH_BUDGETS
 
 CPU_BUDGET_S = 28.0
 """For training steps, limits and input pipeline on the CPU; with a first import of torch and the
@@ -31,6 +33,10 @@ measurement may take at least, whatever its budget: some samples of everything."
 _GPU_MEMORY_S = 3.0
 _GPU_COMPARISONS = 3
 """The probe of the memory of each precision; runs in the other format and with a smaller batch."""
+
+_TIMED_SHARE, _SEARCH_SHARE = 0.3, 0.5
+"""What a run takes of its budget until the figure is stable, and a search for kernels of the time
+that it may take: 2 to 3 s of 10, and 14 to 18 s of 30, on an H100 (benchmarks/results)."""
 
 
 class CpuBudget(NamedTuple):
@@ -68,12 +74,14 @@ def tell_plan(
     precisions: dict[str, list[Precision]],
     budget: CpuBudget,
     settings: dict[str, Any],
+    alike: Container[str] = (),
 ) -> None:
     """Say what is measured and for how long. Where only the CPU is, within known times, the doctor
     ends what takes longer: one step on a machine that others use may take as long as the plan."""
     parts: list[tuple[str, float]] = []
     for device in devices:
-        parts += _parts_of(device, precisions[device.name], budget, settings)
+        compare = device.name not in alike
+        parts += _parts_of(device, precisions[device.name], budget, settings, compare=compare)
     parts += [("limits", budget.ceilings), ("input pipeline", budget.pipeline)]
     parts = [(what, seconds) for what, seconds in parts if seconds]
     total = sum(seconds for _, seconds in parts)
@@ -85,7 +93,12 @@ def tell_plan(
 
 
 def _parts_of(
-    device: Device, precisions: list[Precision], budget: CpuBudget, settings: dict[str, Any]
+    device: Device,
+    precisions: list[Precision],
+    budget: CpuBudget,
+    settings: dict[str, Any],
+    *,
+    compare: bool,
 ) -> list[tuple[str, float]]:
     if device.kind == "cpu":
         shares = precision_shares(precisions)
@@ -94,5 +107,11 @@ def _parts_of(
             for i, precision in enumerate(precisions)
         ]
     each = settings.get("budget_s") or GPU_BUDGET_S
-    more = _GPU_COMPARISONS * min(COMPARISON_BUDGET_S, each)
-    return [(device.name, len(precisions) * (each + _GPU_MEMORY_S) + more)]
+    comparisons = _GPU_COMPARISONS if compare else 0
+    timed = len(precisions) * each + comparisons * min(COMPARISON_BUDGET_S, each)
+    seconds = len(precisions) * _GPU_MEMORY_S + _TIMED_SHARE * timed
+    if device.may_search:
+        # In fp32 the steps are so slow that there is no time for it, in either format.
+        runs = sum(one != FP32 for one in precisions) + (comparisons and comparisons - 1)
+        seconds += runs * _SEARCH_SHARE * SEARCH_BUDGETS * each
+    return [(device.name, seconds)]

@@ -29,6 +29,9 @@ QUIET_WAIT_S = 3.0
 QUIET_WAIT_SHARE = 0.1
 """How long others are waited for: so much of the budget at most."""
 
+USUAL = ("bf16", "fp16", "tf32", "fp32")
+"""The first of these that a GPU offers is what one trains in."""
+
 NOISE_S = 0.3
 FEWEST_NOISE_SAMPLES = 12
 
@@ -42,10 +45,16 @@ def run(channel: Channel, settings: dict[str, Any]) -> None:
     channel.send("conditions", **conditions)
     devices = _wanted(channel, settings)
     precisions = {device.name: _offered(channel, device, settings) for device in devices}
+    alike = _alike(devices) if not settings.get("precisions") else {}
+    for name, first in alike.items():
+        precisions[name] = _usual(channel, name, first, precisions[name])
     budget = cpu_budget(channel, settings)
-    tell_plan(channel, devices, precisions, budget, settings)
+    tell_plan(channel, devices, precisions, budget, settings, alike)
     for device in devices:
-        measure = partial(_measure, channel, device, precisions[device.name], settings, budget)
+        compare = device.name not in alike
+        measure = partial(
+            _measure, channel, device, precisions[device.name], settings, budget, compare=compare
+        )
         attempt(channel, device, "all precisions", measure)
         if device.kind == "cpu":
             # A machine that was quiet before the runs need not have been so until their end.
@@ -68,10 +77,12 @@ def _measure(
     precisions: list[Precision],
     settings: dict[str, Any],
     budget: CpuBudget,
+    *,
+    compare: bool,
 ) -> None:
     workload = WORKLOADS[settings.get("model") or RESNET50.model]
     if device.kind != "cpu":
-        measure_gpu(channel, device, precisions, settings, workload)
+        measure_gpu(channel, device, precisions, settings, workload, compare=compare)
         return
     until = time.monotonic() + budget.training
     _make_room(channel, device, settings, budget)
@@ -141,6 +152,24 @@ def _wanted(channel: Channel, settings: dict[str, Any]) -> list[Device]:
                 name, "device", f"torch has no such device; it has {found}", failed=True
             )
     return [d for d in devices if not names or any(_called(d, name) for name in names)]
+
+
+def _alike(devices: list[Device]) -> dict[str, str]:
+    """The GPUs of a model that comes before, and the first of that model."""
+    first: dict[str, str] = {}
+    for device in devices:
+        first.setdefault(device.model, device.name)
+    return {one.name: first[one.model] for one in devices if first[one.model] != one.name}
+
+
+def _usual(channel: Channel, name: str, first: str, offered: list[Precision]) -> list[Precision]:
+    """The precision in which one trains: of GPUs that are alike it shows which is slower."""
+    usual = [one for kind in USUAL for one in offered if one.name == kind][:1]
+    if len(offered) > 1:
+        what = ", ".join(one.name for one in offered if one not in usual)
+        reason = f"the same GPU as {first}, which is measured in them (--precision measures all)"
+        channel.left_out(name, what, reason, failed=False)
+    return usual
 
 
 def _called(device: Device, name: str) -> bool:
