@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 NETWORK = Path(__file__).parent.parent / "envdoctor" / "calibration" / "target" / "resnet50.py"
-SECONDS = 6.0
+SECONDS = 3.0
 CEILING_SECONDS = 1.0
 WARM_SECONDS = 0.3
 COPY_BYTES = 512 * 2**20

@@ -76,6 +76,8 @@ def in_words(ratio: Spread) -> str:
     interval = "" if low == high else f" (ratio {low} to {high})"
     if abs(middle - 1) < _MEANINGLESS:
         return f"no difference{interval}"
+    if in_digits(max(middle, 1 / middle), ratio) in ("1", "1.0"):
+        return f"no clear difference{interval}"
     if middle >= TOO_LARGE:
         return f"{in_digits(middle, ratio)}x faster{interval}"
     if 1 / middle >= TOO_LARGE:

@@ -68,6 +68,7 @@ def test_there_are_goldens_and_each_belongs_to_a_case() -> None:
 # --- captured machines ---
 
 OF_CAPTURED = {
+    "h100": ("healthy", "damaged-install"),
     "healthy-cpu": ("healthy", None),
     "import-aborts": ("broken", "damaged-install"),
     "library-removed": ("broken", "damaged-install"),

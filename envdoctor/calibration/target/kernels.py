@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .channel import Channel
+from .devices import FP32
 from .measure import Variant
 
-SEARCH_STEPS = 250
-"""A search takes as long as so many steps: 180 to 250 of ResNet-50 with batches of 256 on an H100
-(torch 2.11, cuDNN 9.19; benchmarks/results/gpu_h100.md): 14 s in bf16, 68 s in fp32."""
+SEARCH_STEPS, SEARCH_STEPS_FP32 = 60, 250
+SEARCH_LOADS_S = 12.0
+"""A search takes as long as so many steps, and the first on a machine reads cuDNN's kernels from
+disk. Of ResNet-50 with batches of 256 on an H100 (torch 2.11, cuDNN 9.19;
+benchmarks/results/gpu_h100.json) it took 14 s in bf16 and 2.7 s, or 42 steps, in the next process;
+18 s in TF32; 68 s in fp32, or 250 steps, as kernels without tensor cores are tried too."""
 
 SEARCH_BUDGETS = 3
 """The search may take so many times the budget of its run. It comes on top of that."""
@@ -42,4 +46,5 @@ def _search_s(variant: Variant, step: Callable[[], Any]) -> float:
     """How long a search would take about."""
     variant.device.search(False)
     variant.device.time(step, 1)
-    return SEARCH_STEPS * variant.device.time(step, 1)
+    steps = SEARCH_STEPS_FP32 if variant.precision == FP32 else SEARCH_STEPS
+    return SEARCH_LOADS_S + steps * variant.device.time(step, 1)
