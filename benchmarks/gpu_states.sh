@@ -133,7 +133,7 @@ state uvm-node-refused device-permission refused '/dev/nvidia-uvm' as_user
 state other-user healthy as_user
 state bare-environment healthy env -i PATH="$PATH" HOME=/tmp
 state mps-of-nobody healthy env CUDA_MPS_PIPE_DIRECTORY=/tmp/mps-of-nobody
-state libcuda-empty damaged-driver-library in_mounts ": > /tmp/empty; mount --bind /tmp/empty $LIBCUDA"
+state libcuda-empty driver-without-libcuda in_mounts ": > /tmp/empty; mount --bind /tmp/empty $LIBCUDA"
 state libcuda-gone libcuda-missing file_gone "$DRIVER/libcuda.so*"
 state nvml-gone healthy file_gone "$DRIVER/libnvidia-ml.so*"
 state ptx-compiler-gone healthy file_gone "$DRIVER/libnvidia-ptxjitcompiler.so*"

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from envdoctor.facts import Snapshot
+from envdoctor.knowledge import load
 from tests.captured import CAPTURED
 from tests.driver.test_nvidia_smi import script
 from tests.support.diagnosis import recorded, report_on
@@ -64,6 +65,20 @@ def test_root_gets_missing_nodes_made_anew(tmp_path: Path) -> None:
     """By the driver's libraries; nothing is wrong then."""
     assert STATES["root-makes-nodes"]["what"] == "no /dev/nvidia*, root"
     assert report_on(machine(tmp_path, "root-makes-nodes")).verdict.value == "healthy"
+
+
+def test_the_libraries_of_torch_and_of_cuda_that_were_mapped_had_been_predicted() -> None:
+    """But for one of the driver, which libcuda opens and which is known since."""
+    facts = json.loads(AS_IT_IS.read_text())["facts"]
+    predicted = {one["path"] for one in facts["LibraryResolution"]["value"]["libraries"]}
+    mapped = facts["LoadedLibraries"]["value"]["paths"]
+    whose = ("site-packages/nvidia/", "site-packages/torch/", "/usr/local/nvidia/")
+    ours = [one for one in mapped if any(folder in one for folder in whose)]
+    assert len(ours) == 34
+    missed = [Path(one).name for one in ours if one not in predicted]
+    assert missed == ["libnvidia-ptxjitcompiler.so.580.159.04"]
+    opened = load().libraries.opened_by("libcuda.so.1", "13", lambda name: None)
+    assert [name for _, name in opened] == ["libnvidia-ptxjitcompiler.so.1"]
 
 
 def test_nvml_says_what_nvidia_smi_shows(script: Any) -> None:

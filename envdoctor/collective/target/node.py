@@ -107,7 +107,7 @@ class _Node:
         backend = self._backend(gpus)
         nproc = self.asked["nproc"] or (gpus if backend == "nccl" else 2 if self.count == 1 else 1)
         if backend == "nccl" and nproc > gpus:
-            raise self._fatal(f"{nproc} ranks are asked for, and torch sees {gpus} GPUs")
+            raise self._fatal(f"torch sees fewer GPUs ({gpus}) than ranks are asked for ({nproc})")
         if nproc * self.count < 2:
             raise self._fatal("a collective needs two ranks; give `--nproc 2` or more nodes")
         own = {
