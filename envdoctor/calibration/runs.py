@@ -33,3 +33,11 @@ def fastest_of_devices(runs: Iterable[CalibrationRun]) -> dict[str, CalibrationR
 def label(run: CalibrationRun) -> str:
     """The run in words: device and precision."""
     return f"{run.device} {run.precision}"
+
+
+def extra(run: CalibrationRun, runs: Iterable[CalibrationRun] = ()) -> str:
+    """What is said behind the label: that a run was compiled or of the other memory format, and its
+    batch where another of these runs has a larger one."""
+    kind = " compiled" if run.compiled else " NCHW" if run.memory_format == "contiguous" else ""
+    largest = max((one.batch_size for one in runs if label(one) == label(run)), default=0)
+    return f"{kind} batch {run.batch_size}" if run.batch_size < largest else kind

@@ -76,7 +76,7 @@ def in_words(ratio: Spread) -> str:
     interval = "" if low == high else f" (ratio {low} to {high})"
     if abs(middle - 1) < _MEANINGLESS:
         return f"no difference{interval}"
-    if in_digits(max(middle, 1 / middle), ratio) in ("1", "1.0"):
+    if is_unclear(ratio):
         return f"no clear difference{interval}"
     if middle >= TOO_LARGE:
         return f"{in_digits(middle, ratio)}x faster{interval}"
@@ -89,6 +89,11 @@ def in_words(ratio: Spread) -> str:
         return f"{in_digits(middle, ratio)}x faster: {share}, {more}"
     share = f"{-saved:.{_decimals(saved)}f} % more time"
     return f"{in_digits(1 / middle, ratio)}x slower: {share}, {more}"
+
+
+def is_unclear(ratio: Spread) -> bool:
+    """Whether the digits that the interval allows say no more than that both are as fast."""
+    return in_digits(max(ratio.median, 1 / ratio.median), ratio) in ("1", "1.0")
 
 
 def rate_in_words(run: CalibrationRun) -> str:

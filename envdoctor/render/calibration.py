@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from envdoctor.calibration.assess import duration
-from envdoctor.calibration.runs import label, main_runs
+from envdoctor.calibration.runs import extra, label, main_runs
 from envdoctor.calibration.speedup import figure, in_digits
 from envdoctor.facts.assessment import (
     Assessment,
@@ -151,9 +151,8 @@ def _run(run: CalibrationRun) -> str:
     more = ">" if run.at_least else " "
     interval = "at least" if run.at_least else _range(rate)
     memory = "?" if run.peak_memory_bytes is None else f"{run.peak_memory_bytes / 1e9:.1f} GB"
-    extra = _extra(run)
     return (
-        f"{more} {run.precision + extra:<13} {figure(rate.median):>9}{mark} {interval:<19}"
+        f"{more} {run.precision + extra(run):<13} {figure(rate.median):>9}{mark} {interval:<19}"
         f" {run.ms_per_step:>9,.1f} {run.tflops:>7.2f} {memory:>8}  {run.batch_size:>5}"
     )
 
@@ -166,8 +165,9 @@ def _first(runs: Iterable[CalibrationRun]) -> Iterator[str]:
 def first_steps(runs: Iterable[CalibrationRun]) -> Iterator[tuple[str, str]]:
     """What torch.compile took, and how long the first step did where that was clearly longer than
     the later ones: the run, and the figures in words."""
+    runs = tuple(runs)
     for run in runs:
-        name, step_s = f"{label(run)}{_extra(run)}", run.ms_per_step / 1000
+        name, step_s = label(run) + extra(run, runs), run.ms_per_step / 1000
         if run.compile_s is not None:
             yield name, f"torch.compile took {duration(run.compile_s, 2)}"
         elif run.first_step_s is not None and run.first_step_s > _SLOW_START * step_s:
@@ -193,10 +193,11 @@ def _batches(batches: Iterable[BatchAdvice]) -> Iterator[str]:
 
 
 def _telemetry(runs: Iterable[CalibrationRun]) -> Iterator[str]:
+    runs = tuple(runs)
     for run in runs:
         if run.telemetry is not None:
             sampled = ", ".join(_sampled(run.telemetry))
-            yield from _wrapped(f"{run.device} {run.precision}{_extra(run)}: {sampled}", "  ")
+            yield from _wrapped(f"{label(run)}{extra(run, runs)}: {sampled}", "  ")
 
 
 def _sampled(telemetry: Telemetry) -> Iterator[str]:
@@ -217,12 +218,6 @@ def _sampled(telemetry: Telemetry) -> Iterator[str]:
         yield f"{telemetry.other_processes} other processes{memory}"
     for reason, share in telemetry.throttle_shares.items():
         yield f"{reason} {100 * share:.0f} %"
-
-
-def _extra(run: CalibrationRun) -> str:
-    if run.compiled:
-        return " compiled"
-    return " NCHW" if run.memory_format == "contiguous" else ""
 
 
 def _vaguely(rate: Spread) -> str:

@@ -3,10 +3,11 @@
 import pytest
 
 from envdoctor.calibration.assess import assess
+from envdoctor.calibration.runs import extra, label
 from envdoctor.facts.assessment import Assessment
 from envdoctor.facts.calibration import BatchAdvice, Ceiling, LeftOut, Settings, Telemetry
 from envdoctor.knowledge import load
-from envdoctor.render.calibration import render_calibration
+from envdoctor.render.calibration import first_steps, render_calibration
 from tests.calibration.synthetic import (
     make_calibration,
     make_pipeline,
@@ -75,3 +76,41 @@ def test_a_partial_calibration_is_marked_in_its_heading() -> None:
     partial = make_calibration(complete=False, incomplete_because="interrupted by the user")
     heading, _, _ = render_calibration(partial, Assessment()).partition("\n\n")
     assert "PARTIAL: interrupted by the user" in heading
+
+
+def test_runs_of_one_precision_are_told_apart() -> None:
+    """As of an H100: both formats, and a smaller batch; the expected rate is of the usual one."""
+    runs = (
+        make_run(3975.0, first_step_s=2.7),
+        make_run(2239.0, memory_format="contiguous", telemetry=make_telemetry()),
+        make_run(3160.0, batch_size=64, telemetry=make_telemetry()),
+    )
+    names = [label(run) + extra(run, runs) for run in runs]
+    assert names == ["cuda:0 bf16", "cuda:0 bf16 NCHW", "cuda:0 bf16 batch 64"]
+    calibration = make_calibration(*runs)
+    text = render_calibration(calibration, assess(calibration, load()))
+    assert "cuda:0 bf16 NCHW: SM clock" in text
+    assert "cuda:0 bf16 batch 64: SM clock" in text
+
+
+@pytest.mark.parametrize(
+    ("searched", "said"),
+    [
+        (True, "the first step took 14 s, in which cuDNN searched for its fastest kernels"),
+        (False, "no time for cuDNN to search for its fastest kernels"),
+        (None, "the first step took 14 s, later ones"),
+    ],
+)
+def test_a_search_for_kernels_is_told(searched: bool | None, said: str) -> None:
+    run = make_run(3963.0, first_step_s=14.0, cudnn_search=searched)
+    assert any(said in words for _, words in first_steps((run,)))
+
+
+def test_a_slow_run_without_a_search_is_not_called_slow() -> None:
+    """Nobody knows by how much torch's default is slower on another GPU."""
+    verdicts = {}
+    for searched in (True, False):
+        calibration = make_calibration(make_run(1000.0, cudnn_search=searched))
+        (rate,) = (one for one in assess(calibration, load()).expected if one.precision == "bf16")
+        verdicts[searched] = rate.verdict
+    assert verdicts == {True: "slower", False: "unknown"}

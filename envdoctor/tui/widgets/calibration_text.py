@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from envdoctor.calibration.speedup import TOO_LARGE, figure, in_digits
+from envdoctor.calibration.runs import extra, label
+from envdoctor.calibration.speedup import TOO_LARGE, figure, in_digits, is_unclear
 from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
     NAMES,
@@ -74,10 +75,11 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
     table.add_row(*(Text(title, "italic") for title in titles))
     for run in runs:
         rate = run.rate
-        should = expected.get((run.device, run.precision)) if _is_plain(run) else None
+        apart = extra(run, runs)
+        should = None if apart else expected.get((run.device, run.precision))
         table.add_row(
             Text(run.device, "bold"),
-            run.precision + _extra(run),
+            run.precision + apart,
             Text(figure(rate.median), "bold"),
             " ".join(filter(None, (_interval(run), _reached(should), _steadiness(run)))),
             _bar(rate.median, highest, _STATE.get(should.verdict if should else "", "$success")),
@@ -108,10 +110,6 @@ def _bar(value: float, highest: float, style: str) -> Bar:
     )
 
 
-def _is_plain(run: CalibrationRun) -> bool:
-    return run.memory_format != "contiguous" and not run.compiled
-
-
 def _reached(expected: ExpectedRate | None) -> str:
     if expected is None or expected.measured_over_expected is None:
         return ""
@@ -126,24 +124,19 @@ def _steadiness(run: CalibrationRun) -> str:
     return "" if run.stable or run.at_least else "unstable"
 
 
-def _extra(run: CalibrationRun) -> str:
-    if run.compiled:
-        return " compiled"
-    return " NCHW" if run.memory_format == "contiguous" else ""
-
-
 def speedup_table(speedups: Iterable[Speedup]) -> Table:
-    """Each speedup as ratio, time saved and throughput gain, which say the same; a large one as its
-    ratio alone."""
+    """Each speedup as ratio, time saved and throughput gain, which say the same; a large one, and
+    one that is no clear difference, as its ratio alone."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_row("", *(Text(form, "bold") for form in _FORMS), "")
     for one in speedups:
-        ratio, is_large = one.ratio, one.ratio.median >= TOO_LARGE
+        ratio = one.ratio
+        as_ratio = ratio.median >= TOO_LARGE or is_unclear(ratio)
         table.add_row(
             f"{one.of}\n  against {one.against}",
             Text.assemble((f"{in_digits(ratio.median, ratio)}×", "bold"), f" {vaguely(ratio)}"),
-            "" if is_large else f"{one.time_saved_pct:.1f} %",
-            "" if is_large else f"{one.throughput_gain_pct:+,.0f} %",
+            "" if as_ratio else f"{one.time_saved_pct:.1f} %",
+            "" if as_ratio else f"{one.throughput_gain_pct:+,.0f} %",
             Text("prediction", "italic") if one.kind == "predicted" else "",
         )
     return table
@@ -195,10 +188,11 @@ def telemetry_table(runs: Iterable[CalibrationRun]) -> Table:
     """Clock, power, temperature and what held the GPU back, run by run."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_row("", *(Text(title, "italic") for title in _TELEMETRY))
+    runs = tuple(runs)
     for run in runs:
         telemetry = run.telemetry
         if telemetry is not None:
-            table.add_row(Text(f"{run.device} {run.precision}", "bold"), *_telemetry(telemetry))
+            table.add_row(Text(label(run) + extra(run, runs), "bold"), *_telemetry(telemetry))
     return table
 
 

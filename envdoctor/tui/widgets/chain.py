@@ -8,7 +8,7 @@ from textual.reactive import reactive
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from envdoctor.findings import Finding
+from envdoctor.findings import Finding, Severity
 from envdoctor.tui.chain import Link, LinkState, chain_of
 from envdoctor.tui.state import State
 from envdoctor.tui.words import LINK_STYLE, LINK_SYMBOL
@@ -76,7 +76,7 @@ def link_line(link: Link, number: int, of: int, width: int) -> Content:
     shown = finding is not None and link.state is not LinkState.WAITING
     before = f"{LINK_SYMBOL[link.state]} {link.name:<8} {link.state.value:<9}"
     room = width - cell_len(before) - 2
-    behind = f"  {finding.code} {finding.name}" if finding and shown else ""
+    behind = _behind(finding) if finding and shown else ""
     if finding and shown and cell_len(link.value + behind) > room:
         behind = f"  {finding.code}"
     value = Content(link.value).truncate(max(room - cell_len(behind), 1), ellipsis=True)
@@ -86,6 +86,12 @@ def link_line(link: Link, number: int, of: int, width: int) -> Content:
         value,
         (behind, style),
     )
+
+
+def _behind(finding: Finding) -> str:
+    # The name of a disease beside what is well would alarm.
+    is_note = finding.severity is Severity.INFO
+    return f"  note {finding.code}" if is_note else f"  {finding.code} {finding.name}"
 
 
 def _joint(number: int, of: int) -> str:
