@@ -93,23 +93,26 @@ def _refused(
         ),
         fixes=(system.more_files_of_system(site),)
         if of_all
-        else _fixes(site, limits, in_slurm=in_slurm),
+        else _higher(site, limits, in_slurm=in_slurm),
         notes=() if of_all else (_WHAT_HOLDS_THEM,),
     )
 
 
-_REFUSED = re.compile(r"Too many open files|\[Errno 2[34]\]|received 0 items of ancdata")
-"""EMFILE and ENFILE in the words of the C library and of Python; and Python where the kernel has
-left a descriptor out of a message, for which there was no room (pytorch/pytorch#973)."""
+_REFUSED = re.compile(
+    r"Too many open files|\[Errno 2[34]\]|object file: Error 2[34]\b|received 0 items of ancdata"
+)
+"""EMFILE and ENFILE in the words of the C library, of Python and of the loader; and what Python says
+where the kernel has left a descriptor out of a message, since there was no room for it
+(pytorch/pytorch#973)."""
 
-_OF_THE_SYSTEM = re.compile(r"Too many open files in system|\[Errno 23\]")
+_OF_THE_SYSTEM = re.compile(r"Too many open files in system|\bErr(?:no|or) 23\b")
 """ENFILE: the limit of all processes together."""
 
 _OF_SOMETHING_ELSE = re.compile("inotify", re.IGNORECASE)
 """EMFILE as well: the kernel's limit of watches of a user (inotify(7)), whatever `ulimit` says."""
 
 _WHAT_HOLDS_THEM = (
-    "where the limit is as usual, something keeps files open: `ls -l /proc/PID/fd` shows them"
+    "with a limit as usual (1024) something keeps files open: `ls -l /proc/PID/fd` shows them"
 )
 
 
@@ -123,6 +126,9 @@ def _line_of(text: str) -> str:
 def _of_imports(
     imported: TorchImport | None, companions: CompanionImports | None
 ) -> Iterator[Refusal]:
+    if imported is not None and imported.isolated_outcome == "ok":
+        # What PYTHONPATH or the current folder brings in keeps them open, and that has its finding.
+        return
     printed = imported.output_tail if imported is not None else ""
     for one in failures_of(imported, companions):
         text = f"{one.text}\n{printed}" if one.outcome == "import:torch" else one.text
@@ -175,8 +181,10 @@ def _too_low(limit: int, limits: Limits, site: Site, *, in_slurm: bool) -> Findi
         confidence=Confidence.LIKELY,
         why=f"`ulimit -n` is {limit}, and a DataLoader with {workers} workers has up to {needed}",
         evidence=tuple(_of_limits(limits)),
-        fixes=_fixes(site, limits, in_slurm=in_slurm),
+        fixes=(*_higher(site, limits, in_slurm=in_slurm), system.share_tensors_by_name()),
         notes=(
+            "no system gives so few by itself: a start file of the shell may say `ulimit -n`, or "
+            "what starts the program",
             "it then ends with `Too many open files` or `received 0 items of ancdata`; every "
             "tensor that came from a worker and is kept holds one more",
         ),
@@ -192,7 +200,7 @@ def _of_limits(limits: Limits | None) -> Iterator[Evidence]:
             yield Evidence(label=f"ulimit {option}", value=str(value), source="getrlimit")
 
 
-def _fixes(site: Site, limits: Limits | None, *, in_slurm: bool) -> tuple[Fix, ...]:
+def _higher(site: Site, limits: Limits | None, *, in_slurm: bool) -> tuple[Fix, ...]:
     return system.more_open_files(
         site,
         now=limits.open_files if limits else None,

@@ -102,6 +102,7 @@ from envdoctor.repair.system.resources import (
     release_huge_pages,
     room_for_temporary_files,
     set_clock,
+    share_tensors_by_name,
 )
 
 __all__ = [
@@ -172,6 +173,7 @@ __all__ = [
     "set_clock",
     "share_gpu",
     "share_mps",
+    "share_tensors_by_name",
     "show_libcuda",
     "show_mounted_libcuda",
     "show_wsl_libraries",

@@ -127,12 +127,16 @@ def more_open_files(
     return (
         *((_raise_soft_limit(reached),) if reached > (now or 0) else ()),
         *((_raise_hard_limit(site, most, in_slurm=in_slurm),) if reached < most else ()),
-        Fix(
-            summary="or have workers pass their tensors by the names of files in /dev/shm, which "
-            "keeps none open: `torch.multiprocessing.set_sharing_strategy('file_system')` at the "
-            "start of the program; what a process leaves there as it dies is then left there",
-            safety=Safety.SAFE,
-        ),
+    )
+
+
+def share_tensors_by_name() -> Fix:
+    """Have processes pass tensors by names, not by open files."""
+    return Fix(
+        summary="or have workers pass their tensors by the names of files in /dev/shm, which keeps "
+        "none open: `torch.multiprocessing.set_sharing_strategy('file_system')` at the start of "
+        "the program; files of a process that is killed then stay there",
+        safety=Safety.SAFE,
     )
 
 
