@@ -101,9 +101,8 @@ def _refused(
 _REFUSED = re.compile(
     r"Too many open files|\[Errno 2[34]\]|object file: Error 2[34]\b|received 0 items of ancdata"
 )
-"""EMFILE and ENFILE in the words of the C library, of Python and of the loader; and what Python says
-where the kernel has left a descriptor out of a message, since there was no room for it
-(pytorch/pytorch#973)."""
+"""EMFILE and ENFILE in the words of the C library, of Python and of the loader; and Python's where
+the kernel has left a descriptor out of a message, for want of room (pytorch/pytorch#973)."""
 
 _OF_THE_SYSTEM = re.compile(r"Too many open files in system|\bErr(?:no|or) 23\b")
 """ENFILE: the limit of all processes together."""
@@ -126,7 +125,7 @@ def _line_of(text: str) -> str:
 def _of_imports(
     imported: TorchImport | None, companions: CompanionImports | None
 ) -> Iterator[Refusal]:
-    if imported is not None and imported.isolated_outcome == "ok":
+    if imported is not None and imported.fails and imported.isolated_outcome == "ok":
         # What PYTHONPATH or the current folder brings in keeps them open, and that has its finding.
         return
     printed = imported.output_tail if imported is not None else ""
