@@ -1,6 +1,7 @@
 """The entry point: keeps what hides modules from the target away from the doctor itself."""
 
 import contextlib
+import errno
 import gc
 import os
 import sys
@@ -21,6 +22,9 @@ def main() -> None:
     try:
         from envdoctor.cli import main as run
     except Exception as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            _say("envdoctor: the system opens no more files for this program (`ulimit -n`)")
+            sys.exit(3)
         _say(f"envdoctor: failed itself: {type(error).__name__}: {error}; is it installed whole?")
         sys.exit(4)
     except KeyboardInterrupt:

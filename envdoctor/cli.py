@@ -21,7 +21,7 @@ from envdoctor.commands.options import (
     selection_options,
     target_options,
 )
-from envdoctor.errors import BadInput, Unseen, Unwritable, limit_reached, nearest
+from envdoctor.errors import BadInput, Unseen, Unwritable, files_refused, limit_reached, nearest
 from envdoctor.exit_codes import EXIT_INCOMPLETE, EXIT_OWN_FAULT, EXIT_USAGE
 from envdoctor.formats import DIAGNOSIS, MACHINE
 from envdoctor.output import DEBUG, Destination, Output
@@ -179,8 +179,10 @@ def main(began: float | None = None) -> None:
         # A second one, while the first was told.
         number = getattr(end, "number", signal.SIGINT)
         code = output.last_resort("interrupted", 128 + number)
-    except BaseException:
-        code = output.last_resort("failed itself", EXIT_OWN_FAULT)
+    except BaseException as error:
+        limit = files_refused(error)
+        number = EXIT_INCOMPLETE if limit else EXIT_OWN_FAULT
+        code = output.last_resort(limit or "failed itself", number)
     output.watchdog.dismiss()
     sys.exit(code)
 

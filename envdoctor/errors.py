@@ -1,5 +1,6 @@
 """What can go wrong between the user and the doctor, by kind. Imports nothing heavy."""
 
+import errno
 from collections.abc import Iterable
 
 
@@ -25,12 +26,33 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def files_refused(error: BaseException) -> str:
+    """What to say where the system opens no more files, sockets or pipes; empty for another error.
+    Imports nothing: that would open one."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EMFILE:
+        return (
+            "the system opens no more files for this program: the limit of the process is reached "
+            "(`ulimit -n`); raise it to 64 or more, or start it without the files that it inherits"
+        )
+    if number == errno.ENFILE:
+        return (
+            "the system opens no more files for anybody: its own limit is reached (`fs.file-max`); "
+            "raise that, or end what has so many open"
+        )
+    return ""
+
+
 def limit_reached(error: BaseException) -> str:
-    """What to say where the system starts no more threads or processes; empty for another error.
+    """What to say where the system opens no more files for the doctor, or starts no more threads or
+    processes; empty for another error.
 
     Python says it of a thread in these words (`Modules/_threadmodule.c`), of a process with EAGAIN
     (fork(2)).
     """
+    files = files_refused(error)
+    if files:
+        return files
     is_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
     if not is_thread and not isinstance(error, BlockingIOError):
         return ""

@@ -167,7 +167,7 @@ def _of_threads(limits: Limits, wanted: int, line: str) -> Iterator[Evidence]:
 
 # --- memory ---
 
-_LITTLE_BYTES = 2 << 30
+LITTLE_BYTES = 2 << 30
 """What an import needs is some 200 MB for a build for the CPU and less than 1 GB for CUDA with
 what is built on it (measured, resident); where there is twice that, something else sent SIGKILL."""
 
@@ -181,8 +181,8 @@ def memory_exhausted(
         return
     limit = limits.cgroup_memory_bytes if limits else None
     free = host.memory_available_bytes
-    limited = limit is not None and limit < _LITTLE_BYTES
-    if not limited and (free is None or free >= _LITTLE_BYTES):
+    limited = limit is not None and limit < LITTLE_BYTES
+    if not limited and (free is None or free >= LITTLE_BYTES):
         return
     of_group = f"the control group may have {(limit or 0) / 2**20:.0f} MiB"
     of_machine = f"{(free or 0) / 2**20:.0f} MiB of the machine's are left"

@@ -11,6 +11,10 @@ _NO_NAME = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 """The name may be that of a module in the package: `_imaging` of PIL."""
 _INCOMPLETE = re.compile(r"module '([\w.]+)' has no attribute")
 
+NOT_FOUND = r": cannot open shared object file(?!: (?:Too many open files|Error 2[34]))"
+"""What glibc's loader says of a library that it finds nowhere, after its name (elf/dl-load.c): with
+that reason it has not looked everywhere. As a program starts it knows errors by number alone."""
+
 
 class ImportFailure(Record):
     """An import that failed: the outcome that it breaks, what it said, and the files in which it

@@ -19,11 +19,12 @@ from envdoctor.api import (
     TorchImport,
     check,
 )
+from envdoctor_checks.import_failures import NOT_FOUND
 from envdoctor_checks.loader_codes import PROBLEM_CODES, disease_of
 from envdoctor_checks.loader_fixes import Repair
 
 _NAME = r"(?<![\w.+-])(?P<library>lib[\w.+-]{1,255}?\.so(?:\.\d+)*)"
-_MISSING = re.compile(rf"{_NAME}: cannot open shared object file")
+_MISSING = re.compile(_NAME + NOT_FOUND)
 _VERSION = re.compile(rf"{_NAME}: version [`'](?P<name>[\w.]+)' not found")
 _SYMBOL = re.compile(rf"undefined symbol: (?P<name>\w+), version {_NAME}")
 """The messages of glibc's loader (elf/dl-load.c, dl-version.c, dl-lookup.c)."""

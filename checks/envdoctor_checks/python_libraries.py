@@ -24,6 +24,7 @@ from envdoctor.api import (
     surroundings,
 )
 from envdoctor_checks.error_readings import Case, Reading, first_that_says
+from envdoctor_checks.import_failures import NOT_FOUND
 
 PYTHON_LACKS_LIBRARY = Code(
     id="ED117",
@@ -123,9 +124,7 @@ READINGS = (
         "the program starts; for libraries that come later a small reserve is kept",
     ),
     Reading(
-        text=re.compile(
-            rf"(?<![^\s:])((?:{'|'.join(_PACKAGES)})\.so\.[\d.]+): cannot open shared object file"
-        ),
+        text=re.compile(rf"(?<![^\s:])((?:{'|'.join(_PACKAGES)})\.so\.[\d.]+)" + NOT_FOUND),
         code=PYTHON_LACKS_LIBRARY,
         fixes=_of_python,
         note="as where a system went on to the next release and took the older library away",

@@ -13,6 +13,7 @@ from envdoctor.api import (
     check,
     packages,
 )
+from envdoctor_checks.import_failures import NOT_FOUND
 
 FFMPEG_MISSING = Code(
     id="ED378",
@@ -27,7 +28,7 @@ FFMPEG_MISSING = Code(
     "release that it can use",
 )
 
-_NOT_THERE = re.compile(r"(lib(?:av|sw)\w+\.so\.\d+): cannot open shared object file")
+_NOT_THERE = re.compile(r"(lib(?:av|sw)\w+\.so\.\d+)" + NOT_FOUND)
 _DOES_NOT_FIT = re.compile(r"undefined symbol|version `\w+' not found")
 
 

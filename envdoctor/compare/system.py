@@ -82,6 +82,13 @@ _FIELDS = (
         layer=Layer.FIRST_USE,
         can_break=("distributed", "speed"),
     ),
+    _Field(
+        kind=Host,
+        field="transparent_huge_pages",
+        words="transparent huge pages:",
+        weight="little",
+        layer=Layer.SPEED,
+    ),
     _Field(kind=Limits, field="open_files", words="files that may be open:", weight="little"),
     _Field(
         kind=Container,

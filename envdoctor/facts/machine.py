@@ -19,6 +19,7 @@ __all__ = [
     "Host",
     "HostCompiler",
     "HostIdentity",
+    "HugePagePool",
     "Limits",
     "Nvml",
     "PciDevice",
@@ -32,6 +33,29 @@ __all__ = [
 ]
 
 
+class HugePagePool(Record):
+    """Memory that Linux sets aside as huge pages of one size, for programs that ask for such pages
+    by name (hugetlbpage.rst). The figures are numbers of pages: `total` are in the pool, `free` of
+    them given to nobody, `reserved` of the free ones promised to somebody."""
+
+    volatile = frozenset({"free", "reserved"})
+
+    page_bytes: int
+    total: int
+    free: int
+    reserved: int
+
+    @property
+    def idle(self) -> int:
+        """The pages that nobody has and nobody was promised."""
+        return max(0, self.free - self.reserved)
+
+    @property
+    def idle_bytes(self) -> int:
+        """The memory that lies idle in it."""
+        return self.idle * self.page_bytes
+
+
 class Host(Fact):
     """Operating system and hardware. Sizes are bytes.
 
@@ -40,7 +64,9 @@ class Host(Fact):
     its kind cannot (no x86). `frequency_driver` and `frequency_governor` set
     the clock of the first CPU, null where nothing in Linux does, as in most virtual machines.
     `clock_behind_s` says by how many seconds the clock lies before what is certain to be past, null
-    where it does not.
+    where it does not. `huge_pages` are the pools that hold some. `transparent_huge_pages` says
+    where Linux makes huge pages by itself (always, madvise, never), and
+    `transparent_huge_page_defrag` how hard it tries; null where it does not tell.
     """
 
     volatile = frozenset({"memory_available_bytes", "clock_behind_s"})
@@ -61,6 +87,9 @@ class Host(Fact):
     frequency_driver: str | None = None
     frequency_governor: str | None = None
     clock_behind_s: float | None = None
+    huge_pages: tuple[HugePagePool, ...] = ()
+    transparent_huge_pages: str | None = None
+    transparent_huge_page_defrag: str | None = None
 
 
 class Clock(Fact):
@@ -91,7 +120,9 @@ class HostIdentity(Fact):
 class Limits(Fact):
     """What this process may really use. A null quota or limit means none was found.
 
-    `numa_nodes` are those of the CPUs that it may use, empty where Linux shows none.
+    `open_files` is how many files, sockets and pipes it may have open at once, `open_files_hard`
+    how far it may raise that itself. `numa_nodes` are those of the CPUs that it may use, empty
+    where Linux shows none.
     `locked_memory_bytes` is what it may keep from being swapped (network cards read only that),
     null where it may lock all. `tasks` is how many processes and threads its control group or its
     user may have, null without a limit; `tasks_running` how many of them there are, null where only
@@ -112,6 +143,7 @@ class Limits(Fact):
     locked_memory_bytes: int | None = None
     tasks: int | None = None
     tasks_running: int | None = None
+    open_files_hard: int | None = None
 
 
 class WorkingFolder(Fact):

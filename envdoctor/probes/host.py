@@ -11,6 +11,7 @@ from envdoctor.facts.machine import Host, HostIdentity
 from envdoctor.probes.clock import clock_behind_s, observe_clock
 from envdoctor.probes.context import Context
 from envdoctor.probes.files import read_text
+from envdoctor.probes.huge_pages import huge_page_pools, transparent_huge_pages
 
 TRAINING_FLAGS = frozenset(
     [
@@ -40,7 +41,8 @@ def read_host(context: Context) -> Host:
     name = system.sysname if system else "Linux"
     release = os_release(context.root)
     processor, features, hypervisor = cpu(context.root)
-    total, available = memory_bytes(context)
+    meminfo = read_text(context.path("/proc/meminfo")) or ""
+    total, available = memory_bytes(context, meminfo)
     kernel = (read_text(context.path("/proc/sys/kernel/osrelease")) or "").strip()
     return Host(
         os=release.get("PRETTY_NAME", name),
@@ -59,6 +61,9 @@ def read_host(context: Context) -> Host:
         frequency_driver=_of_clock(context, "scaling_driver"),
         frequency_governor=_of_clock(context, "scaling_governor"),
         clock_behind_s=clock_behind_s(context) if context.is_live else None,
+        huge_pages=huge_page_pools(context, meminfo),
+        transparent_huge_pages=transparent_huge_pages(context, "enabled"),
+        transparent_huge_page_defrag=transparent_huge_pages(context, "defrag"),
     )
 
 
@@ -136,12 +141,11 @@ def physical_cpus(context: Context) -> int | None:
     return count
 
 
-def memory_bytes(context: Context) -> tuple[int | None, int | None]:
+def memory_bytes(context: Context, meminfo: str) -> tuple[int | None, int | None]:
     """The memory of the machine, and how much of it a new program could have (proc_meminfo(5))."""
-    text = read_text(context.path("/proc/meminfo")) or ""
     kibibytes = {
         match[1]: int(match[2])
-        for match in re.finditer(r"^(\w+):\s+(\d{1,16}) kB$", text, re.MULTILINE)
+        for match in re.finditer(r"^(\w+):\s+(\d{1,16}) kB$", meminfo, re.MULTILINE)
     }
     total, available = kibibytes.get("MemTotal"), kibibytes.get("MemAvailable")
     if total is not None and available is not None:
@@ -165,7 +169,7 @@ def glibc_version() -> str | None:
 
 def observe_host(context: Context) -> dict[type[Fact], Known]:
     """The machine."""
-    source = "/etc/os-release, /proc/cpuinfo, /proc/meminfo, uname"
+    source = "/etc/os-release, /proc/cpuinfo, /proc/meminfo, /sys/kernel/mm, uname"
     identity = host_identity(context)
     return {
         Host: Observed(value=read_host(context), source=source),

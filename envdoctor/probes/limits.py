@@ -8,7 +8,7 @@ from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import Limits, TemporaryFolder, TemporaryFolders, WorkingFolder
 from envdoctor.probes.cgroup import cpu_quota, memory_limit_bytes, task_limit
 from envdoctor.probes.context import Context
-from envdoctor.probes.files import read_text
+from envdoctor.probes.files import matching, read_text
 from envdoctor.probes.live import only_live
 
 _CPUS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
@@ -22,6 +22,7 @@ def read_limits(context: Context) -> Limits:
     quota = cpu_quota(context.root)
     shm = _space(context.path("/dev/shm"))
     tasks, running = _tasks(context.root)
+    open_files, open_files_hard = _limits_of("RLIMIT_NOFILE")
     return Limits(
         usable_cpus=min(float(affinity), quota) if quota else float(affinity),
         affinity_cpus=affinity,
@@ -29,12 +30,13 @@ def read_limits(context: Context) -> Limits:
         cgroup_memory_bytes=memory_limit_bytes(context.root),
         shm_bytes=shm[0] if shm else None,
         shm_free_bytes=shm[1] if shm else None,
-        open_files=_soft_limit("RLIMIT_NOFILE"),
+        open_files=open_files,
         numa_nodes=numa_nodes(context.root, cpus),
         address_space_bytes=_soft_limit("RLIMIT_AS"),
         locked_memory_bytes=_locked_memory(context.root),
         tasks=tasks,
         tasks_running=running,
+        open_files_hard=open_files_hard,
     )
 
 
@@ -75,7 +77,7 @@ def usable_cpus() -> set[int]:
 
 def numa_nodes(root: Path, cpus: set[int]) -> tuple[int, ...]:
     """The NUMA nodes that these CPUs belong to; none where Linux shows none."""
-    folders = (root / "sys/devices/system/node").glob("node[0-9]*")
+    folders = matching(root / "sys/devices/system/node", "node[0-9]*")
     nodes = {
         int(folder.name.removeprefix("node")): cpu_list(read_text(folder / "cpulist") or "")
         for folder in folders
@@ -102,10 +104,16 @@ def _space(folder: Path) -> tuple[int, int] | None:
 
 
 def _soft_limit(name: str) -> int | None:
+    return _limits_of(name)[0]
+
+
+def _limits_of(name: str) -> tuple[int | None, int | None]:
+    """The limit in force and the one up to which it may be raised; null without one."""
     import resource
 
-    soft, _ = resource.getrlimit(getattr(resource, name))
-    return None if soft == resource.RLIM_INFINITY else soft
+    soft, hard = resource.getrlimit(getattr(resource, name))
+    without = resource.RLIM_INFINITY
+    return None if soft == without else soft, None if hard == without else hard
 
 
 def observe_limits(context: Context) -> dict[type[Fact], Known]:

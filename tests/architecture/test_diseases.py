@@ -184,6 +184,8 @@ PEERS = "tests/machines/test_peers.py"
 POLICY = "tests/policy/test_holding.py"
 JOB = "tests/collective/test_checks.py"
 CLOCK = "tests/machines/test_clock.py"
+HUGE_PAGES = "tests/machines/test_huge_pages.py"
+OPEN_FILES = "tests/machines/test_open_files.py"
 EXHAUSTED = "tests/machines/test_exhausted.py"
 IMPORTS = "tests/repair/test_import_errors.py"
 ATTEMPTS = "tests/machines/test_attempts.py"
@@ -292,6 +294,8 @@ FIRED_BY = {
     "ED338": f"{CLOCK}::test_a_slow_counter_is_worth_knowing",
     "ED336": f"{EXHAUSTED}::test_windows_cannot_promise_the_memory",
     "ED623": f"{EXHAUSTED}::test_a_cpu_held_at_its_lowest_clock",
+    "ED430": f"{HUGE_PAGES}::test_an_import_that_is_killed_for_want_of_memory",
+    "ED431": f"{OPEN_FILES}::test_an_import_that_may_open_no_more",
     "ED709": f"{NETWORK}::test_memory_that_cards_may_not_read",
     "ED710": f"{JOB}::test_what_nothing_explains",
     "ED711": f"{JOB}::test_this_node_does_not_come_to_where_all_meet",

@@ -51,6 +51,10 @@ PROC = (
     "proc/self/mountinfo",
     "proc/driver/nvidia/version",
     "proc/sys/kernel/osrelease",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages",
+    "sys/kernel/mm/transparent_hugepage/enabled",
     "sys/module/nvidia/version",
     "run/systemd/container",
     "etc/machine-id",
@@ -96,6 +100,9 @@ def machine_parsers(folder: Path) -> dict[str, Parser]:
             (
                 b"processor\t: 0\nmodel name\t: AMD\nflags\t\t: fma avx2 f16c\n\nprocessor: 1\n",
                 b"MemTotal:       16384 kB\nMemAvailable:    8192 kB\n",
+                b"HugePages_Total:     4\nHugePages_Free:      3\nHugePages_Rsvd:      1\n"
+                b"Hugepagesize:       2048 kB\nHugetlb:            8192 kB\n",
+                b"always [madvise] never\n",
                 b"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.183.01  Release\n",
                 b"nvidia_uvm 1 0 - Live 0x0 (PO)\nnvidia 1 1 nvidia_uvm, Live 0x0\nnouveau 1 0\n",
                 b"0::/kubepods/pod1\n5:cpu,cpuacct:/docker/x\n4:memory:/../a\n",

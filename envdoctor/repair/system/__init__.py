@@ -93,12 +93,16 @@ from envdoctor.repair.system.place import (
 from envdoctor.repair.system.resources import (
     allow_new_system_calls,
     free_memory,
+    more_files_of_system,
     more_memory,
+    more_open_files,
     more_tasks,
     one_time_service,
     read_time_from_tsc,
+    release_huge_pages,
     room_for_temporary_files,
     set_clock,
+    share_tensors_by_name,
 )
 
 __all__ = [
@@ -138,7 +142,9 @@ __all__ = [
     "look_at_kernel_log",
     "look_at_topology",
     "more_address_space",
+    "more_files_of_system",
     "more_memory",
+    "more_open_files",
     "more_shared_memory",
     "more_tasks",
     "on_host",
@@ -155,6 +161,7 @@ __all__ = [
     "read_build_log",
     "read_time_from_tsc",
     "release_from_nouveau",
+    "release_huge_pages",
     "remove_driver_inside_wsl",
     "remove_empty_libraries",
     "replace_gpu",
@@ -166,6 +173,7 @@ __all__ = [
     "set_clock",
     "share_gpu",
     "share_mps",
+    "share_tensors_by_name",
     "show_libcuda",
     "show_mounted_libcuda",
     "show_wsl_libraries",

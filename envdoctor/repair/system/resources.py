@@ -1,5 +1,6 @@
-"""What a process runs out of: tasks, memory; and the clock."""
+"""What a process runs out of: tasks, memory, open files; and the clock."""
 
+from envdoctor.facts.machine import HugePagePool
 from envdoctor.findings import Fix, Place, Safety
 from envdoctor.repair.site import Site
 from envdoctor.repair.system.place import on_host
@@ -88,6 +89,114 @@ def free_memory(site: Site) -> Fix:
         "end what holds the memory, or add memory or swap",
         "free -h; ps -eo pid,rss,args --sort=-rss | head",
         safety=Safety.SAFE,
+    )
+
+
+def release_huge_pages(site: Site, pools: tuple[HugePagePool, ...]) -> Fix:
+    """Give back the pages that nobody has, of each size by its own file: `vm.nr_hugepages` is that
+    of the default size alone, which the kernel's command line may have set to any."""
+    return on_host(
+        site,
+        "give back the huge pages that lie idle, unless the database or virtual machine that they "
+        "are for only does not run now; and take them out of what sets them aside at each start: "
+        "`vm.nr_hugepages` in /etc/sysctl.d, or `hugepages=` on the kernel's command line",
+        *(
+            f"echo {max(0, pool.total - pool.idle)} | sudo tee "
+            f"/sys/kernel/mm/hugepages/hugepages-{pool.page_bytes >> 10}kB/nr_hugepages"
+            for pool in pools
+            if pool.idle
+        ),
+        "grep -rs nr_hugepages /etc/sysctl.conf /etc/sysctl.d; grep hugepages= /proc/cmdline",
+    )
+
+
+_ENOUGH_FILES = 65536
+"""Room for a thousand tensors from workers many times over; a limit without end slows down what
+closes all descriptors that there may be."""
+
+_ENOUGH_FILES_OF_MACOS = 10240
+"""What macOS lets a process have (OPEN_MAX of its sys/syslimits.h)."""
+
+
+def more_open_files(
+    site: Site, *, now: int | None, hard: int | None, in_slurm: bool
+) -> tuple[Fix, ...]:
+    """Let a process have more files open: by itself as far as it may, and then by what holds it."""
+    most = _ENOUGH_FILES_OF_MACOS if site.os_family == "macos" else _ENOUGH_FILES
+    reached = min(most, hard) if hard is not None else most
+    return (
+        *((_raise_soft_limit(reached),) if reached > (now or 0) else ()),
+        *((_raise_hard_limit(site, most, in_slurm=in_slurm),) if reached < most else ()),
+    )
+
+
+def share_tensors_by_name() -> Fix:
+    """Have processes pass tensors by names, not by open files."""
+    return Fix(
+        summary="or have workers pass their tensors by the names of files in /dev/shm, which keeps "
+        "none open: `torch.multiprocessing.set_sharing_strategy('file_system')` at the start of "
+        "the program; files of a process that is killed then stay there",
+        safety=Safety.SAFE,
+    )
+
+
+def _raise_soft_limit(number: int) -> Fix:
+    return Fix(
+        summary="raise it in the shell that starts the program; up to the hard limit everybody may",
+        commands=(f"ulimit -Sn {number}",),
+        safety=Safety.SAFE,
+    )
+
+
+def _raise_hard_limit(site: Site, number: int, *, in_slurm: bool) -> Fix:
+    if in_slurm:
+        return Fix(
+            summary="raise it where the job is submitted, before `sbatch` or `srun`: Slurm takes "
+            "the limits of that shell (`PropagateResourceLimits` of slurm.conf), and the limit of "
+            "the nodes' slurmd (LimitNOFILE of its unit) holds for it",
+            commands=(f"ulimit -n {number}",),
+            where=Place.SCHEDULER,
+        )
+    if site.service:
+        return Fix(
+            summary="the service that runs this container decides how many it may have",
+            where=Place.SCHEDULER,
+        )
+    if site.container in ("docker", "podman"):
+        return Fix(
+            summary="start the container with a higher limit",
+            commands=(f"{site.container} run --ulimit nofile={number}:{number} IMAGE",),
+            where=Place.HOST,
+        )
+    if site.container == "kubernetes":
+        return Fix(
+            summary="have the limit of the container runtime raised on the nodes (LimitNOFILE of "
+            "the unit of containerd or CRI-O): a pod has no field for it",
+            where=Place.HOST,
+        )
+    if site.os_family == "macos":
+        return Fix(
+            summary="raise the limit of the system, then log in again",
+            commands=(f"sudo launchctl limit maxfiles {number} {number}",),
+            safety=Safety.NEEDS_ROOT,
+        )
+    return on_host(
+        site,
+        "let users have more, and log in again; a service has `LimitNOFILE=` in its unit",
+        f"printf '* soft nofile {number}\\n* hard nofile {number}\\n' | "
+        "sudo tee /etc/security/limits.d/nofile.conf",
+    )
+
+
+def more_files_of_system(site: Site) -> Fix:
+    """Let all processes together have more files open; or see who has so many."""
+    return on_host(
+        site,
+        "see which process has so many, and end it, or allow the whole system more (and keep that "
+        "in /etc/sysctl.d)",
+        "cat /proc/sys/fs/file-nr; sudo lsof -n | awk '{print $2}' | sort | uniq -c | sort -n | "
+        "tail -n 5",
+        "sudo sysctl fs.file-max=2097152",
     )
 
 
