@@ -61,6 +61,7 @@ from envdoctor.findings import (
     Safety,
     Severity,
     Topic,
+    from_driver,
 )
 from envdoctor.plugins import (
     Check,
@@ -245,6 +246,7 @@ __all__ = [
     "driver_serves",
     "entries_that_name",
     "figure",
+    "from_driver",
     "gpu_nodes",
     "interpreters",
     "is_default",

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,18 @@ _HERE = Path(__file__).parent
 
 
 def ask(
-    script: str, context: Context, *, limit_s: float, job: object = None
+    script: str,
+    context: Context,
+    *,
+    limit_s: float,
+    job: object = None,
+    env: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | Unknown:
     """The JSON object that a script beside this file writes, or why there is none.
 
     It is called with the descriptor for its answer and, if there is a `job`, one that holds it as
-    JSON, and starts with nothing but the standard library.
+    JSON, and starts with nothing but the standard library. Its variables are those of the context
+    unless others are given.
     """
     with ExitStack() as stack:
         # One line, whole or not.
@@ -33,6 +40,7 @@ def ask(
         child = context.run(
             [sys.executable, "-I", "-B", "-S", str(_HERE / script), *map(str, fds)],
             timeout_s=limit_s,
+            env=env,
             pass_fds=fds,
             ports=ports,
             still_allowed=lambda: not answer.flooded,

@@ -7,6 +7,7 @@ from envdoctor.facts import F, Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.torch import (
     CompanionImports,
+    CudaLog,
     LoadedLibraries,
     TorchFirstUse,
     TorchImport,
@@ -124,6 +125,16 @@ def decode_first_use(results: Results) -> dict[type[Fact], Known]:
     return _of_stage(results, FIRST_USE, TorchFirstUse, "torch")
 
 
+def decode_log(results: Results) -> dict[type[Fact], Known]:
+    """What the driver wrote in each stage; also in one that it ended, or in which it hangs."""
+    logs = {name: result.log for name, result in results.items() if result.log is not None}
+    if not logs:
+        detail = "no child wrote one, or CUDA_LOG_FILE is set to another file"
+        return {CudaLog: Unknown(reason=Reason.NOT_OBSERVED, detail=detail)}
+    written = {name: text for name, text in logs.items() if text}
+    return {CudaLog: Observed(value=CudaLog(by_stage=written), source="CUDA_LOG_FILE")}
+
+
 def decode_loaded_libraries(results: Results) -> dict[type[Fact], Known]:
     """The libraries that are loaded after torch was used; every process has some."""
     result = results[LOADED_LIBRARIES.name]
@@ -214,6 +225,13 @@ TARGET_PROBES = (
         stages=(FIRST_USE,),
         decode=decode_first_use,
         cost=Cost.SLOW,
+    ),
+    Probe(
+        name="driver log",
+        where=Where.TARGET,
+        provides=(CudaLog,),
+        stages=(RUNTIME, FIRST_USE),
+        decode=decode_log,
     ),
     Probe(
         name="loaded libraries",
