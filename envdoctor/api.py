@@ -62,6 +62,7 @@ from envdoctor.findings import (
     Severity,
     Topic,
     from_driver,
+    in_words,
 )
 from envdoctor.plugins import (
     Check,
@@ -248,6 +249,7 @@ __all__ = [
     "figure",
     "from_driver",
     "gpu_nodes",
+    "in_words",
     "interpreters",
     "is_default",
     "is_forward_compat",

@@ -20,58 +20,13 @@ from envdoctor.probes.run import Children
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import run_stages
 from envdoctor.probes.torch_stages import decode_log
-from tests.driver.fake import build_fake
+from tests.driver.fake import TORCH, build_fake
 from tests.support.doctor import report_of
 from tests.support.patients import Patient, empty_patient, fake_torch
 
 SAID = "[CUDA][E] what the driver says of it"
 OF_INIT = f"{SAID}\n[CUDA][E] Returning 803 from cuInit"
 OF_USE = f"{SAID}\n[CUDA][E] Returning 700 from cuDevicePrimaryCtxRetain"
-
-TORCH = """
-import ctypes, os
-from types import SimpleNamespace as Some
-
-__version__ = "2.13.0+cu128"
-DRIVER = ctypes.CDLL("libcuda.so.1")
-
-class Tensor:
-    def __matmul__(self, other): return self
-    def __eq__(self, other): return self
-    def all(self): return self
-    def item(self): return True
-    def numpy(self): return self
-
-def ones(*sizes, device="cpu"):
-    if device != "cpu" and (status := DRIVER.cuDevicePrimaryCtxRetain(None, 0)):
-        raise RuntimeError("CUDA error: %d" % status)
-    return Tensor()
-
-def init():
-    if status := DRIVER.cuInit(0):
-        raise RuntimeError("Error %d: of the driver" % status)
-    return True
-
-def initialised():
-    try:
-        return init()
-    except RuntimeError:
-        return False
-
-GPU = Some(name="NVIDIA A100-SXM4-80GB", major=8, minor=0, total_memory=85899345920)
-zeros = ones
-nn = Some(functional=Some(conv2d=lambda image, kernel: image))
-version = Some(cuda="12.8", hip=None)
-backends = Some(cudnn=Some(version=lambda: 91002), cpu=Some(), mps=Some())
-get_num_threads = lambda: 1
-compiled_with_cxx11_abi = lambda: True
-cuda = Some(
-    init=init,
-    is_available=initialised,
-    device_count=lambda: 1,
-    get_device_properties=lambda index: GPU,
-)
-"""
 
 Driver = Callable[..., dict[str, str]]
 

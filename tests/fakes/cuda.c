@@ -1,5 +1,5 @@
 /* A small libcuda.so.1. Compile with -DINIT_STATUS=n (CUresult) or -DHANG; with -DCONTEXT_STATUS=n
- * for a GPU that fails as it is first used, and -DTHEN=f() for what it does in place of an answer (-DTHEN_OF_INIT: cuInit).
+ * for GPUs that fail as they are first used (-DCOUNT=n: how many there are), and -DTHEN=f() for what it does in place of an answer (-DTHEN_OF_INIT: cuInit).
  * Of what fails it writes as the driver does from CUDA 12.9 on, where it was asked as it was loaded. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,9 @@
 
 #ifndef INIT_STATUS
 #define INIT_STATUS 0
+#endif
+#ifndef COUNT
+#define COUNT 1
 #endif
 #ifndef CONTEXT_STATUS
 #define CONTEXT_STATUS 0
@@ -49,7 +52,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 }
 
 int cuDriverGetVersion(int *version) { *version = 12020; return 0; }
-int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
 int cuGetErrorName(int code, const char **name)
 {
     *name = code == 803 ? "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH" : "CUDA_ERROR_UNKNOWN";
