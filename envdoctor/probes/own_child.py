@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from envdoctor.probes.channel import MOST_BYTES, Incoming, Outgoing
 from envdoctor.probes.context import Context
 
 _HERE = Path(__file__).parent
+_LONGEST_PLACE = 80
 
 
 def ask(
@@ -27,11 +29,12 @@ def ask(
 
     It is called with the descriptor for its answer and, if there is a `job`, one that holds it as
     JSON, and starts with nothing but the standard library. Its variables are those of the context
-    unless others are given.
+    unless others are given. A line before the answer says what it looks at: where it hangs or dies
+    there, that is told.
     """
+    lines: deque[bytes] = deque(maxlen=1)
     with ExitStack() as stack:
-        # One line, whole or not.
-        answer = stack.enter_context(Incoming(lambda line: None, longest_line=MOST_BYTES))
+        answer = stack.enter_context(Incoming(lines.append, longest_line=MOST_BYTES))
         ports: list[Incoming | Outgoing] = [answer]
         if job is not None:
             # Names of files that are no text are surrogates, which only this module can write.
@@ -49,14 +52,15 @@ def ask(
     if answer.flooded:
         detail = f"it answered with more than {MOST_BYTES >> 20} MiB"
         return Unknown(reason=Reason.CRASHED, detail=detail)
+    at = "".join(f", at {line[:_LONGEST_PLACE].decode('utf-8', 'replace')}" for line in lines)
     if child.timed_out:
         return Unknown(
             reason=Reason.TIMED_OUT,
-            detail=f"no answer within {limit_s:.0f} s",
+            detail=f"no answer within {limit_s:.0f} s{at}",
             waited_s=limit_s,
         )
     if child.signal:
-        detail = f"the probe was ended by {child.signal}"
+        detail = f"the probe was ended by {child.signal}{at}"
         return Unknown(reason=Reason.CRASHED, detail=detail)
     try:
         return json_object(bytes(answer.unfinished), MOST_BYTES)
