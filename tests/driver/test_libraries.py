@@ -94,7 +94,9 @@ def test_a_version_mismatch_has_its_name(nvml: Callable[..., None], children: Ch
 def test_a_library_that_aborts_is_a_fact(nvml: Callable[..., None], children: Children) -> None:
     nvml("CRASH")
     facts = observe_nvml(context_of(children))
-    assert facts[Nvml] == Unknown(reason=Reason.CRASHED, detail="the probe was ended by SIGABRT, at nvmlInit")
+    assert facts[Nvml] == Unknown(
+        reason=Reason.CRASHED, detail="the probe was ended by SIGABRT, at nvmlInit"
+    )
 
 
 def test_a_library_that_hangs_is_given_up(nvml: Callable[..., None], children: Children) -> None:
