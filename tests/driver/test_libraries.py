@@ -104,6 +104,7 @@ def test_a_library_that_hangs_is_given_up(nvml: Callable[..., None], children: C
     answer = ask("nvml_child.py", context_of(children), limit_s=1.0)
     assert isinstance(answer, Unknown)
     assert answer.reason is Reason.TIMED_OUT
+    assert answer.detail == "no answer within 1 s, at nvmlInit"
 
 
 def refused_library(compiler: str, folder: Path, kind: str) -> Path:

@@ -84,13 +84,13 @@ def test_what_cuinit_alone_tells_is_not_told_twice(driver: Driver, target: Patie
     assert values == [OF_INIT]
 
 
-def test_a_driver_that_works_writes_nothing_and_nothing_is_shown(
-    driver: Driver, target: Patient
+def test_a_driver_that_works_writes_nothing(
+    children: Children, driver: Driver, target: Patient
 ) -> None:
-    report = report_of("--python", target.root, env=driver())
-    assert report["facts"]["CudaLog"]["value"]["by_stage"] == {}
-    assert report["facts"]["TorchFirstUse"]["value"]["operations"][-1]["device"] == "cuda:0"
-    assert logs_of(report) == {}
+    results = results_of(children, target, driver())
+    assert results[FIRST_USE.name].data["operations"][-1]["device"] == "cuda:0"
+    assert {results[stage.name].log for stage in TORCH_STAGES} == {""}
+    assert decode_log(results)[CudaLog].value == CudaLog(by_stage={})  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("then", "state"), [("abort()", "signal"), ("for (;;) pause()", "hang")])

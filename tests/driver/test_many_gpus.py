@@ -168,11 +168,10 @@ def test_one_of_sixteen_that_gives_no_answer_hangs_nothing(
     assert report["facts"]["Gpus"]["reason"] == "timed-out"
 
 
-def test_a_gpu_that_gives_no_answer_is_named(
-    compiler: str, tmp_path: Path, children: Children, monkeypatch: pytest.MonkeyPatch
+def test_the_gpu_at_which_nvml_dies_is_named(
+    compiler: str, tmp_path: Path, children: Children
 ) -> None:
-    monkeypatch.setattr("envdoctor.probes.driver_api.LIMIT_S", 1.0)
-    env = driver(compiler, tmp_path / "driver", 16, "11 temperature_c hang")
+    env = driver(compiler, tmp_path / "driver", 16, "11 temperature_c crash")
     known = observe_nvml(context_of(children, env={**os.environ, **env}))[Nvml]
-    assert isinstance(known, Unknown)
-    assert (known.reason, known.detail) == (Reason.TIMED_OUT, "no answer within 1 s, at GPU 11")
+    detail = "the probe was ended by SIGABRT, at GPU 11"
+    assert known == Unknown(reason=Reason.CRASHED, detail=detail)
