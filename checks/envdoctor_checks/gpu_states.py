@@ -241,7 +241,7 @@ def mig_mode_pending(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
             now=now,
             then=then,
             evidence=(nvml("MIG mode", now), nvml("MIG mode pending", then)),
-            fixes=(system.reset_gpu(site, gpu.index),),
+            fixes=(system.reset_for_mig(site, gpu.index),),
         )
 
 
