@@ -51,8 +51,10 @@ _REASONS: Mapping[StageState, Reason] = {
 
 
 def unknown(result: StageResult) -> Unknown:
-    """Why a stage gave no fact."""
-    return Unknown(reason=_REASONS[result.state], detail=result.detail)
+    """Why a stage gave no fact; of one that hangs, with what the driver wrote first."""
+    first = (result.log or "").partition("\n")[0] if result.state == "hang" else ""
+    detail = f"{result.detail}: {first}" if first else result.detail
+    return Unknown(reason=_REASONS[result.state], detail=detail)
 
 
 def _observed(

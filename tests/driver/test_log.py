@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from envdoctor.facts import Observed, Reason, Unknown
 from envdoctor.facts.machine import CudaInit
-from envdoctor.facts.torch import CudaLog
+from envdoctor.facts.torch import CudaLog, TorchFirstUse
 from envdoctor.probes.built_in_stages import FIRST_USE, TORCH_STAGES
 from envdoctor.probes.context import context_of
 from envdoctor.probes.driver_api import observe_cuda_init
@@ -19,7 +19,7 @@ from envdoctor.probes.driver_log import MOST_BYTES, DriverLog, readable
 from envdoctor.probes.run import Children
 from envdoctor.probes.stage import StageResult
 from envdoctor.probes.staging import run_stages
-from envdoctor.probes.torch_stages import decode_log
+from envdoctor.probes.torch_stages import decode_first_use, decode_log
 from tests.driver.fake import TORCH, build_fake
 from tests.support.doctor import report_of
 from tests.support.patients import Patient, empty_patient, fake_torch
@@ -99,9 +99,11 @@ def test_a_child_that_the_driver_ends_or_holds_leaves_its_log(
 ) -> None:
     results = results_of(children, target, driver("CONTEXT_STATUS=700", f"THEN={then}"), 1.0)
     assert (results[FIRST_USE.name].state, results[FIRST_USE.name].log) == (state, OF_USE)
-    known = decode_log(results)[CudaLog]
+    known, unseen = decode_log(results)[CudaLog], decode_first_use(results)[TorchFirstUse]
     assert isinstance(known, Observed)
+    assert isinstance(unseen, Unknown)
     assert known.value.of(FIRST_USE.name) == OF_USE
+    assert unseen.detail.endswith(f": {SAID}") is (state == "hang")
 
 
 def test_the_log_of_the_user_is_his(children: Children, driver: Driver, target: Patient) -> None:
