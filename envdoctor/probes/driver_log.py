@@ -13,8 +13,9 @@ MOST_BYTES = 1 << 20
 
 _MOST_LINES, _LONGEST_LINE = 20, 300
 _NAME = "envdoctor driver log"
-_WHEN = re.compile(r"^\[[\d:.]+\]\[\d+\]")
-"""The time and the thread, with which each line begins; they tell nothing of the cause."""
+_WHEN = r"^\[[\d:.]+\]\[\d+\]"
+"""The time and the thread, with which each line begins; they tell nothing of the cause. Compiled
+where a driver wrote something."""
 
 
 class DriverLog:
@@ -68,7 +69,7 @@ def readable(written: bytes) -> str:
     """What the driver wrote, as a text of some lines: each once, without its time and thread. Of
     many the first and the last remain, for the cause and for what it came to."""
     lines = written.decode("utf-8", "replace").splitlines()
-    told = list(dict.fromkeys(_WHEN.sub("", line).rstrip()[:_LONGEST_LINE] for line in lines))
+    told = list(dict.fromkeys(re.sub(_WHEN, "", line).rstrip()[:_LONGEST_LINE] for line in lines))
     told = [line for line in told if line]
     if len(told) > _MOST_LINES:
         half = _MOST_LINES // 2
