@@ -61,6 +61,8 @@ from envdoctor.findings import (
     Safety,
     Severity,
     Topic,
+    from_driver,
+    in_words,
 )
 from envdoctor.plugins import (
     Check,
@@ -245,7 +247,9 @@ __all__ = [
     "driver_serves",
     "entries_that_name",
     "figure",
+    "from_driver",
     "gpu_nodes",
+    "in_words",
     "interpreters",
     "is_default",
     "is_forward_compat",

@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 
 from envdoctor.facts import Reason
-from envdoctor.findings import Code, Confidence, Finding, Layer, Severity, SharedFault, Verdict
+from envdoctor.findings import (
+    Code,
+    Confidence,
+    Finding,
+    Fix,
+    Layer,
+    Severity,
+    SharedFault,
+    Verdict,
+)
 from envdoctor.outcomes import IMPORT_TORCH, Outcome, in_words
 
 
@@ -20,19 +29,35 @@ def conclude(
     """The findings as they weigh, ranked, and the outcomes with what is certain to fail. The user
     can `overrule` what a finding weighs."""
     by_id = {code.id: code for code in codes}
-    weighed = tuple(overrule(weigh(finding, outcomes)) for finding in merge(found, by_id))
+    merged = merge(found, by_id, outcomes)
+    weighed = tuple(overrule(weigh(finding, outcomes)) for finding in merged)
     predicted = tuple(_predicted(outcome, weighed) for outcome in outcomes)
     return rank(weighed, by_id.values()), predicted
 
 
-def merge(found: Iterable[Finding], codes: Mapping[str, Code]) -> tuple[Finding, ...]:
-    """Findings that are equal but for their subjects become one with all of these subjects."""
+def merge(
+    found: Iterable[Finding], codes: Mapping[str, Code], outcomes: tuple[Outcome, ...] = ()
+) -> tuple[Finding, ...]:
+    """Findings that are equal but for their subjects become one with all of these subjects, unless
+    something else causes them or they weigh otherwise: two GPUs that are lost to torch in two ways
+    have a cause each."""
+    each = tuple(found)
+    kinds = [_kind(finding) for finding in each]
+    if len(set(kinds)) == len(each):
+        return each
+    weighed = tuple(weigh(finding, outcomes) for finding in each) if outcomes else each
+    causes = _causes(weighed, codes.values())
     groups: dict[tuple[object, ...], list[Finding]] = {}
-    for finding in found:
-        data = repr(sorted(finding.data.items()))
-        key = finding.code, finding.severity, finding.confidence, data
-        groups.setdefault(key, []).append(finding)
+    for finding, own, kind in zip(each, weighed, kinds, strict=True):
+        root = _root(own, causes)
+        cause = None if root is own else _kind(root)
+        groups.setdefault((kind, own.severity, cause), []).append(finding)
     return tuple(one for group in groups.values() for one in _merged(group, codes))
+
+
+def _kind(finding: Finding) -> tuple[object, ...]:
+    data = repr(sorted(finding.data.items()))
+    return finding.code, finding.severity, finding.confidence, data
 
 
 def _merged(group: list[Finding], codes: Mapping[str, Code]) -> tuple[Finding, ...]:
@@ -48,13 +73,20 @@ def _merged(group: list[Finding], codes: Mapping[str, Code]) -> tuple[Finding, .
                 seen.append(one)
         return tuple(seen)
 
+    fixes: dict[Fix, list[str]] = {}
+    for fix in all_of("fixes"):
+        commands = fixes.setdefault(msgspec.structs.replace(fix, commands=()), [])
+        commands.extend(one for one in fix.commands if one not in commands)
     one = code.finding(
         subjects=all_of("subjects"),
         breaks=all_of("breaks"),
         severity=first.severity,
         confidence=first.confidence,
         evidence=all_of("evidence"),
-        fixes=all_of("fixes"),
+        fixes=tuple(
+            msgspec.structs.replace(fix, commands=tuple(commands))
+            for fix, commands in fixes.items()
+        ),
         notes=all_of("notes"),
         **first.data,
     )
@@ -164,8 +196,7 @@ def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, .
     by severity, then confidence, then the number of consequences, then layer, code and subjects.
     """
     pool = tuple(findings)
-    explains = {code.id: frozenset(code.explains) for code in codes}
-    causes = {id(finding): _cause(finding, pool, explains) for finding in pool}
+    causes = _causes(pool, codes)
     groups: dict[int, list[Finding]] = {}
     for finding in pool:
         root = _root(finding, causes)
@@ -178,6 +209,12 @@ def rank(findings: Iterable[Finding], codes: Iterable[Code]) -> tuple[Finding, .
         ranked.append(root)
         ranked.extend(sorted(groups.get(id(root), ()), key=lambda finding: _order(finding, 0)))
     return tuple(ranked)
+
+
+def _causes(pool: tuple[Finding, ...], codes: Iterable[Code]) -> dict[int, Finding | None]:
+    """The cause of each finding, by its `id()`; null for a root."""
+    explains = {code.id: frozenset(code.explains) for code in codes}
+    return {id(finding): _cause(finding, pool, explains) for finding in pool}
 
 
 def _cause(
@@ -250,11 +287,20 @@ def _device(subject: str) -> str:
     return found[0] if found else subject
 
 
+_DIGITS = re.compile(r"\d+")
+
+
+def _of_one_width(number: re.Match[str]) -> str:
+    """So that GPU 2 comes before GPU 10."""
+    return number[0].zfill(9)
+
+
 def _order(finding: Finding, consequences: int) -> tuple[int, int, int, int, str, tuple[str, ...]]:
     certainty = list(Confidence).index(finding.confidence)
     severity = -finding.severity.rank
     height = finding.layer.height
-    return severity, certainty, -consequences, height, finding.code, finding.subjects
+    subjects = tuple(_DIGITS.sub(_of_one_width, one) for one in finding.subjects)
+    return severity, certainty, -consequences, height, finding.code, subjects
 
 
 def _because(finding: Finding, root: Finding) -> Finding:

@@ -138,6 +138,11 @@ class Evidence(Record):
     source: str
 
 
+def from_driver(log: str) -> tuple[Evidence, ...]:
+    """What NVIDIA's driver itself wrote of an error; none where it wrote nothing."""
+    return (Evidence(label="driver log", value=log, source="CUDA_LOG_FILE"),) if log else ()
+
+
 class Place(enum.Enum):
     """Where a fix is done. NONE: nothing can be done, and the summary says so."""
 

@@ -23,11 +23,13 @@ from envdoctor.versions import decode_cuda, decode_cudnn
 
 
 class StackGpu(Record):
-    """A GPU of the machine in short; memory in bytes."""
+    """A GPU of the machine in short; memory in bytes. `index` is NVML's number, torch's where NVML
+    lists none; null in older reports."""
 
     name: str
     compute_capability: str | None = None
     memory_bytes: int | None = None
+    index: int | None = None
 
 
 class Stack(Record):
@@ -49,6 +51,13 @@ class Stack(Record):
     os: str | None = None
     glibc: str | None = None
     installer: str | None = None
+
+    @property
+    def numbered(self) -> tuple[tuple[int, StackGpu], ...]:
+        """The GPUs with their numbers: where one is lost, those after it keep theirs."""
+        return tuple(
+            (place if gpu.index is None else gpu.index, gpu) for place, gpu in enumerate(self.gpus)
+        )
 
     @property
     def versions(self) -> dict[str, str | None]:
@@ -313,6 +322,7 @@ def _gpus(snapshot: Snapshot) -> tuple[StackGpu, ...]:
             name=device.name,
             compute_capability=device.compute_capability,
             memory_bytes=device.memory_bytes,
+            index=device.index,
         )
         for device in devices
     )

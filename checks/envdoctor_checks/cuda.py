@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from envdoctor.api import (
     Confidence,
     CudaInit,
+    CudaLog,
     Driver,
     DriverRelease,
     Environment,
@@ -25,6 +26,7 @@ from envdoctor.api import (
     TorchRuntime,
     check,
     entries_that_name,
+    from_driver,
     surroundings,
     system,
 )
@@ -63,6 +65,7 @@ def cuda_does_not_start(
     limits: Limits | None,
     used: TorchFirstUse | None,
     runtime: TorchRuntime | None,
+    log: CudaLog | None,
 ) -> Findings:
     """cuInit, tried without torch, returns an error; or torch names one of its errors."""
     began, init = init, _as_torch_says(init, used, runtime)
@@ -102,11 +105,16 @@ def cuda_does_not_start(
                 value=" ".join(filter(None, (release.release, driver.flavor))) or "unknown",
                 source=release.source or "/proc/driver/nvidia/version",
             ),
-            *((Evidence(label="log", value=init.log, source="CUDA_LOG_FILE"),) if init.log else ()),
+            *from_driver(began.log if init is began else _log_of_torch(log)),
             *((Evidence(label="fabric", value=fabric, source="NVML"),) if fabric else ()),
         ),
         fixes=fixes,
     )
+
+
+def _log_of_torch(log: CudaLog | None) -> str:
+    """What the driver wrote as torch used it, and cuInit by itself did not fail."""
+    return (log.of("first use") or log.of("torch runtime")) if log else ""
 
 
 _OF_THE_START = (
@@ -228,6 +236,7 @@ def cuda_unknown(init: CudaInit, driver: Driver, site: Site) -> Findings:
             Evidence(label="cuInit", value=f"{init.status} (999)", source="libcuda.so.1"),
             Evidence(label="modules", value=" ".join(driver.modules), source="/proc/modules"),
             Evidence(label="device nodes", value=" ".join(driver.device_nodes), source="/dev"),
+            *from_driver(init.log),
         ),
         fixes=(
             system.on_host(site, *way),

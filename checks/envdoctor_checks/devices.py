@@ -20,6 +20,7 @@ from envdoctor.api import (
     Site,
     check,
     gpu_nodes,
+    in_words,
     system,
 )
 
@@ -54,7 +55,7 @@ MIG_NO_INSTANCES = Code(
     layer=Layer.NVML,
     breaks="compute:gpu",
     message="MIG mode is on and there is no instance, so that CUDA finds no device",
-    detailed="MIG mode is on for {gpu}, and CUDA finds no instance of it",
+    detailed="MIG mode is on for {subjects} ({gpu}), and CUDA finds no instance there",
 )
 MIG_UUID_STALE = Code(
     id="ED221",
@@ -265,7 +266,9 @@ def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> 
     yield GPU_HW_FAULT.finding(
         subjects=subjects,
         breaks=None if starts and subjects else ("compute:gpu",),
-        lost="a GPU" if dead else _some_of(len(lost), len(trace.visible)),
+        lost="a GPU"
+        if dead
+        else f"{len(lost)} of {len(trace.visible)} GPUs ({in_words(subjects)})",
         what=nvml.status if dead else ", ".join(errors) or "NVML does not list it",
         evidence=tuple(_evidence_of_loss(nvml, trace)),
         fixes=(
@@ -287,10 +290,6 @@ def gpu_lost(nvml: Nvml, trace: GpuTrace, init: CudaInit | None, site: Site) -> 
     )
 
 
-def _some_of(lost: int, total: int) -> str:
-    return f"{lost} of {total} GPUs"
-
-
 def _evidence_of_loss(nvml: Nvml, trace: GpuTrace) -> Iterator[Evidence]:
     yield Evidence(
         label="GPUs",
@@ -300,7 +299,7 @@ def _evidence_of_loss(nvml: Nvml, trace: GpuTrace) -> Iterator[Evidence]:
     for gpu in trace.visible:
         if gpu.nvml_index is None:
             yield Evidence(
-                label=f"PCI {gpu.pci_address}",
+                label=f"PCI {gpu.pci_address}" if gpu.pci_address else in_words((gpu.subject,)),
                 value=gpu.nvml_error or "not listed",
                 source=nvml.library or "NVML",
             )

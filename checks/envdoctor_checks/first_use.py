@@ -6,6 +6,7 @@ from collections.abc import Callable
 from envdoctor.api import (
     Code,
     Confidence,
+    CudaLog,
     Environment,
     Evidence,
     Findings,
@@ -23,6 +24,7 @@ from envdoctor.api import (
     TracedGpu,
     check,
     covers,
+    from_driver,
     is_vgpu,
     parse_number,
     prescribed,
@@ -269,6 +271,7 @@ def error_of_first_use(
     runtime: TorchRuntime | None,
     gpus: Gpus | None,
     environment: Environment | None,
+    log: CudaLog | None,
 ) -> Findings:
     """What the first error on each GPU says of its cause."""
     told: set[str] = set()
@@ -290,7 +293,10 @@ def error_of_first_use(
             gpu=gpu.described,
             why=why if passed_over else "",
             text=use.error.splitlines()[0],
-            evidence=(Evidence(label=use.operation, value=use.error, source=use.device),),
+            evidence=(
+                Evidence(label=use.operation, value=use.error, source=use.device),
+                *from_driver(log.of("first use") if log else ""),
+            ),
             fixes=(surroundings.unset(_FORCE_PTX),)
             if passed_over
             else reading.fixes(

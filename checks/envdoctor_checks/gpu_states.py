@@ -27,7 +27,7 @@ MEMORY_REPAIR_PENDING = Code(
     topic="driver",
     layer=Layer.NVML,
     message="the memory of a GPU has had errors that a reset repairs",
-    detailed="the memory of {gpu} has had errors that a reset repairs: {what}",
+    detailed="the memory of {subjects} ({model}) has had errors that a reset repairs: {what}",
 )
 ROW_REMAP_FAILED = Code(
     id="ED247",
@@ -37,7 +37,8 @@ ROW_REMAP_FAILED = Code(
     topic="driver",
     layer=Layer.NVML,
     message="a GPU could not replace a bad row of its memory: it has to be exchanged",
-    detailed="{gpu} could not replace a bad row of its memory: it has to be exchanged",
+    detailed="a bad row in the memory of {subjects} ({model}) could not be replaced: the card has "
+    "to be exchanged",
 )
 COMPUTE_PROHIBITED = Code(
     id="ED248",
@@ -48,7 +49,7 @@ COMPUTE_PROHIBITED = Code(
     layer=Layer.NVML,
     breaks="compute:gpu",
     message="the compute mode of a GPU is prohibited: no program may compute on it",
-    detailed="the compute mode of {gpu} is prohibited: no program may compute on it",
+    detailed="the compute mode of {subjects} ({model}) is prohibited: no program may compute there",
 )
 VGPU_UNLICENSED = Code(
     id="ED249",
@@ -58,7 +59,8 @@ VGPU_UNLICENSED = Code(
     topic="driver",
     layer=Layer.NVML,
     message="a virtual GPU has no licence, and becomes slow some minutes after the start",
-    detailed="the virtual GPU {gpu} has no licence, and becomes slow some minutes after the start",
+    detailed="there is no licence for the virtual {subjects} ({model}), which becomes slow some "
+    "minutes after the start",
 )
 EXCLUSIVE_AND_TAKEN = Code(
     id="ED250",
@@ -79,7 +81,7 @@ MIG_PENDING = Code(
     topic="driver",
     layer=Layer.NVML,
     message="the MIG mode of a GPU changes at its next reset",
-    detailed="the MIG mode of {gpu} is {now}, and {then} after its next reset",
+    detailed="the MIG mode of {subjects} ({model}) is {now}, and {then} after the next reset",
 )
 SMALL_BAR1 = Code(
     id="ED252",
@@ -89,7 +91,8 @@ SMALL_BAR1 = Code(
     topic="driver",
     layer=Layer.NVML,
     message="the bus reaches a part of the GPU's memory only: Resizable BAR is off",
-    detailed="the bus reaches {megabytes} MiB of the memory of {gpu} only: Resizable BAR is off",
+    detailed="the bus reaches {megabytes} MiB of the memory of {subjects} ({model}) only: "
+    "Resizable BAR is off",
 )
 
 PERSISTENCE_MODE_OFF = Code(
@@ -100,8 +103,8 @@ PERSISTENCE_MODE_OFF = Code(
     topic="driver",
     layer=Layer.NVML,
     message="persistence mode is off: the first program on an idle GPU waits for the driver",
-    detailed="persistence mode is off for {gpu}: the first program on it when it is idle waits for "
-    "the driver",
+    detailed="persistence mode is off for {subjects} ({model}): the first program on an idle one "
+    "waits for the driver",
 )
 
 _NO_RESIZABLE_BAR = 256 * 2**20
@@ -112,10 +115,6 @@ _RESIZABLE_FROM = (8, 0)
 """Compute capability: Resizable BAR begins with Ampere (the same)."""
 
 
-def _described(gpu: Gpu) -> str:
-    return f"GPU {gpu.index} ({gpu.name})"
-
-
 @check(MEMORY_REPAIR_PENDING, ROW_REMAP_FAILED)
 def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
     """Memory that NVML says is worn; errors that ECC corrected are none."""
@@ -123,7 +122,7 @@ def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
         if gpu.rows_failed:
             yield ROW_REMAP_FAILED.finding(
                 subjects=(f"gpu:{gpu.index}",),
-                gpu=_described(gpu),
+                model=gpu.name,
                 evidence=(nvml("row remapping", "failed"),),
                 fixes=(
                     Fix(
@@ -142,12 +141,12 @@ def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
         elif what := _pending(gpu):
             yield MEMORY_REPAIR_PENDING.finding(
                 subjects=(f"gpu:{gpu.index}",),
-                gpu=_described(gpu),
+                model=gpu.name,
                 what=what,
                 evidence=(
-                    nvml("row remapping pending", str(gpu.rows_pending)),
-                    nvml("page retirement pending", str(gpu.pages_pending)),
-                    nvml("uncorrected errors", str(gpu.ecc_uncorrected)),
+                    nvml("row remapping pending", _YES_OR_NO[gpu.rows_pending]),
+                    nvml("page retirement pending", _YES_OR_NO[gpu.pages_pending]),
+                    nvml("uncorrected errors", _count(gpu.ecc_uncorrected)),
                 ),
                 fixes=(system.reset_gpu(site, gpu.index),),
                 notes=(
@@ -155,6 +154,13 @@ def memory_of_gpus(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
                     "GPU Memory Error Management)",
                 ),
             )
+
+
+_YES_OR_NO = {True: "yes", False: "no", None: "unknown"}
+
+
+def _count(errors: int | None) -> str:
+    return "unknown" if errors is None else str(errors)
 
 
 def _pending(gpu: Gpu) -> str:
@@ -174,7 +180,7 @@ def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | 
             yield COMPUTE_PROHIBITED.finding(
                 subjects=subjects,
                 breaks=(f"compute:gpu:{gpu.index}",),
-                gpu=_described(gpu),
+                model=gpu.name,
                 evidence=(nvml("compute mode", "prohibited"),),
                 fixes=(system.share_gpu(site, gpu.index),),
             )
@@ -183,7 +189,7 @@ def compute_mode(gpus: Gpus, trace: GpuTrace, site: Site, used: TorchFirstUse | 
             pids = ", ".join(map(str, gpu.process_pids))
             yield EXCLUSIVE_AND_TAKEN.finding(
                 subjects=subjects,
-                gpu=_described(gpu),
+                gpu=f"GPU {gpu.index} ({gpu.name})",
                 pids=pids,
                 evidence=(nvml("compute mode", "exclusive-process"), nvml("processes", pids)),
                 fixes=(
@@ -206,7 +212,7 @@ def vgpu_unlicensed(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
         if gpu.virtualization == "vgpu" and gpu.licensed is False:
             yield VGPU_UNLICENSED.finding(
                 subjects=(f"gpu:{gpu.index}",),
-                gpu=_described(gpu),
+                model=gpu.name,
                 evidence=(nvml("virtualization", "vgpu"), nvml("licensed", "no")),
                 fixes=(
                     system.on_host(
@@ -231,11 +237,11 @@ def mig_mode_pending(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
         now, then = ("on" if mode else "off" for mode in (gpu.mig_mode, gpu.mig_pending))
         yield MIG_PENDING.finding(
             subjects=(f"gpu:{gpu.index}",),
-            gpu=_described(gpu),
+            model=gpu.name,
             now=now,
             then=then,
             evidence=(nvml("MIG mode", now), nvml("MIG mode pending", then)),
-            fixes=(system.reset_gpu(site, gpu.index),),
+            fixes=(system.reset_for_mig(site, gpu.index),),
         )
 
 
@@ -252,7 +258,7 @@ def persistence_mode_off(gpus: Gpus, trace: GpuTrace, known: Knowledge, site: Si
             continue
         yield PERSISTENCE_MODE_OFF.finding(
             subjects=(f"gpu:{gpu.index}",),
-            gpu=_described(gpu),
+            model=gpu.name,
             evidence=(nvml("persistence mode", "off"),),
             fixes=(
                 Fix(
@@ -277,7 +283,7 @@ def small_bar1(gpus: Gpus, trace: GpuTrace) -> Findings:
             continue
         yield SMALL_BAR1.finding(
             subjects=(f"gpu:{gpu.index}",),
-            gpu=_described(gpu),
+            model=gpu.name,
             megabytes=gpu.bar1_bytes // 2**20,
             evidence=(nvml("BAR1", f"{gpu.bar1_bytes // 2**20} MiB"),),
             fixes=(system.more_address_space(),),

@@ -26,8 +26,7 @@ OTHER_PROCESS = Code(
     topic="speed",
     layer=Layer.SPEED,
     message="other processes hold memory of a GPU",
-    detailed="{count} other process{plural} on GPU {index}, and {used:.1f} of its {total:.1f} GB "
-    "are in use",
+    detailed="other processes are on {subjects}, and {what}",
     explains=("ED600",),
 )
 BUSY_GPU = Code(
@@ -70,37 +69,51 @@ _BUSY_PCT = 10
 
 @check(OTHER_PROCESS)
 def oom_other_process(gpus: Gpus, trace: GpuTrace) -> Findings:
-    """A GPU that this process may use, with others on it and at least half of its memory taken."""
-    for gpu in visible(gpus, trace):
-        used, total = gpu.memory_used_bytes, gpu.memory_bytes
-        if not gpu.process_pids or not used or not total or used < _CROWDED * total:
-            continue
-        pids = ", ".join(map(str, gpu.process_pids))
-        yield OTHER_PROCESS.finding(
-            subjects=(f"gpu:{gpu.index}",),
-            count=len(gpu.process_pids),
-            plural="es" if len(gpu.process_pids) != 1 else "",
-            index=gpu.index,
-            used=used / 1e9,
-            total=total / 1e9,
-            evidence=(nvml("compute processes", f"pid {pids}"),),
-            fixes=(
-                Fix(
-                    summary="see whose they are, and end them if they are left-overs",
-                    commands=(f"ps -o pid,user,etime,cmd -p {pids.replace(' ', '')}",),
-                    safety=Safety.SAFE,
-                ),
-                *_use_another(gpus, gpu),
+    """GPUs that this process may use, with others on them and at least half of their memory taken:
+    where a whole machine is at work, one finding."""
+    crowded = [gpu for gpu in visible(gpus, trace) if gpu.process_pids and _used(gpu) >= _CROWDED]
+    if not crowded:
+        return
+    pids = dict.fromkeys(pid for gpu in crowded for pid in gpu.process_pids)
+    yield OTHER_PROCESS.finding(
+        subjects=tuple(f"gpu:{gpu.index}" for gpu in crowded),
+        what=f"{_memory_of(crowded[0])} are in use"
+        if len(crowded) == 1
+        else "at least half of the memory of each is in use",
+        evidence=tuple(
+            nvml(
+                f"GPU {gpu.index}",
+                f"{_memory_of(gpu)}, pid {', '.join(map(str, gpu.process_pids))}",
+            )
+            for gpu in crowded
+        ),
+        fixes=(
+            Fix(
+                summary="see whose they are, and end them if they are left-overs",
+                commands=(f"ps -o pid,user,etime,cmd -p {','.join(map(str, pids))}",),
+                safety=Safety.SAFE,
             ),
-        )
+            *_use_another(gpus, crowded),
+        ),
+    )
 
 
-def _use_another(gpus: Gpus, crowded: Gpu) -> Iterator[Fix]:
+def _used(gpu: Gpu) -> float:
+    """The part of the memory that is in use; 0 where it is not known."""
+    used, total = gpu.memory_used_bytes, gpu.memory_bytes
+    return used / total if used and total else 0.0
+
+
+def _memory_of(gpu: Gpu) -> str:
+    return f"{(gpu.memory_used_bytes or 0) / 1e9:.1f} of {(gpu.memory_bytes or 0) / 1e9:.1f} GB"
+
+
+def _use_another(gpus: Gpus, crowded: list[Gpu]) -> Iterator[Fix]:
     """The GPU with the most free memory, by its UUID where it has one: torch may number the GPUs
     in another order than NVML."""
-    others = [gpu for gpu in gpus.devices if gpu is not crowded and _free_bytes(gpu)]
+    others = [gpu for gpu in gpus.devices if gpu not in crowded and _free_bytes(gpu)]
     best = max(others, key=_free_bytes, default=None)
-    if best is not None and _free_bytes(best) > _free_bytes(crowded):
+    if best is not None and _free_bytes(best) > max(map(_free_bytes, crowded)):
         yield Fix(
             summary=f"or use GPU {best.index}",
             commands=(f"export CUDA_VISIBLE_DEVICES={best.uuid or best.index}",),

@@ -49,7 +49,7 @@ POWER_CAP = Code(
     topic="speed",
     layer=Layer.SPEED,
     message="the power limit of a GPU is below its default",
-    detailed="GPU {index} may draw {limit:.0f} W, its default is {default:.0f} W",
+    detailed="{subjects} may draw {limit:.0f} W, the default is {default:.0f} W",
     explains=("ED600",),
 )
 SLOWED_NOW = Code(
@@ -60,7 +60,7 @@ SLOWED_NOW = Code(
     topic="speed",
     layer=Layer.SPEED,
     message="a GPU is being slowed down",
-    detailed="GPU {index} ({name}) is being slowed down by {reasons}",
+    detailed="the clocks of {subjects} ({name}) are held down by {reasons}",
     explains=("ED600", "ED601", "ED614"),
 )
 SLOW_PCIE = Code(
@@ -71,7 +71,7 @@ SLOW_PCIE = Code(
     topic="speed",
     layer=Layer.SPEED,
     message="the PCIe link of a GPU is slower than GPU and slot can do",
-    detailed="the PCIe link of {device} runs at {link}, GPU and slot can do {best}",
+    detailed="the PCIe link of {subjects} runs at {link}, GPU and slot can do {best}",
     explains=("ED600",),
 )
 ECC_IN_GDDR = Code(
@@ -160,7 +160,6 @@ def gpu_slowed_now(
             subjects=(f"gpu:{gpu.index}",),
             severity=Severity.INFO if "Laptop" in gpu.name else None,
             confidence=Confidence.LIKELY,
-            index=gpu.index,
             name=gpu.name,
             reasons=" and ".join(named),
             evidence=(
@@ -189,7 +188,6 @@ def power_cap_below_default(
         yield POWER_CAP.finding(
             subjects=(f"gpu:{gpu.index}",),
             severity=Severity.WARNING if capped else None,
-            index=gpu.index,
             limit=limit,
             default=default,
             evidence=(
@@ -219,10 +217,9 @@ def slow_pcie_width(gpus: Gpus, trace: GpuTrace, site: Site) -> Findings:
             rented = gpu.virtualization in ("passthrough", "vgpu")
             soldered = _OF_A_LAPTOP.search(gpu.name) is not None
             yield SLOW_PCIE.finding(
-                subjects=(f"gpu:{gpu.index}:width",),
+                subjects=(f"gpu:{gpu.index}",),
                 severity=Severity.INFO if rented or soldered else None,
                 confidence=Confidence.LIKELY,
-                device=f"GPU {gpu.index}",
                 link=f"{gpu.pcie_width} lanes",
                 best=f"{gpu.pcie_max_width} lanes",
                 evidence=(nvml("link width", f"x{gpu.pcie_width} of x{gpu.pcie_max_width}"),),
@@ -237,8 +234,7 @@ def slow_pcie_generation(calibration: Calibration, site: Site) -> Findings:
         now, best = telemetry.pcie_generation, telemetry.pcie_max_generation
         if now and best and now < best:
             yield SLOW_PCIE.finding(
-                subjects=(f"{run.device}:generation",),
-                device=run.device,
+                subjects=(run.device,),
                 link=f"generation {now} under load",
                 best=f"generation {best}",
                 evidence=(nvml("link generation under load", f"{now} of {best}"),),

@@ -34,6 +34,7 @@ from envdoctor.facts.python import Distributions, InstalledFiles, Installer, Int
 from envdoctor.facts.torch import (
     CompanionImports,
     CudaComponents,
+    CudaLog,
     ImportTrials,
     LoadedLibraries,
     TorchAbsent,
@@ -62,6 +63,7 @@ _OF_ONE_LOOK: frozenset[type[Fact]] = frozenset(
             WorkingFolder,
             TemporaryFolders,
             ImportTrials,
+            CudaLog,
             Calibration,
             CalibrationBaseline,
         ),

@@ -284,7 +284,7 @@ class CudaInit(Fact):
     `libcuda-missing`; `library` is the libcuda that was loaded. `refused_nodes` are, where
     it failed, the device nodes of the driver that open(2) refuses and access(2) does not: AppArmor
     does that, and a file system that is mounted with `nodev`. `log` is what the driver itself wrote
-    of the failure, from CUDA 12.9 on (CUDA_LOG_FILE)."""
+    of the failure, from CUDA 12.9 on (CUDA_LOG_FILE), without the time and the thread."""
 
     status: str
     code: int | None = None

@@ -1,5 +1,6 @@
 """Facts about torch: its build on disk, its import, and what it does."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from envdoctor.facts.base import Fact
@@ -11,6 +12,7 @@ __all__ = [
     "CompanionImports",
     "ComponentVersion",
     "CudaComponents",
+    "CudaLog",
     "FirstUse",
     "Frame",
     "ImportTrial",
@@ -228,6 +230,19 @@ class TorchFirstUse(Fact):
     """The first matmul and convolution on the CPU and on every visible GPU."""
 
     operations: tuple[FirstUse, ...]
+
+
+class CudaLog(Fact):
+    """What NVIDIA's driver itself wrote of errors while torch was used (CUDA_LOG_FILE, from CUDA
+    12.9 on), by the stage in which it did; one in which it wrote nothing is left out."""
+
+    volatile = frozenset({"by_stage"})
+
+    by_stage: Mapping[str, str]
+
+    def of(self, stage: str) -> str:
+        """What it wrote in that stage: `import torch`, `torch runtime`, `first use` ..."""
+        return self.by_stage.get(stage, "")
 
 
 class CompanionImport(Record):

@@ -29,8 +29,8 @@ def judge_gpus(held: PolicyFile, snapshot: Snapshot) -> Iterator[Judged]:
         found, wanted = str(len(devices)), f"at least {rules.min_count}"
         what = "the number of GPUs that the driver shows"
         yield violation(held, POLICY_GPU, "gpus.min-count", what, found, wanted)
-    for index, gpu in enumerate(devices):
-        yield from _gpu(held, index, gpu)
+    for gpu in devices:
+        yield from _gpu(held, gpu.index, gpu)
 
 
 def _devices(snapshot: Snapshot) -> tuple[Gpu | TorchDevice, ...] | Unknown:

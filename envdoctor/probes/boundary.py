@@ -20,12 +20,13 @@ class Undecodable(ValueError):
 
 
 class StageRecord(msgspec.Struct, frozen=True):
-    """A line of probes/target/run_stages.py."""
+    """A line of probes/target/run_stages.py; `logged` is how many bytes the driver has written."""
 
     stage: str
     event: Literal["begin", "end", "raised", "unable"]
     seconds: float = 0.0
     data: dict[str, Any] = {}
+    logged: int = -1
 
 
 def json_object(text: bytes, limit_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:

@@ -7,12 +7,10 @@ import re
 import sys
 
 _NODE = re.compile(r"nvidia(\d{1,3}|ctl|-uvm)")
-_MOST_OF_LOG = 2000
 
 
 def main(fd: int) -> None:
     """Write one JSON object, its fields as in facts.machine.CudaInit."""
-    log = begin_log()
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -21,18 +19,7 @@ def main(fd: int) -> None:
         answer = {**initialise(driver), "library": mapped_library()}
         if answer["code"] != 0:
             answer["refused_nodes"] = refused_nodes("/dev")
-            answer["log"] = os.pread(log, _MOST_OF_LOG, 0).decode("utf-8", "replace").strip()
     os.write(fd, json.dumps(answer).encode())
-
-
-def begin_log() -> int:
-    """Have the driver write what it says of errors into memory (CUDA 12.9 and later, CUDA Driver
-    API, "Error Log Management"); returns the descriptor. Where the user has it written, it stays
-    there."""
-    descriptor = os.memfd_create("cuda log")
-    # The driver reads the environment of C; what is set already is kept.
-    ctypes.CDLL(None).setenv(b"CUDA_LOG_FILE", b"/proc/self/fd/%d" % descriptor, 0)
-    return descriptor
 
 
 def refused_nodes(folder: str) -> list[str]:

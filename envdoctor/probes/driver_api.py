@@ -4,10 +4,13 @@ import os
 import sys
 from typing import Any
 
+from msgspec.structs import replace
+
 from envdoctor.facts import Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.machine import CudaInit, Gpus, Nvml
 from envdoctor.probes.boundary import Undecodable, typed
 from envdoctor.probes.context import Context
+from envdoctor.probes.driver_log import DriverLog
 from envdoctor.probes.live import only_live
 from envdoctor.probes.own_child import ask
 
@@ -77,11 +80,20 @@ def observe_cuda_init(context: Context) -> dict[type[Fact], Known]:
     """What cuInit does without torch."""
     if not context.is_live:
         return {CudaInit: only_live(context, _WHERE_IT_RUNS)}
-    answer = ask("cuda_child.py", context, limit_s=LIMIT_S)
+    with DriverLog() as log:
+        env = log.variables(context.env)
+        answer = ask("cuda_child.py", context, limit_s=LIMIT_S, env=env)
+        written = log.text()
     if isinstance(answer, Unknown):
-        return {CudaInit: answer}
+        return {CudaInit: _with_log(answer, written)}
     try:
-        value = typed(answer, CudaInit)
+        value = typed({**answer, "log": written if answer.get("code") else ""}, CudaInit)
     except Undecodable as error:
         return {CudaInit: Unknown(reason=Reason.UNDECODABLE, detail=f"cuInit: {error}")}
     return {CudaInit: Observed(value=value, source="cuInit")}
+
+
+def _with_log(unknown: Unknown, written: str) -> Unknown:
+    """Why nobody knows, with what the driver wrote first before it died or hung."""
+    first = written.partition("\n")[0]
+    return replace(unknown, detail=f"{unknown.detail}: {first}") if first else unknown

@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import sys
+from collections.abc import Callable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = "libnvidia-ml.so.1"
@@ -22,19 +23,19 @@ def main(fd: int) -> None:
         status = "NVML_ERROR_LIBRARY_NOT_FOUND"
         answer: dict[str, object] = {"status": status, "refusal": str(error)}
     else:
-        answer = gpus()
+        answer = gpus(lambda place: os.write(fd, f"{place}\n".encode()))
     answer["library"] = mapped_library()
     os.write(fd, json.dumps(answer).encode())
 
 
-def gpus() -> dict[str, object]:
+def gpus(tell: Callable[[str], object]) -> dict[str, object]:
     """What pynvml says, from the packages of the doctor, which are not on the path before."""
     import runpy
     import site
 
     site.main()
     module = runpy.run_path(os.path.join(HERE, "nvml_gpus.py"))
-    answer: dict[str, object] = module["answer_of_nvml"](os.getppid())
+    answer: dict[str, object] = module["answer_of_nvml"](os.getppid(), tell)
     return answer
 
 

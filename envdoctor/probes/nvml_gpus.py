@@ -9,16 +9,20 @@ from typing import Any
 
 import pynvml
 
+Tell = Callable[[str], object]
 
-def answer_of_nvml(doctor: int) -> dict[str, Any]:
-    """The status, and what NVML says where it is `ok`; `doctor` is the process that asks."""
+
+def answer_of_nvml(doctor: int, tell: Tell = lambda place: None) -> dict[str, Any]:
+    """The status, and what NVML says where it is `ok`; `doctor` is the process that asks. What is
+    asked next is told before, in case that it gives no answer."""
     answer: dict[str, Any] = {"message": "", "driver_release": None, "driver_cuda": None}
     answer.update(device_count=None, unanswered=[], gpus=[])
+    tell("nvmlInit")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return {**answer, "status": error_name(error), "message": str(error)}
-    return {**answer, "status": "ok", **versions(), **devices(doctor, with_states=True)}
+    return {**answer, "status": "ok", **versions(), **devices(doctor, tell, with_states=True)}
 
 
 def error_name(error: Any) -> str:
@@ -45,7 +49,9 @@ def versions() -> dict[str, Any]:
     }
 
 
-def devices(doctor: int, *, with_states: bool = False) -> dict[str, Any]:
+def devices(
+    doctor: int, tell: Tell = lambda place: None, *, with_states: bool = False
+) -> dict[str, Any]:
     """How many GPUs NVML counts, those that it shows, and of the others its error.
 
     States change so seldom that those who ask often leave them out.
@@ -58,6 +64,7 @@ def devices(doctor: int, *, with_states: bool = False) -> dict[str, Any]:
     unanswered: list[dict[str, Any]] = []
     handles: dict[int, Any] = {}
     for index in range(count):
+        tell(f"GPU {index}")
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             raise_if_lost(handle)
@@ -67,6 +74,7 @@ def devices(doctor: int, *, with_states: bool = False) -> dict[str, Any]:
             more = states(handle) if with_states else {}
             gpus.append({**describe(index, handle, doctor), **more})
             handles[index] = handle
+    tell("the links between GPUs")
     if with_states and len(handles) > 1:
         for gpu in gpus:
             gpu.update(peers_of(gpu["index"], handles))

@@ -26,7 +26,8 @@ class StageResult(Record):
     unable where the stage's own code is at fault, not the target; skipped where a stage that it
     needs did not succeed; timed-out where the time of the whole examination ran out first;
     not-reached where no child came so far. `isolated` is the result of a second run with `-I`,
-    where the stage asked for one.
+    where the stage asked for one. `log` is what NVIDIA's driver wrote of errors in it, null where
+    that was not taken.
     """
 
     stage: str
@@ -37,6 +38,7 @@ class StageResult(Record):
     exit_code: int | None = None
     signal: str | None = None
     output_tail: str = ""
+    log: str | None = None
     isolated: "StageResult | None" = None
 
 

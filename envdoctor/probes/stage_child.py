@@ -8,6 +8,7 @@ from typing import Any
 
 from envdoctor.probes.boundary import StageRecord, Undecodable, stage_record
 from envdoctor.probes.channel import Incoming
+from envdoctor.probes.driver_log import MOST_BYTES, DriverLog
 from envdoctor.probes.stage import EXIT, Stage
 
 START_LIMIT_S = 20.0
@@ -23,12 +24,13 @@ SHARE = 0.7
 MARGIN_S = 1.0
 """What a stage gets at least, unless less is left in all."""
 
-OnRecord = Callable[[str, str, dict[str, Any], float], None]
-"""Takes a stage's name, its event (begin, end, raised, unable), its data and its seconds."""
+OnRecord = Callable[[str, str, dict[str, Any], float, str | None], None]
+"""Takes a stage's name, its event (begin, end, raised, unable), its data, its seconds, and what the
+driver wrote in it."""
 
 
 class StageChild:
-    """The two channels of one child; use as a context manager.
+    """The two channels of one child and its driver's log; use as a context manager.
 
     `deadline` is the moment of the monotonic clock at which the time of the examination runs out.
     """
@@ -43,9 +45,11 @@ class StageChild:
         self._open = ExitStack()
         self.current: str | None = None
         """The stage that has begun and not ended."""
+        self._logged = -1
 
     def __enter__(self) -> "StageChild":
         self._records = self._open.enter_context(Incoming(self._take_line))
+        self._log = self._open.enter_context(DriverLog())
         self._read_end, self._write_end = os.pipe()
         self._open.callback(os.close, self._read_end)
         self._open.callback(self.complete)
@@ -62,7 +66,7 @@ class StageChild:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What its script is called with."""
-        return str(self._records.for_child), str(self._read_end)
+        return str(self._records.for_child), str(self._read_end), self._log.path
 
     @property
     def ports(self) -> tuple[Incoming]:
@@ -87,6 +91,11 @@ class StageChild:
     def has_run(self, stage: str) -> bool:
         """Whether that stage ended in this child."""
         return stage in self._done
+
+    def log(self, end: int = MOST_BYTES) -> str | None:
+        """What the driver has written in the present stage, or up to that place; null where it does
+        not write here."""
+        return self._log.text(self._logged, end) if self._logged >= 0 else None
 
     def ask(self, stages: Iterable[Stage]) -> None:
         """Have it run these as well."""
@@ -115,6 +124,7 @@ class StageChild:
 
     def in_time(self) -> bool:
         """Whether it may go on: False if the present stage has had its time."""
+        self._log.bound()
         return not self.flooded and (self.seconds <= self._limit_s or self._is_idle())
 
     def _is_idle(self) -> bool:
@@ -134,15 +144,18 @@ class StageChild:
             self._take(record)
 
     def _take(self, record: StageRecord) -> None:
+        log = None
         if record.event == "begin":
             self.current = record.stage
             self._limit_s = self._limit_of(record.stage)
         else:
+            log = self.log(record.logged)
             self.current = None
             self._done.add(record.stage)
             self._limit_s = self._within(START_LIMIT_S)
+        self._logged = record.logged
         self._since = time.monotonic()
-        self._on_record(record.stage, record.event, record.data, record.seconds)
+        self._on_record(record.stage, record.event, record.data, record.seconds, log)
 
     def _limit_of(self, stage: str) -> float:
         if stage == EXIT:

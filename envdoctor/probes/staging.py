@@ -184,10 +184,12 @@ class StageRun:
             self._results[result.stage] = result
             self._changed.notify_all()
 
-    def _take_record(self, name: str, event: str, data: dict[str, Any], seconds: float) -> None:
+    def _take_record(
+        self, name: str, event: str, data: dict[str, Any], seconds: float, log: str | None
+    ) -> None:
         failure = _failure_in(data)
         if event == "end":
-            self._take(StageResult(stage=name, state="ok", data=data, seconds=seconds))
+            self._take(StageResult(stage=name, state="ok", data=data, seconds=seconds, log=log))
         elif event != "begin":
             code = data.get("exit_code")
             self._take(
@@ -198,6 +200,7 @@ class StageRun:
                     seconds=seconds,
                     detail=failure,
                     exit_code=code if isinstance(code, int) else None,
+                    log=log,
                 )
             )
         stage = self._stages.get(name)
@@ -212,7 +215,7 @@ class StageRun:
                 self._take(replace(result, output_tail=tail))
         if self._stopped:
             return
-        end = _end_of(ended, child.seconds, tail)
+        end = replace(_end_of(ended, child.seconds, tail), log=child.log())
         if child.flooded:
             end = replace(end, detail=_FLOODED)
         if child.current == EXIT:

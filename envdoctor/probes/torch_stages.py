@@ -7,6 +7,7 @@ from envdoctor.facts import F, Fact, Known, Observed, Reason, Unknown
 from envdoctor.facts.attempts import CompileAttempts, ExtendAttempts
 from envdoctor.facts.torch import (
     CompanionImports,
+    CudaLog,
     LoadedLibraries,
     TorchFirstUse,
     TorchImport,
@@ -50,8 +51,10 @@ _REASONS: Mapping[StageState, Reason] = {
 
 
 def unknown(result: StageResult) -> Unknown:
-    """Why a stage gave no fact."""
-    return Unknown(reason=_REASONS[result.state], detail=result.detail)
+    """Why a stage gave no fact; of one that hangs, with what the driver wrote first."""
+    first = (result.log or "").partition("\n")[0] if result.state == "hang" else ""
+    detail = f"{result.detail}: {first}" if first else result.detail
+    return Unknown(reason=_REASONS[result.state], detail=detail)
 
 
 def _observed(
@@ -122,6 +125,16 @@ def decode_runtime(results: Results) -> dict[type[Fact], Known]:
 def decode_first_use(results: Results) -> dict[type[Fact], Known]:
     """Whether the first matmul and convolution work on every device."""
     return _of_stage(results, FIRST_USE, TorchFirstUse, "torch")
+
+
+def decode_log(results: Results) -> dict[type[Fact], Known]:
+    """What the driver wrote in each stage; also in one that it ended, or in which it hangs."""
+    logs = {name: result.log for name, result in results.items() if result.log is not None}
+    if not logs:
+        detail = "no child wrote one, or CUDA_LOG_FILE is set to another file"
+        return {CudaLog: Unknown(reason=Reason.NOT_OBSERVED, detail=detail)}
+    written = {name: text for name, text in logs.items() if text}
+    return {CudaLog: Observed(value=CudaLog(by_stage=written), source="CUDA_LOG_FILE")}
 
 
 def decode_loaded_libraries(results: Results) -> dict[type[Fact], Known]:
@@ -214,6 +227,13 @@ TARGET_PROBES = (
         stages=(FIRST_USE,),
         decode=decode_first_use,
         cost=Cost.SLOW,
+    ),
+    Probe(
+        name="driver log",
+        where=Where.TARGET,
+        provides=(CudaLog,),
+        stages=(RUNTIME, FIRST_USE),
+        decode=decode_log,
     ),
     Probe(
         name="loaded libraries",

@@ -75,7 +75,7 @@ def _block(text: str) -> str:
 def _stack(report: Report) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
-    for number, gpu in enumerate(report.stack.gpus):
+    for number, gpu in report.stack.numbered:
         yield _row(f"GPU {number}", gpu.name)
     for name in Stack.__struct_fields__:
         value = getattr(report.stack, name)

@@ -76,7 +76,7 @@ def _metrics(report: Report) -> Iterator[Metric]:
         help="The memory of a GPU.",
         samples=tuple(
             ({"gpu": str(number), "name": gpu.name}, gpu.memory_bytes)
-            for number, gpu in enumerate(report.stack.gpus)
+            for number, gpu in report.stack.numbered
             if gpu.memory_bytes
         ),
     )

@@ -292,7 +292,7 @@ def stack_rows(report: Report) -> list[tuple[str, str]]:
     """From the GPU up to the target: a label and a text, of what is known."""
     stack, target = report.stack, report.target
     rows = [
-        *((f"GPU {number}", _gpu(gpu)) for number, gpu in enumerate(stack.gpus)),
+        *((f"GPU {number}", _gpu(gpu)) for number, gpu in stack.numbered),
         ("driver", _pair(stack.driver_release, "CUDA up to", stack.driver_cuda)),
         ("PyTorch", _pair(stack.torch_version, "built with CUDA", stack.torch_cuda)),
         ("cudart", stack.cudart),

@@ -12,7 +12,7 @@ from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import Environment
 from envdoctor.facts.python import Distributions
 from envdoctor.facts.torch import TorchImport
-from envdoctor.findings import Code, Evidence, Finding, Fix, Safety, in_words
+from envdoctor.findings import Code, Evidence, Finding, Fix, Safety, from_driver, in_words
 from envdoctor.outcomes import Outcome
 from envdoctor.repair.interpreters import see_where_it_hangs
 from envdoctor.repair.surroundings import unset
@@ -27,7 +27,7 @@ from envdoctor.symptoms.codes import (
     TORCH_IMPORT_FAILED,
     TORCH_IMPORT_HANGS,
 )
-from envdoctor.symptoms.gpu import of_first_use, of_gpu, of_silence, of_start, was_listed
+from envdoctor.symptoms.gpu import log_of, of_first_use, of_gpu, of_silence, of_start, was_listed
 from envdoctor.symptoms.trying import line_to_try, python_of
 from envdoctor.versions import parse_number
 
@@ -69,7 +69,10 @@ def _of_import(snapshot: Snapshot) -> Finding:
     code = TORCH_IMPORT_FAILED if imported.is_no_torch else _OF_IMPORT[imported.outcome]
     return code.finding(
         **_said(imported),
-        evidence=tuple(_evidence_of_import(imported)),
+        evidence=(
+            *_evidence_of_import(imported),
+            *from_driver(log_of("import torch", snapshot)),
+        ),
         fixes=(*_without_hook(imported), _look_at_import(snapshot, imported)),
     )
 
@@ -151,7 +154,10 @@ def _of_companion(outcome: Outcome, snapshot: Snapshot) -> Finding:
         breaks=(outcome.id,),
         package=module,
         text=outcome.detail or "it ended without a word",
-        evidence=(Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),),
+        evidence=(
+            Evidence(label=f"import {name}", value=outcome.detail, source=outcome.source),
+            *from_driver(log_of(f"import {name}", snapshot)),
+        ),
         fixes=(
             *_with_docstrings(outcome, snapshot),
             *_of_checkout(name, snapshot),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from envdoctor.facts import Fact, Known, Snapshot, Unknown
 from envdoctor.facts.derived import GpuTrace
 from envdoctor.facts.machine import CudaInit, Environment, Nvml
-from envdoctor.facts.torch import TorchBuild, TorchFirstUse, TorchRuntime
-from envdoctor.findings import Evidence, Finding, Fix, Safety
+from envdoctor.facts.torch import CudaLog, TorchBuild, TorchFirstUse, TorchRuntime
+from envdoctor.findings import Evidence, Finding, Fix, Safety, from_driver
 from envdoctor.outcomes import Outcome
 from envdoctor.repair.site import Site
 from envdoctor.repair.surroundings import without_entry
@@ -85,11 +85,12 @@ def of_first_use(outcome: Outcome, snapshot: Snapshot) -> Finding:
         subjects=(outcome.subject,),
         breaks=(outcome.id,),
         text=outcome.detail,
-        evidence=tuple(
-            Evidence(label=one.operation, value=one.error or "", source=device)
-            for one in failed[:1]
-        )
-        or (Evidence(label="it ended", value=outcome.detail, source=outcome.source),),
+        evidence=(
+            Evidence(label=failed[0].operation, value=failed[0].error or "", source=device)
+            if failed
+            else Evidence(label="it ended", value=outcome.detail, source=outcome.source),
+            *(from_driver(log_of("first use", snapshot)) if device != "cpu" else ()),
+        ),
         fixes=(
             *_without_other_cuda(outcome.detail, snapshot),
             line_to_try(snapshot, f"import torch; {text}", "try it by itself"),
@@ -113,6 +114,18 @@ def _without_other_cuda(error: str, snapshot: Snapshot) -> Iterator[Fix]:
         yield without_entry("LD_LIBRARY_PATH", entries, unwanted)
 
 
+_NO_DEVICE = 100
+
+
+def log_of(stage: str, snapshot: Snapshot) -> str:
+    """What the driver wrote in that stage, unless another finding has it: that of an error of
+    cuInit which is more than that there is no device (CUDA_ERROR_NO_DEVICE)."""
+    log, init = snapshot.value(CudaLog), snapshot.value(CudaInit)
+    text = log.of(stage) if log else ""
+    told = init.log if init and init.code != _NO_DEVICE else ""
+    return "" if text == told else text
+
+
 def _device(subject: str, snapshot: Snapshot) -> str:
     """The name by which torch calls a subject."""
     trace = snapshot.value(GpuTrace)
@@ -133,6 +146,7 @@ def of_gpu(outcome: Outcome, snapshot: Snapshot) -> Finding:
         evidence=(
             Evidence(label=outcome.source, value=outcome.detail, source="torch"),
             *_layers(snapshot),
+            *from_driver(log_of("torch runtime", snapshot)),
         ),
         fixes=(_next_look(snapshot),),
         notes=tuple(_ruled_out(snapshot)),
@@ -140,6 +154,7 @@ def of_gpu(outcome: Outcome, snapshot: Snapshot) -> Finding:
 
 
 def of_start(outcome: Outcome, snapshot: Snapshot) -> Finding:
+    init = snapshot.value(CudaInit)
     return CUDA_DOES_NOT_START.finding(
         subjects=(outcome.subject,),
         breaks=(outcome.id,),
@@ -147,6 +162,7 @@ def of_start(outcome: Outcome, snapshot: Snapshot) -> Finding:
         evidence=(
             Evidence(label=outcome.source, value=outcome.detail, source="without torch"),
             *_layers(snapshot),
+            *from_driver(init.log if init and init.code == _NO_DEVICE else ""),
         ),
         fixes=(_look_at_gpu(snapshot),),
     )

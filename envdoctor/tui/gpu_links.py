@@ -1,5 +1,7 @@
 """The GPUs of the chain: one row for each, with what findings and outcomes call it. Pure."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from envdoctor.facts.derived import GpuTrace, TracedGpu
@@ -27,12 +29,12 @@ class GpuRow(Record):
 def gpu_rows(report: Report) -> tuple[GpuRow, ...]:
     """Every GPU that a layer shows, in the order of the bus or of NVML."""
     traced = traced_gpus(report)
-    listed = report.stack.gpus
+    listed = dict(report.stack.numbered)
     slow = _slow(report)
     if not traced:
         return tuple(
             GpuRow(subject=f"gpu:{number}", value=described(gpu), slow=slow.get(number, ""))
-            for number, gpu in enumerate(listed)
+            for number, gpu in listed.items()
         )
     return tuple(
         GpuRow(subject=one.subject, value=_value(one, listed), slow=slow.get(one.torch_index, ""))
@@ -55,11 +57,9 @@ def described(gpu: StackGpu) -> str:
     return f"{gpu.name}{capability}{memory}"
 
 
-def _value(gpu: TracedGpu, listed: tuple[StackGpu, ...]) -> str:
-    number = gpu.nvml_index
-    return (
-        described(listed[number]) if number is not None and number < len(listed) else gpu.described
-    )
+def _value(gpu: TracedGpu, listed: Mapping[int, StackGpu]) -> str:
+    shown = None if gpu.nvml_index is None else listed.get(gpu.nvml_index)
+    return gpu.described if shown is None else described(shown)
 
 
 def _slow(report: Report) -> dict[int | None, str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envdoctor.api import Code, Confidence, Evidence, Finding, Layer, Reason, Severity
+from envdoctor.api import Code, Confidence, Evidence, Finding, Fix, Layer, Reason, Severity
 from envdoctor.conclusion import conclude, fault_of, merge, rank, verdict_of, weigh
 from envdoctor.findings import Verdict, exit_code_of
 from envdoctor.outcomes import Outcome
@@ -55,6 +55,9 @@ def shown(findings: Iterable[Finding]) -> list[tuple[str, str | None]]:
 HOT = code(1, WARNING, breaks="compute:gpu", detailed="{subjects}: {celsius} degrees")
 
 
+COLD = code(5, WARNING, detailed="{subjects}: {celsius} degrees")
+
+
 def hot(gpu: int, celsius: int = 90) -> Finding:
     return HOT.finding(
         subjects=(f"gpu:{gpu}",),
@@ -89,6 +92,38 @@ def test_a_finding_is_not_lost_because_its_code_is_not_known() -> None:
 
 def test_what_is_said_twice_is_said_once() -> None:
     assert merge([hot(0), hot(0)], {HOT.id: HOT}) == (hot(0),)
+
+
+def test_two_gpus_that_are_lost_in_two_ways_have_a_cause_each() -> None:
+    lost = code(70, layer=Layer.NVML, breaks="compute:gpu").finding(subjects=("gpu:12",))
+    sliced = code(71, layer=Layer.NVML, breaks="compute:gpu").finding(subjects=("gpu:9",))
+    unlisted = code(72, breaks="compute:gpu", detailed="torch does not list {subjects}")
+    found = (*(unlisted.finding(subjects=(f"gpu:{gpu}",)) for gpu in (9, 12)), lost, sliced)
+    codes = [code(one, layer=Layer.NVML, breaks="compute:gpu") for one in (70, 71)]
+    outcomes = (outcome("gpu:9", wanted="optional"), outcome("gpu:12"))
+    ranked, _ = conclude(found, outcomes, [*codes, unlisted])
+    assert shown(ranked) == [
+        (lost.id, None),
+        ("ED972:gpu:12", lost.id),
+        (sliced.id, None),
+        ("ED972:gpu:9", sliced.id),
+    ]
+    assert [one.severity for one in ranked] == [ERROR, ERROR, WARNING, WARNING]
+
+
+def test_commands_of_equal_repairs_come_together_and_gpus_in_their_order() -> None:
+    def cold(gpu: int) -> Finding:
+        fix = Fix(summary="warm it", commands=(f"warm {gpu}",))
+        return COLD.finding(subjects=(f"gpu:{gpu}",), fixes=(fix,), celsius=gpu % 2)
+
+    ranked, _ = conclude(map(cold, (2, 10, 3, 4)), (), [COLD])
+    assert [one.subjects for one in ranked] == [("gpu:2", "gpu:10", "gpu:4"), ("gpu:3",)]
+    assert [one.fixes for one in ranked] == [
+        (Fix(summary="warm it", commands=("warm 2", "warm 10", "warm 4")),),
+        (Fix(summary="warm it", commands=("warm 3",)),),
+    ]
+    apart, _ = conclude((hot(10, 1), hot(2, 2)), (), [HOT])
+    assert [one.subjects for one in apart] == [("gpu:2",), ("gpu:10",)]
 
 
 # --- no finding weighs more than the outcomes that it breaks allow ---

@@ -5,7 +5,7 @@
  *
  * What state its GPUs are in is described by the file that FAKE_NVML names: lines of a GPU's index,
  * the name of a state (those that `state` is asked for below) and its value (a text has `~` for each
- * space), `!` and the nvmlReturn_t with which NVML refuses it, or `hang`. What is not named is as
+ * space), `!` and the nvmlReturn_t with which NVML refuses it, `hang` or `crash`. What is not named is as
  * of an A100 where every GPU has it, else not supported (3). -DWITHOUT_TEMPERATURE leaves a function
  * out, as an older driver does; -DWITHOUT_MEMORY_V2 is one from before 510. */
 #include <stdio.h>
@@ -79,6 +79,8 @@ static int described(void *device, const char *name, char *out)
             continue;
         while (!strcmp(value, "hang"))
             pause();
+        if (!strcmp(value, "crash"))
+            abort();
         status = value[0] == '!' ? atoi(value + 1) : 0;
         strcpy(out, value[0] == '!' ? "" : value);
     }

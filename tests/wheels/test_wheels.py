@@ -17,6 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from envdoctor.probes.built_in_stages import IMPORT, RUNTIME
+from envdoctor.probes.context import context_of
+from envdoctor.probes.run import Children
+from envdoctor.probes.staging import run_stages
+from tests.driver.fake import build_fake
 from tests.wheels.environments import CACHE, Environment, installed
 from tests.wheels.lane import Outcome, as_document, try_scenario
 from tests.wheels.scenarios import SCENARIOS
@@ -64,6 +69,18 @@ def test_the_prediction_is_what_is_mapped(base: tuple[str, Environment]) -> None
     file.write_text(text)
     assert document["environments_tried"] >= 25
     assert not [(one.scenario, one.faults) for one in outcomes if one.faults]
+
+
+def test_the_driver_writes_where_it_is_read(
+    base: tuple[str, Environment], compiler: str, children: Children, tmp_path: Path
+) -> None:
+    """The runtime of CUDA in the wheels loads libcuda after the variable is set."""
+    library = build_fake(compiler, tmp_path, "cuda.c", "libcuda.so.1", "INIT_STATUS=803")
+    run = context_of(children, env={**os.environ, "LD_LIBRARY_PATH": str(library)}).run
+    results = run_stages(str(base[1].python), (IMPORT, RUNTIME), run=run)
+    assert "803" in results[RUNTIME.name].data["cuda_error"]
+    assert "Returning 803 from cuInit" in (results[RUNTIME.name].log or "")
+    assert results[IMPORT.name].log == ""
 
 
 def merged(file: Path, outcomes: list[Outcome]) -> list[Outcome]:

@@ -1,9 +1,10 @@
 """Runs stages in the target interpreter (Python 3.8 or later, standard library only).
 
-Executed by start.py with FD and REQUESTS set. A request is a line that is a Python literal: the
-stage's name, the file and the function that make it, and the stages whose success it needs. Every
-stage writes a line of JSON before it begins and one when it ends, so that a death names its stage;
-the last line is written before the interpreter exits, so that a death after it is one at exit.
+Executed by start.py with FD, REQUESTS and LOG set. A request is a line that is a Python literal:
+the stage's name, the file and the function that make it, and the stages whose success it needs.
+Every stage writes a line of JSON before it begins and one when it ends, so that a death names its
+stage; the last line is written before the interpreter exits, so that a death after it is one at
+exit.
 
 Modules that this file needs are built into the interpreter, or are imported from the standard
 library's own folder and dropped from `sys.modules` afterwards: what the target finds under the name
@@ -14,7 +15,7 @@ trusts what the target left behind: a module may be anything, and may raise when
 import os
 import sys
 
-FD, REQUESTS = globals()["FD"], globals()["REQUESTS"]
+FD, REQUESTS, LOG = globals()["FD"], globals()["REQUESTS"], globals()["LOG"]
 os.set_inheritable(FD, False)
 os.set_inheritable(REQUESTS, False)
 
@@ -97,10 +98,40 @@ def escaped(character):
 
 
 def write(stage, event, data="{}", seconds=0.0):
-    line = '{"stage": %s, "event": "%s", "seconds": %r, "data": %s}\n'
-    payload = (line % (quoted(stage), event, seconds, data)).encode("ascii")
+    line = '{"stage": %s, "event": "%s", "seconds": %r, "data": %s, "logged": %d}\n'
+    payload = (line % (quoted(stage), event, seconds, data, logged())).encode("ascii")
     while payload:
         payload = payload[os.write(FD, payload) :]
+
+
+# --- what NVIDIA's driver writes of errors ---
+
+
+def begin_log():
+    """Have the driver, which reads the variable as it is loaded, write into the doctor's file (CUDA
+    12.9 and later); whether it does. One that the user has set is his."""
+    if "CUDA_LOG_FILE" in os.environ:
+        return False
+    try:
+        # In another namespace of processes the path may be that of another program's file.
+        if "envdoctor" not in os.readlink(LOG):
+            return False
+        os.close(os.open(LOG, os.O_WRONLY | os.O_APPEND))
+    except OSError:
+        return False
+    os.environ["CUDA_LOG_FILE"] = LOG
+    return True
+
+
+def logged():
+    """How many bytes the driver has written; -1 where it writes elsewhere, or nowhere."""
+    try:
+        return os.stat(LOG).st_size if LOGS else -1
+    except OSError:
+        return -1
+
+
+LOGS = begin_log()
 
 
 # --- looking at what the target made, which may raise anything ---

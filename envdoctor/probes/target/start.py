@@ -1,8 +1,8 @@
-"""The probe that runs in the target interpreter: `TARGET -B start.py FD REQUESTS`.
+"""The probe that runs in the target interpreter: `TARGET -B start.py FD REQUESTS LOG`.
 
 FD is an open file descriptor that takes one JSON object per line, REQUESTS one from which the
-stages to run are read. This file parses on Python 2.7, so that an old interpreter can say how old
-it is; the stages need 3.8.
+stages to run are read, LOG the file for what NVIDIA's driver writes of errors, or empty. This file
+parses on Python 2.7, so that an old interpreter can say how old it is; the stages need 3.8.
 """
 
 import os
@@ -20,4 +20,5 @@ if sys.version_info >= (3, 8):
         sys.path[0] = ""
     path = os.path.join(here, "run_stages.py")
     with open(path, "rb") as source:
-        exec(compile(source.read(), path, "exec"), {"FD": FD, "REQUESTS": int(sys.argv[2])})
+        code = compile(source.read(), path, "exec")
+    exec(code, {"FD": FD, "REQUESTS": int(sys.argv[2]), "LOG": sys.argv[3]})

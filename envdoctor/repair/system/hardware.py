@@ -22,6 +22,16 @@ def reset_gpu(site: Site, index: int) -> Fix:
     )
 
 
+def reset_for_mig(site: Site, index: int) -> Fix:
+    """Have a GPU take on the MIG mode that waits (NVIDIA MIG User Guide, "Enable MIG Mode")."""
+    return on_host(
+        site,
+        "to have the mode now, end the processes on the GPU and reset it; where that is refused, "
+        "restart the machine",
+        f"sudo nvidia-smi -i {index} --gpu-reset",
+    )
+
+
 def reset_amd_gpu(site: Site, index: int) -> Fix:
     """Reset a GPU of AMD (amd-smi, Reset)."""
     return on_host(
