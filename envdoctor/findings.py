@@ -71,7 +71,7 @@ Topic = Literal[
 
 TOPICS: Mapping[Topic, str] = {
     "driver": "NVIDIA driver and GPUs",
-    "container": "containers and WSL",
+    "container": "containers, WSL and limits",
     "python": "Python environment",
     "libraries": "shared libraries",
     "torch": "PyTorch",

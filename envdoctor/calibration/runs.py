@@ -37,7 +37,8 @@ def label(run: CalibrationRun) -> str:
 
 def extra(run: CalibrationRun, runs: Iterable[CalibrationRun] = ()) -> str:
     """What is said behind the label: that a run was compiled or of the other memory format, and its
-    batch where another of these runs has a larger one."""
+    batch where a run of these that was not compiled has a larger one."""
     kind = " compiled" if run.compiled else " NCHW" if run.memory_format == "contiguous" else ""
-    largest = max((one.batch_size for one in runs if label(one) == label(run)), default=0)
+    plain = (one for one in runs if label(one) == label(run) and not one.compiled)
+    largest = max((one.batch_size for one in plain), default=0)
     return f"{kind} batch {run.batch_size}" if run.batch_size < largest else kind
