@@ -49,9 +49,11 @@ def merge(
     causes = _causes(weighed, codes.values())
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding, own, kind in zip(each, weighed, kinds, strict=True):
-        root = _root(own, causes)
-        cause = None if root is own else _kind(root)
-        groups.setdefault((kind, own.severity, cause), []).append(finding)
+        # What is equal to its cause is the same finding, told twice.
+        cause = _kind(_root(own, causes))
+        groups.setdefault((kind, own.severity, None if cause == kind else cause), []).append(
+            finding
+        )
     return tuple(one for group in groups.values() for one in _merged(group, codes))
 
 

@@ -281,7 +281,7 @@ def container_device_nodes(
     needed = ("/dev/nvidiactl", "/dev/nvidia-uvm")
     missing = [node for node in needed if node not in driver.device_nodes]
     if trace.visible and not gpu_nodes(driver.device_nodes):
-        missing.append("the node of a GPU (/dev/nvidia0 ...)")
+        missing.append("/dev/nvidia0")
     if not missing:
         return
     yield CONTAINER_DEVICE_NODES.finding(

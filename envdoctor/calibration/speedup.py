@@ -92,8 +92,8 @@ def in_words(ratio: Spread) -> str:
 
 
 def is_unclear(ratio: Spread) -> bool:
-    """Whether the digits that the interval allows say no more than that both are as fast."""
-    return in_digits(max(ratio.median, 1 / ratio.median), ratio) in ("1", "1.0")
+    """Whether the interval holds that both are as fast, and more than that."""
+    return ratio.low <= 1 <= ratio.high and ratio.low < ratio.high
 
 
 def rate_in_words(run: CalibrationRun) -> str:

@@ -211,8 +211,8 @@ class CalibrationRun(Record):
     CPU, and in fp16, whose loss scaling waits for the GPU.
 
     `first_step_s` is how long the first step of the run took, which allocates memory and chooses
-    algorithms; `compile_s` is by how much that of a compiled run exceeded a later one. Null where
-    it was not told, or was not compiled.
+    algorithms, and searched for them where it did; `compile_s` is by how much that of a compiled
+    run exceeded a later one. Null where it was not told, or was not compiled.
 
     `cudnn_search`: whether cuDNN searched for its fastest kernels, as it does with
     `torch.backends.cudnn.benchmark`; or there was no time for that, and the rate may be lower for

@@ -83,7 +83,10 @@ def _is_whole_disk(root: Path) -> bool:
     lines = (read_text(root / _MOUNTS) or "").splitlines()
     mounts = [re.match(_MOUNT, line) for line in lines]
     last = next((mount for mount in reversed(mounts) if mount and mount["at"] == "/"), None)
-    return last is not None and last["root"] == "/" and last["source"].startswith("/dev/")
+    if last is None or last["root"] != "/":
+        return False
+    # containerd's devmapper gives each container a whole device of its own.
+    return last["source"].startswith("/dev/") and "-snap-" not in last["source"]
 
 
 def wsl_version(root: Path) -> int | None:

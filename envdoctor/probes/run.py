@@ -24,7 +24,7 @@ _CLOSED_TICK_S = 0.002
 _DRAIN_S = 0.5
 _REAP_S = 0.2
 """How long a killed child is waited for. Giving back the memory of a GPU takes longer, and what was
-measured must be told before the time, or the patience of who pressed Ctrl-C, is over."""
+measured must be told within `watchdog.PATIENCE_S` of Ctrl-C, and in time."""
 
 _LAST_WORDS_S = 0.3
 
@@ -181,6 +181,7 @@ def run_child(
         code = _reap(process)
     finally:
         children.forget(process)
+        process.poll()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -179,8 +179,8 @@ def first_steps(runs: Iterable[CalibrationRun]) -> Iterator[tuple[str, str]]:
 
 _SEARCHED = ", in which cuDNN searched for its fastest kernels (torch.backends.cudnn.benchmark)"
 _NOT_SEARCHED = (
-    "there was no time for cuDNN to search for its fastest kernels (--budget gives more); the rate "
-    "is that of torch's default"
+    "there was no time for cuDNN to search for its fastest kernels (a larger --budget may give "
+    "it); the rate is that of torch's default"
 )
 
 

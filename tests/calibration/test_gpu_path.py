@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from envdoctor.calibration.target import ceilings, devices, gpu, plan, session, training
+from envdoctor.calibration.target import ceilings, devices, gpu, kernels, plan, session, training
 from envdoctor.calibration.target.attempt import attempt, reason_of
 from envdoctor.calibration.target.batch import IMAGES, SEQUENCES
 from envdoctor.calibration.target.devices import BF16, FP16, FP32, CudaDevice, Device
@@ -204,7 +204,8 @@ def as_torch_comes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def slept(variant: Variant, seconds: float, told: Told, budget_s: float) -> Variant:
     """What is chosen for a step that takes so long."""
-    return with_kernels(told.channel, variant, partial(time.sleep, seconds), budget_s)
+    chosen, _ = with_kernels(told.channel, variant, partial(time.sleep, seconds), budget_s)
+    return chosen
 
 
 @pytest.mark.usefixtures("as_torch_comes")
@@ -219,12 +220,33 @@ def test_kernels_are_searched_for_where_there_is_time(told: Told, cuda: WallCuda
 
 
 @pytest.mark.usefixtures("as_torch_comes")
-def test_what_is_compared_finds_its_kernels_in_the_same_way(told: Told, cuda: WallCuda) -> None:
+def test_what_is_compared_finds_its_kernels_in_the_same_way(
+    told: Told, cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
     variant = Variant(devices.device_named("cuda:0"), BF16, 4, searched=False)
     assert slept(variant, 0.0, told, budget_s=10.0).searched is False
     assert torch.backends.cudnn.benchmark is False
-    session.run(told.channel, {**TINY, "devices": ["cuda:0"], "precisions": ["bf16"]})
-    assert len({one["cudnn_search"] for one in told.all("run")}) == 1
+    # There is time for the first run alone.
+    allowed = iter((1e9,))
+    monkeypatch.setattr(kernels, "may_take_s", lambda budget_s: next(allowed, 0.0))
+    gpu.measure_gpu(told.channel, devices.device_named("cuda:0"), [BF16], TINY, RESNET50)
+    runs = {(one["memory_format"], one["batch_size"]) for one in told.all("run")}
+    assert len(runs) == 3
+    assert {one["cudnn_search"] for one in told.all("run")} == {True}
+
+
+@pytest.mark.usefixtures("as_torch_comes")
+def test_the_first_step_is_told_with_its_search(told: Told, cuda: WallCuda) -> None:
+    seconds = iter((0.5, 0.0, 0.3))
+    variant = Variant(devices.device_named("cuda:0"), BF16, 4)
+
+    def step() -> None:
+        time.sleep(next(seconds))
+
+    chosen, warm = with_kernels(told.channel, variant, step, 10.0)
+    assert chosen.searched is True
+    assert len(warm) == 1
+    assert warm[0] >= 0.8
 
 
 @pytest.mark.usefixtures("as_torch_comes")
@@ -278,15 +300,39 @@ def test_what_is_asked_for_is_measured_on_every_gpu(
     assert told.all("left_out") == []
 
 
-def test_the_plan_counts_what_a_search_takes(told: Told, cuda: WallCuda) -> None:
-    """On an H100 all precisions took 97 s with their searches and comparisons."""
-    four = [FP32, devices.TF32, BF16, FP16]
-    gpus = [devices.device_named(f"cuda:{index}") for index in range(2)]
-    precisions = {"cuda:0": four, "cuda:1": [BF16]}
+@pytest.mark.parametrize(
+    ("precisions", "settings", "said"),
+    [
+        # On an H100 three precisions search, 14 to 18 s each, and two comparisons.
+        ([FP32, devices.TF32, BF16, FP16], {}, "104 s"),
+        ([BF16], {}, "56 s"),
+        ([FP32], {}, "10 s"),
+        ([], {}, "0 s"),
+        # There is no time for a search, and nothing to search for.
+        ([BF16], {"budget_s": 3.0}, "7 s"),
+        ([BF16], {"model": "gpt2"}, "10 s"),
+        ([BF16], {"budget_s": 60.0}, "70 s"),
+    ],
+)
+def test_the_plan_counts_what_a_search_takes(
+    told: Told, cuda: WallCuda, precisions: list[Any], settings: dict[str, Any], said: str
+) -> None:
+    gpu_0 = devices.device_named("cuda:0")
     budget = plan.CpuBudget(0.0, 0.0, 0.0)
-    plan.tell_plan(told.channel, gpus, precisions, budget, {}, {"cuda:1": "cuda:0"})
-    (said,) = told.all("plan")
-    assert said["message"] == "cuda:0 104 s, cuda:1 21 s; 124 s in all"
+    plan.tell_plan(told.channel, [gpu_0], {"cuda:0": precisions}, budget, settings)
+    (plan_,) = told.all("plan")
+    assert plan_["message"].endswith(f"{said} in all")
+
+
+def test_a_gpu_that_fails_leaves_everything_to_the_next_of_its_kind(
+    told: Told, cuda: WallCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "ordinary memory")
+    cuda.breaks_after[1] = 1
+    session.run(told.channel, {**TINY, "devices": ["cuda:1", "cuda:2"]})
+    measured = {one["precision"] for one in told.all("run") if one["device"] == "cuda:2"}
+    assert measured == {"fp32", "tf32", "bf16", "fp16"}
+    assert {one["device"] for one in told.all("left_out")} == {"cuda:1"}
 
 
 def test_a_precision_without_autocast_is_left_out() -> None:

@@ -262,6 +262,7 @@ MACHINE = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard"
         ("812 651 0:45 /@/var/lib/docker/btrfs/subvolumes/9f / rw - btrfs /dev/vda rw", "docker"),
         ("91 71 0:35 /passthrough/4b/rootfs / rw - virtiofs kataShared rw", "docker"),
         ("812 651 0:45 / / rw - zfs rpool/docker/4b rw", "docker"),
+        ("812 651 253:4 / / rw - ext4 /dev/mapper/containerd-pool-snap-3 rw", "docker"),
         ("", "docker"),
         ("27 1 254:0 / /", "docker"),
     ],

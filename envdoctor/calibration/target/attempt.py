@@ -58,8 +58,7 @@ def run_variant(channel: Channel, variant: Variant, budget_s: float) -> Any:
             compiled=variant.compiled,
             workload=variant.workload,
         )
-        chosen = with_kernels(channel, variant, step, budget_s)
-        warm = []
+        chosen, warm = with_kernels(channel, variant, step, budget_s)
         if variant.compiled:
             channel.progress(
                 device=variant.device.name,

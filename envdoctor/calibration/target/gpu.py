@@ -28,15 +28,15 @@ def measure_gpu(
     workload: Workload,
     *,
     compare: bool = True,
-) -> None:
+) -> bool:
     """Measure the precisions in order, each within its own budget; then, to `compare`, the fastest
-    in the other memory format and with a smaller batch."""
+    in the other memory format and with a smaller batch. Returns whether there is any figure."""
     budget_s = settings.get("budget_s") or BUDGET_S
     device.use()
     rates: dict[Variant, float] = {}
     for precision in precisions:
         if device.lost:
-            return
+            break
         size = settings.get("batch_size") or _batch_for(channel, device, precision, workload)
         if not size:
             continue
@@ -52,6 +52,7 @@ def measure_gpu(
             _compiled(channel, variant, budget_s)
     if rates and compare:
         _compare(channel, max(rates, key=lambda variant: rates[variant]), budget_s)
+    return bool(rates)
 
 
 def _other_format(channel: Channel, variant: Variant, budget_s: float) -> None:

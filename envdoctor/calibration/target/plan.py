@@ -10,7 +10,8 @@ from .channel import Channel
 from .devices import FP32, Device, Precision
 from .gpu import BUDGET_S as GPU_BUDGET_S
 from .gpu import COMPARISON_BUDGET_S
-from .kernels import SEARCH_BUDGETS
+from .kernels import SEARCH_LOADS_S, may_take_s
+from .workloads import RESNET50, WORKLOADS
 
 CPU_BUDGET_S = 28.0
 """For training steps, limits and input pipeline on the CPU; with a first import of torch and the
@@ -34,9 +35,9 @@ _GPU_MEMORY_S = 3.0
 _GPU_COMPARISONS = 3
 """The probe of the memory of each precision; runs in the other format and with a smaller batch."""
 
-_TIMED_SHARE, _SEARCH_SHARE = 0.3, 0.5
-"""What a run takes of its budget until the figure is stable, and a search for kernels of the time
-that it may take: 2 to 3 s of 10, and 14 to 18 s of 30, on an H100 (benchmarks/results)."""
+_TIMED_SHARE, _SEARCH_S = 0.3, 15.0
+"""What a run takes of its budget until the figure is stable (2 to 3 s of 10), and what a search for
+kernels takes (14 to 18 s), on an H100 (benchmarks/results/gpu_h100.json)."""
 
 
 class CpuBudget(NamedTuple):
@@ -107,11 +108,14 @@ def _parts_of(
             for i, precision in enumerate(precisions)
         ]
     each = settings.get("budget_s") or GPU_BUDGET_S
-    comparisons = _GPU_COMPARISONS if compare else 0
+    comparisons = _GPU_COMPARISONS if compare and precisions else 0
     timed = len(precisions) * each + comparisons * min(COMPARISON_BUDGET_S, each)
     seconds = len(precisions) * _GPU_MEMORY_S + _TIMED_SHARE * timed
-    if device.may_search:
+    workload = WORKLOADS[settings.get("model") or RESNET50.model]
+    searches = device.may_search and workload.length(device) is None
+    if searches and may_take_s(each) > SEARCH_LOADS_S:
         # In fp32 the steps are so slow that there is no time for it, in either format.
-        runs = sum(one != FP32 for one in precisions) + (comparisons and comparisons - 1)
-        seconds += runs * _SEARCH_SHARE * SEARCH_BUDGETS * each
+        others = sum(one != FP32 for one in precisions)
+        runs = others + (comparisons - 1 if others and comparisons else 0)
+        seconds += runs * min(_SEARCH_S, may_take_s(each))
     return [(device.name, seconds)]

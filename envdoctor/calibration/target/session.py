@@ -45,17 +45,28 @@ def run(channel: Channel, settings: dict[str, Any]) -> None:
     channel.send("conditions", **conditions)
     devices = _wanted(channel, settings)
     precisions = {device.name: _offered(channel, device, settings) for device in devices}
-    alike = _alike(devices) if not settings.get("precisions") else {}
-    for name, first in alike.items():
-        precisions[name] = _usual(channel, name, first, precisions[name])
+    alike = set() if settings.get("precisions") else _alike(devices)
     budget = cpu_budget(channel, settings)
-    tell_plan(channel, devices, precisions, budget, settings, alike)
+    planned = {
+        name: _usual(all_of) if name in alike else all_of for name, all_of in precisions.items()
+    }
+    tell_plan(channel, devices, planned, budget, settings, alike)
+    measured: dict[str, str] = {}
     for device in devices:
-        compare = device.name not in alike
+        first = measured.get(device.model) if device.name in alike else None
+        if first is not None:
+            precisions[device.name] = _only_usual(channel, device, first, precisions[device.name])
         measure = partial(
-            _measure, channel, device, precisions[device.name], settings, budget, compare=compare
+            _measure,
+            channel,
+            device,
+            precisions[device.name],
+            settings,
+            budget,
+            compare=first is None,
         )
-        attempt(channel, device, "all precisions", measure)
+        if attempt(channel, device, "all precisions", measure):
+            measured.setdefault(device.model, device.name)
         if device.kind == "cpu":
             # A machine that was quiet before the runs need not have been so until their end.
             noise = max(conditions["noise_pct"], noise_pct())
@@ -67,8 +78,8 @@ def run(channel: Channel, settings: dict[str, Any]) -> None:
         reduce = partial(measure_all_reduce, channel, "gloo", ["cpu", "cpu"])
         attempt(channel, cpu, "gloo all-reduce", reduce)
     if settings.get("pipeline"):
-        measure = partial(measure_pipeline, channel, settings, budget.pipeline)
-        attempt(channel, cpu, "input pipeline", measure)
+        feed = partial(measure_pipeline, channel, settings, budget.pipeline)
+        attempt(channel, cpu, "input pipeline", feed)
 
 
 def _measure(
@@ -79,15 +90,16 @@ def _measure(
     budget: CpuBudget,
     *,
     compare: bool,
-) -> None:
+) -> bool:
+    """Whether a GPU gave a figure."""
     workload = WORKLOADS[settings.get("model") or RESNET50.model]
     if device.kind != "cpu":
-        measure_gpu(channel, device, precisions, settings, workload, compare=compare)
-        return
+        return measure_gpu(channel, device, precisions, settings, workload, compare=compare)
     until = time.monotonic() + budget.training
     _make_room(channel, device, settings, budget)
     channel.send("conditions", **character(device))
     measure_cpu(channel, device, precisions, settings, workload, until)
+    return False
 
 
 def _make_room(
@@ -154,21 +166,25 @@ def _wanted(channel: Channel, settings: dict[str, Any]) -> list[Device]:
     return [d for d in devices if not names or any(_called(d, name) for name in names)]
 
 
-def _alike(devices: list[Device]) -> dict[str, str]:
-    """The GPUs of a model that comes before, and the first of that model."""
-    first: dict[str, str] = {}
-    for device in devices:
-        first.setdefault(device.model, device.name)
-    return {one.name: first[one.model] for one in devices if first[one.model] != one.name}
+def _alike(devices: list[Device]) -> set[str]:
+    """The GPUs of a model that another of these has that comes before."""
+    models = [device.model for device in devices]
+    return {one.name for i, one in enumerate(devices) if one.model in models[:i]}
 
 
-def _usual(channel: Channel, name: str, first: str, offered: list[Precision]) -> list[Precision]:
+def _usual(offered: list[Precision]) -> list[Precision]:
+    return [one for kind in USUAL for one in offered if one.name == kind][:1]
+
+
+def _only_usual(
+    channel: Channel, device: Device, first: str, offered: list[Precision]
+) -> list[Precision]:
     """The precision in which one trains: of GPUs that are alike it shows which is slower."""
-    usual = [one for kind in USUAL for one in offered if one.name == kind][:1]
-    if len(offered) > 1:
-        what = ", ".join(one.name for one in offered if one not in usual)
+    usual = _usual(offered)
+    rest = ", ".join(one.name for one in offered if one not in usual)
+    if rest:
         reason = f"the same GPU as {first}, which is measured in them (--precision measures all)"
-        channel.left_out(name, what, reason, failed=False)
+        channel.left_out(device.name, rest, reason, failed=False)
     return usual
 
 

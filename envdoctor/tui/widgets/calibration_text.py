@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from envdoctor.calibration.runs import extra, label
+from envdoctor.calibration.runs import extra, label, main_runs
 from envdoctor.calibration.speedup import TOO_LARGE, figure, in_digits, is_unclear
 from envdoctor.facts.assessment import Assessment, Epoch, ExpectedRate, FeedRate, Speedup
 from envdoctor.facts.calibration import (
@@ -63,6 +63,7 @@ def heading(calibration: Calibration) -> str:
 def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -> Table:
     """One line for each run, with a bar; below it what the device should reach."""
     runs = tuple(runs)
+    main = main_runs(runs)
     expected = {
         (rate.device, rate.precision): rate
         for rate in rates
@@ -75,11 +76,10 @@ def rates_table(runs: Iterable[CalibrationRun], rates: Iterable[ExpectedRate]) -
     table.add_row(*(Text(title, "italic") for title in titles))
     for run in runs:
         rate = run.rate
-        apart = extra(run, runs)
-        should = None if apart else expected.get((run.device, run.precision))
+        should = expected.get((run.device, run.precision)) if run in main else None
         table.add_row(
             Text(run.device, "bold"),
-            run.precision + apart,
+            run.precision + extra(run, runs),
             Text(figure(rate.median), "bold"),
             " ".join(filter(None, (_interval(run), _reached(should), _steadiness(run)))),
             _bar(rate.median, highest, _STATE.get(should.verdict if should else "", "$success")),
