@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,12 @@ class Interrupted(KeyboardInterrupt):
     number = signal.SIGINT
 
 
+def _unless_ending(dropped: "sys.UnraisableHookArgs") -> None:
+    """Python tells what it drops in lines of its own; of a signal the watchdog tells."""
+    if not isinstance(dropped.exc_value, Interrupted | Terminated):
+        sys.__unraisablehook__(dropped)
+
+
 class Watchdog:
     """A thread that sleeps until a signal comes or the time has run out; a program that does not
     end soon after that is ended by it.
@@ -70,6 +77,7 @@ class Watchdog:
             # One that was ignored before, as by nohup, stays so.
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._came)
+        sys.unraisablehook = _unless_ending
         self._inbox, self._outbox = os.pipe()
         for end in (self._inbox, self._outbox):
             os.set_blocking(end, False)

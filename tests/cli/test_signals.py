@@ -275,7 +275,6 @@ def lose():
         gc.collect()
         gc.callbacks.clear()
 
-sys.unraisablehook = lambda _: None
 from envdoctor import session
 def observe(*given, **options):
     lose()
