@@ -13,6 +13,9 @@ set -u
 mkdir -p "$1" || exit 2
 OUT=$(cd "$1" && pwd)
 PY=$2
+WORK=$(mktemp -d)
+chmod 755 "$WORK"  # another user looks into it
+trap 'rm -rf "$WORK"' EXIT
 
 # state NAME EXPECTED COMMAND...: the command receives the check as its arguments.
 state() {
@@ -48,9 +51,9 @@ in_mounts() {
 without() {
     pattern=$1
     shift
-    in_mounts "mkdir -p /tmp/dev && mount --rbind /dev /tmp/dev && mount -t tmpfs none /dev &&
-        cp -a /tmp/dev/null /tmp/dev/zero /tmp/dev/full /tmp/dev/random /tmp/dev/urandom \
-            /tmp/dev/tty /tmp/dev/nvidia* /dev/ && mkdir /dev/shm && mount -t tmpfs none /dev/shm &&
+    in_mounts "mkdir -p $WORK/dev && mount --rbind /dev $WORK/dev && mount -t tmpfs none /dev &&
+        cp -a $WORK/dev/null $WORK/dev/zero $WORK/dev/full $WORK/dev/random $WORK/dev/urandom \
+            $WORK/dev/tty $WORK/dev/nvidia* /dev/ && mkdir /dev/shm && mount -t tmpfs none /dev/shm &&
         rm -r /dev/$pattern" "$@"
 }
 
@@ -59,8 +62,8 @@ file_gone() {
     folder=$(dirname "$1")
     pattern=$(basename "$1")
     shift
-    in_mounts "mkdir -p /tmp/layer && mount -t tmpfs none /tmp/layer && mkdir /tmp/layer/u /tmp/layer/w &&
-        mount -t overlay overlay -o lowerdir=$folder,upperdir=/tmp/layer/u,workdir=/tmp/layer/w $folder &&
+    in_mounts "mkdir -p $WORK/layer && mount -t tmpfs none $WORK/layer && mkdir $WORK/layer/u $WORK/layer/w &&
+        mount -t overlay overlay -o lowerdir=$folder,upperdir=$WORK/layer/u,workdir=$WORK/layer/w $folder &&
         rm $folder/$pattern" "$@"
 }
 
@@ -68,17 +71,17 @@ file_gone() {
 refused() {
     pattern=$1
     shift
-    in_mounts "mkdir -p /tmp/dev && mount -t tmpfs none /tmp/dev && for node in $pattern; do
-        [ -d \$node ] || { cp -a \$node /tmp/dev && chmod 600 /tmp/dev/\${node##*/} &&
-            mount --bind /tmp/dev/\${node##*/} \$node; }; done" "$@"
+    in_mounts "mkdir -p $WORK/dev && mount -t tmpfs none $WORK/dev && for node in $pattern; do
+        [ -d \$node ] || { cp -a \$node $WORK/dev && chmod 600 $WORK/dev/\${node##*/} &&
+            mount --bind $WORK/dev/\${node##*/} \$node; }; done" "$@"
 }
 
-cat > /tmp/as_user << 'SCRIPT'
+cat > $WORK/as_user << 'SCRIPT'
 #!/bin/sh
-exec setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$@"
+exec setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent "$@"
 SCRIPT
-chmod 755 /tmp/as_user
-PATH=/tmp:$PATH
+chmod 755 $WORK/as_user
+PATH=$WORK:$PATH
 
 LIBCUDA=$("$PY" -c '
 import ctypes; ctypes.CDLL("libcuda.so.1")
@@ -131,25 +134,25 @@ state nodes-missing device-nodes-missing without 'nvidia*' as_user
 state nodes-refused device-permission refused '/dev/nvidia*' as_user
 state uvm-node-refused device-permission refused '/dev/nvidia-uvm' as_user
 state other-user healthy as_user
-state bare-environment healthy env -i PATH="$PATH" HOME=/tmp
-state mps-of-nobody healthy env CUDA_MPS_PIPE_DIRECTORY=/tmp/mps-of-nobody
-state libcuda-empty driver-without-libcuda in_mounts ": > /tmp/empty; mount --bind /tmp/empty $LIBCUDA"
+state bare-environment healthy env -i PATH="$PATH" HOME=$WORK
+state mps-of-nobody healthy env CUDA_MPS_PIPE_DIRECTORY=$WORK/mps-of-nobody
+state libcuda-empty driver-without-libcuda in_mounts ": > $WORK/empty; mount --bind $WORK/empty $LIBCUDA"
 state libcuda-gone libcuda-missing file_gone "$DRIVER/libcuda.so*"
 state nvml-gone healthy file_gone "$DRIVER/libnvidia-ml.so*"
 state ptx-compiler-gone healthy file_gone "$DRIVER/libnvidia-ptxjitcompiler.so*"
 STUB=$(find -L /usr/local/cuda* /opt -path '*stubs/libcuda.so' 2> /dev/null | head -1)
 if [ -n "$STUB" ]; then
-    mkdir -p /tmp/stub && cp "$STUB" /tmp/stub/libcuda.so.1
-    state stub driver-stub env LD_LIBRARY_PATH=/tmp/stub
+    mkdir -p $WORK/stub && cp "$STUB" $WORK/stub/libcuda.so.1
+    state stub driver-stub env LD_LIBRARY_PATH=$WORK/stub
 fi
 COMPAT=$(find -L /usr/local/cuda* -path '*compat/libcuda.so.1' 2> /dev/null | head -1)
 [ -z "$COMPAT" ] || state compat cuda-compat-wrong env LD_LIBRARY_PATH="$(dirname "$COMPAT")"
 "$PY" -c '
 import sys, time, torch
 held = torch.empty(int(torch.cuda.mem_get_info()[0]) - 200 * 2**20, dtype=torch.uint8, device="cuda")
-print("held", flush=True); time.sleep(40)' > /tmp/held 2>&1 &
+print("held", flush=True); time.sleep(40)' > $WORK/held 2>&1 &
 HOLDER=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do grep -q held /tmp/held && break; sleep 1; done
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do grep -q held $WORK/held && break; sleep 1; done
 state memory-held gpu-memory-taken env
 kill "$HOLDER"
 cat "$OUT/states.txt"

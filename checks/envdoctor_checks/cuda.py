@@ -134,7 +134,9 @@ _BY_NUMBER = re.compile(r"\bError (\d{1,3}): (.{1,200})")
 def _names_no_gpu(environment: Environment | None, trace: GpuTrace) -> bool:
     """Whether CUDA_VISIBLE_DEVICES hides every GPU, which has a check of its own."""
     value = environment.variables.get("CUDA_VISIBLE_DEVICES") if environment else None
-    return value is not None and not entries_that_name(value, trace.gpus)[0]
+    if value is None or not trace.gpus:
+        return False
+    return not entries_that_name(value, trace.gpus)[0]
 
 
 def _as_torch_says(

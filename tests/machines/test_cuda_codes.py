@@ -39,3 +39,23 @@ def test_a_code_has_its_cause_and_a_fix(code: int) -> None:
     assert word in words
     others = [one for one in report.findings[1:] if one.severity is Severity.ERROR]
     assert all(one.because for one in others)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    # The first as a real driver answers where a GPU is named twice.
+    [("0,0", "cuda-visible-devices"), ("0", "cuda-init-failed")],
+)
+def test_an_invalid_device_is_that_of_the_variable_where_it_names_none(
+    value: str, name: str
+) -> None:
+    status, _, _ = CODES[101]
+    report = report_on(
+        unseen_by_torch(
+            CudaInit(status=status, code=101, library=OWN),
+            Environment={"variables": {"CUDA_VISIBLE_DEVICES": value}},
+        )
+    )
+    errors = [one for one in report.findings if one.severity is Severity.ERROR]
+    assert errors[0].name == name
+    assert all(one.because for one in errors[1:])

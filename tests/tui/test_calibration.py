@@ -13,6 +13,8 @@ from envdoctor.calibration.progress import CalibrationProgress, Sample
 from envdoctor.report import Report
 from envdoctor.tui.contract import CalibrationEnded, CalibrationProgressed, Predicted, ReportReady
 from envdoctor.tui.widgets.calibration_text import speedup_table
+from tests.captured import CAPTURED
+from tests.support.diagnosis import recorded, report_on
 from tests.tui import machines
 from tests.tui.recorded import RecordedModel
 from tests.tui.screen_text import play, press, screen_text, settled, toasts
@@ -42,6 +44,22 @@ def measured(report: Report) -> Report:
     return msgspec.structs.replace(
         report, calibration=machines.calibration(), assessment=machines.assessment()
     )
+
+
+def test_what_is_expected_stands_by_the_run_that_is_held_against_it() -> None:
+    """On a captured H100 fp32 is faster contiguous, which stands for it: 72 % are of that run."""
+    (path,) = (one for one in CAPTURED if one.stem == "h100")
+
+    async def steps(pilot: Pilot[int]) -> None:
+        await press(pilot, "4")
+        lines = screen_text(pilot.app).splitlines()
+        (usual,) = (line for line in lines if "cuda:0 fp32  " in line and "images" not in line)
+        (other,) = (line for line in lines if "cuda:0 fp32 NCHW  " in line)
+        assert "953 (906" in usual
+        assert "of expected" not in usual
+        assert "72 % of expected" in other
+
+    play(RecordedModel(report_on(recorded(str(path)))), steps, size=(120, 24))
 
 
 def test_measuring_shows_the_rates_as_they_settle(model: RecordedModel) -> None:

@@ -196,7 +196,7 @@ def more_files_of_system(site: Site) -> Fix:
         "in /etc/sysctl.d)",
         "cat /proc/sys/fs/file-nr; sudo lsof -n | awk '{print $2}' | sort | uniq -c | sort -n | "
         "tail -n 5",
-        "sudo sysctl fs.file-max=2097152",
+        'sudo sysctl fs.file-max="$((2 * $(cat /proc/sys/fs/file-max)))"',
     )
 
 
